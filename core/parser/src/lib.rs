@@ -1,0 +1,1 @@
+//! SQL text to Pontoon's AST, by way of sqlparser.

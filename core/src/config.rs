@@ -1,0 +1,147 @@
+//! Every bound and period of the engine, in one place. Times are microseconds of the monotone clock.
+
+/// One second in microseconds.
+pub const SECOND_US: u64 = 1_000_000;
+
+/// Settings of a node. [`Config::default`] is what browsers and supernodes run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Peers of different networks refuse one another's links. At most 64 bytes.
+    pub network: String,
+    /// WebSocket addresses that the driver may be asked to dial.
+    pub supernodes: Vec<String>,
+    /// A native peer that others reach by address: accepts any number of links, is avoided as transit.
+    pub supernode: bool,
+    /// Whether this peer starts the network when nobody else has: the first peer is a group of one.
+    pub founder: bool,
+    /// Whether this peer's driver can open direct links on its own (WebRTC).
+    pub direct_links: bool,
+
+    /// Copies of a record, the owner's included (r).
+    pub replicas: usize,
+    /// Locality bits of bare namespaces. The same for the whole network.
+    pub locality_bits: u8,
+    /// The nearest peers, all linked.
+    pub siblings: usize,
+    /// Links kept to each k-bucket beyond the siblings.
+    pub bucket_links: usize,
+    /// Links that this peer opens.
+    pub links_opened_max: usize,
+    /// Links in all, accepted ones included (a supernode accepts any number up to `links_supernode_max`).
+    pub links_max: usize,
+    /// Links of a supernode.
+    pub links_supernode_max: usize,
+    /// Contacts remembered beside the links.
+    pub contacts_max: usize,
+
+    /// Between two probes of a link to a sibling.
+    pub probe_sibling_us: u64,
+    /// Between two probes of any other link.
+    pub probe_finger_us: u64,
+    /// Silence after a probe that makes a peer suspected.
+    pub suspect_after_us: u64,
+    /// First guess of a round trip, and bounds of a retransmission timeout.
+    pub rtt_initial_us: u64,
+    /// The least retransmission timeout.
+    pub rto_min_us: u64,
+    /// The largest retransmission timeout.
+    pub rto_max_us: u64,
+    /// Hops after which a routed message is dropped.
+    pub hops_max: u8,
+    /// First hops that a message is tried over.
+    pub route_attempts: u8,
+    /// Routed messages waiting for their next hop's acknowledgement.
+    pub routes_pending_max: usize,
+    /// Before a peer tries again to replace a relayed link by a direct one.
+    pub upgrade_retry_us: u64,
+    /// WebRTC connections that a page opens in its life (browsers have about 500, closed ones count).
+    pub rtc_lifetime_max: u32,
+    /// A WebRTC attempt that is not open by then has failed.
+    pub rtc_timeout_us: u64,
+
+    /// How long a lease holds, on the monotone clock of its giver.
+    pub lease_us: u64,
+    /// Between two renewals.
+    pub lease_renew_us: u64,
+    /// A majority gone for so long: the survivors go on under an epoch marked `assumed_lost`.
+    pub assumed_lost_us: u64,
+    /// How far ahead of this peer's wall clock a version may lie.
+    pub clock_skew_max_us: u64,
+    /// How long a tombstone is kept.
+    pub tombstone_us: u64,
+
+    /// Deadline of an operation or a query unless the caller gives one.
+    pub deadline_us: u64,
+    /// Operations and queries that one peer runs at once for itself.
+    pub calls_max: usize,
+    /// Bytes of one record's value.
+    pub value_bytes_max: usize,
+    /// Bytes of one record's key.
+    pub key_bytes_max: usize,
+    /// Bytes of all records kept.
+    pub store_bytes_max: u64,
+    /// Bytes of one frame before it is cut into chunks.
+    pub frame_bytes_max: usize,
+    /// Bytes of one chunk (what a data channel takes in one message everywhere).
+    pub chunk_bytes: usize,
+    /// Globals of the network, and bytes of one of them.
+    pub globals_max: usize,
+    /// Rows that one query may gather at one peer.
+    pub query_rows_max: usize,
+    /// Bytes that one query may gather at one peer.
+    pub query_bytes_max: usize,
+    /// Dissemination tasks that one peer takes part in at once.
+    pub tasks_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            network: "pontoon".to_owned(),
+            supernodes: Vec::new(),
+            supernode: false,
+            founder: false,
+            direct_links: true,
+
+            replicas: 3,
+            locality_bits: 0,
+            siblings: 8,
+            bucket_links: 2,
+            links_opened_max: 32,
+            links_max: 48,
+            links_supernode_max: 10_000,
+            contacts_max: 256,
+
+            probe_sibling_us: SECOND_US,
+            probe_finger_us: 5 * SECOND_US,
+            suspect_after_us: 3 * SECOND_US,
+            rtt_initial_us: 200_000,
+            rto_min_us: 100_000,
+            rto_max_us: 3 * SECOND_US,
+            hops_max: 40,
+            route_attempts: 3,
+            routes_pending_max: 10_000,
+            upgrade_retry_us: 15 * SECOND_US,
+            rtc_lifetime_max: 400,
+            rtc_timeout_us: 15 * SECOND_US,
+
+            lease_us: 4 * SECOND_US,
+            lease_renew_us: SECOND_US,
+            assumed_lost_us: 15 * SECOND_US,
+            clock_skew_max_us: 600 * SECOND_US,
+            tombstone_us: 24 * 3_600 * SECOND_US,
+
+            deadline_us: 30 * SECOND_US,
+            calls_max: 1_024,
+            value_bytes_max: 256 * 1_024,
+            key_bytes_max: 4 * 1_024,
+            store_bytes_max: 256 << 20,
+            frame_bytes_max: 1 << 20,
+            chunk_bytes: 16 * 1_024,
+            globals_max: 256,
+            query_rows_max: 1_000_000,
+            query_bytes_max: 128 << 20,
+            tasks_max: 1_024,
+        }
+    }
+}

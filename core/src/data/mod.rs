@@ -1,0 +1,90 @@
+//! Values, rows and signed batches: what flows between operators.
+
+use serde::{Deserialize, Serialize};
+
+/// A SQL type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Type {
+    /// 64-bit signed.
+    Integer,
+    /// 64-bit IEEE 754.
+    Real,
+    /// UTF-8.
+    Text,
+    /// True or false.
+    Boolean,
+    /// Microseconds since the Unix epoch, UTC.
+    Timestamp,
+    /// Bytes.
+    Blob,
+}
+
+/// A SQL value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Value {
+    /// Unknown.
+    Null,
+    /// 64-bit signed.
+    Integer(i64),
+    /// 64-bit IEEE 754.
+    Real(f64),
+    /// UTF-8.
+    Text(String),
+    /// True or false.
+    Boolean(bool),
+    /// Microseconds since the Unix epoch, UTC.
+    Timestamp(i64),
+    /// Bytes.
+    Blob(Vec<u8>),
+}
+
+/// The values of a row, in column order.
+pub type Row = Vec<Value>;
+
+/// A row and its weight: +1 appears, -1 disappears (Z-sets; Budiu et al., *DBSP*, VLDB 2023).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignedRow {
+    /// The values.
+    pub row: Row,
+    /// How many times it appears; negative takes away.
+    pub weight: i64,
+}
+
+/// A column of a result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type; `None` where only NULLs are.
+    pub data_type: Option<Type>,
+}
+
+/// What a statement cost the asker and the swarm, as far as the asker can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Cost {
+    /// Messages sent for the statement by all who took part.
+    pub messages: u64,
+    /// Bytes of those messages.
+    pub bytes: u64,
+    /// Peers that answered.
+    pub peers: u64,
+    /// Microseconds from the call to the result.
+    pub elapsed_us: u64,
+}
+
+/// The result of a statement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueryResult {
+    /// Columns; empty for a statement without rows.
+    pub columns: Vec<Column>,
+    /// Rows.
+    pub rows: Vec<Row>,
+    /// Rows written by INSERT, UPDATE or DELETE.
+    pub affected: u64,
+    /// The share of the key space asked that answered: exactly 1.0, or below.
+    pub coverage: f64,
+    /// Whether a fragment that answered had given up a majority of an earlier epoch for lost.
+    pub assumed_lost: bool,
+    /// What it cost.
+    pub cost: Cost,
+}

@@ -1,0 +1,54 @@
+//! Errors that a caller can act on. Each has a stable code; codes are append-only.
+
+use crate::id::Id;
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Nobody who may answer could be reached before the deadline.
+    #[error("no peer that may answer was reached in time")]
+    Unreachable,
+    /// A node is not there.
+    #[error("node {0} is unreachable")]
+    NodeUnreachable(Id),
+    /// A condition did not hold, or somebody else wrote in between.
+    #[error("the key was changed by somebody else")]
+    Conflict,
+    /// An operation was refused for good.
+    #[error("refused: {0}")]
+    Refused(#[from] crate::store::Refusal),
+    /// An argument is outside its bounds.
+    #[error("{0}")]
+    Invalid(String),
+    /// This peer already runs as many calls as it may.
+    #[error("too many calls in flight")]
+    Overloaded,
+    /// The node was closed.
+    #[error("the node is closed")]
+    Closed,
+    /// A statement failed.
+    #[error("{message}")]
+    Sql {
+        /// A stable code such as `unique_violation`.
+        code: &'static str,
+        /// For people.
+        message: String,
+    },
+}
+
+impl Error {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Unreachable | Error::NodeUnreachable(_) => "unreachable",
+            Error::Conflict => "conflict",
+            Error::Refused(crate::store::Refusal::TooLarge) => "too_large",
+            Error::Refused(crate::store::Refusal::QuotaExceeded) => "quota_exceeded",
+            Error::Refused(crate::store::Refusal::DiskFailed) => "disk_failed",
+            Error::Refused(crate::store::Refusal::Overloaded) | Error::Overloaded => "overloaded",
+            Error::Invalid(_) => "invalid_argument",
+            Error::Closed => "closed",
+            Error::Sql { code, .. } => code,
+        }
+    }
+}

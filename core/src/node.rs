@@ -1,0 +1,339 @@
+//! The node: one state machine that drivers feed and drain.
+//!
+//! The contract: call [`Node::handle_input`] with what happened, then [`Node::poll_output`] until it gives `None`;
+//! the last thing it gave before that is always an [`Output::Wake`]. Feed [`Input::Wake`] at or after that time.
+//! The node reads no clock, opens no socket and writes no disk.
+
+use crate::{
+    ctx::Now,
+    data::{QueryResult, Value},
+    error::Error,
+    id::Id,
+    inspect::Trace,
+    store::{Batch, KeyOp, Outcome, Record},
+};
+
+/// A transport channel of the driver: ordered, reliable, two-way, message-oriented. Never used again once down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// A WebRTC session of the driver, named by the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A call of the application, named by the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// How a link came to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This side dialled a supernode's address (answers [`Output::Dial`]).
+    Dialled {
+        /// The address.
+        address: String,
+    },
+    /// The other side dialled.
+    Accepted,
+    /// A WebRTC data channel opened (answers [`Output::RtcOpen`]).
+    Rtc {
+        /// The session.
+        session: SessionId,
+    },
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A channel is open.
+    LinkUp {
+        /// Its name.
+        link: LinkId,
+        /// How it came to be.
+        origin: Origin,
+    },
+    /// A channel is closed, by whomever.
+    LinkDown {
+        /// Its name.
+        link: LinkId,
+    },
+    /// A chunk arrived.
+    Chunk {
+        /// On this channel.
+        link: LinkId,
+        /// As sent by the other side in one [`Output::Send`].
+        bytes: Vec<u8>,
+    },
+    /// Dialling an address failed.
+    DialFailed {
+        /// The address.
+        address: String,
+    },
+    /// The local end of a WebRTC session has something for the remote end: a description or a candidate.
+    RtcSignal {
+        /// The session.
+        session: SessionId,
+        /// Opaque to the node; at most 64 KiB.
+        payload: Vec<u8>,
+    },
+    /// A WebRTC session will not open.
+    RtcFailed {
+        /// The session.
+        session: SessionId,
+        /// For people.
+        reason: String,
+    },
+    /// A batch is on disk.
+    Persisted {
+        /// The token of [`Output::Persist`].
+        token: u64,
+    },
+    /// A batch is not on disk, and will not be.
+    PersistFailed {
+        /// The token of [`Output::Persist`].
+        token: u64,
+        /// For people.
+        reason: String,
+    },
+    /// The application calls.
+    Command {
+        /// Answered once by [`Output::Reply`] with this name.
+        call: CallId,
+        /// What it wants.
+        command: Command,
+    },
+    /// Time passed.
+    Wake,
+}
+
+/// What the driver is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Send one chunk.
+    Send {
+        /// Over this channel.
+        link: LinkId,
+        /// At most `chunk_bytes`.
+        bytes: Vec<u8>,
+    },
+    /// Close a channel; the node has forgotten it already.
+    Close {
+        /// The channel.
+        link: LinkId,
+    },
+    /// Open a channel to a supernode's address: answered by `LinkUp` or `DialFailed`.
+    Dial {
+        /// The address.
+        address: String,
+    },
+    /// Open a WebRTC session: answered by `LinkUp` with this session, or `RtcFailed`.
+    RtcOpen {
+        /// Its name.
+        session: SessionId,
+        /// The peer at the other end.
+        peer: Id,
+        /// Whether this side makes the offer.
+        initiator: bool,
+    },
+    /// What the remote end of a WebRTC session said.
+    RtcSignal {
+        /// The session.
+        session: SessionId,
+        /// The remote driver's payload.
+        payload: Vec<u8>,
+    },
+    /// Forget a WebRTC session.
+    RtcClose {
+        /// The session.
+        session: SessionId,
+    },
+    /// Write atomically and durably: answered by `Persisted` or `PersistFailed`. Batches are written in order.
+    Persist {
+        /// Its name.
+        token: u64,
+        /// What to write.
+        batch: Batch,
+    },
+    /// The answer of a command.
+    Reply {
+        /// The call.
+        call: CallId,
+        /// What came of it.
+        result: Result<Reply, Error>,
+    },
+    /// An application message arrived.
+    Message {
+        /// Its sender.
+        from: Id,
+        /// The key it was sent to, if it was sent to a key.
+        to_key: Option<(String, Vec<u8>)>,
+        /// The message.
+        payload: Vec<u8>,
+    },
+    /// A global was set (or removed: `None`).
+    Global {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: Option<Vec<u8>>,
+    },
+    /// The node has joined, or has lost every link again.
+    Joined(bool),
+    /// A trace event, while tracing is on.
+    Trace(Trace),
+    /// Nothing more to do before this time of the monotone clock.
+    Wake(u64),
+}
+
+/// What the application wants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Operations on keys, each on its own; the outcomes come in the same order.
+    Keys {
+        /// What to do.
+        ops: Vec<KeyOp>,
+        /// Give up after so many microseconds; `None` takes the configured deadline.
+        deadline_us: Option<u64>,
+    },
+    /// What this node holds of some namespaces.
+    LocalScan {
+        /// The namespaces.
+        namespaces: Vec<String>,
+    },
+    /// A message to the owner of a key.
+    Send {
+        /// The namespace.
+        namespace: String,
+        /// The key.
+        key: Vec<u8>,
+        /// The message.
+        payload: Vec<u8>,
+    },
+    /// A message to a node; replied when delivered.
+    SendNode {
+        /// The node.
+        to: Id,
+        /// The message.
+        payload: Vec<u8>,
+    },
+    /// A message to every other node; replied with how many were reached and what share of the key space that is.
+    SendAll {
+        /// The message.
+        payload: Vec<u8>,
+    },
+    /// Sets (or removes) a global.
+    SetGlobal {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: Option<Vec<u8>>,
+    },
+    /// Runs one SQL statement, given as a `postcard` encoding of `sql::ast::Statement`.
+    Execute {
+        /// The statement.
+        statement: Vec<u8>,
+        /// `$1`, `$2`, ...
+        params: Vec<Value>,
+        /// Give up after so many microseconds; `None` takes the configured deadline.
+        deadline_us: Option<u64>,
+    },
+    /// Hands everything over and says goodbye; replied when done or after a few seconds. The node is closed then.
+    Leave,
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// Outcomes of `Keys`.
+    Keys(Vec<Outcome>),
+    /// Records of `LocalScan`.
+    Records(Vec<Record>),
+    /// `Send`, `SendNode`: the message was delivered to this node.
+    Delivered(Id),
+    /// `SendAll`: how many nodes beside this one, and the share of the key space that confirmed.
+    Reached {
+        /// Nodes beside this one.
+        nodes: u64,
+        /// 1.0 when everybody confirmed.
+        coverage: f64,
+    },
+    /// `Execute`.
+    Rows(QueryResult),
+    /// `SetGlobal`, `Leave`.
+    Done,
+}
+
+/// What a timer is for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Timer {
+    /// The overlay's.
+    Overlay(crate::overlay::Timer),
+    /// The groups'.
+    Group(crate::group::Timer),
+    /// The DHT client's and owner's.
+    Dht(crate::dht::Timer),
+    /// Dissemination's.
+    Spread(crate::spread::Timer),
+    /// The replicated map's.
+    Globals,
+    /// A call of the application reaches its deadline.
+    Call(CallId),
+}
+
+/// What a driver keeps for the node between runs.
+pub type Saved = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The two clocks at the start, and later with every input.
+pub type Clocks = Now;
+
+/// A peer. See the module's documentation for the contract.
+pub struct Node {
+    id: Id,
+}
+
+impl Node {
+    /// A node that has not spoken to anybody yet. `seed` feeds the generator (32 random bytes; a fixed seed replays a
+    /// run), `saved` is what the driver's disk holds of earlier batches. Feed [`Input::Wake`] at once to start it.
+    pub fn new(
+        config: crate::Config,
+        identity: Box<dyn crate::crypto::Identity>,
+        seed: [u8; 32],
+        now: Now,
+        saved: Saved,
+    ) -> Node {
+        let _ = (config, seed, now, saved);
+        Node { id: identity.id() }
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// Takes in what happened.
+    pub fn handle_input(&mut self, now: Now, input: Input) {
+        let _ = (now, input);
+    }
+
+    /// What to do next; `None` when drained.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        None
+    }
+
+    /// A snapshot for debug pages and tests.
+    pub fn inspect(&self, now: Now) -> crate::inspect::Inspect {
+        let _ = now;
+        unreachable!("not yet")
+    }
+
+    /// Turns [`Output::Trace`] on or off.
+    pub fn set_tracing(&mut self, on: bool) {
+        let _ = on;
+    }
+
+    /// The value of a global, as this node knows it.
+    pub fn global(&self, name: &str) -> Option<&[u8]> {
+        let _ = name;
+        None
+    }
+}

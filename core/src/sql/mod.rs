@@ -1,0 +1,1 @@
+//! SQL: our own AST, binding, planning and EXPLAIN.

@@ -1,0 +1,8 @@
+//! Records and the disk as an effect.
+
+pub mod record;
+
+pub use record::{Action, Expect, KeyOp, Outcome, Record, Refusal, Version};
+
+/// What a driver writes to its disk in one atomic step: `None` deletes the key.
+pub type Batch = Vec<(Vec<u8>, Option<Vec<u8>>)>;

@@ -1,0 +1,156 @@
+//! What is stored: records, their versions, and the operations on one key.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Id;
+
+/// A hybrid logical clock reading and its author: totally ordered, unique to a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Version {
+    /// Wall clock of the owner that ordered the write, microseconds, never behind a version seen before.
+    pub wall_us: u64,
+    /// Tells writes within one microsecond apart.
+    pub counter: u32,
+    /// The peer that asked for the write.
+    pub author: Id,
+}
+
+/// One stored version of one key. `value` is `None` in a tombstone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// What the key belongs to.
+    pub namespace: String,
+    /// The key within the namespace.
+    pub key: Vec<u8>,
+    /// Bits of the namespace's hash that lead the object's id.
+    pub locality_bits: u8,
+    /// The value; `None` says that the key was removed.
+    pub value: Option<Vec<u8>>,
+    /// Which write this is.
+    pub version: Version,
+    /// The version that this write replaced.
+    pub parent: Option<Version>,
+    /// Wall clock at which a soft-state record lapses.
+    pub expiry_us: Option<u64>,
+}
+
+impl Record {
+    /// Where the record lives.
+    pub fn id(&self) -> Id {
+        Id::object(&self.namespace, &self.key, self.locality_bits)
+    }
+
+    /// Whether a reader sees it: not a tombstone and not lapsed.
+    pub fn visible(&self, wall_us: u64) -> bool {
+        self.value.is_some() && self.expiry_us.is_none_or(|expiry| wall_us < expiry)
+    }
+
+    /// What it takes in the store, about.
+    pub fn bytes(&self) -> usize {
+        self.namespace.len() + self.key.len() + self.value.as_ref().map_or(0, Vec::len) + 80
+    }
+}
+
+/// An operation on one key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyOp {
+    /// What the key belongs to.
+    pub namespace: String,
+    /// See [`Record::locality_bits`].
+    pub locality_bits: u8,
+    /// The key within the namespace.
+    pub key: Vec<u8>,
+    /// What to do.
+    pub action: Action,
+}
+
+impl KeyOp {
+    /// Where the key lives.
+    pub fn id(&self) -> Id {
+        Id::object(&self.namespace, &self.key, self.locality_bits)
+    }
+}
+
+/// What to do with one key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Read it.
+    Get,
+    /// Write it, if `expect` holds.
+    Put {
+        /// The new value.
+        value: Vec<u8>,
+        /// What must be true at the owner.
+        expect: Expect,
+        /// Soft state: lapses so long after the write unless renewed.
+        ttl_us: Option<u64>,
+    },
+    /// Remove it, if `expect` holds. Removing an absent key has no effect.
+    Remove {
+        /// What must be true at the owner.
+        expect: Expect,
+    },
+    /// Extend its life to `ttl_us` from now.
+    Renew {
+        /// Microseconds from now.
+        ttl_us: u64,
+    },
+}
+
+/// The condition of a conditional write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Expect {
+    /// Write whatever is there.
+    Any,
+    /// Only if the key is absent.
+    Absent,
+    /// Only if this is the current version.
+    Version(Version),
+}
+
+/// How an operation on one key ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The current value.
+    Found {
+        /// The value.
+        value: Vec<u8>,
+        /// Its version, for a conditional write.
+        version: Version,
+        /// When it lapses, wall clock.
+        expiry_us: Option<u64>,
+    },
+    /// Known to be absent (a get or a renew).
+    Absent,
+    /// Written, removed or renewed, on a majority of the group's disks.
+    Stored {
+        /// The new version.
+        version: Version,
+    },
+    /// The condition did not hold; the current state is told.
+    Conflict {
+        /// The current value and version; `None` if the key is absent.
+        current: Option<(Vec<u8>, Version)>,
+    },
+    /// Nobody who may vouch for the key could be reached in time. A write may or may not have happened.
+    Unreachable,
+    /// Refused for good.
+    Refused(Refusal),
+}
+
+/// Why an operation was refused for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// The value or key exceeds the network's bound.
+    #[error("the key or value is too large")]
+    TooLarge,
+    /// The store's quota is used up.
+    #[error("the owner's store is full")]
+    QuotaExceeded,
+    /// The disk did not take it.
+    #[error("the owner's disk failed")]
+    DiskFailed,
+    /// The owner is too busy.
+    #[error("the owner has too many operations in flight")]
+    Overloaded,
+}

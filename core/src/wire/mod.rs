@@ -1,0 +1,115 @@
+//! Frames: what travels over a link.
+//!
+//! A frame is one version byte ([`WIRE_VERSION`]) and a `postcard` encoding of [`Frame`]. Enums are append-only:
+//! `postcard` numbers variants by position. Ordered, reliable links carry frames as chunks of at most
+//! `chunk_bytes`: a header byte (1 = more chunks follow, 0 = last) and payload; see [`Chunks`].
+//! Decoding hostile bytes gives a [`WireError`], never a panic, never more memory than the frame's bound.
+
+mod chunk;
+
+pub use chunk::{Chunks, cut};
+use serde::{Deserialize, Serialize};
+
+use crate::{dht, globals, group, id::Id, messaging, overlay, spread};
+
+/// The version of this encoding; both ends of a link must speak the same.
+pub const WIRE_VERSION: u8 = 1;
+/// The version of query plans: a peer that does not know a plan says so and is not covered.
+pub const PLAN_VERSION: u16 = 1;
+
+/// One frame between the two ends of a link.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Frame {
+    /// Keeps the link itself: handshake, probes, relaying, acknowledgements of hops.
+    Link(overlay::LinkFrame),
+    /// A message on its way through the overlay.
+    Routed(overlay::Routed),
+    /// A message for the peer at the other end of the link.
+    Direct(Body),
+}
+
+/// A message of a layer above the overlay to the same layer of another peer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Body {
+    /// Join, tables, signalling.
+    Overlay(overlay::Message),
+    /// Who may vouch for a region.
+    Group(group::Message),
+    /// Operations on one key.
+    Dht(dht::Message),
+    /// Dissemination over regions.
+    Spread(spread::Message),
+    /// The application's messages.
+    App(messaging::Message),
+    /// The replicated map.
+    Globals(globals::Message),
+}
+
+macro_rules! body_from {
+    ($($variant:ident($message:ty)),+) => {$(
+        impl From<$message> for Body {
+            fn from(message: $message) -> Body {
+                Body::$variant(message)
+            }
+        }
+    )+};
+}
+body_from!(
+    Overlay(overlay::Message),
+    Group(group::Message),
+    Dht(dht::Message),
+    Spread(spread::Message),
+    App(messaging::Message),
+    Globals(globals::Message)
+);
+
+/// Bytes that are not a frame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// The sender speaks another version.
+    #[error("wire version {0}, expected {WIRE_VERSION}")]
+    Version(u8),
+    /// Too long.
+    #[error("a frame of more than {0} bytes")]
+    TooLong(usize),
+    /// Nothing at all, or a chunk without header.
+    #[error("an empty frame")]
+    Empty,
+    /// Not a valid encoding.
+    #[error("a malformed frame: {0}")]
+    Malformed(String),
+}
+
+/// Encodes a frame with its version byte.
+pub fn encode(frame: &Frame) -> Vec<u8> {
+    let mut bytes = vec![WIRE_VERSION];
+    match postcard::to_extend(frame, Vec::with_capacity(64)) {
+        Ok(body) => bytes.extend(body),
+        Err(error) => debug_assert!(false, "frames always encode: {error}"),
+    }
+    bytes
+}
+
+/// Decodes one whole frame; trailing bytes are an error.
+pub fn decode(bytes: &[u8]) -> Result<Frame, WireError> {
+    match bytes.split_first() {
+        None => Err(WireError::Empty),
+        Some((&WIRE_VERSION, body)) => match postcard::take_from_bytes(body) {
+            Ok((frame, [])) => Ok(frame),
+            Ok((_, rest)) => Err(WireError::Malformed(format!("{} trailing bytes", rest.len()))),
+            Err(error) => Err(WireError::Malformed(error.to_string())),
+        },
+        Some((version, _)) => Err(WireError::Version(*version)),
+    }
+}
+
+/// A node's name and how to reach it when routing does not know it yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Contact {
+    /// The node.
+    pub id: Id,
+    /// A peer that is linked to it and relays.
+    pub relay: Option<Id>,
+    /// Whether it is a supernode.
+    pub supernode: bool,
+}

@@ -1,0 +1,1 @@
+//! Simulator, reference model, conformance and benches.
