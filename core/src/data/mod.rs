@@ -1,5 +1,8 @@
 //! Values, rows and signed batches: what flows between operators.
 
+mod nested;
+
+pub use nested::{DEPTH_MAX, Nested};
 use serde::{Deserialize, Serialize};
 
 /// A SQL type.

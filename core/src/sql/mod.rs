@@ -1,1 +1,4 @@
 //! SQL: our own AST, binding, planning and EXPLAIN.
+
+pub mod ast;
+pub mod scalar;

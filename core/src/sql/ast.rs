@@ -1,0 +1,333 @@
+//! The syntax tree of a statement: what a parser makes of SQL text, and what peers keep and send instead of text.
+//!
+//! Encoded with `postcard`, which numbers variants by position: **append only**, never reorder or remove. Recursion
+//! goes through [`Nested`], so decoding hostile bytes gives an error and never overflows the stack.
+//! Names are already folded as PostgreSQL does it (lower case unless quoted).
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Nested, Type, Value};
+
+/// One statement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Statement {
+    /// `CREATE TABLE`.
+    CreateTable(CreateTable),
+    /// `DROP TABLE`.
+    DropTable {
+        /// The table.
+        name: String,
+        /// No error when it does not exist.
+        if_exists: bool,
+    },
+    /// `INSERT`.
+    Insert(Insert),
+    /// `UPDATE`.
+    Update(Update),
+    /// `DELETE`.
+    Delete(Delete),
+    /// `SELECT`.
+    Select(Nested<Select>),
+    /// `EXPLAIN` of a statement.
+    Explain(Nested<Statement>),
+}
+
+/// `CREATE TABLE name (columns, PRIMARY KEY (..))`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CreateTable {
+    /// The table.
+    pub name: String,
+    /// No error when a different table of that name exists.
+    pub if_not_exists: bool,
+    /// Its columns.
+    pub columns: Vec<ColumnDef>,
+    /// The columns of the primary key, in key order; empty: a hidden row id.
+    pub primary_key: Vec<String>,
+}
+
+/// A column of a table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ColumnDef {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub data_type: Type,
+    /// Whether NULL is refused.
+    pub not_null: bool,
+    /// What an INSERT that does not name the column puts there.
+    pub default: Option<Expr>,
+}
+
+/// `INSERT INTO table (columns) VALUES ..`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Insert {
+    /// The table.
+    pub table: String,
+    /// The columns given; empty: all, in order.
+    pub columns: Vec<String>,
+    /// Where the rows come from.
+    pub source: InsertSource,
+}
+
+/// Where the rows of an INSERT come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum InsertSource {
+    /// `VALUES (..), (..)`.
+    Values(Vec<Vec<Expr>>),
+    /// `SELECT ..`.
+    Query(Nested<Select>),
+}
+
+/// `UPDATE table SET .. WHERE ..`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    /// The table.
+    pub table: String,
+    /// What expressions call it.
+    pub alias: Option<String>,
+    /// Column and new value.
+    pub assignments: Vec<(String, Expr)>,
+    /// Which rows.
+    pub filter: Option<Expr>,
+}
+
+/// `DELETE FROM table WHERE ..`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Delete {
+    /// The table.
+    pub table: String,
+    /// What expressions call it.
+    pub alias: Option<String>,
+    /// Which rows.
+    pub filter: Option<Expr>,
+}
+
+/// `SELECT .. FROM .. WHERE .. GROUP BY .. HAVING .. ORDER BY .. LIMIT .. OFFSET ..`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Select {
+    /// `DISTINCT`.
+    pub distinct: bool,
+    /// What is selected.
+    pub items: Vec<SelectItem>,
+    /// The comma-separated items of `FROM`; empty: one row without columns.
+    pub from: Vec<TableRef>,
+    /// `WHERE`.
+    pub filter: Option<Expr>,
+    /// `GROUP BY`: expressions, ordinals, aliases.
+    pub group_by: Vec<Expr>,
+    /// `HAVING`.
+    pub having: Option<Expr>,
+    /// `ORDER BY`.
+    pub order_by: Vec<OrderBy>,
+    /// `LIMIT`.
+    pub limit: Option<Expr>,
+    /// `OFFSET`.
+    pub offset: Option<Expr>,
+}
+
+/// One item of a select list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SelectItem {
+    /// `*`, or `table.*`.
+    Star(Option<String>),
+    /// An expression and the name after `AS`.
+    Expr(Expr, Option<String>),
+}
+
+/// An item of `FROM`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum TableRef {
+    /// A table.
+    Table {
+        /// Its name.
+        name: String,
+        /// What expressions call it.
+        alias: Option<String>,
+    },
+    /// Two items joined.
+    Join {
+        /// The left side.
+        left: Nested<TableRef>,
+        /// The right side.
+        right: Nested<TableRef>,
+        /// Which join.
+        kind: JoinKind,
+        /// What must hold.
+        on: JoinOn,
+    },
+    /// `(SELECT ..) AS alias`.
+    Derived {
+        /// The query.
+        query: Nested<Select>,
+        /// What expressions call it.
+        alias: String,
+    },
+}
+
+/// Which join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JoinKind {
+    /// Pairs that match.
+    Inner,
+    /// Pairs that match, and rows of the left side without a match.
+    Left,
+}
+
+/// The condition of a join.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum JoinOn {
+    /// `CROSS JOIN`.
+    Nothing,
+    /// `ON`.
+    Expr(Expr),
+    /// `USING (..)`.
+    Using(Vec<String>),
+}
+
+/// One item of `ORDER BY`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OrderBy {
+    /// An expression, ordinal or alias.
+    pub expr: Expr,
+    /// `DESC`.
+    pub descending: bool,
+    /// `NULLS FIRST` (true) or `NULLS LAST` (false); by default NULLs count as larger than everything else.
+    pub nulls_first: Option<bool>,
+}
+
+/// An expression.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Expr {
+    /// A constant.
+    Literal(Value),
+    /// `$1` is 1.
+    Param(u16),
+    /// A column, perhaps of a named table.
+    Column {
+        /// The table's name or alias.
+        table: Option<String>,
+        /// The column.
+        name: String,
+    },
+    /// `-e`, `NOT e`.
+    Unary(UnaryOp, Nested<Expr>),
+    /// `l op r`.
+    Binary(BinaryOp, Nested<Expr>, Nested<Expr>),
+    /// `e IS [NOT] NULL`.
+    IsNull {
+        /// The operand.
+        expr: Nested<Expr>,
+        /// `NOT`.
+        negated: bool,
+    },
+    /// `e [NOT] IN (..)`.
+    InList {
+        /// The operand.
+        expr: Nested<Expr>,
+        /// The list.
+        list: Vec<Nested<Expr>>,
+        /// `NOT`.
+        negated: bool,
+    },
+    /// `e [NOT] BETWEEN low AND high`.
+    Between {
+        /// The operand.
+        expr: Nested<Expr>,
+        /// Lower bound, included.
+        low: Nested<Expr>,
+        /// Upper bound, included.
+        high: Nested<Expr>,
+        /// `NOT`.
+        negated: bool,
+    },
+    /// `e [NOT] LIKE pattern`, `ILIKE`.
+    Like {
+        /// The operand.
+        expr: Nested<Expr>,
+        /// The pattern: `%` any text, `_` any character, `\` takes the next literally.
+        pattern: Nested<Expr>,
+        /// `NOT`.
+        negated: bool,
+        /// `ILIKE`.
+        fold_case: bool,
+    },
+    /// `CASE [operand] WHEN .. THEN .. ELSE .. END`.
+    Case {
+        /// Compared with each WHEN, if given.
+        operand: Option<Nested<Expr>>,
+        /// WHEN and THEN.
+        whens: Vec<(Nested<Expr>, Nested<Expr>)>,
+        /// ELSE.
+        otherwise: Option<Nested<Expr>>,
+    },
+    /// `CAST(e AS type)`, `e::type`.
+    Cast(Nested<Expr>, Type),
+    /// A function or aggregate.
+    Call {
+        /// Its name, lower case.
+        name: String,
+        /// Its arguments.
+        args: Vec<Nested<Expr>>,
+        /// `DISTINCT` before the arguments.
+        distinct: bool,
+        /// `(*)`.
+        star: bool,
+    },
+    /// `DEFAULT`, in a row of VALUES or an assignment.
+    Default,
+    /// `e IS [NOT] TRUE`, `e IS [NOT] FALSE`.
+    IsBool {
+        /// The operand.
+        expr: Nested<Expr>,
+        /// TRUE or FALSE.
+        value: bool,
+        /// `NOT`.
+        negated: bool,
+    },
+}
+
+/// An operator with one operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UnaryOp {
+    /// `-`.
+    Neg,
+    /// `NOT`.
+    Not,
+}
+
+/// An operator with two operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BinaryOp {
+    /// `+`.
+    Add,
+    /// `-`.
+    Sub,
+    /// `*`.
+    Mul,
+    /// `/`.
+    Div,
+    /// `%`.
+    Rem,
+    /// `||`.
+    Concat,
+    /// `=`.
+    Eq,
+    /// `<>`.
+    Ne,
+    /// `<`.
+    Lt,
+    /// `<=`.
+    Le,
+    /// `>`.
+    Gt,
+    /// `>=`.
+    Ge,
+    /// `AND`.
+    And,
+    /// `OR`.
+    Or,
+    /// `IS DISTINCT FROM`.
+    IsDistinct,
+    /// `IS NOT DISTINCT FROM`.
+    IsNotDistinct,
+}
