@@ -1,11 +1,7 @@
 //! Groups: who may vouch for a region (after Scatter, SOSP 2011).
 
-use serde::{Deserialize, Serialize};
+pub mod certificate;
+pub mod message;
 
-/// What members say to one another.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Message {}
-
-/// What this layer waits for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Timer {}
+pub use certificate::{Ballot, Certificate, Change, Name, Source};
+pub use message::{Message, Timer};

@@ -1,6 +1,9 @@
 //! Links, routing, join and leave.
 
+mod view;
+
 use serde::{Deserialize, Serialize};
+pub use view::View;
 
 /// Frames of a link itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

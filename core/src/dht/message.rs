@@ -1,0 +1,67 @@
+//! What peers say to one another about keys.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    group::{Certificate, Name},
+    id::Id,
+    store::{KeyOp, Outcome, Record},
+};
+
+/// See the variants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Message {
+    /// Asker → owner (routed to the key): do this.
+    Request {
+        /// Names the request for ever: random, the same in every retry.
+        request: u64,
+        /// What to do.
+        op: KeyOp,
+    },
+    /// Owner → asker.
+    Reply {
+        /// From `Request`.
+        request: u64,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// Not the owner, or not yet: try again, with this peer if one is named.
+    Elsewhere {
+        /// From `Request`.
+        request: u64,
+        /// Who may be the owner.
+        hint: Option<Id>,
+    },
+    /// Owner → member: hold these. Answered by `Replicated` once on disk.
+    Replicate {
+        /// The fragment.
+        of: Name,
+        /// Names the batch.
+        serial: u64,
+        /// Newest versions.
+        records: Vec<Record>,
+    },
+    /// Member → owner.
+    Replicated {
+        /// The fragment.
+        of: Name,
+        /// From `Replicate`.
+        serial: u64,
+    },
+    /// Member → owner: this fragment is frozen, or superseded as told.
+    Frozen {
+        /// The fragment.
+        of: Name,
+        /// Known successors.
+        newer: Vec<Certificate>,
+    },
+}
+
+/// What this layer waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Timer {
+    /// A request of this peer is due for another attempt.
+    Retry(u64),
+    /// Writes that have not reached their majority are sent again.
+    Tick,
+}

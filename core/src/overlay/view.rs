@@ -1,0 +1,17 @@
+//! What the layers above may ask of the overlay at any time.
+
+use crate::id::Id;
+
+/// The live peers as this node sees them.
+pub trait View {
+    /// The nearest live peers, nearest first, this node left out. All linked.
+    fn siblings(&self) -> &[Id];
+    /// Whether a peer is linked and not suspected.
+    fn alive(&self, id: &Id) -> bool;
+    /// Whether this node has found its place: it is linked to the peers nearest to it.
+    fn joined(&self) -> bool;
+    /// All live linked peers that may own a region, near or far.
+    fn peers(&self) -> Vec<Id> {
+        self.siblings().to_vec()
+    }
+}
