@@ -1,0 +1,51 @@
+// This tab's peer, as the page sees it: one connection, one snapshot a second, one trace stream.
+//
+// Invariant: nothing on the page is known otherwise than by `inspect()`, `trace()`, messages and the results of calls.
+
+import { connect, type Inspect, type Pontoon, type TraceEvent } from "pontoon-db";
+
+const POLL_MS = 1000;
+
+/** A part of the page that follows this tab's peer. */
+export interface Watcher {
+  /** A new snapshot, about once a second. */
+  snapshot?(snapshot: Inspect): void;
+  /** An event of the trace stream. */
+  trace?(event: TraceEvent): void;
+}
+
+/** Connects to the swarm of the supernode that served the page; usable as soon as it resolves. */
+export function join(): Promise<Pontoon> {
+  const { protocol, host } = location;
+  return connect({
+    network: networkName(),
+    supernodes: [`${protocol === "https:" ? "wss" : "ws"}://${host}/pontoon`],
+    tabs: "separate",
+  });
+}
+
+/** Keeps the watchers informed until the page goes. */
+export function follow(db: Pontoon, watchers: readonly Watcher[]): void {
+  db.trace((event) => watchers.forEach((watcher) => watcher.trace?.(event)));
+  const look = (): void => {
+    const snapshot = db.inspect();
+    watchers.forEach((watcher) => watcher.snapshot?.(snapshot));
+  };
+  setInterval(look, POLL_MS);
+  look();
+}
+
+/** Which network the page joins: `?network=`, else `demo`. */
+function networkName(): string {
+  return new URLSearchParams(location.search).get("network") || "demo";
+}
+
+/** The stable code of an error thrown by the database, if it has one. */
+export function errorCode(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" ? code : undefined;
+}
+
+export function errorMessage(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
