@@ -1,1 +1,7 @@
 //! Simulator, reference model, conformance and benches.
+//!
+//! The simulator is a library without clock, threads or sockets: it compiles to wasm32 too, where the same seed must
+//! give the same trace.
+
+pub mod model;
+pub mod sim;
