@@ -1,0 +1,57 @@
+# Pontoon's commands: `make` alone lists them. The tools that they need, `make setup` installs into .tools/ and
+# node_modules/; nothing is changed outside the repository but the Rust target and, for tests on Debian, Chromium.
+
+export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+LISTEN ?= 127.0.0.1:8080
+DATA ?= target/demo-data
+BENCH ?= cargo run --release --locked --quiet -p pontoon-tests --bin bench --
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo page test check bench soak clean
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## install what the build needs: wasm target, wasm-pack, wasm-bindgen, npm packages
+	@scripts/setup.sh
+
+demo: setup ## build everything, start a supernode on 127.0.0.1:8080 and say which page to open
+	@$(MAKE) --no-print-directory page
+	@cargo build --release --locked --quiet -p pontoon-supernode
+	@mkdir -p $(DATA)
+	@exec target/release/pontoon-supernode --listen $(LISTEN) --data $(DATA) --log warn
+
+# The wasm modules, the npm package and the demo page, each only if its sources changed.
+page: web-demo/dist/index.html
+
+SOURCES = $(shell find $(1) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/pkg/*')
+
+wasm/dist/index.js: $(call SOURCES,core wasm) Cargo.toml Cargo.lock package-lock.json
+	npm run build --workspace pontoon-db
+	@touch $@
+
+web-demo/dist/index.html: wasm/dist/index.js $(call SOURCES,web-demo) package-lock.json
+	npm run build --workspace pontoon-demo
+	@touch $@
+
+test: ## run every test, real browsers included, with the minutes of each stage (installs Chromium on Debian as root)
+	@node scripts/test.mjs $(STAGES)
+
+check: setup ## format, lints with warnings as errors, types, and the unit tests of core and parser: the quick look
+	cargo fmt --all --check
+	cargo clippy --quiet --locked --all-targets -- -D warnings
+	cargo clippy --quiet --locked --all-targets --target wasm32-unknown-unknown -p pontoon-wasm -p pontoon-wasm-parser -- -D warnings
+	@$(MAKE) --no-print-directory page
+	npm run check --workspaces --if-present
+	node scripts/test.mjs units
+
+bench: ## the short set of figures, one JSON object a line
+	$(BENCH) short
+	$(BENCH) size
+
+soak: ## the long runs: the simulator over 50 seeds
+	SOAK_SEEDS=50 cargo test --release --locked -p pontoon-tests -- --include-ignored --nocapture
+
+clean: ## remove what was built (not the installed tools)
+	cargo clean
+	rm -rf wasm/dist wasm/pkg wasm/parser/pkg web-demo/dist web-demo/test-results web-demo/playwright-report

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Installs what the build needs and this machine lacks; does nothing, in a second, where all is there.
+#   scripts/setup.sh              wasm target, lint components, wasm-pack, wasm-bindgen, npm packages
+#   scripts/setup.sh --browsers   the same, then Chromium and its driver for the tests (Debian as root)
+# Tools that are missing or of another version go to .tools/ in the repository, never elsewhere.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly WASM_PACK=0.15.1
+readonly WASM_BINDGEN=0.2.130 # the same as wasm-bindgen in Cargo.toml
+
+PATH="$PWD/.tools/bin:$PATH"
+
+fail() {
+    echo "setup: $*" >&2
+    exit 1
+}
+
+command -v rustup >/dev/null || fail "rustup is missing: see https://rustup.rs"
+command -v node >/dev/null || fail "Node.js 20.19 or newer is missing"
+node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' ||
+    fail "Node.js 20.19 or newer is needed, this is $(node --version)"
+
+# --- fetched while cargo compiles the tools: npm packages, browsers --------------------------------------------------
+
+# npm ci takes seconds, so it runs only when the lockfile differs from what was installed.
+npm_packages() {
+    local stamp=node_modules/.installed-lockfile
+    if ! cmp --silent package-lock.json "$stamp"; then
+        npm ci --no-progress
+        cp package-lock.json "$stamp"
+    fi
+}
+
+browsers() {
+    if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then
+        return
+    fi
+    if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium chromium-driver
+    else
+        echo "setup: the tests need the commands 'chromium' and 'chromedriver' (of one version) in PATH;" >&2
+        echo "setup: on Debian or Ubuntu: sudo apt-get install chromium chromium-driver" >&2
+        return 1
+    fi
+}
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+{
+    npm_packages
+    if [ "${1:-}" = --browsers ]; then browsers; fi
+} >"$log" 2>&1 &
+fetching=$!
+
+# --- Rust ------------------------------------------------------------------------------------------------------------
+
+grep -qx wasm32-unknown-unknown <<<"$(rustup target list --installed)" || rustup target add wasm32-unknown-unknown
+for component in clippy rustfmt; do
+    grep -q "^$component" <<<"$(rustup component list --installed)" || rustup component add "$component"
+done
+
+# tool <crate> <version> [flags]: `cargo install`, lightly optimised: these run for seconds and compile for minutes.
+tool() {
+    local crate=$1 version=$2 command=${1%-cli}
+    shift 2
+    if [ "$("$command" --version 2>/dev/null)" = "$command $version" ]; then return; fi
+    echo "setup: building $crate $version into .tools/"
+    env -u CARGO_TARGET_DIR \
+        CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+        CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=64 \
+        cargo install "$crate" --version "$version" --root .tools --target-dir .tools/target --force --quiet "$@"
+}
+
+tool wasm-pack "$WASM_PACK" --locked
+tool wasm-bindgen-cli "$WASM_BINDGEN" # without --locked: its lockfile names a crate version that was withdrawn
+rm -rf .tools/target
+
+if ! wait "$fetching"; then
+    cat "$log" >&2
+    fail "npm packages or browsers could not be installed"
+fi
