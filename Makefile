@@ -12,10 +12,11 @@ BENCH ?= cargo run --release --locked --quiet -p pontoon-tests --bin bench --
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-setup: ## install what the build needs: wasm target, wasm-pack, wasm-bindgen, npm packages
+setup: ## install what is missing: wasm target, wasm-bindgen, wasm-pack, npm packages, Chromium (Debian as root)
 	@scripts/setup.sh
 
-demo: setup ## build everything, start a supernode on 127.0.0.1:8080 and say which page to open
+demo: ## build everything, start a supernode on 127.0.0.1:8080 and say which page to open
+	@scripts/setup.sh --build
 	@$(MAKE) --no-print-directory page
 	@cargo build --release --locked --quiet -p pontoon-supernode
 	@mkdir -p $(DATA)
@@ -37,8 +38,9 @@ web-demo/dist/index.html: wasm/dist/index.js $(call SOURCES,web-demo) package-lo
 test: ## run every test, real browsers included, with the minutes of each stage (installs Chromium on Debian as root)
 	@node scripts/test.mjs $(STAGES)
 
-check: setup ## format, lints with warnings as errors, types, and the unit tests of core and parser: the quick look
+check: ## format, lints with warnings as errors, types, and the unit tests of core and parser: the quick look
 	cargo fmt --all --check
+	@scripts/setup.sh --build
 	cargo clippy --quiet --locked --all-targets -- -D warnings
 	cargo clippy --quiet --locked --all-targets --target wasm32-unknown-unknown -p pontoon-wasm -p pontoon-wasm-parser -- -D warnings
 	@$(MAKE) --no-print-directory page

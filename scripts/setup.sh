@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the build needs and this machine lacks; does nothing, in a second, where all is there.
-#   scripts/setup.sh              wasm target, lint components, wasm-pack, wasm-bindgen, npm packages
-#   scripts/setup.sh --browsers   the same, then Chromium and its driver for the tests (Debian as root)
+#   scripts/setup.sh --build    what building needs: wasm target, wasm-bindgen, npm packages
+#   scripts/setup.sh            and what the tests need: lint components, wasm-pack, Chromium and its driver
+#                               (the last two from Debian, as root; elsewhere it says what is missing)
 # Tools that are missing or of another version go to .tools/ in the repository, never elsewhere.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,6 +16,12 @@ fail() {
     echo "setup: $*" >&2
     exit 1
 }
+
+mode=${1:-all}
+case $mode in
+    all | --build) ;;
+    *) fail "no option '$mode'" ;;
+esac
 
 command -v rustup >/dev/null || fail "rustup is missing: see https://rustup.rs"
 command -v node >/dev/null || fail "Node.js 20.19 or newer is missing"
@@ -50,16 +57,18 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 {
     npm_packages
-    if [ "${1:-}" = --browsers ]; then browsers; fi
+    if [ "$mode" = all ]; then browsers; fi
 } >"$log" 2>&1 &
 fetching=$!
 
 # --- Rust ------------------------------------------------------------------------------------------------------------
 
 grep -qx wasm32-unknown-unknown <<<"$(rustup target list --installed)" || rustup target add wasm32-unknown-unknown
-for component in clippy rustfmt; do
-    grep -q "^$component" <<<"$(rustup component list --installed)" || rustup component add "$component"
-done
+if [ "$mode" = all ]; then
+    for component in clippy rustfmt; do
+        grep -q "^$component" <<<"$(rustup component list --installed)" || rustup component add "$component"
+    done
+fi
 
 # tool <crate> <version> [flags]: `cargo install`, lightly optimised: these run for seconds and compile for minutes.
 tool() {
@@ -73,7 +82,7 @@ tool() {
         cargo install "$crate" --version "$version" --root .tools --target-dir .tools/target --force --quiet "$@"
 }
 
-tool wasm-pack "$WASM_PACK" --locked
+if [ "$mode" = all ]; then tool wasm-pack "$WASM_PACK" --locked; fi
 tool wasm-bindgen-cli "$WASM_BINDGEN" # without --locked: its lockfile names a crate version that was withdrawn
 rm -rf .tools/target
 

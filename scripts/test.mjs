@@ -74,7 +74,7 @@ function count(line) {
 }
 
 async function build() {
-  await run("scripts/setup.sh", ["--browsers"]);
+  await run("scripts/setup.sh", []);
   await run("make", ["--no-print-directory", "page"]);
   await buildBinaries();
 }
