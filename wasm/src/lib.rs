@@ -1,1 +1,29 @@
-//! Pontoon's browser driver: the engine, its link host and its store, for the npm package pontoon-db.
+//! Pontoon's browser driver: the engine, its link host and its store, for the npm package `pontoon-db`.
+//!
+//! ```text
+//!   TypeScript (wasm/js)      promises, values, types
+//!        │ api::Engine (wasm-bindgen)        ▲ promises, one event callback
+//!   ┌─ driver ───────────────────────────────┴──┐
+//!   │ owns pontoon_core::Node: feeds it, drains it, wakes it │ ── disk (IndexedDB or memory)
+//!   └──── host::Command ▼ ───────── ▲ host::Event ─────┘
+//!   ┌─ host ────────────────────────────────────┐
+//!   │ WebSockets and WebRTC data channels; on the page, where RTCPeerConnection lives │
+//!   └────────────────────────────────────────────┘
+//! ```
+//!
+//! The two halves exchange values only, so that the engine can move to a worker and leave the link host behind.
+//! Invariant: the node is never borrowed while JavaScript runs; whatever happens meanwhile waits in the inbox.
+
+#![cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
+
+pub mod api;
+mod calls;
+mod clock;
+pub mod disk;
+mod driver;
+mod error;
+pub mod host;
+mod js;
+mod limits;
+pub mod slot;
+mod values;

@@ -1,0 +1,7 @@
+// Pontoon: a relational database that floats on whatever browsers are there. Importing touches no globals.
+
+export { connect } from "./connect.js";
+export { PontoonError } from "./errors.js";
+export type { ErrorCode } from "./errors.js";
+export type { Pontoon } from "./pontoon.js";
+export type * from "./types.js";

@@ -1,0 +1,282 @@
+// The calls of an open database. Values are turned to bytes here; everything else is the engine's.
+
+import type { Engine } from "./core/pontoon_wasm.js";
+import { PontoonError } from "./errors.js";
+import { placeholders, statements } from "./sql.js";
+import type {
+  CallOptions,
+  Entry,
+  GlobalChange,
+  Inspect,
+  Key,
+  LinkInfo,
+  LocalEntry,
+  Message,
+  PutOptions,
+  QueryResult,
+  Reached,
+  RemoveOptions,
+  Row,
+  SqlParam,
+  SqlValue,
+  Stats,
+  Storable,
+  Stored,
+  TraceEvent,
+  Unsubscribe,
+} from "./types.js";
+import { decodeValue, encodeValue, keyBytes } from "./values.js";
+
+/** What the engine tells without being asked. */
+export type EngineEvent =
+  | { type: "message"; from: string; payload: Uint8Array; namespace?: string; key?: Uint8Array }
+  | { type: "global"; name: string; value?: Uint8Array }
+  | { type: "joined"; joined: boolean }
+  | ({ type: "trace" } & TraceEvent);
+
+/** An open database: one peer of a network. Made by `connect`. */
+export class Pontoon {
+  /** This peer's id: 40 hexadecimal digits. */
+  readonly id: string;
+  readonly #engine: Engine;
+  readonly #messages = new Set<(message: Message) => void>();
+  readonly #globals = new Set<(change: GlobalChange) => void>();
+  readonly #traces = new Set<(event: TraceEvent) => void>();
+  readonly #states = new Set<(joined: boolean) => void>();
+  #joined = false;
+  #closing: Promise<void> | undefined;
+
+  /** @internal */
+  constructor(engine: Engine) {
+    this.#engine = engine;
+    this.id = engine.id;
+    engine.listen((event: EngineEvent) => this.#onEvent(event));
+  }
+
+  // --- SQL ---------------------------------------------------------------------------------------------------------
+
+  /** Runs SQL; the values of the template become its parameters. */
+  sql<R = Row>(strings: TemplateStringsArray, ...values: SqlParam[]): Promise<QueryResult<R>> {
+    return this.query<R>(placeholders(strings), values);
+  }
+
+  /** Runs SQL with parameters `$1`, `$2`, ... Several statements run one after the other; the last one's result is given. */
+  async query<R = Row>(text: string, params: readonly SqlParam[] = [], options: CallOptions = {}): Promise<QueryResult<R>> {
+    const parsed = await guard(statements(text));
+    if (parsed.length === 0) throw new PontoonError("syntax_error", "no statement");
+    let result: QueryResult<R> | undefined;
+    for (const statement of parsed) {
+      const raw = await guard(this.#engine.execute(statement, params as unknown[], options.timeout));
+      result = { ...raw, rows: rowObjects<R>(raw.columns.map((column) => column.name), raw.values) };
+    }
+    return result as QueryResult<R>;
+  }
+
+  // --- Storage -----------------------------------------------------------------------------------------------------
+
+  /** Stores a value; resolves when a majority of the key's group has it on disk. */
+  async put(namespace: string, key: Key, value: Storable, options: PutOptions = {}): Promise<Stored> {
+    if (options.ifAbsent && options.ifVersion !== undefined) {
+      throw new PontoonError("invalid_argument", "a key is either absent or of a version");
+    }
+    const expect = options.ifAbsent ? "absent" : options.ifVersion;
+    const { ttl, timeout } = options;
+    return { version: await guard(this.#engine.put(namespace, keyBytes(key), encodeValue(value), expect, ttl, timeout)) };
+  }
+
+  /** The current value; `null` only when the key is known to be absent; rejects when that could not be found out. */
+  async get<V extends Storable = Storable>(namespace: string, key: Key, options: CallOptions = {}): Promise<Entry<V> | null> {
+    const found = await guard(this.#engine.get(namespace, keyBytes(key), options.timeout));
+    if (!found) return null;
+    const { version, expires } = found;
+    return { namespace, key, value: decodeValue(found.value) as V, version, expires };
+  }
+
+  /** Removes a key; of an absent key without effect. */
+  async remove(namespace: string, key: Key, options: RemoveOptions = {}): Promise<void> {
+    await guard(this.#engine.remove(namespace, keyBytes(key), options.ifVersion, options.timeout));
+  }
+
+  /** Lets a value live until `ttl` ms from now; false when the key is absent. */
+  renew(namespace: string, key: Key, ttl: number, options: CallOptions = {}): Promise<boolean> {
+    return guard(this.#engine.renew(namespace, keyBytes(key), ttl, options.timeout));
+  }
+
+  /** What this peer itself holds of some namespaces. */
+  async lscan(namespaces: readonly string[]): Promise<LocalEntry[]> {
+    const records = await guard(this.#engine.lscan([...namespaces]));
+    return records.map(({ namespace, key, value, version, expires }) => ({
+      namespace,
+      key: new TextDecoder().decode(key),
+      keyBytes: key,
+      value: decodeValue(value),
+      version,
+      expires,
+    }));
+  }
+
+  // --- Messages ----------------------------------------------------------------------------------------------------
+
+  /** A message to the owner of a key; gives the id of the peer that took it. */
+  async send(namespace: string, key: Key, message: Storable): Promise<string> {
+    return guard(this.#engine.send(namespace, keyBytes(key), encodeValue(message)));
+  }
+
+  /** A message to a peer; resolves when delivered, rejects with `unreachable` when not. */
+  async sendNode(id: string, message: Storable): Promise<void> {
+    await guard(this.#engine.sendNode(id, encodeValue(message)));
+  }
+
+  /** A message to every other peer. */
+  async sendAll(message: Storable): Promise<Reached> {
+    return guard(this.#engine.sendAll(encodeValue(message)));
+  }
+
+  onMessage(listener: (message: Message) => void): Unsubscribe {
+    return subscribe(this.#messages, listener);
+  }
+
+  // --- Globals -----------------------------------------------------------------------------------------------------
+
+  /** Sets a global of the network; `undefined` removes it. */
+  async setGlobal(name: string, value: Storable | undefined): Promise<void> {
+    await guard(this.#engine.setGlobal(name, value === undefined ? undefined : encodeValue(value)));
+  }
+
+  /** A global as this peer knows it, at once. */
+  getGlobal(name: string): Storable | undefined {
+    const bytes = this.#engine.getGlobal(name);
+    return bytes && decodeValue(bytes);
+  }
+
+  onGlobal(listener: (change: GlobalChange) => void): Unsubscribe {
+    return subscribe(this.#globals, listener);
+  }
+
+  // --- State -------------------------------------------------------------------------------------------------------
+
+  /** Whether this peer is part of the network now. */
+  get joined(): boolean {
+    return this.#joined;
+  }
+
+  /** Tells when this peer joins, loses every link, and joins again. */
+  onJoined(listener: (joined: boolean) => void): Unsubscribe {
+    return subscribe(this.#states, listener);
+  }
+
+  links(): LinkInfo[] {
+    return this.inspect().links;
+  }
+
+  stats(): Stats {
+    const { counters, store, driver } = this.inspect();
+    return { counters, store, driver };
+  }
+
+  inspect(): Inspect {
+    let snapshot: Inspect;
+    try {
+      snapshot = this.#engine.inspect() as Inspect;
+    } catch (cause) {
+      throw PontoonError.from(cause);
+    }
+    for (const [name, value] of Object.entries(snapshot.globals)) {
+      snapshot.globals[name] = decodeValue(Uint8Array.from(value as readonly number[]));
+    }
+    return snapshot;
+  }
+
+  /** The trace stream, while somebody listens. */
+  trace(listener: (event: TraceEvent) => void): Unsubscribe {
+    const unsubscribe = subscribe(this.#traces, listener);
+    this.#engine.setTracing(true);
+    return () => {
+      unsubscribe();
+      if (this.#traces.size === 0 && !this.#closing) this.#engine.setTracing(false);
+    };
+  }
+
+  /** Hands over what this peer holds, says goodbye and frees its slot. Further calls reject with `closed`. */
+  close(): Promise<void> {
+    this.#closing ??= guard(this.#engine.close());
+    return this.#closing;
+  }
+
+  /** @internal Resolves when joined, rejects with `unreachable` after `timeout` ms. */
+  untilJoined(timeout: number): Promise<void> {
+    if (this.#joined) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        unsubscribe();
+        reject(new PontoonError("unreachable", `no supernode let this peer join within ${timeout} ms`));
+      }, timeout);
+      const unsubscribe = this.onJoined((joined) => {
+        if (!joined) return;
+        clearTimeout(timer);
+        unsubscribe();
+        resolve();
+      });
+    });
+  }
+
+  #onEvent(event: EngineEvent): void {
+    switch (event.type) {
+      case "message": {
+        const message: Message = { from: event.from, message: decodeValue(event.payload) };
+        if (event.namespace !== undefined) message.namespace = event.namespace;
+        if (event.key !== undefined) message.key = event.key;
+        return tell(this.#messages, message);
+      }
+      case "global":
+        return tell(this.#globals, { name: event.name, value: event.value && decodeValue(event.value) });
+      case "joined":
+        this.#joined = event.joined;
+        return tell(this.#states, event.joined);
+      case "trace": {
+        const { atMs, layer, event: what, peer, detail } = event as unknown as TraceEvent;
+        return tell(this.#traces, { atMs, layer, event: what, peer, detail });
+      }
+    }
+  }
+}
+
+function subscribe<T>(listeners: Set<(value: T) => void>, listener: (value: T) => void): Unsubscribe {
+  const entry = (value: T): void => listener(value); // The same function may listen twice.
+  listeners.add(entry);
+  return () => void listeners.delete(entry);
+}
+
+/** A listener that throws is reported as an uncaught error and stops neither the others nor the engine. */
+function tell<T>(listeners: Set<(value: T) => void>, value: T): void {
+  for (const listener of [...listeners]) {
+    try {
+      listener(value);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  }
+}
+
+async function guard<T>(call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (cause) {
+    throw PontoonError.from(cause);
+  }
+}
+
+/** Cuts the engine's flat list of values into rows. */
+function rowObjects<R>(names: readonly string[], values: readonly SqlValue[]): R[] {
+  const rows: R[] = [];
+  for (let start = 0; names.length > 0 && start < values.length; start += names.length) {
+    const row: Row = {};
+    names.forEach((name, column) => {
+      row[name] = values[start + column] as SqlValue;
+    });
+    rows.push(row as R);
+  }
+  return rows;
+}

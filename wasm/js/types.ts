@@ -1,0 +1,242 @@
+// What callers see: options, results, snapshots. Times are milliseconds, sizes bytes, ids 40 hexadecimal digits.
+
+/** A value that SQL takes as a parameter. A `number` that is a safe integer is an INTEGER, any other a REAL. */
+export type SqlParam = string | number | bigint | boolean | null | Date | Uint8Array;
+
+/** A value of a result. INTEGERs beyond ±2^53 come as `bigint`, TIMESTAMPs as `Date` (milliseconds), BLOBs as bytes. */
+export type SqlValue = string | number | bigint | boolean | null | Date | Uint8Array;
+
+/** The SQL types. */
+export type SqlType = "INTEGER" | "REAL" | "TEXT" | "BOOLEAN" | "TIMESTAMP" | "BLOB";
+
+/** A row, keyed by column name. Of two columns of one name the later one is kept: name them apart with `AS`. */
+export type Row = Record<string, SqlValue>;
+
+/** What JSON can say. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+
+/** What `put`, messages and globals carry: bytes and text as they are, everything else as JSON. */
+export type Storable = Uint8Array | Json;
+
+/** A key of the storage layer; a string stands for its UTF-8 bytes. */
+export type Key = string | Uint8Array;
+
+/** How to take part in a network. */
+export interface ConnectOptions {
+  /** Peers of different networks refuse one another. At most 64 bytes. */
+  network: string;
+  /** Where to start: WebSocket addresses; `http(s)` and addresses relative to the page are understood. */
+  supernodes: readonly string[];
+  /** Each tab is a peer with an identity and a store of its own; a reload gets its own back. */
+  tabs?: "separate";
+  /** `indexeddb` (where the browser has it), or `memory`: a peer that forgets when its page closes. */
+  storage?: "indexeddb" | "memory";
+  /** STUN and TURN servers for direct links. */
+  iceServers?: RTCIceServer[];
+  /** Whether to open direct (WebRTC) links. True where the browser can. */
+  direct?: boolean;
+  /** The identity: a secret of 32 bytes. Otherwise made at first and kept with the store. */
+  seed?: Uint8Array;
+  /** How long to wait for the network before rejecting with `unreachable`. 15,000 ms. */
+  timeout?: number;
+}
+
+/** Bounds of one call. */
+export interface CallOptions {
+  /** Give up after so many milliseconds. 30,000 ms. */
+  timeout?: number;
+}
+
+/** How to store a value. */
+export interface PutOptions extends CallOptions {
+  /** Soft state: the value lapses after so many milliseconds unless renewed. */
+  ttl?: number;
+  /** Store only if the key is absent; rejects with `conflict` otherwise. */
+  ifAbsent?: boolean;
+  /** Store only over this version; rejects with `conflict` otherwise. */
+  ifVersion?: string;
+}
+
+/** How to remove a key. */
+export interface RemoveOptions extends CallOptions {
+  /** Remove only this version; rejects with `conflict` otherwise. */
+  ifVersion?: string;
+}
+
+/** What `get` gives. */
+export interface Entry<V extends Storable = Storable> {
+  namespace: string;
+  key: Key;
+  value: V;
+  /** For a conditional `put` or `remove`. */
+  version: string;
+  /** When the value lapses, if it is soft state. */
+  expires: Date | null;
+}
+
+/** A record that this peer holds. */
+export interface LocalEntry {
+  namespace: string;
+  /** The key as text; what is not UTF-8 shows as U+FFFD. */
+  key: string;
+  keyBytes: Uint8Array;
+  /** As `put` took it; the bytes as they are where something else wrote them (rows of tables). */
+  value: Storable;
+  version: string;
+  expires: Date | null;
+}
+
+/** What a write gives. */
+export interface Stored {
+  version: string;
+}
+
+/** What `sendAll` reached. */
+export interface Reached {
+  /** Peers beside this one. */
+  nodes: number;
+  /** The share of the key space whose peers confirmed: 1 is everybody. */
+  coverage: number;
+}
+
+/** A message of the application. */
+export interface Message {
+  /** The sender's id. */
+  from: string;
+  message: Storable;
+  /** Set when it was sent to a key. */
+  namespace?: string;
+  key?: Uint8Array;
+}
+
+/** A global that was set, or removed (`undefined`). */
+export interface GlobalChange {
+  name: string;
+  value: Storable | undefined;
+}
+
+export interface Column {
+  name: string;
+  /** `null` where only NULLs are. */
+  type: SqlType | null;
+}
+
+/** What a statement cost, as far as the asker can tell. */
+export interface Cost {
+  messages: number;
+  bytes: number;
+  /** Peers that answered. */
+  peers: number;
+  elapsedMs: number;
+}
+
+export interface QueryResult<R = Row> {
+  rows: R[];
+  columns: Column[];
+  /** Rows written by INSERT, UPDATE or DELETE. */
+  affected: number;
+  /** 1: every part of the key space that was asked answered. Below 1: how much did. */
+  coverage: number;
+  /** Whether a part that answered had given up a majority of its group for lost. */
+  assumedLost: boolean;
+  cost: Cost;
+}
+
+export interface LinkInfo {
+  peer: string;
+  kind: "direct" | "relayed";
+  transport: "websocket" | "webrtc" | "relay";
+  /** The relaying peer of a relayed link. */
+  via: string | null;
+  role: "supernode" | "peer";
+  /** Smoothed round trip, microseconds; 0 until measured. */
+  rttUs: number;
+  sibling: boolean;
+  sentBytes: number;
+  receivedBytes: number;
+}
+
+export interface PeerInfo {
+  id: string;
+  role: "supernode" | "peer";
+  linked: boolean;
+}
+
+export interface FragmentInfo {
+  /** Ternary pattern: `01*1`, `*` for everything. */
+  region: string;
+  /** Share of the key space. */
+  share: number;
+  epoch: number;
+  owner: string;
+  members: string[];
+  state: "active" | "merging" | "syncing" | "changing" | "member" | "retired";
+  assumedLost: boolean;
+  leaseMs: number;
+  records: number;
+}
+
+export interface NamespaceInfo {
+  namespace: string;
+  records: number;
+  owned: number;
+  bytes: number;
+}
+
+export interface StoreInfo {
+  records: number;
+  bytes: number;
+  namespaces: NamespaceInfo[];
+}
+
+/** A peer at one moment. */
+export interface Inspect {
+  id: string;
+  network: string;
+  role: "supernode" | "peer";
+  joined: boolean;
+  nowMs: number;
+  links: LinkInfo[];
+  /** Every live peer heard of lately, linked or not. */
+  peers: PeerInfo[];
+  fragments: FragmentInfo[];
+  store: StoreInfo;
+  globals: Record<string, Storable>;
+  counters: Record<string, number>;
+  /** The driver's own figures. */
+  driver: DriverInfo;
+}
+
+/** What the browser driver of this page counts. */
+export interface DriverInfo {
+  /** Where records are kept. */
+  storage: "indexeddb" | "memory";
+  /** Which of the origin's slots this tab holds. */
+  slot: string;
+  /** WebRTC connections opened since the page loaded (browsers admit about 500), and open now. */
+  rtcOpened: number;
+  rtcOpen: number;
+  websocketsOpen: number;
+  /** Transactions written, and batches waiting for one. */
+  transactions: number;
+  batchesWaiting: number;
+}
+
+/** An event of the trace stream. */
+export interface TraceEvent {
+  atMs: number;
+  layer: string;
+  event: string;
+  peer: string | null;
+  detail: string;
+}
+
+/** Figures of this peer. */
+export interface Stats {
+  counters: Record<string, number>;
+  store: StoreInfo;
+  driver: DriverInfo;
+}
+
+/** Undoes a subscription. */
+export type Unsubscribe = () => void;

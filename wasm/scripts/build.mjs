@@ -1,0 +1,69 @@
+// Builds the npm package into dist/: both wasm modules with their bindings (by way of pkg/), then the TypeScript.
+//
+//   node scripts/build.mjs          what is shipped: size-optimised by wasm-opt (half a minute)
+//   node scripts/build.mjs --fast   without wasm-opt
+//
+// What is newer than its source is left alone, so that a second run takes a second.
+import { execFileSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+
+const packageDir = path.resolve(import.meta.dirname, "..");
+const root = path.resolve(packageDir, "..");
+const pkg = path.join(packageDir, "pkg");
+const dist = path.join(packageDir, "dist");
+const fast = process.argv.includes("--fast");
+
+/** Each wasm module: its crate's file name and its folder in the package. */
+const modules = [
+  { name: "pontoon_wasm", place: "core" },
+  { name: "pontoon_wasm_parser", place: "parser" },
+];
+
+// Tools that `make setup` put into the repository come first.
+process.env.PATH = [path.join(root, ".tools", "bin"), process.env.PATH].join(path.delimiter);
+
+const run = (command, ...args) => execFileSync(command, args, { cwd: root, stdio: "inherit" });
+const modified = (file) => (existsSync(file) ? statSync(file).mtimeMs : 0);
+
+run("cargo", "build", "--quiet", "--locked", "--profile", "wasm", "--target", "wasm32-unknown-unknown",
+  "-p", "pontoon-wasm", "-p", "pontoon-wasm-parser");
+
+const metadata = execFileSync("cargo", ["metadata", "--format-version=1", "--no-deps", "--locked"], {
+  cwd: root,
+  maxBuffer: 1 << 26,
+});
+const built = path.join(JSON.parse(metadata).target_directory, "wasm32-unknown-unknown", "wasm");
+
+for (const { name, place } of modules) {
+  const source = path.join(built, `${name}.wasm`);
+  const out = path.join(pkg, place);
+  const wasm = path.join(out, `${name}_bg.wasm`);
+  // One file says how the module was made, and when it was done.
+  const stamp = path.join(out, ".made");
+  const how = fast ? "fast" : "optimised";
+  if (modified(stamp) > modified(source) && readFileSync(stamp, "utf8") === how) continue;
+  rmSync(out, { recursive: true, force: true });
+  mkdirSync(out, { recursive: true });
+  run("wasm-bindgen", "--target", "web", "--out-dir", out, source);
+  if (!fast) optimise(wasm);
+  writeFileSync(stamp, how);
+}
+
+run(process.execPath, tool("typescript", "tsc"), "-p", packageDir);
+cpSync(pkg, dist, { recursive: true, filter: (file) => !/(\.made|\.gitignore|_bg\.wasm\.d\.ts)$/.test(file) });
+
+/** `wasm-opt -Oz`, by the npm package binaryen. */
+function optimise(file) {
+  const small = `${file}.opt`;
+  run(process.execPath, tool("binaryen", "wasm-opt"), "-Oz", "--all-features", file, "-o", small);
+  writeFileSync(file, readFileSync(small));
+  rmSync(small);
+}
+
+/** The script of an npm package's command, wherever npm put the package. */
+function tool(from, command) {
+  const manifest = createRequire(import.meta.url).resolve(`${from}/package.json`);
+  return path.resolve(path.dirname(manifest), JSON.parse(readFileSync(manifest, "utf8")).bin[command]);
+}

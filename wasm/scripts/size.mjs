@@ -1,0 +1,29 @@
+// Sizes of what a page downloads, one JSON line a figure:
+//   peer     the engine's wasm and all JavaScript except the parser's bindings
+//   parser   the SQL parser's wasm and its bindings, fetched when a page first runs SQL text
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import path from "node:path";
+import { brotliCompressSync, gzipSync } from "node:zlib";
+
+const dist = path.resolve(import.meta.dirname, "..", "dist");
+if (!existsSync(path.join(dist, "index.js"))) {
+  console.error("size: nothing built yet; run `npm run build` in wasm/ first");
+  process.exit(1);
+}
+const files = readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((file) => /\.(js|wasm)$/.test(file));
+const artifacts = {
+  peer: files.filter((file) => !file.startsWith(`parser${path.sep}`)),
+  parser: files.filter((file) => file.startsWith(`parser${path.sep}`)),
+};
+const measures = {
+  raw_bytes: (bytes) => bytes.length,
+  gzip_bytes: (bytes) => gzipSync(bytes, { level: 9 }).length,
+  brotli_bytes: (bytes) => brotliCompressSync(bytes).length,
+};
+for (const [artifact, names] of Object.entries(artifacts)) {
+  for (const [figure, measure] of Object.entries(measures)) {
+    // Each file is fetched, and so compressed, on its own.
+    const value = names.reduce((sum, name) => sum + measure(readFileSync(path.join(dist, name))), 0);
+    console.log(JSON.stringify({ scenario: "size", figure, value, unit: "bytes", artifact }));
+  }
+}

@@ -1,0 +1,285 @@
+//! The engine as the TypeScript side sees it. Bytes, text and plain objects only; what values mean is decided there.
+
+use std::rc::Rc;
+
+use js_sys::{Array, Function};
+use pontoon_core::{
+    Command, Config, Id,
+    crypto::{Ed25519, Identity as _},
+    node::Node,
+    store::{Action, Expect, KeyOp},
+};
+use serde::Serialize as _;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
+
+use crate::{
+    calls::Shape,
+    clock,
+    disk::{self, Disk},
+    driver::Driver,
+    error::DriverError,
+    host, js,
+    slot::Slot,
+    values,
+};
+
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+import type { ConnectOptions, Column, Cost, SqlValue, Reached } from "../types.js";
+
+interface RawEntry { value: Uint8Array; version: string; expires: Date | null }
+interface RawRecord extends RawEntry { namespace: string; key: Uint8Array }
+interface RawResult {
+  columns: Column[]; values: SqlValue[]; affected: number; coverage: number; assumedLost: boolean; cost: Cost;
+}
+"#;
+
+#[wasm_bindgen]
+extern "C" {
+    /// The checked options of `connect`.
+    #[wasm_bindgen(typescript_type = "ConnectOptions")]
+    pub type Options;
+    /// See the TypeScript section.
+    #[wasm_bindgen(typescript_type = "Promise<RawEntry | null>")]
+    pub type EntryPromise;
+    /// See the TypeScript section.
+    #[wasm_bindgen(typescript_type = "Promise<RawRecord[]>")]
+    pub type RecordsPromise;
+    /// See the TypeScript section.
+    #[wasm_bindgen(typescript_type = "Promise<RawResult>")]
+    pub type ResultPromise;
+    /// See the TypeScript section.
+    #[wasm_bindgen(typescript_type = "Promise<Reached>")]
+    pub type ReachedPromise;
+    /// A promise of text.
+    #[wasm_bindgen(typescript_type = "Promise<string>")]
+    pub type TextPromise;
+    /// A promise of a truth.
+    #[wasm_bindgen(typescript_type = "Promise<boolean>")]
+    pub type BooleanPromise;
+    /// A promise of the end of something.
+    #[wasm_bindgen(typescript_type = "Promise<void>")]
+    pub type VoidPromise;
+}
+
+/// Tells a panic to the console before the module traps: a fault of this package, never of its input.
+#[wasm_bindgen(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|info| web_sys::console::error_1(&format!("pontoon: {info}").into())));
+}
+
+/// One peer: the node, its links and its disk.
+#[wasm_bindgen]
+pub struct Engine {
+    driver: Rc<Driver>,
+    id: Id,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Claims a slot, loads what it holds and starts the node. Tells `joined` when it is part of the network.
+    pub async fn open(options: Options) -> Result<Engine, JsValue> {
+        let options = JsValue::from(options);
+        let network = js::text_property(&options, "network").unwrap_or_default();
+        let memory = js::text_property(&options, "storage").as_deref() == Some("memory");
+        let (disk, slot) = if memory || !disk::indexed_db_exists() {
+            (Disk::memory(), None)
+        } else {
+            let slot = Slot::claim(&network).await?;
+            match Disk::indexed_db(&format!("pontoon:{network}:{}", slot.name())).await {
+                Ok(disk) => (disk, Some(slot)),
+                // Private windows of some browsers have an IndexedDB that does not open.
+                Err(_) => (Disk::memory(), Some(slot)),
+            }
+        };
+        let given = js::property(&options, "seed").map(|seed| js_sys::Uint8Array::new(&seed).to_vec());
+        let seed: [u8; 32] = match given {
+            Some(given) => given.try_into().map_err(|_| DriverError::Invalid("a seed is 32 bytes".to_owned()))?,
+            None => disk.seed(js::random_bytes()?).await?,
+        };
+        let saved = disk.load().await?;
+
+        let can_rtc = js::global("RTCPeerConnection").is_some();
+        let wants_rtc = js::property(&options, "direct").is_none_or(|direct| direct.is_truthy());
+        let config = Config {
+            network,
+            supernodes: strings(&js::property(&options, "supernodes").unwrap_or_default()),
+            direct_links: can_rtc && wants_rtc,
+            ..Config::default()
+        };
+        let host_options = host::Options {
+            ice_servers: js::property(&options, "iceServers"),
+            rtc_timeout_ms: u32::try_from(config.rtc_timeout_us / 1_000).unwrap_or(u32::MAX),
+        };
+        let identity = Ed25519::from_seed(&seed);
+        let id = identity.id();
+        let node = Node::new(config, Box::new(identity), js::random_bytes()?, clock::now(), saved);
+        Ok(Engine { driver: Driver::start(node, disk, slot, host_options), id })
+    }
+
+    /// This peer's id.
+    #[wasm_bindgen(getter)]
+    pub fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    /// Who is told of messages, globals, joining and traces.
+    pub fn listen(&self, listener: Function) {
+        self.driver.listen(listener);
+    }
+
+    /// Stores a value; `expect` is absent, `"absent"` or a version. Times are milliseconds.
+    pub fn put(
+        &self,
+        namespace: String,
+        key: Vec<u8>,
+        value: Vec<u8>,
+        expect: Option<String>,
+        ttl: Option<f64>,
+        timeout: Option<f64>,
+    ) -> Result<TextPromise, JsValue> {
+        let expect = match expect.as_deref() {
+            None => Expect::Any,
+            Some("absent") => Expect::Absent,
+            Some(version) => Expect::Version(values::version(version)?),
+        };
+        let ttl_us = micros("ttl", ttl)?;
+        self.key(namespace, key, Action::Put { value, expect, ttl_us }, timeout, Shape::Version)
+    }
+
+    /// Reads a value.
+    pub fn get(&self, namespace: String, key: Vec<u8>, timeout: Option<f64>) -> Result<EntryPromise, JsValue> {
+        self.key(namespace, key, Action::Get, timeout, Shape::Entry)
+    }
+
+    /// Removes a key, if it is of a version.
+    pub fn remove(
+        &self,
+        namespace: String,
+        key: Vec<u8>,
+        version: Option<String>,
+        timeout: Option<f64>,
+    ) -> Result<TextPromise, JsValue> {
+        let expect = match version {
+            None => Expect::Any,
+            Some(version) => Expect::Version(values::version(&version)?),
+        };
+        self.key(namespace, key, Action::Remove { expect }, timeout, Shape::Version)
+    }
+
+    /// Extends the life of a value to `ttl` ms from now.
+    pub fn renew(
+        &self,
+        namespace: String,
+        key: Vec<u8>,
+        ttl: f64,
+        timeout: Option<f64>,
+    ) -> Result<BooleanPromise, JsValue> {
+        let ttl_us = micros("ttl", Some(ttl))?.unwrap_or_default();
+        self.key(namespace, key, Action::Renew { ttl_us }, timeout, Shape::Renewed)
+    }
+
+    /// What this peer holds of some namespaces.
+    pub fn lscan(&self, namespaces: Vec<String>) -> RecordsPromise {
+        self.driver.call(Command::LocalScan { namespaces }, Shape::Plain).unchecked_into()
+    }
+
+    /// A message to the owner of a key.
+    pub fn send(&self, namespace: String, key: Vec<u8>, payload: Vec<u8>) -> TextPromise {
+        self.driver.call(Command::Send { namespace, key, payload }, Shape::Plain).unchecked_into()
+    }
+
+    /// A message to a peer.
+    #[wasm_bindgen(js_name = sendNode)]
+    pub fn send_node(&self, id: String, payload: Vec<u8>) -> Result<TextPromise, JsValue> {
+        let to = id.parse().map_err(|error: pontoon_core::id::BadId| DriverError::Invalid(error.to_string()))?;
+        Ok(self.driver.call(Command::SendNode { to, payload }, Shape::Plain).unchecked_into())
+    }
+
+    /// A message to every other peer.
+    #[wasm_bindgen(js_name = sendAll)]
+    pub fn send_all(&self, payload: Vec<u8>) -> ReachedPromise {
+        self.driver.call(Command::SendAll { payload }, Shape::Plain).unchecked_into()
+    }
+
+    /// Sets or removes a global.
+    #[wasm_bindgen(js_name = setGlobal)]
+    pub fn set_global(&self, name: String, value: Option<Vec<u8>>) -> VoidPromise {
+        self.driver.call(Command::SetGlobal { name, value }, Shape::Plain).unchecked_into()
+    }
+
+    /// A global as this peer knows it.
+    #[wasm_bindgen(js_name = getGlobal)]
+    pub fn get_global(&self, name: &str) -> Option<Vec<u8>> {
+        self.driver.node(|node| node.global(name).map(<[u8]>::to_vec))
+    }
+
+    /// Runs one encoded statement.
+    pub fn execute(
+        &self,
+        statement: Vec<u8>,
+        params: Vec<JsValue>,
+        timeout: Option<f64>,
+    ) -> Result<ResultPromise, JsValue> {
+        let deadline_us = micros("timeout", timeout)?;
+        let params = params.iter().enumerate().map(|(index, value)| values::parameter(index, value));
+        let params = params.collect::<Result<Vec<_>, _>>()?;
+        let command = Command::Execute { statement, params, deadline_us };
+        Ok(self.driver.call(command, Shape::Plain).unchecked_into())
+    }
+
+    /// A snapshot for debug pages.
+    #[wasm_bindgen(unchecked_return_type = "unknown")]
+    pub fn inspect(&self) -> Result<JsValue, JsValue> {
+        let snapshot = self.driver.node(|node| node.inspect(clock::now()));
+        let object = snapshot
+            .serialize(&serde_wasm_bindgen::Serializer::json_compatible())
+            .map_err(|error| DriverError::Internal(error.to_string()))?;
+        js_sys::Reflect::set(&object, &"driver".into(), &self.driver.figures())?;
+        Ok(object)
+    }
+
+    /// Turns trace events on or off.
+    #[wasm_bindgen(js_name = setTracing)]
+    pub fn set_tracing(&self, on: bool) {
+        self.driver.node(|node| node.set_tracing(on));
+    }
+
+    /// Leaves the network in good order and lets go of links, disk and slot.
+    pub fn close(&self) -> VoidPromise {
+        let driver = self.driver.clone();
+        future_to_promise(async move {
+            driver.close().await;
+            Ok(JsValue::UNDEFINED)
+        })
+        .unchecked_into()
+    }
+
+    fn key<P: JsCast>(
+        &self,
+        namespace: String,
+        key: Vec<u8>,
+        action: Action,
+        timeout: Option<f64>,
+        shape: Shape,
+    ) -> Result<P, JsValue> {
+        let deadline_us = micros("timeout", timeout)?;
+        // Bare namespaces have the network's locality; the engine puts it in place of 0.
+        let ops = vec![KeyOp { namespace, locality_bits: 0, key, action }];
+        Ok(self.driver.call(Command::Keys { ops, deadline_us }, shape).unchecked_into())
+    }
+}
+
+/// Milliseconds from JavaScript as microseconds.
+fn micros(what: &str, ms: Option<f64>) -> Result<Option<u64>, DriverError> {
+    match ms {
+        None => Ok(None),
+        Some(ms) if ms.is_finite() && ms >= 0.0 => Ok(Some((ms * 1_000.0) as u64)),
+        Some(_) => Err(DriverError::Invalid(format!("`{what}` is a number of milliseconds"))),
+    }
+}
+
+fn strings(list: &JsValue) -> Vec<String> {
+    Array::from(list).iter().filter_map(|value| value.as_string()).collect()
+}

@@ -1,0 +1,200 @@
+//! The engine's disk in a browser: one IndexedDB database for each slot, or memory.
+//!
+//! Invariant: batches are written in the order in which they were given, each wholly or not at all; a token is
+//! answered only on the transaction's `complete` event. Batches that arrive while a transaction runs share the next one.
+//!
+//! Durability is the browser's default: on `complete` the bytes are with the operating system, so they survive a
+//! killed tab and a crashed browser; a power cut is what the record's other replicas are for.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+};
+
+use idb::{Database, DatabaseEvent as _, Factory, ObjectStoreParams, TransactionMode};
+use js_sys::Uint8Array;
+use pontoon_core::{Saved, store::Batch};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::spawn_local;
+
+use crate::{error::DriverError, js, limits::BATCHES_PER_TRANSACTION};
+
+/// Key → bytes, both the engine's.
+const RECORDS: &str = "records";
+/// The driver's own: the identity.
+const SELF: &str = "self";
+const SEED: &str = "seed";
+const SCHEMA_VERSION: u32 = 1;
+
+/// What became of a batch.
+pub type Written = Result<(), String>;
+
+/// See the module's documentation.
+#[derive(Clone)]
+pub struct Disk(Rc<Shared>);
+
+struct Shared {
+    /// `None`: memory only; what was written is forgotten with the page.
+    database: Option<Database>,
+    answer: RefCell<Option<Box<dyn Fn(u64, Written)>>>,
+    waiting: RefCell<VecDeque<(u64, Batch)>>,
+    writing: Cell<bool>,
+    transactions: Cell<u64>,
+}
+
+impl Disk {
+    /// A disk that forgets.
+    pub fn memory() -> Disk {
+        Disk::new(None)
+    }
+
+    /// The database of a slot; made when it is not there.
+    pub async fn indexed_db(name: &str) -> Result<Disk, DriverError> {
+        let mut request =
+            Factory::new().and_then(|factory| factory.open(name, Some(SCHEMA_VERSION))).map_err(failed)?;
+        request.on_upgrade_needed(|event| {
+            // A failure here fails the request.
+            if let Ok(database) = event.database() {
+                for store in [RECORDS, SELF] {
+                    let _ = database.create_object_store(store, ObjectStoreParams::new());
+                }
+            }
+        });
+        let mut database = request.await.map_err(failed)?;
+        // Another tab deletes the database: let go, or it waits for us.
+        database.on_version_change(|event| {
+            if let Some(target) = event.target().and_then(|target| target.dyn_into::<web_sys::IdbDatabase>().ok()) {
+                target.close();
+            }
+        });
+        Ok(Disk::new(Some(database)))
+    }
+
+    fn new(database: Option<Database>) -> Disk {
+        Disk(Rc::new(Shared {
+            database,
+            answer: RefCell::new(None),
+            waiting: RefCell::default(),
+            writing: Cell::new(false),
+            transactions: Cell::new(0),
+        }))
+    }
+
+    /// Whether it outlives the page.
+    pub fn is_durable(&self) -> bool {
+        self.0.database.is_some()
+    }
+
+    /// Transactions completed, and batches that wait.
+    pub fn figures(&self) -> (u64, usize) {
+        (self.0.transactions.get(), self.0.waiting.borrow().len())
+    }
+
+    /// The identity kept in this slot; made by `fresh` and kept when there is none.
+    pub async fn seed(&self, fresh: [u8; 32]) -> Result<[u8; 32], DriverError> {
+        let Some(database) = &self.0.database else { return Ok(fresh) };
+        let key = JsValue::from_str(SEED);
+        let transaction = database.transaction(&[SELF], TransactionMode::ReadWrite).map_err(failed)?;
+        let store = transaction.object_store(SELF).map_err(failed)?;
+        let found = store.get(key.clone()).map_err(failed)?.await.map_err(failed)?;
+        if let Some(kept) = found.and_then(|value| bytes_of(&value).try_into().ok()) {
+            return Ok(kept);
+        }
+        store.put(&Uint8Array::from(&fresh[..]), Some(&key)).map_err(failed)?.await.map_err(failed)?;
+        let result = transaction.await.map_err(failed)?;
+        if result.is_committed() { Ok(fresh) } else { Err(DriverError::Disk("the identity was not kept".to_owned())) }
+    }
+
+    /// Everything that was written and not deleted.
+    pub async fn load(&self) -> Result<Saved, DriverError> {
+        let Some(database) = &self.0.database else { return Ok(Saved::new()) };
+        let transaction = database.transaction(&[RECORDS], TransactionMode::ReadOnly).map_err(failed)?;
+        let store = transaction.object_store(RECORDS).map_err(failed)?;
+        // Both requests are made before the first is awaited: one transaction sees one state.
+        let keys = store.get_all_keys(None, None).map_err(failed)?;
+        let values = store.get_all(None, None).map_err(failed)?;
+        let (keys, values) = (keys.await.map_err(failed)?, values.await.map_err(failed)?);
+        Ok(keys.iter().zip(&values).map(|(key, value)| (bytes_of(key), bytes_of(value))).collect())
+    }
+
+    /// Who is told what became of each batch.
+    pub fn on_written(&self, answer: impl Fn(u64, Written) + 'static) {
+        self.0.answer.replace(Some(Box::new(answer)));
+    }
+
+    /// Writes a batch; the answer comes later, never during this call.
+    pub fn write(&self, token: u64, batch: Batch) {
+        self.0.waiting.borrow_mut().push_back((token, batch));
+        if !self.0.writing.replace(true) {
+            let shared = self.0.clone();
+            spawn_local(async move { shared.write_all().await });
+        }
+    }
+
+    /// Closes the database once everything that waits is written; tells nothing more.
+    pub async fn close(&self) {
+        self.0.answer.replace(None);
+        if !self.0.writing.replace(true) {
+            self.0.clone().write_all().await;
+        }
+        if let Some(database) = &self.0.database {
+            // The browser lets running transactions complete first.
+            database.close();
+        }
+    }
+}
+
+impl Shared {
+    async fn write_all(self: Rc<Self>) {
+        loop {
+            let batches: Vec<(u64, Batch)> = {
+                let mut waiting = self.waiting.borrow_mut();
+                let count = waiting.len().min(BATCHES_PER_TRANSACTION);
+                waiting.drain(..count).collect()
+            };
+            if batches.is_empty() {
+                self.writing.set(false);
+                return;
+            }
+            let (tokens, batches): (Vec<u64>, Vec<Batch>) = batches.into_iter().unzip();
+            let written = self.transact(batches).await;
+            for token in tokens {
+                if let Some(answer) = &*self.answer.borrow() {
+                    answer(token, written.clone());
+                }
+            }
+        }
+    }
+
+    async fn transact(&self, batches: Vec<Batch>) -> Written {
+        let Some(database) = &self.database else { return Ok(()) };
+        let tell = |error: idb::Error| failed(error).to_string();
+        let transaction = database.transaction(&[RECORDS], TransactionMode::ReadWrite).map_err(tell)?;
+        let store = transaction.object_store(RECORDS).map_err(tell)?;
+        for (key, value) in batches.iter().flatten() {
+            let key = Uint8Array::from(&key[..]);
+            match value {
+                // The requests run in order; the transaction tells how all of them went.
+                Some(value) => drop(store.put(&Uint8Array::from(&value[..]), Some(&key)).map_err(tell)?),
+                None => drop(store.delete(JsValue::from(key)).map_err(tell)?),
+            }
+        }
+        let result = transaction.await.map_err(tell)?;
+        self.transactions.set(self.transactions.get() + 1);
+        if result.is_committed() { Ok(()) } else { Err("the transaction was aborted".to_owned()) }
+    }
+}
+
+fn bytes_of(value: &JsValue) -> Vec<u8> {
+    Uint8Array::new(value).to_vec()
+}
+
+fn failed(error: idb::Error) -> DriverError {
+    DriverError::Disk(error.to_string())
+}
+
+/// Whether this environment has IndexedDB at all.
+pub fn indexed_db_exists() -> bool {
+    js::global("indexedDB").is_some()
+}

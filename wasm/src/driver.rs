@@ -1,0 +1,239 @@
+//! The driver: feeds the node, drains it, and carries out what it wants.
+//!
+//! Everything that happens becomes an [`Input`] in the inbox; `pump` works it off. Invariant: the node is borrowed
+//! only while it is fed and drained, never while JavaScript, the link host or the disk run, and one pump runs at a time:
+//! what these cause meanwhile waits in the inbox, so that the node sees one order of events.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+};
+
+use js_sys::{Function, Promise, Uint8Array};
+use pontoon_core::{Command, Input, Output, node::Node};
+use wasm_bindgen::JsValue;
+
+use crate::{
+    calls::{Calls, Shape},
+    clock::{self, Alarm, Timer},
+    disk::Disk,
+    error::DriverError,
+    host::{self, LinkHost},
+    js,
+    limits::{EVENTS_WAITING_MAX, LEAVE_TIMEOUT_MS},
+    slot::Slot,
+    values,
+};
+
+/// See the module's documentation.
+pub struct Driver {
+    node: RefCell<Node>,
+    inbox: RefCell<VecDeque<Input>>,
+    pumping: Cell<bool>,
+    closed: Cell<bool>,
+    host: LinkHost,
+    disk: Disk,
+    alarm: Alarm,
+    calls: RefCell<Calls>,
+    listener: RefCell<Option<Function>>,
+    /// Events that came before the listener.
+    events: RefCell<VecDeque<JsValue>>,
+    slot: RefCell<Option<Slot>>,
+    slot_name: String,
+}
+
+impl Driver {
+    /// Starts a node.
+    pub fn start(node: Node, disk: Disk, slot: Option<Slot>, options: host::Options) -> Rc<Driver> {
+        let driver = Rc::new_cyclic(|weak: &std::rc::Weak<Driver>| {
+            let feed = {
+                let weak = weak.clone();
+                move |input| {
+                    if let Some(driver) = weak.upgrade() {
+                        driver.feed(input);
+                    }
+                }
+            };
+            let (on_host, on_disk, on_alarm) = (feed.clone(), feed.clone(), feed);
+            disk.on_written(move |token, written| {
+                on_disk(match written {
+                    Ok(()) => Input::Persisted { token },
+                    Err(reason) => Input::PersistFailed { token, reason },
+                });
+            });
+            Driver {
+                node: RefCell::new(node),
+                inbox: RefCell::default(),
+                pumping: Cell::new(false),
+                closed: Cell::new(false),
+                host: LinkHost::new(options, move |event| on_host(event.into())),
+                disk,
+                alarm: Alarm::new(move || on_alarm(Input::Wake)),
+                calls: RefCell::default(),
+                listener: RefCell::new(None),
+                events: RefCell::default(),
+                slot_name: slot.as_ref().map_or_else(|| "memory".to_owned(), |slot| slot.name().to_owned()),
+                slot: RefCell::new(slot),
+            }
+        });
+        driver.feed(Input::Wake);
+        driver
+    }
+
+    /// Something happened.
+    fn feed(&self, input: Input) {
+        if self.closed.get() {
+            return;
+        }
+        self.inbox.borrow_mut().push_back(input);
+        self.pump();
+    }
+
+    fn pump(&self) {
+        if self.pumping.replace(true) {
+            return;
+        }
+        loop {
+            let Some(input) = self.inbox.borrow_mut().pop_front() else { break };
+            let outputs: Vec<Output> = {
+                let mut node = self.node.borrow_mut();
+                node.handle_input(clock::now(), input);
+                std::iter::from_fn(|| node.poll_output()).collect()
+            };
+            for output in outputs {
+                self.carry_out(output);
+            }
+        }
+        self.pumping.set(false);
+    }
+
+    fn carry_out(&self, output: Output) {
+        match host::Command::try_from(output) {
+            Ok(command) => self.host.execute(command),
+            Err(Output::Persist { token, batch }) => self.disk.write(token, batch),
+            Err(Output::Wake(at)) => self.alarm.set(at),
+            Err(Output::Reply { call, result }) => {
+                let settle = self.calls.borrow_mut().settle(call, result);
+                if let Some(settle) = settle {
+                    settle.carry_out();
+                }
+            }
+            Err(output) => {
+                if let Some(event) = event(output) {
+                    self.tell(event);
+                }
+            }
+        }
+    }
+
+    /// Starts a call of the application.
+    pub fn call(&self, command: Command, shape: Shape) -> Promise {
+        if self.closed.get() {
+            return Promise::reject(&DriverError::Closed.into());
+        }
+        let (call, promise) = self.calls.borrow_mut().open(shape);
+        self.feed(Input::Command { call, command });
+        promise
+    }
+
+    /// Who is told of messages, globals, joining and traces; at once of those that came before.
+    pub fn listen(&self, listener: Function) {
+        self.listener.replace(Some(listener));
+        let waiting = core::mem::take(&mut *self.events.borrow_mut());
+        waiting.into_iter().for_each(|event| self.tell(event));
+    }
+
+    fn tell(&self, event: JsValue) {
+        let listener = self.listener.borrow().clone();
+        match listener {
+            // A listener that throws is the application's fault; the TypeScript side reports it.
+            Some(listener) => drop(listener.call1(&JsValue::UNDEFINED, &event)),
+            None => {
+                let mut events = self.events.borrow_mut();
+                if events.len() < EVENTS_WAITING_MAX {
+                    events.push_back(event);
+                }
+            }
+        }
+    }
+
+    /// Gives `look` the node; not while the node works.
+    pub fn node<T>(&self, look: impl FnOnce(&mut Node) -> T) -> T {
+        look(&mut self.node.borrow_mut())
+    }
+
+    /// What this driver counts.
+    pub fn figures(&self) -> JsValue {
+        let host = self.host.figures();
+        let (transactions, waiting) = self.disk.figures();
+        js::object([
+            ("storage", if self.disk.is_durable() { "indexeddb" } else { "memory" }.into()),
+            ("slot", self.slot_name.as_str().into()),
+            ("rtcOpened", host.rtc_opened.into()),
+            ("rtcOpen", values::number(host.rtc_open as u64)),
+            ("websocketsOpen", values::number(host.websockets_open as u64)),
+            ("transactions", values::number(transactions)),
+            ("batchesWaiting", values::number(waiting as u64)),
+        ])
+    }
+
+    /// Leaves in good order (or gives up on that after a while) and lets go of everything.
+    pub async fn close(self: Rc<Self>) {
+        if !self.closed.get() {
+            let leave = self.call(Command::Leave, Shape::Plain);
+            let mut patience = None;
+            let gave_up = Promise::new(&mut |resolve, _| {
+                patience = Some(Timer::after(LEAVE_TIMEOUT_MS, move || {
+                    let _ = resolve.call0(&JsValue::UNDEFINED);
+                }));
+            });
+            let both = js_sys::Array::of2(&leave, &gave_up);
+            // However the leave ends, the rest is the same.
+            let _ = wasm_bindgen_futures::JsFuture::from(Promise::race(&both)).await;
+        }
+        if self.closed.replace(true) {
+            return;
+        }
+        self.alarm.cancel();
+        self.host.execute(host::Command::Shutdown);
+        self.inbox.borrow_mut().clear();
+        let settles = self.calls.borrow_mut().close();
+        settles.into_iter().for_each(crate::calls::Settle::carry_out);
+        self.disk.close().await;
+        self.slot.replace(None);
+    }
+}
+
+/// An event for the application's listener.
+fn event(output: Output) -> Option<JsValue> {
+    Some(match output {
+        Output::Message { from, to_key, payload } => {
+            let (namespace, key) = match to_key {
+                Some((namespace, key)) => (JsValue::from_str(&namespace), Uint8Array::from(&key[..]).into()),
+                None => (JsValue::UNDEFINED, JsValue::UNDEFINED),
+            };
+            js::object([
+                ("type", "message".into()),
+                ("from", from.to_string().into()),
+                ("payload", Uint8Array::from(&payload[..]).into()),
+                ("namespace", namespace),
+                ("key", key),
+            ])
+        }
+        Output::Global { name, value } => {
+            let value = value.map_or(JsValue::UNDEFINED, |value| Uint8Array::from(&value[..]).into());
+            js::object([("type", "global".into()), ("name", name.into()), ("value", value)])
+        }
+        Output::Joined(joined) => js::object([("type", "joined".into()), ("joined", joined.into())]),
+        Output::Trace(trace) => js::object([
+            ("type", "trace".into()),
+            ("atMs", values::number(trace.at_ms)),
+            ("layer", trace.layer.into()),
+            ("event", trace.event.into()),
+            ("peer", trace.peer.map_or(JsValue::NULL, |peer| peer.to_string().into())),
+            ("detail", trace.detail.into()),
+        ]),
+        _ => return None,
+    })
+}
