@@ -13,14 +13,13 @@ export class Stored {
     this.panel.replaceChildren(
       h("h3", { class: "panel-title" }, "Records"),
       h("p", { class: "empty" }, `${plural(store.records, "record")}, about ${bytes(store.bytes)}, kept in ${keeper(driver.storage)}.`),
-      store.namespaces.length === 0
-        ? null
-        : grid(["namespace", "records", "owned here", "bytes"], 0, store.namespaces.map(namespaceRow)),
+      ...grid(["namespace", "records", "owned here", "bytes"], store.namespaces.map(namespaceRow)),
       h("h3", { class: "panel-title" }, "Fragments of the key space"),
       h("p", { class: "empty" }, `This tab answers for ${share(owned)} of all keys, and keeps copies of other parts.`),
-      fragments.length === 0
-        ? null
-        : grid(["region", "share", "epoch", "owner", "copies at", "state", "lease"], 0, fragments.map((f) => fragmentRow(f, id))),
+      ...grid(
+        ["region", "share", "epoch", "owner", "copies at", "state", "lease"],
+        fragments.map((fragment) => fragmentRow(fragment, id)),
+      ),
     );
   }
 }
@@ -29,13 +28,14 @@ function keeper(storage: string): string {
   return storage === "indexeddb" ? "IndexedDB" : "memory";
 }
 
-function grid(names: string[], textColumn: number, rows: HTMLElement[]): HTMLElement {
-  const head = names.map((name, column) => h("th", { scope: "col", class: isNumber(name, column, textColumn) }, name));
-  return h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows)));
-}
+/** Columns whose cells are text; the others are numbers. */
+const TEXT = ["namespace", "region", "owner", "copies at", "state"];
 
-function isNumber(name: string, column: number, textColumn: number): string | false {
-  return column !== textColumn && !["owner", "copies at", "state"].includes(name) && "number";
+function grid(names: string[], rows: HTMLElement[]): HTMLElement[] {
+  if (rows.length === 0) return [];
+  const head = names.map((name) => h("th", { scope: "col", class: !TEXT.includes(name) && "number" }, name));
+  const table = h("table", {}, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows));
+  return [h("div", { class: "scroll" }, table)];
 }
 
 function namespaceRow(namespace: NamespaceInfo): HTMLElement {
