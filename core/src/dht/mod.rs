@@ -94,12 +94,26 @@ impl Dht {
         let _ = (ctx, view, ticket, op, deadline_mono);
     }
 
-    /// Operations of a spread task. Those whose keys this node does not own (actively, under a lease) come back as
-    /// [`Outcome::Unreachable`] and had no effect. `request` names asker and request; operation `i` of a retried
-    /// request must be the same operation: a write that already took effect is not repeated. Request numbers should
-    /// be random (`ctx.rng`), so that an asker does not reuse them after a restart.
-    pub fn execute_owned(&mut self, ctx: &mut Ctx, view: &dyn View, ticket: u64, ops: Vec<KeyOp>, request: (Id, u64)) {
+    /// Operations of a spread task, each with its index in the request. Those whose keys this node does not own
+    /// (actively, under a lease) come back as [`Outcome::Unreachable`] and had no effect. Outcomes come in the order
+    /// of `ops`. `request` names asker and request: operation `(request, index)` is the same operation whenever it is
+    /// retried, alone or among others, and a write that already took effect is not repeated.
+    pub fn execute_owned(
+        &mut self,
+        ctx: &mut Ctx,
+        view: &dyn View,
+        ticket: u64,
+        ops: Vec<(u32, KeyOp)>,
+        request: (Id, u64),
+    ) {
         let _ = (ctx, view, ticket, ops, request);
+    }
+
+    /// Another peer that holds the newest certificate known here for some of `region`, and the certificate's region:
+    /// where a task goes when routing cannot tell (after a take-over, before a hand-over).
+    pub fn owner_of(&self, region: &Region) -> Option<(Id, Region)> {
+        let _ = region;
+        None
     }
 
     /// What happened; drain after every call.

@@ -1,22 +1,269 @@
-//! Links, routing, join and leave.
+//! Links, routing, join and leave: a Kademlia-metric overlay with *recursive* routing over standing links.
+//!
+//! Metric and k-buckets are Kademlia's (Maymounkov and Mazières, IPTPS 2002); requests hop from peer to peer as in
+//! Pastry and Bamboo (Rhea et al., USENIX 2004) because links are dear in a browser and messages are cheap. Each hop
+//! acknowledges to the one before, which tries another first hop when the acknowledgement is late.
+//!
+//! A *link* to a peer is one or two proven channels: a transport of the driver (WebSocket, WebRTC) or a path through a
+//! relaying peer. A peer starts with one WebSocket to a supernode, opens relayed links at once and replaces them by
+//! WebRTC in the background; offers and candidates travel as messages of this overlay.
+//!
+//! - [`frame`]: what travels; `channel`: handshake and transports; `peer`: what is known of a linked peer
+//! - `table`: buckets, siblings, which slots are filled, known to be empty, or unknown
+//! - `route`: next hops, acknowledgements, retries; `relay`: relayed channels; `rtc`: WebRTC sessions and signalling
+//! - `maintain`: the tick: probes, suspicion, dialling, finding peers, opening and pruning links
+//!
+//! Invariant: `peers` holds exactly the peers with at least one open (proven) channel.
 
+mod channel;
+pub mod frame;
+mod maintain;
+mod peer;
+mod relay;
+mod route;
+mod rtc;
+mod table;
 mod view;
 
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+pub use frame::{Dest, Hello, LinkFrame, Message, Refusal, Routed, SessionName};
 pub use view::View;
 
-/// Frames of a link itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum LinkFrame {}
-
-/// A message on its way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Routed {}
-
-/// What overlays say to one another.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Message {}
+use self::{
+    channel::Channel,
+    maintain::Dial,
+    peer::Peer,
+    route::{Pending, Seen},
+    rtc::Session,
+    table::Known,
+};
+use crate::{
+    crypto::Identity,
+    ctx::Ctx,
+    id::Id,
+    inspect::{LinkInfo, PeerInfo},
+    node::{Input, LinkId, Origin, Output, SessionId},
+    wire::{Body, Contact},
+};
 
 /// What this layer waits for.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Timer {}
+pub enum Timer {
+    /// The periodic look at everything.
+    Tick,
+    /// The next hop of this message should have acknowledged by now.
+    Hop(u64),
+}
+
+/// What this layer tells the layers above.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A message for this node, or for a key that it is closest to.
+    Deliver {
+        /// Who sent it first.
+        from: Contact,
+        /// The key that it was routed to, if it was.
+        key: Option<Id>,
+        /// The message.
+        body: Body,
+    },
+    /// A peer has an open link now.
+    PeerUp(Id),
+    /// A peer has no open link any more.
+    PeerDown(Id),
+    /// The siblings changed.
+    ViewChanged,
+    /// A linked peer says that it belongs to a network that was founded.
+    Established(Id),
+    /// The node has joined, or has lost every link again.
+    Joined(bool),
+}
+
+/// The overlay of one node.
+pub struct Overlay {
+    identity: Box<dyn Identity>,
+    me: Id,
+    channels: BTreeMap<LinkId, Channel>,
+    relayed: BTreeMap<Id, Channel>,
+    peers: BTreeMap<Id, Peer>,
+    contacts: BTreeMap<Id, Known>,
+    dead: BTreeMap<Id, u64>,
+    sessions: BTreeMap<SessionId, Session>,
+    rtc_opened: u32,
+    dials: BTreeMap<String, Dial>,
+    pending: BTreeMap<u64, Pending>,
+    seen: Seen,
+    siblings: Vec<Id>,
+    empty_slots: BTreeMap<u32, u64>,
+    finds: maintain::Finds,
+    events: VecDeque<Event>,
+    joined: bool,
+    leaving: bool,
+    /// Whether this node belongs to a network that was founded; told to peers.
+    pub established: bool,
+}
+
+impl Overlay {
+    /// An overlay without links.
+    pub fn new(identity: Box<dyn Identity>) -> Overlay {
+        let me = identity.id();
+        Overlay {
+            identity,
+            me,
+            channels: BTreeMap::new(),
+            relayed: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            contacts: BTreeMap::new(),
+            dead: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            rtc_opened: 0,
+            dials: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            seen: Seen::default(),
+            siblings: Vec::new(),
+            empty_slots: BTreeMap::new(),
+            finds: maintain::Finds::default(),
+            events: VecDeque::new(),
+            joined: false,
+            leaving: false,
+            established: false,
+        }
+    }
+
+    /// The next thing that the layers above should know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// An input of the driver that concerns links.
+    pub fn handle_input(&mut self, ctx: &mut Ctx<'_>, input: Input) {
+        match input {
+            Input::LinkUp { link, origin } => self.link_up(ctx, link, origin),
+            Input::LinkDown { link } => self.link_down(ctx, link),
+            Input::Chunk { link, bytes } => self.chunk(ctx, link, &bytes),
+            Input::DialFailed { address } => self.dial_failed(ctx, &address),
+            Input::RtcSignal { session, payload } => self.local_signal(ctx, session, payload),
+            Input::RtcFailed { session, reason } => self.session_failed(ctx, session, &reason),
+            Input::Persisted { .. } | Input::PersistFailed { .. } | Input::Command { .. } | Input::Wake => {}
+        }
+    }
+
+    /// A timer of this layer fired.
+    pub fn on_timer(&mut self, ctx: &mut Ctx<'_>, timer: Timer) {
+        match timer {
+            Timer::Tick => self.tick(ctx),
+            Timer::Hop(serial) => self.hop_late(ctx, serial),
+        }
+    }
+
+    /// A message of this layer arrived from another peer's.
+    pub fn on_message(&mut self, ctx: &mut Ctx<'_>, from: Contact, message: Message) {
+        match message {
+            Message::Find { target, number, asker } => self.find(ctx, target, number, asker),
+            Message::Found { number, responder, contacts } => self.found(ctx, number, responder, contacts),
+            Message::Signal { session, payload } => self.remote_signal(ctx, from, session, payload),
+            Message::SignalRefused { session } => self.remote_refused(ctx, from.id, session),
+        }
+    }
+
+    /// Says goodbye on every link and closes it.
+    pub fn close(&mut self, ctx: &mut Ctx<'_>) {
+        self.leaving = true;
+        let peers: Vec<Id> = self.peers.keys().copied().collect();
+        for peer in peers {
+            self.say_bye(ctx, peer);
+        }
+        let links: Vec<LinkId> = self.channels.keys().copied().collect();
+        for link in links {
+            self.channels.remove(&link);
+            ctx.output(Output::Close { link });
+        }
+        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for session in sessions {
+            self.sessions.remove(&session);
+            ctx.output(Output::RtcClose { session });
+        }
+        self.relayed.clear();
+        self.peers.clear();
+        self.siblings.clear();
+    }
+
+    /// How others reach this node: its id and a supernode that it is linked to.
+    pub fn contact(&self, ctx: &Ctx<'_>) -> Contact {
+        Contact { id: self.me, relay: self.home(), supernode: ctx.config.supernode }
+    }
+
+    /// A supernode that this node is directly linked to.
+    fn home(&self) -> Option<Id> {
+        self.peers.iter().find(|(_, peer)| peer.supernode && peer.direct.is_some()).map(|(id, _)| *id)
+    }
+
+    /// Links for people.
+    pub fn link_infos(&self) -> Vec<LinkInfo> {
+        let info = |(id, peer): (&Id, &Peer)| LinkInfo {
+            peer: *id,
+            kind: if peer.direct.is_some() { "direct" } else { "relayed" },
+            transport: match peer.direct.and_then(|link| self.channels.get(&link)) {
+                None => "relay",
+                Some(channel) if matches!(channel.origin, Some(Origin::Rtc { .. })) => "webrtc",
+                Some(_) => "websocket",
+            },
+            via: if peer.direct.is_some() { None } else { peer.relay },
+            role: role(peer.supernode),
+            rtt_us: peer.rtt.smoothed_us(),
+            sibling: self.siblings.contains(id),
+            sent_bytes: peer.sent_bytes,
+            received_bytes: peer.received_bytes,
+        };
+        self.peers.iter().map(info).collect()
+    }
+
+    /// Peers for people: linked ones and those heard of lately.
+    pub fn peer_infos(&self, mono: u64) -> Vec<PeerInfo> {
+        let linked = self.peers.iter().map(|(id, peer)| PeerInfo { id: *id, role: role(peer.supernode), linked: true });
+        let known = self
+            .contacts
+            .iter()
+            .filter(|(id, known)| !self.peers.contains_key(id) && known.fresh(mono))
+            .map(|(id, known)| PeerInfo { id: *id, role: role(known.contact.supernode), linked: false });
+        linked.chain(known).collect()
+    }
+
+    /// WebRTC sessions started since the node began, for the budget.
+    pub fn rtc_opened(&self) -> u32 {
+        self.rtc_opened
+    }
+
+    /// Linked peers that are not suspected.
+    pub fn live(&self) -> impl Iterator<Item = (&Id, &Peer)> {
+        self.peers.iter().filter(|(_, peer)| !peer.suspected)
+    }
+
+    /// Ids of linked peers, for tests of bounds.
+    pub fn linked(&self) -> BTreeSet<Id> {
+        self.peers.keys().copied().collect()
+    }
+}
+
+impl View for Overlay {
+    fn siblings(&self) -> &[Id] {
+        &self.siblings
+    }
+
+    fn alive(&self, id: &Id) -> bool {
+        self.peers.get(id).is_some_and(|peer| !peer.suspected)
+    }
+
+    fn joined(&self) -> bool {
+        self.joined
+    }
+
+    fn peers(&self) -> Vec<Id> {
+        self.live().map(|(id, _)| *id).collect()
+    }
+}
+
+fn role(supernode: bool) -> &'static str {
+    if supernode { "supernode" } else { "peer" }
+}

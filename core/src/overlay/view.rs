@@ -10,7 +10,7 @@ pub trait View {
     fn alive(&self, id: &Id) -> bool;
     /// Whether this node has found its place: it is linked to the peers nearest to it.
     fn joined(&self) -> bool;
-    /// All live linked peers that may own a region, near or far.
+    /// All live linked peers, near or far.
     fn peers(&self) -> Vec<Id> {
         self.siblings().to_vec()
     }

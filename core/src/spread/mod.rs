@@ -1,11 +1,475 @@
-//! Dissemination over exact regions.
+//! Dissemination over exact regions: one mechanism for `sendAll`, queries and many operations on keys at once.
+//!
+//! A task travels with a region of the key space. A peer that receives it covers the part that it may vouch for, hands
+//! the other parts on (each to one peer, so that N peers cost N−1 messages), and answers its parent once everything it
+//! handed on has answered; answers merge on the way up (after TAG, OSDI 2002, and the region splitting of
+//! El-Ansary et al., *Efficient Broadcast in Structured P2P Networks*, IPTPS 2003). What nobody vouched for comes back
+//! as `missing` regions, and the asker asks again for exactly those until its deadline.
+//!
+//! Invariants: parts are disjoint, so whatever is covered is counted once; a parent takes at most one answer for a
+//! branch, and none for a branch that it has given up (whose whole region is missing then).
 
-use serde::{Deserialize, Serialize};
+mod message;
+pub mod split;
 
-/// What peers say to one another about a task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Message {}
+use std::collections::{BTreeMap, VecDeque};
+
+pub use message::{Message, Report, Work};
+pub use split::{Ground, To};
+
+use crate::{
+    config::SECOND_US,
+    ctx::Ctx,
+    exec::{Budget, FragmentPlan},
+    id::{Id, Region},
+    store::{KeyOp, Outcome},
+    wire::Contact,
+};
+
+const WORKING_US: u64 = SECOND_US;
+const PATIENCE_US: u64 = 3 * SECOND_US;
+const PIECE_BYTES: usize = 128 * 1_024;
+const DEPTH_MAX: u8 = 64;
+const MISSING_MAX: usize = 1_024;
+const BACKOFF_FIRST_US: u64 = 50_000;
+const BACKOFF_MAX_US: u64 = SECOND_US;
 
 /// What this layer waits for.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Timer {}
+pub enum Timer {
+    /// Look after a job: tell the parent, give up silent branches.
+    Check(u64),
+    /// Ask again for what is missing.
+    Again(u64),
+}
+
+/// What this layer tells the node.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Do the work over these regions, all owned here, and answer by [`Spread::leaf_done`].
+    Leaf {
+        /// The job.
+        job: u64,
+        /// Who asked first.
+        asker: Id,
+        /// The regions.
+        regions: Vec<Region>,
+        /// The work; operations are only those in the regions.
+        work: Work,
+    },
+    /// A task that this node started is over.
+    Done {
+        /// From [`Spread::start`].
+        ticket: u64,
+        /// Region and report.
+        report: Box<Report>,
+    },
+}
+
+enum Parent {
+    Peer { contact: Contact, branch: u64 },
+    Here { ticket: u64 },
+}
+
+struct Branch {
+    region: Region,
+    to: Option<Id>,
+    until_us: u64,
+    pieces: BTreeMap<u32, Vec<u8>>,
+    bytes: usize,
+    count: Option<u32>,
+}
+
+struct Job {
+    parent: Parent,
+    asker: Id,
+    region: Region,
+    depth: u8,
+    work: Work,
+    plan: Option<FragmentPlan>,
+    until_us: u64,
+    branches: BTreeMap<u64, Branch>,
+    leaves: u32,
+    counted: bool,
+    report: Report,
+    backoff_us: u64,
+    waiting_again: bool,
+}
+
+/// The tasks that one node takes part in.
+#[derive(Default)]
+pub struct Spread {
+    jobs: BTreeMap<u64, Job>,
+    branches: BTreeMap<u64, u64>,
+    events: VecDeque<Event>,
+}
+
+impl Spread {
+    /// What happened; drain after every call.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Starts a task over a region. [`Event::Done`] comes when everything is covered, a query failed, or
+    /// `deadline_us` (monotone) has passed.
+    pub fn start(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        ground: &dyn Ground,
+        ticket: u64,
+        region: Region,
+        work: Work,
+        deadline_us: u64,
+    ) {
+        let me = ctx.me;
+        self.take(ctx, ground, Parent::Here { ticket }, me, region, 0, work, deadline_us);
+    }
+
+    /// A message of this layer arrived.
+    pub fn on_message(&mut self, ctx: &mut Ctx<'_>, ground: &dyn Ground, from: Contact, message: Message) {
+        match message {
+            Message::Task { branch, asker, region, depth, patience_us, work } => {
+                let until = ctx.now.mono + patience_us.min(10 * ctx.config.deadline_us);
+                if self.jobs.len() >= ctx.config.tasks_max || depth >= DEPTH_MAX {
+                    ctx.count("tasks_refused");
+                    let report = Report { missing: vec![region], ..Report::default() };
+                    send_report(ctx, &from, branch, &report);
+                    return;
+                }
+                self.take(ctx, ground, Parent::Peer { contact: from, branch }, asker, region, depth + 1, work, until);
+            }
+            Message::Working { branch } => {
+                if let Some(branch) = self.branch(branch) {
+                    branch.until_us = ctx.now.mono + PATIENCE_US;
+                }
+            }
+            Message::Piece { branch, index, last, bytes } => self.piece(ctx, ground, branch, index, last, bytes),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // a job's parts, each of its own type
+    fn take(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        ground: &dyn Ground,
+        parent: Parent,
+        asker: Id,
+        region: Region,
+        depth: u8,
+        work: Work,
+        until_us: u64,
+    ) {
+        let id = ctx.serial();
+        let mut job = Job {
+            parent,
+            asker,
+            region,
+            depth,
+            plan: None,
+            work,
+            until_us,
+            branches: BTreeMap::new(),
+            leaves: 0,
+            counted: false,
+            report: Report::default(),
+            backoff_us: BACKOFF_FIRST_US,
+            waiting_again: false,
+        };
+        if let Work::Query { plan } = &job.work {
+            match FragmentPlan::decode(plan) {
+                Ok(plan) => job.plan = Some(plan),
+                Err(error) => {
+                    job.report = Report { missing: vec![region], fault: Some((&error).into()), ..Report::default() };
+                    self.jobs.insert(id, job);
+                    self.check_over(ctx, ground, id);
+                    return;
+                }
+            }
+        }
+        self.jobs.insert(id, job);
+        ctx.timer(WORKING_US, crate::node::Timer::Spread(Timer::Check(id)));
+        self.split(ctx, ground, id, vec![region]);
+        self.check_over(ctx, ground, id);
+    }
+
+    /// Splits regions of a job: leaves here, branches to others.
+    fn split(&mut self, ctx: &mut Ctx<'_>, ground: &dyn Ground, id: u64, regions: Vec<Region>) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let mut own = Vec::new();
+        for region in regions {
+            let split = match job.work {
+                Work::Announce { .. } => split::by_table(&ctx.me, ground, &region),
+                Work::Query { .. } | Work::Keys { .. } => split::by_certificate(&ctx.me, ground, &region),
+            };
+            job.report.assumed_lost |= split.assumed_lost;
+            job.report.missing.extend(split.missing);
+            own.extend(split.own);
+            for (part, to) in split.parts {
+                let Some(work) = work_in(&job.work, &part) else {
+                    job.report.covered = job.report.covered.plus(part.size());
+                    continue;
+                };
+                let branch = ctx.serial();
+                let target = match to {
+                    To::Peer(peer) => Some(peer),
+                    To::Key(_) => None,
+                };
+                let until_us = ctx.now.mono + PATIENCE_US;
+                job.branches.insert(
+                    branch,
+                    Branch { region: part, to: target, until_us, pieces: BTreeMap::new(), bytes: 0, count: None },
+                );
+                self.branches.insert(branch, id);
+                job.report.messages += 1;
+                job.report.bytes += work_bytes(&work);
+                ctx.count("tasks_sent");
+                let patience_us = job.until_us.saturating_sub(ctx.now.mono);
+                let task =
+                    Message::Task { branch, asker: job.asker, region: part, depth: job.depth, patience_us, work };
+                match to {
+                    To::Peer(peer) => ctx.send(peer, task),
+                    To::Key(key) => ctx.route(key, task),
+                }
+            }
+        }
+        if own.is_empty() {
+            return;
+        }
+        let mut leaf = None;
+        for region in &own {
+            job.report.covered = job.report.covered.plus(region.size());
+            leaf = match (leaf, work_in(&job.work, region)) {
+                (Some(Work::Keys { request, mut ops }), Some(Work::Keys { ops: more, .. })) => {
+                    ops.extend(more);
+                    Some(Work::Keys { request, ops })
+                }
+                (leaf, work) => leaf.or(work),
+            };
+        }
+        if let Some(work) = leaf {
+            job.leaves += 1;
+            self.events.push_back(Event::Leaf { job: id, asker: job.asker, regions: own, work });
+        }
+    }
+
+    /// The node did the work of an [`Event::Leaf`]. `report` holds rows, outcomes or a fault; operations that found
+    /// no owner here are left out of its outcomes.
+    pub fn leaf_done(&mut self, ctx: &mut Ctx<'_>, ground: &dyn Ground, id: u64, mut report: Report) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.leaves = job.leaves.saturating_sub(1);
+        report.peers = u64::from(!core::mem::replace(&mut job.counted, true));
+        merge(ctx, job, report);
+        self.check_over(ctx, ground, id);
+    }
+
+    fn branch(&mut self, branch: u64) -> Option<&mut Branch> {
+        let job = self.branches.get(&branch)?;
+        self.jobs.get_mut(job)?.branches.get_mut(&branch)
+    }
+
+    fn piece(&mut self, ctx: &mut Ctx<'_>, ground: &dyn Ground, name: u64, index: u32, last: bool, bytes: Vec<u8>) {
+        let limit = ctx.config.query_bytes_max;
+        let now = ctx.now.mono;
+        let Some(branch) = self.branch(name) else {
+            ctx.count("answers_late");
+            return;
+        };
+        branch.until_us = now + PATIENCE_US;
+        branch.bytes += bytes.len();
+        if branch.bytes > limit {
+            ctx.count("answers_too_long");
+            self.give_up(ctx, ground, name);
+            return;
+        }
+        if last {
+            branch.count = Some(index + 1);
+        }
+        branch.pieces.insert(index, bytes);
+        if branch.count != Some(branch.pieces.len() as u32) {
+            return;
+        }
+        let Some(id) = self.branches.remove(&name) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(branch) = job.branches.remove(&name) else { return };
+        job.report.messages += branch.pieces.len() as u64;
+        job.report.bytes += branch.bytes as u64;
+        let bytes: Vec<u8> = branch.pieces.into_values().flatten().collect();
+        match postcard::from_bytes::<Report>(&bytes) {
+            Ok(report) if sound(&report, &branch.region) => merge(ctx, job, report),
+            _ => {
+                ctx.count("answers_malformed");
+                job.report.missing.push(branch.region);
+            }
+        }
+        self.check_over(ctx, ground, id);
+    }
+
+    /// A branch will not answer: its whole region is missing.
+    fn give_up(&mut self, ctx: &mut Ctx<'_>, ground: &dyn Ground, name: u64) {
+        let Some(id) = self.branches.remove(&name) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(branch) = job.branches.remove(&name) else { return };
+        ctx.count("branches_given_up");
+        ctx.trace("spread", "given-up", branch.to, || format!("{:?}", branch.region));
+        job.report.missing.push(branch.region);
+        self.check_over(ctx, ground, id);
+    }
+
+    /// A peer has no link any more: what was handed to it is missing.
+    pub fn on_peer_down(&mut self, ctx: &mut Ctx<'_>, ground: &dyn Ground, peer: Id) {
+        let lost: Vec<u64> = self
+            .jobs
+            .values()
+            .flat_map(|job| job.branches.iter())
+            .filter(|(_, branch)| branch.to == Some(peer))
+            .map(|(name, _)| *name)
+            .collect();
+        for name in lost {
+            self.give_up(ctx, ground, name);
+        }
+    }
+
+    /// A timer of this layer fired.
+    pub fn on_timer(&mut self, ctx: &mut Ctx<'_>, ground: &dyn Ground, timer: Timer) {
+        match timer {
+            Timer::Check(id) => self.check(ctx, ground, id),
+            Timer::Again(id) => {
+                let Some(job) = self.jobs.get_mut(&id) else { return };
+                job.waiting_again = false;
+                let regions = match &job.work {
+                    Work::Keys { .. } => {
+                        job.report.missing.clear();
+                        vec![job.region]
+                    }
+                    _ => core::mem::take(&mut job.report.missing),
+                };
+                self.split(ctx, ground, id, regions);
+                self.check_over(ctx, ground, id);
+            }
+        }
+    }
+
+    fn check(&mut self, ctx: &mut Ctx<'_>, ground: &dyn Ground, id: u64) {
+        let now = ctx.now.mono;
+        let Some(job) = self.jobs.get(&id) else { return };
+        let over = now >= job.until_us;
+        let silent: Vec<u64> =
+            job.branches.iter().filter(|(_, branch)| over || now >= branch.until_us).map(|(name, _)| *name).collect();
+        if let Parent::Peer { contact, branch } = job.parent {
+            ctx.send_via(contact.id, contact.relay, Message::Working { branch });
+        }
+        for name in silent {
+            self.give_up(ctx, ground, name);
+        }
+        if over && let Some(job) = self.jobs.get_mut(&id) {
+            job.leaves = 0;
+            job.waiting_again = false;
+            self.check_over(ctx, ground, id);
+        }
+        if self.jobs.contains_key(&id) {
+            ctx.timer(WORKING_US, crate::node::Timer::Spread(Timer::Check(id)));
+        }
+    }
+
+    /// Answers when nothing is awaited any more; the asker first asks again for what is missing.
+    fn check_over(&mut self, ctx: &mut Ctx<'_>, _ground: &dyn Ground, id: u64) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let failed = job.report.fault.is_some();
+        if !failed && (job.leaves > 0 || !job.branches.is_empty() || job.waiting_again) {
+            return;
+        }
+        let incomplete = match &mut job.work {
+            Work::Keys { ops, .. } => {
+                let done: std::collections::BTreeSet<u32> =
+                    job.report.outcomes.iter().map(|(index, _)| *index).collect();
+                ops.retain(|(index, _)| !done.contains(index));
+                !ops.is_empty()
+            }
+            _ => !job.report.missing.is_empty(),
+        };
+        let again = matches!(job.parent, Parent::Here { .. }) && incomplete && !failed;
+        if again && ctx.now.mono + job.backoff_us < job.until_us {
+            job.waiting_again = true;
+            ctx.count("tasks_again");
+            ctx.timer(job.backoff_us, crate::node::Timer::Spread(Timer::Again(id)));
+            job.backoff_us = (job.backoff_us * 2).min(BACKOFF_MAX_US);
+            return;
+        }
+        let Some(job) = self.jobs.remove(&id) else { return };
+        for branch in job.branches.keys() {
+            self.branches.remove(branch);
+        }
+        match job.parent {
+            Parent::Peer { contact, branch } => send_report(ctx, &contact, branch, &job.report),
+            Parent::Here { ticket } => {
+                self.events.push_back(Event::Done { ticket, report: Box::new(job.report) });
+            }
+        }
+    }
+}
+
+/// The part of the work that concerns a region; `None` if nothing does.
+fn work_in(work: &Work, region: &Region) -> Option<Work> {
+    match work {
+        Work::Announce { .. } | Work::Query { .. } => Some(work.clone()),
+        Work::Keys { request, ops } => {
+            let inside: Vec<(u32, KeyOp)> = ops.iter().filter(|(_, op)| region.contains(&op.id())).cloned().collect();
+            (!inside.is_empty()).then_some(Work::Keys { request: *request, ops: inside })
+        }
+    }
+}
+
+fn work_bytes(work: &Work) -> u64 {
+    let body: usize = match work {
+        Work::Announce { payload, .. } => payload.len(),
+        Work::Query { plan } => plan.len(),
+        Work::Keys { ops, .. } => ops.iter().map(|(_, op)| op_bytes(op)).sum(),
+    };
+    body as u64 + 100
+}
+
+/// What an operation takes on the wire, about.
+pub fn op_bytes(op: &KeyOp) -> usize {
+    let value = match &op.action {
+        crate::store::Action::Put { value, .. } => value.len(),
+        _ => 0,
+    };
+    op.namespace.len() + op.key.len() + value + 48
+}
+
+/// Whether an answer can be true: what it covers and what is missing make up the part.
+fn sound(report: &Report, region: &Region) -> bool {
+    let missing = crate::id::Coverage::of(&report.missing);
+    report.covered <= region.size()
+        && report.missing.len() <= MISSING_MAX
+        && report.missing.iter().all(|missing| region.covers(missing))
+        && (report.fault.is_some() || report.covered.plus(missing) == region.size())
+}
+
+fn merge(ctx: &mut Ctx<'_>, job: &mut Job, report: Report) {
+    let into = &mut job.report;
+    into.covered = into.covered.plus(report.covered);
+    into.missing.extend(report.missing);
+    into.assumed_lost |= report.assumed_lost;
+    into.peers += report.peers;
+    into.messages += report.messages;
+    into.bytes += report.bytes;
+    into.outcomes.extend(report.outcomes.into_iter().filter(|(_, outcome)| *outcome != Outcome::Unreachable));
+    if into.fault.is_none() {
+        into.fault = report.fault;
+    }
+    if let Some(plan) = &job.plan
+        && let Err(error) = plan.combine(&mut into.partial, report.partial, &Budget::from(ctx.config))
+    {
+        into.fault.get_or_insert((&error).into());
+    }
+}
+
+fn send_report(ctx: &mut Ctx<'_>, to: &Contact, branch: u64, report: &Report) {
+    let bytes = postcard::to_allocvec(report).unwrap_or_default();
+    let count = bytes.chunks(PIECE_BYTES).len();
+    for (index, piece) in bytes.chunks(PIECE_BYTES).enumerate() {
+        let piece = Message::Piece { branch, index: index as u32, last: index + 1 == count, bytes: piece.to_vec() };
+        ctx.send_via(to.id, to.relay, piece);
+    }
+}

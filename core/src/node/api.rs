@@ -274,6 +274,8 @@ pub enum Timer {
     Dht(crate::dht::Timer),
     /// Dissemination's.
     Spread(crate::spread::Timer),
+    /// The application's messages'.
+    Messaging(crate::messaging::Timer),
     /// The replicated map's.
     Globals,
     /// A call of the application reaches its deadline.
@@ -285,55 +287,3 @@ pub type Saved = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The two clocks at the start, and later with every input.
 pub type Clocks = Now;
-
-/// A peer. See the module's documentation for the contract.
-pub struct Node {
-    id: Id,
-}
-
-impl Node {
-    /// A node that has not spoken to anybody yet. `seed` feeds the generator (32 random bytes; a fixed seed replays a
-    /// run), `saved` is what the driver's disk holds of earlier batches. Feed [`Input::Wake`] at once to start it.
-    pub fn new(
-        config: crate::Config,
-        identity: Box<dyn crate::crypto::Identity>,
-        seed: [u8; 32],
-        now: Now,
-        saved: Saved,
-    ) -> Node {
-        let _ = (config, seed, now, saved);
-        Node { id: identity.id() }
-    }
-
-    /// This node's id.
-    pub fn id(&self) -> Id {
-        self.id
-    }
-
-    /// Takes in what happened.
-    pub fn handle_input(&mut self, now: Now, input: Input) {
-        let _ = (now, input);
-    }
-
-    /// What to do next; `None` when drained.
-    pub fn poll_output(&mut self) -> Option<Output> {
-        None
-    }
-
-    /// A snapshot for debug pages and tests.
-    pub fn inspect(&self, now: Now) -> crate::inspect::Inspect {
-        let _ = now;
-        unreachable!("not yet")
-    }
-
-    /// Turns [`Output::Trace`] on or off.
-    pub fn set_tracing(&mut self, on: bool) {
-        let _ = on;
-    }
-
-    /// The value of a global, as this node knows it.
-    pub fn global(&self, name: &str) -> Option<&[u8]> {
-        let _ = name;
-        None
-    }
-}

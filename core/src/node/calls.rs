@@ -1,0 +1,388 @@
+//! Commands of the application, and the work that tasks bring: who waits for what.
+
+use std::collections::BTreeMap;
+
+use rand_chacha::rand_core::Rng as _;
+
+use super::{CallId, Command, Node, NodeGround, Output, Reply, Timer, ctx, ground};
+use crate::{
+    config::SECOND_US,
+    ctx::Ctx,
+    data::{Cost, Value},
+    dht::DhtEvent,
+    error::Error,
+    exec::{Budget, Env, FragmentPlan, GatherEnd, Need, Run},
+    id::{Id, Region},
+    overlay::View as _,
+    spread::{self, Report, Work, op_bytes},
+    store::{Action, KeyOp, Outcome, Refusal},
+};
+
+const BATCH_OPS: usize = 1_000;
+const BATCH_BYTES: usize = 192 * 1_024;
+const LEAVE_US: u64 = 4 * SECOND_US;
+
+/// What this node's application, and tasks that pass through, wait for.
+#[derive(Default)]
+pub struct Calls {
+    tickets: BTreeMap<u64, Ticket>,
+    batches: BTreeMap<u64, Batch>,
+    statements: BTreeMap<CallId, Statement>,
+    leaving: Option<CallId>,
+}
+
+/// Who is told when something of a lower layer is over.
+enum Ticket {
+    /// One operation of a batch.
+    One { batch: u64, index: usize },
+    /// Operations of a batch, by index.
+    Many { batch: u64 },
+    /// Operations of a task's leaf, by index.
+    Leaf { job: u64, indexes: Vec<u32> },
+    /// `SendAll`.
+    All { call: CallId },
+    /// A fragment of a statement.
+    Gather { call: CallId, need: u32, whole: Region },
+}
+
+/// Operations on keys that are answered together.
+struct Batch {
+    whose: Whose,
+    outcomes: Vec<Option<Outcome>>,
+    open: usize,
+    cost: Cost,
+}
+
+#[derive(Clone, Copy)]
+enum Whose {
+    Call(CallId),
+    Statement { call: CallId, need: u32 },
+}
+
+struct Statement {
+    run: Run,
+    since_us: u64,
+    deadline_us: u64,
+}
+
+impl Node {
+    pub(super) fn command(&mut self, call: CallId, command: Command) {
+        let busy = self.calls.tickets.len() + self.calls.statements.len() >= self.config.calls_max;
+        let local = matches!(command, Command::LocalScan { .. } | Command::SetGlobal { .. } | Command::Leave);
+        if busy && !local {
+            self.reply(call, Err(Error::Overloaded));
+            return;
+        }
+        match command {
+            Command::Keys { ops, deadline_us } => {
+                let deadline = self.deadline(deadline_us);
+                self.start_keys(Whose::Call(call), ops, deadline);
+            }
+            Command::LocalScan { namespaces } => {
+                let records = namespaces
+                    .iter()
+                    .flat_map(|namespace| self.dht.local(namespace, self.now.wall).cloned().collect::<Vec<_>>())
+                    .collect();
+                self.reply(call, Ok(Reply::Records(records)));
+            }
+            Command::Send { namespace, key, payload } => {
+                self.messaging.send_key(&mut ctx!(self), call, namespace, key, payload);
+            }
+            Command::SendNode { to, payload } => self.messaging.send_node(&mut ctx!(self), call, to, payload),
+            Command::SendAll { payload } => self.send_all(call, payload),
+            Command::SetGlobal { name, value } => {
+                let links: Vec<Id> = self.overlay.live().map(|(id, _)| *id).collect();
+                let result = self.globals.set(&mut ctx!(self), &links, name, value);
+                self.reply(call, result.map(|()| Reply::Done));
+            }
+            Command::Execute { statement, params, deadline_us } => self.execute(call, &statement, params, deadline_us),
+            Command::Leave => self.leave(call),
+        }
+    }
+
+    fn reply(&mut self, call: CallId, result: Result<Reply, Error>) {
+        self.out.outputs.push_back(Output::Reply { call, result });
+    }
+
+    fn deadline(&self, asked_us: Option<u64>) -> u64 {
+        self.now.mono.saturating_add(asked_us.unwrap_or(self.config.deadline_us))
+    }
+
+    fn ticket(&mut self, ticket: Ticket) -> u64 {
+        let name = ctx!(self).serial();
+        self.calls.tickets.insert(name, ticket);
+        name
+    }
+
+    // Operations on keys.
+
+    fn start_keys(&mut self, whose: Whose, ops: Vec<KeyOp>, deadline: u64) {
+        let batch = ctx!(self).serial();
+        let mut outcomes = vec![None; ops.len()];
+        let mut todo = Vec::new();
+        for (index, op) in ops.into_iter().enumerate() {
+            if self.too_large(&op) {
+                outcomes[index] = Some(Outcome::Refused(Refusal::TooLarge));
+            } else {
+                todo.push((index as u32, op));
+            }
+        }
+        let single = todo.len() == 1;
+        let chunks = if single { Vec::new() } else { chunks(&todo) };
+        let open = if single { 1 } else { chunks.len() };
+        self.calls.batches.insert(batch, Batch { whose, outcomes, open, cost: Cost::default() });
+        if single && let Some((index, op)) = todo.pop() {
+            let ticket = self.ticket(Ticket::One { batch, index: index as usize });
+            self.dht.execute(&mut ctx!(self), &self.overlay, ticket, op, deadline);
+        }
+        for ops in chunks {
+            let ticket = self.ticket(Ticket::Many { batch });
+            let request = self.rng.next_u64();
+            let work = Work::Keys { request, ops };
+            self.spread.start(&mut ctx!(self), &ground!(self), ticket, Region::ALL, work, deadline);
+        }
+        self.check_batch(batch);
+    }
+
+    fn too_large(&self, op: &KeyOp) -> bool {
+        let value = match &op.action {
+            Action::Put { value, .. } => value.len(),
+            _ => 0,
+        };
+        let key = op.key.len().max(op.namespace.len());
+        key > self.config.key_bytes_max || value > self.config.value_bytes_max
+    }
+
+    fn check_batch(&mut self, name: u64) {
+        if self.calls.batches.get(&name).is_none_or(|batch| batch.open > 0) {
+            return;
+        }
+        let Some(batch) = self.calls.batches.remove(&name) else { return };
+        let outcomes: Vec<Outcome> =
+            batch.outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Unreachable)).collect();
+        match batch.whose {
+            Whose::Call(call) => self.reply(call, Ok(Reply::Keys(outcomes))),
+            Whose::Statement { call, need } => {
+                if let Some(statement) = self.calls.statements.get_mut(&call) {
+                    statement.run.on_ops(need, outcomes, batch.cost);
+                }
+                self.step(call);
+            }
+        }
+    }
+
+    pub(super) fn dht_event(&mut self, event: DhtEvent) {
+        let DhtEvent::Done { ticket, outcomes } = event;
+        match self.calls.tickets.remove(&ticket) {
+            Some(Ticket::One { batch: name, index }) => {
+                if let Some(batch) = self.calls.batches.get_mut(&name) {
+                    batch.outcomes[index] = outcomes.into_iter().next();
+                    batch.open -= 1;
+                    // A request and its answer; hops between are not known to the asker.
+                    batch.cost = Cost { messages: 2, peers: 1, ..batch.cost };
+                }
+                self.check_batch(name);
+            }
+            Some(Ticket::Leaf { job, indexes }) => {
+                let outcomes = indexes.into_iter().zip(outcomes).collect();
+                let report = Report { outcomes, ..Report::default() };
+                self.spread.leaf_done(&mut ctx!(self), &ground!(self), job, report);
+            }
+            _ => {}
+        }
+    }
+
+    // Tasks.
+
+    fn send_all(&mut self, call: CallId, payload: Vec<u8>) {
+        if payload.len() > self.config.value_bytes_max {
+            self.reply(call, Err(Error::Refused(Refusal::TooLarge)));
+            return;
+        }
+        let number = self.rng.next_u64();
+        let deadline = self.deadline(None);
+        let ticket = self.ticket(Ticket::All { call });
+        let work = Work::Announce { number, payload };
+        self.spread.start(&mut ctx!(self), &ground!(self), ticket, Region::ALL, work, deadline);
+    }
+
+    pub(super) fn spread_event(&mut self, event: spread::Event) {
+        match event {
+            spread::Event::Leaf { job, asker, regions, work } => self.leaf(job, asker, &regions, work),
+            spread::Event::Done { ticket, report } => self.task_done(ticket, *report),
+        }
+    }
+
+    fn leaf(&mut self, job: u64, asker: Id, regions: &[Region], work: Work) {
+        let report = match work {
+            Work::Announce { number, payload } => {
+                if asker != self.me && self.messaging.first_time(asker, number) {
+                    ctx!(self).trace("message", "announced", Some(asker), || format!("{} bytes", payload.len()));
+                    self.out.outputs.push_back(Output::Message { from: asker, to_key: None, payload });
+                }
+                Report::default()
+            }
+            Work::Query { plan } => self.query_leaf(regions, &plan),
+            Work::Keys { request, ops } => {
+                let indexes = ops.iter().map(|(index, _)| *index).collect();
+                let ticket = self.ticket(Ticket::Leaf { job, indexes });
+                self.dht.execute_owned(&mut ctx!(self), &self.overlay, ticket, ops, (asker, request));
+                return;
+            }
+        };
+        self.spread.leaf_done(&mut ctx!(self), &ground!(self), job, report);
+    }
+
+    fn query_leaf(&mut self, regions: &[Region], plan: &[u8]) -> Report {
+        let result = FragmentPlan::decode(plan).and_then(|plan| {
+            let records = self.dht.scan(plan.namespace(), regions, self.now.wall);
+            let rows = records.filter_map(|record| Some((&record.key[..], record.value.as_deref()?, &record.version)));
+            plan.run(rows, &Budget::from(&self.config))
+        });
+        match result {
+            Ok(partial) => Report { partial, ..Report::default() },
+            Err(error) => Report { fault: Some((&error).into()), ..Report::default() },
+        }
+    }
+
+    fn task_done(&mut self, ticket: u64, report: Report) {
+        match self.calls.tickets.remove(&ticket) {
+            Some(Ticket::Many { batch: name }) => {
+                if let Some(batch) = self.calls.batches.get_mut(&name) {
+                    for (index, outcome) in report.outcomes {
+                        if let Some(slot) = batch.outcomes.get_mut(index as usize) {
+                            slot.get_or_insert(outcome);
+                        }
+                    }
+                    batch.open -= 1;
+                    batch.cost.messages += report.messages;
+                    batch.cost.bytes += report.bytes;
+                    batch.cost.peers = batch.cost.peers.max(report.peers);
+                }
+                self.check_batch(name);
+            }
+            Some(Ticket::All { call }) => {
+                let coverage = report.covered.share_of(Region::ALL.size());
+                let nodes = report.peers.saturating_sub(1);
+                self.reply(call, Ok(Reply::Reached { nodes, coverage }));
+            }
+            Some(Ticket::Gather { call, need, whole }) => {
+                let end = GatherEnd {
+                    coverage: report.covered.share_of(whole.size()),
+                    assumed_lost: report.assumed_lost,
+                    peers: report.peers,
+                    messages: report.messages,
+                    bytes: report.bytes,
+                    error: report.fault.map(Error::from),
+                };
+                if let Some(statement) = self.calls.statements.get_mut(&call) {
+                    statement.run.on_batch(need, report.partial);
+                    statement.run.on_gathered(need, end);
+                }
+                self.step(call);
+            }
+            Some(Ticket::One { .. } | Ticket::Leaf { .. }) | None => {}
+        }
+    }
+
+    // Statements.
+
+    fn execute(&mut self, call: CallId, statement: &[u8], params: Vec<Value>, deadline_us: Option<u64>) {
+        let statement = match postcard::from_bytes(statement) {
+            Ok(statement) => statement,
+            Err(error) => {
+                let message = format!("not an encoded statement: {error}");
+                self.reply(call, Err(Error::Sql { code: "syntax_error", message }));
+                return;
+            }
+        };
+        let random = u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64());
+        let env = Env { now: self.now, random, me: self.me, locality_bits: self.config.locality_bits };
+        let run = Run::new(statement, params, env);
+        let deadline_us = self.deadline(deadline_us);
+        ctx!(self).trace("query", "start", None, || format!("call {}", call.0));
+        self.calls.statements.insert(call, Statement { run, since_us: self.now.mono, deadline_us });
+        self.step(call);
+    }
+
+    /// Does what a statement needs next, or replies.
+    fn step(&mut self, call: CallId) {
+        loop {
+            let Some(statement) = self.calls.statements.get_mut(&call) else { return };
+            let deadline = statement.deadline_us;
+            match statement.run.poll() {
+                Some(Need::Ops { need, ops }) => self.start_keys(Whose::Statement { call, need }, ops, deadline),
+                Some(Need::Gather { need, fragment }) => {
+                    let whole = Region::namespace(fragment.namespace(), fragment.locality_bits());
+                    let ticket = self.ticket(Ticket::Gather { call, need, whole });
+                    let work = Work::Query { plan: fragment.encode() };
+                    self.spread.start(&mut ctx!(self), &ground!(self), ticket, whole, work, deadline);
+                }
+                None => break,
+            }
+        }
+        let Some(statement) = self.calls.statements.get_mut(&call) else { return };
+        let Some(result) = statement.run.finished() else { return };
+        let elapsed_us = self.now.mono - statement.since_us;
+        self.calls.statements.remove(&call);
+        let result = result.map(|mut rows| {
+            rows.cost.elapsed_us = elapsed_us;
+            rows
+        });
+        ctx!(self).trace("query", "end", None, || match &result {
+            Ok(rows) => format!("{} rows, coverage {}", rows.rows.len(), rows.coverage),
+            Err(error) => error.to_string(),
+        });
+        self.reply(call, result.map(Reply::Rows));
+    }
+
+    // Leaving.
+
+    fn leave(&mut self, call: CallId) {
+        if self.calls.leaving.is_some() {
+            self.reply(call, Err(Error::Closed));
+            return;
+        }
+        self.calls.leaving = Some(call);
+        self.dht.leave(&mut ctx!(self), &self.overlay);
+        ctx!(self).timer(LEAVE_US, Timer::Call(call));
+    }
+
+    pub(super) fn check_left(&mut self) {
+        if let Some(call) = self.calls.leaving
+            && !self.closed
+            && (self.dht.left() || self.overlay.peers().is_empty())
+        {
+            self.goodbye(call);
+        }
+    }
+
+    pub(super) fn leave_late(&mut self, call: CallId) {
+        if self.calls.leaving == Some(call) && !self.closed {
+            self.goodbye(call);
+        }
+    }
+
+    fn goodbye(&mut self, call: CallId) {
+        self.overlay.close(&mut ctx!(self));
+        self.closed = true;
+        self.reply(call, Ok(Reply::Done));
+    }
+}
+
+/// Cuts operations into tasks of bounded size.
+fn chunks(ops: &[(u32, KeyOp)]) -> Vec<Vec<(u32, KeyOp)>> {
+    let mut chunks: Vec<Vec<(u32, KeyOp)>> = Vec::new();
+    let mut bytes = 0;
+    for (index, op) in ops {
+        bytes += op_bytes(op);
+        match chunks.last_mut() {
+            Some(chunk) if chunk.len() < BATCH_OPS && bytes < BATCH_BYTES => chunk.push((*index, op.clone())),
+            _ => {
+                bytes = op_bytes(op);
+                chunks.push(vec![(*index, op.clone())]);
+            }
+        }
+    }
+    chunks
+}

@@ -1,0 +1,277 @@
+//! The node: one state machine that drivers feed and drain.
+//!
+//! The contract: call [`Node::handle_input`] with what happened, then [`Node::poll_output`] until it gives `None`;
+//! the last thing it gave before that is an [`Output::Wake`]. Feed [`Input::Wake`] at or after that time.
+//! The node reads no clock, opens no socket and writes no disk.
+//!
+//! Here the layers meet: inputs and timers go down, messages and events come up, and whatever one layer's answer
+//! causes in another is pumped until nothing is left. `api` is the vocabulary; `calls` carries out what the
+//! application asks for.
+
+mod api;
+mod calls;
+
+use rand_chacha::rand_core::SeedableRng as _;
+
+pub use api::*;
+
+use self::calls::Calls;
+use crate::{
+    config::Config,
+    crypto::Identity,
+    ctx::{Ctx, Now, Outbox, Rng},
+    dht::Dht,
+    globals::Globals,
+    id::{Id, Region},
+    inspect::Inspect,
+    messaging::Messaging,
+    overlay::{self, Overlay, View as _},
+    spread::{Ground, Spread},
+    wire::{Body, Contact},
+};
+
+/// A peer. See the module's documentation for the contract.
+pub struct Node {
+    config: Config,
+    me: Id,
+    rng: Rng,
+    out: Outbox,
+    overlay: Overlay,
+    dht: Dht,
+    spread: Spread,
+    messaging: Messaging,
+    globals: Globals,
+    calls: Calls,
+    now: Now,
+    started: bool,
+    closed: bool,
+    wake_due: bool,
+}
+
+/// What a task is spread over, as this node sees it.
+struct NodeGround<'a> {
+    overlay: &'a Overlay,
+    dht: &'a Dht,
+    now: Now,
+    siblings: usize,
+}
+
+impl Ground for NodeGround<'_> {
+    fn owned(&self) -> Vec<(Region, bool)> {
+        self.dht.owned(self.now).into_iter().map(|(region, _, assumed_lost)| (region, assumed_lost)).collect()
+    }
+
+    fn table_region(&self) -> Region {
+        self.overlay.region(self.siblings)
+    }
+
+    fn peer_in(&self, region: &Region) -> Option<Id> {
+        self.overlay.peer_in(region, &[])
+    }
+
+    fn owner_of(&self, region: &Region) -> Option<(Id, Region)> {
+        let (owner, known) = self.dht.owner_of(region)?;
+        self.overlay.alive(&owner).then_some((owner, known))
+    }
+
+    fn nearest_to(&self, key: &Id) -> bool {
+        self.overlay.nearest_to(key)
+    }
+}
+
+/// The context of a call into a layer, and the ground for tasks: borrows only the fields that no layer is.
+macro_rules! ctx {
+    ($node:expr) => {
+        Ctx { now: $node.now, me: $node.me, config: &$node.config, rng: &mut $node.rng, out: &mut $node.out }
+    };
+}
+macro_rules! ground {
+    ($node:expr) => {
+        NodeGround { overlay: &$node.overlay, dht: &$node.dht, now: $node.now, siblings: $node.config.siblings }
+    };
+}
+use {ctx, ground};
+
+impl Node {
+    /// A node that has not spoken to anybody yet. `seed` feeds the generator (32 random bytes; a fixed seed replays a
+    /// run), `saved` is what the driver's disk holds of earlier batches. Feed [`Input::Wake`] at once to start it.
+    pub fn new(config: Config, identity: Box<dyn Identity>, seed: [u8; 32], now: Now, saved: Saved) -> Node {
+        let me = identity.id();
+        let dht = Dht::restore(&config, me, now, &saved);
+        Node {
+            me,
+            rng: Rng::from_seed(seed),
+            out: Outbox::default(),
+            overlay: Overlay::new(identity),
+            dht,
+            spread: Spread::default(),
+            messaging: Messaging::default(),
+            globals: Globals::default(),
+            calls: Calls::default(),
+            now,
+            started: false,
+            closed: false,
+            wake_due: false,
+            config,
+        }
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> Id {
+        self.me
+    }
+
+    /// Takes in what happened. Clocks that go back are held at what they were.
+    pub fn handle_input(&mut self, now: Now, input: Input) {
+        self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
+        self.wake_due = true;
+        if self.closed {
+            self.refuse_closed(input);
+            return;
+        }
+        if !self.started {
+            self.started = true;
+            self.overlay.start(&mut ctx!(self));
+            self.dht.start(&mut ctx!(self));
+            self.globals.start(&mut ctx!(self));
+        }
+        match input {
+            Input::Wake => {}
+            Input::Persisted { token } => self.dht.on_persisted(&mut ctx!(self), &self.overlay, token, Ok(())),
+            Input::PersistFailed { token, reason } => {
+                self.dht.on_persisted(&mut ctx!(self), &self.overlay, token, Err(reason));
+            }
+            Input::Command { call, command } => self.command(call, command),
+            link => self.overlay.handle_input(&mut ctx!(self), link),
+        }
+        self.fire_timers();
+        self.pump();
+    }
+
+    fn refuse_closed(&mut self, input: Input) {
+        match input {
+            Input::Command { call, .. } => {
+                self.out.outputs.push_back(Output::Reply { call, result: Err(crate::Error::Closed) });
+            }
+            Input::LinkUp { link, .. } => self.out.outputs.push_back(Output::Close { link }),
+            _ => {}
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some(entry) = self.out.timers.first_entry() {
+            if entry.key().0 > self.now.mono {
+                break;
+            }
+            match entry.remove() {
+                Timer::Overlay(timer) => {
+                    self.overlay.established = self.dht.established();
+                    self.overlay.on_timer(&mut ctx!(self), timer);
+                }
+                Timer::Group(timer) => self.dht.on_group_timer(&mut ctx!(self), &self.overlay, timer),
+                Timer::Dht(timer) => self.dht.on_timer(&mut ctx!(self), &self.overlay, timer),
+                Timer::Spread(timer) => self.spread.on_timer(&mut ctx!(self), &ground!(self), timer),
+                Timer::Messaging(timer) => self.messaging.on_timer(&mut ctx!(self), timer),
+                Timer::Globals => self.globals.on_timer(&mut ctx!(self), self.overlay.siblings()),
+                Timer::Call(call) => self.leave_late(call),
+            }
+            self.pump();
+        }
+    }
+
+    /// Carries messages and events between the layers until nothing is left.
+    fn pump(&mut self) {
+        loop {
+            if let Some(post) = self.out.posts.pop_front() {
+                self.overlay.post(&mut ctx!(self), post);
+            } else if let Some(event) = self.overlay.poll_event() {
+                self.overlay_event(event);
+            } else if let Some(event) = self.dht.poll_event() {
+                self.dht_event(event);
+            } else if let Some(event) = self.spread.poll_event() {
+                self.spread_event(event);
+            } else {
+                break;
+            }
+        }
+        self.check_left();
+    }
+
+    fn overlay_event(&mut self, event: overlay::Event) {
+        match event {
+            overlay::Event::Deliver { from, body, .. } => self.deliver(from, body),
+            overlay::Event::PeerUp(peer) => {
+                self.dht.on_peer_up(&mut ctx!(self), &self.overlay, peer);
+                self.globals.on_peer_up(&mut ctx!(self), peer);
+            }
+            overlay::Event::PeerDown(peer) => {
+                self.dht.on_peer_down(&mut ctx!(self), &self.overlay, peer);
+                self.spread.on_peer_down(&mut ctx!(self), &ground!(self), peer);
+            }
+            overlay::Event::ViewChanged => self.dht.on_view_changed(&mut ctx!(self), &self.overlay),
+            overlay::Event::Established(_) => self.dht.on_peer_established(),
+            overlay::Event::Joined(joined) => {
+                self.out.outputs.push_back(Output::Joined(joined));
+                self.dht.on_view_changed(&mut ctx!(self), &self.overlay);
+            }
+        }
+    }
+
+    fn deliver(&mut self, from: Contact, body: Body) {
+        match body {
+            Body::Overlay(message) => self.overlay.on_message(&mut ctx!(self), from, message),
+            Body::Group(message) => self.dht.on_group_message(&mut ctx!(self), &self.overlay, from.id, message),
+            Body::Dht(message) => self.dht.on_message(&mut ctx!(self), &self.overlay, from.id, message),
+            Body::Spread(message) => self.spread.on_message(&mut ctx!(self), &ground!(self), from, message),
+            Body::App(message) => self.messaging.on_message(&mut ctx!(self), from, message),
+            Body::Globals(message) => {
+                let links: Vec<Id> = self.overlay.live().map(|(id, _)| *id).collect();
+                self.globals.on_message(&mut ctx!(self), &links, from.id, message);
+            }
+        }
+    }
+
+    /// What to do next; `None` when drained.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.out.outputs.pop_front() {
+            return Some(output);
+        }
+        if !core::mem::take(&mut self.wake_due) || self.closed {
+            return None;
+        }
+        self.out.timers.first_key_value().map(|((at, _), _)| Output::Wake(*at))
+    }
+
+    /// A snapshot for debug pages and tests.
+    pub fn inspect(&self, now: Now) -> Inspect {
+        let mut counters: std::collections::BTreeMap<String, u64> =
+            self.out.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        counters.insert(
+            "rtc_budget_left".to_owned(),
+            u64::from(self.config.rtc_lifetime_max.saturating_sub(self.overlay.rtc_opened())),
+        );
+        Inspect {
+            id: self.me,
+            network: self.config.network.clone(),
+            role: if self.config.supernode { "supernode" } else { "peer" },
+            joined: self.overlay.joined(),
+            now_ms: now.wall / 1_000,
+            links: self.overlay.link_infos(),
+            peers: self.overlay.peer_infos(now.mono),
+            fragments: self.dht.fragments_info(now),
+            store: self.dht.store_info(now),
+            globals: self.globals.all().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            counters,
+        }
+    }
+
+    /// Turns [`Output::Trace`] on or off.
+    pub fn set_tracing(&mut self, on: bool) {
+        self.out.tracing = on;
+    }
+
+    /// The value of a global, as this node knows it.
+    pub fn global(&self, name: &str) -> Option<&[u8]> {
+        self.globals.get(name)
+    }
+}

@@ -1,0 +1,454 @@
+//! Channels: handshake, frames in and out.
+//!
+//! 1. Both sides send `Hello` as soon as the channel is there.
+//! 2. Each answers the other's `Hello` with a `Proof`: its signature over the other's nonce, both ids and the network.
+//! 3. A channel whose `Proof` verified is open and belongs to the peer with that key. Nothing but `Hello`, `Proof` and
+//!    `Refuse` is heard on a channel before.
+
+use crate::{
+    config::SECOND_US,
+    ctx::Ctx,
+    id::Id,
+    node::{LinkId, Origin, Output},
+    overlay::{
+        Event, Overlay,
+        frame::{Hello, LinkFrame, Refusal},
+        peer::{Peer, Rtt},
+    },
+    wire::{self, Chunks, Frame, PLAN_VERSION, WIRE_VERSION},
+};
+
+/// A way to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Over a transport of the driver.
+    Transport(LinkId),
+    /// Over a relaying peer.
+    Relay {
+        /// The peer at the other end.
+        peer: Id,
+        /// The relaying peer.
+        via: Id,
+    },
+}
+
+/// A channel in or after its handshake.
+#[derive(Debug)]
+pub struct Channel {
+    /// Chunks of a frame that is not complete yet.
+    pub chunks: Chunks,
+    /// How a transport came to be; `None` for a relayed channel.
+    pub origin: Option<Origin>,
+    /// The relaying peer of a relayed channel.
+    pub via: Option<Id>,
+    /// Monotone time at which it came up.
+    pub since_us: u64,
+    /// Who must be at the other end, if that is known beforehand.
+    pub expected: Option<Id>,
+    /// Our nonce.
+    nonce: [u8; 16],
+    /// The other side's hello.
+    hello: Option<Hello>,
+    /// The proven peer: the channel is open.
+    pub peer: Option<Id>,
+}
+
+/// The bytes that a proof signs.
+fn challenge(network: &str, nonce: &[u8; 16], prover: &Id, verifier: &Id) -> Vec<u8> {
+    [b"pontoon link\0" as &[u8], network.as_bytes(), b"\0", nonce, &prover.0, &verifier.0].concat()
+}
+
+impl Overlay {
+    /// A new channel; says hello.
+    pub(super) fn open_channel(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        path: Path,
+        origin: Option<Origin>,
+        expected: Option<Id>,
+    ) -> Channel {
+        use rand_chacha::rand_core::Rng as _;
+        let mut nonce = [0; 16];
+        ctx.rng.fill_bytes(&mut nonce);
+        let via = match path {
+            Path::Relay { via, .. } => Some(via),
+            Path::Transport(_) => None,
+        };
+        let hello = Hello {
+            wire: WIRE_VERSION,
+            plan: PLAN_VERSION,
+            network: ctx.config.network.clone(),
+            public_key: self.identity.public_key(),
+            nonce,
+            supernode: ctx.config.supernode,
+            direct_links: ctx.config.direct_links,
+            established: self.established,
+        };
+        self.transmit(ctx, path, &Frame::Link(LinkFrame::Hello(hello)));
+        Channel {
+            chunks: Chunks::default(),
+            origin,
+            via,
+            since_us: ctx.now.mono,
+            expected,
+            nonce,
+            hello: None,
+            peer: None,
+        }
+    }
+
+    pub(super) fn link_up(&mut self, ctx: &mut Ctx<'_>, link: LinkId, origin: Origin) {
+        let room = if ctx.config.supernode { ctx.config.links_supernode_max } else { 2 * ctx.config.links_max };
+        if self.leaving || self.channels.len() >= room {
+            ctx.count("links_refused");
+            ctx.output(Output::Close { link });
+            return;
+        }
+        let expected = match &origin {
+            Origin::Rtc { session } => match self.sessions.get_mut(session) {
+                Some(session) => {
+                    session.open = true;
+                    Some(session.peer)
+                }
+                None => {
+                    ctx.output(Output::Close { link });
+                    return;
+                }
+            },
+            Origin::Dialled { address } => {
+                self.dial_succeeded(address);
+                None
+            }
+            Origin::Accepted => None,
+        };
+        let channel = self.open_channel(ctx, Path::Transport(link), Some(origin), expected);
+        self.channels.insert(link, channel);
+    }
+
+    pub(super) fn link_down(&mut self, ctx: &mut Ctx<'_>, link: LinkId) {
+        let Some(channel) = self.channels.remove(&link) else { return };
+        self.channel_gone(ctx, link, channel);
+    }
+
+    /// Cleans up behind a transport that is out of `channels` already.
+    fn channel_gone(&mut self, ctx: &mut Ctx<'_>, link: LinkId, channel: Channel) {
+        match &channel.origin {
+            Some(Origin::Dialled { address }) => self.dial_lost(ctx, address),
+            Some(Origin::Rtc { session }) => self.session_over(ctx, *session),
+            _ => {}
+        }
+        let Some(id) = channel.peer else { return };
+        if let Some(peer) = self.peers.get_mut(&id)
+            && peer.direct == Some(link)
+        {
+            peer.direct = None;
+            peer.ping = None;
+            peer.ping_due_us = ctx.now.mono;
+            ctx.trace("link", "down", Some(id), || "the direct channel closed".to_owned());
+            if peer.relay.is_none() {
+                self.peer_down(ctx, id);
+            }
+        }
+        self.relays_through_lost(ctx, id);
+    }
+
+    /// Closes a transport from this side.
+    pub(super) fn close_link(&mut self, ctx: &mut Ctx<'_>, link: LinkId) {
+        if let Some(channel) = self.channels.remove(&link) {
+            ctx.output(Output::Close { link });
+            self.channel_gone(ctx, link, channel);
+        }
+    }
+
+    /// The last channel to a peer is gone.
+    pub(super) fn peer_down(&mut self, ctx: &mut Ctx<'_>, id: Id) {
+        if self.peers.remove(&id).is_none() {
+            return;
+        }
+        self.relayed.remove(&id);
+        ctx.count("peers_down");
+        ctx.trace("link", "gone", Some(id), || "no channel to the peer is left".to_owned());
+        self.events.push_back(Event::PeerDown(id));
+        self.relays_through_lost(ctx, id);
+        self.table_changed(ctx);
+        self.reroute_from(ctx, id);
+    }
+
+    pub(super) fn chunk(&mut self, ctx: &mut Ctx<'_>, link: LinkId, bytes: &[u8]) {
+        let Some(channel) = self.channels.get_mut(&link) else { return };
+        let frame = match channel.chunks.push(bytes, ctx.config.frame_bytes_max + 4_096) {
+            Ok(None) => return,
+            Ok(Some(frame)) => wire::decode(&frame).map(|decoded| (decoded, frame.len())),
+            Err(error) => Err(error),
+        };
+        match frame {
+            Ok((frame, length)) => self.frame(ctx, Path::Transport(link), frame, length),
+            Err(error) => {
+                ctx.count("frames_malformed");
+                ctx.trace("link", "malformed", self.channels.get(&link).and_then(|channel| channel.peer), || {
+                    error.to_string()
+                });
+                self.refuse(ctx, Path::Transport(link), Refusal::Version);
+            }
+        }
+    }
+
+    fn channel(&mut self, path: Path) -> Option<&mut Channel> {
+        match path {
+            Path::Transport(link) => self.channels.get_mut(&link),
+            Path::Relay { peer, via } => self.relayed.get_mut(&peer).filter(|channel| channel.via == Some(via)),
+        }
+    }
+
+    /// One whole frame arrived.
+    pub(super) fn frame(&mut self, ctx: &mut Ctx<'_>, path: Path, frame: Frame, length: usize) {
+        let Some(channel) = self.channel(path) else { return };
+        match (channel.peer, frame) {
+            (None, Frame::Link(LinkFrame::Hello(hello))) => self.hello(ctx, path, hello),
+            (None, Frame::Link(LinkFrame::Proof { signature })) => self.proof(ctx, path, &signature),
+            (_, Frame::Link(LinkFrame::Refuse(refusal))) => {
+                ctx.count("links_refused_by_peer");
+                ctx.trace("link", "refused", None, || refusal.to_string());
+                self.drop_channel(ctx, path);
+            }
+            (None, _) => {
+                ctx.count("frames_before_proof");
+                self.refuse(ctx, path, Refusal::Identity);
+            }
+            (Some(id), frame) => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.heard_us = ctx.now.mono;
+                    peer.received_bytes += length as u64;
+                    if core::mem::take(&mut peer.suspected) {
+                        self.table_changed(ctx);
+                    }
+                }
+                self.peer_frame(ctx, id, path, frame);
+            }
+        }
+    }
+
+    fn hello(&mut self, ctx: &mut Ctx<'_>, path: Path, hello: Hello) {
+        let id = Id::hash(&hello.public_key);
+        let expected = match path {
+            Path::Relay { peer, .. } => Some(peer),
+            Path::Transport(_) => self.channel(path).and_then(|channel| channel.expected),
+        };
+        let refusal = if hello.wire != WIRE_VERSION || hello.plan != PLAN_VERSION {
+            Some(Refusal::Version)
+        } else if hello.network != ctx.config.network {
+            Some(Refusal::Network)
+        } else if id == self.me {
+            Some(Refusal::Myself)
+        } else if expected.is_some_and(|expected| expected != id) {
+            Some(Refusal::Identity)
+        } else if !self.room_for(ctx, &id) {
+            Some(Refusal::Full)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            self.refuse(ctx, path, refusal);
+            return;
+        }
+        let signature = self.identity.sign(&challenge(&ctx.config.network, &hello.nonce, &self.me, &id));
+        if let Some(channel) = self.channel(path) {
+            channel.hello = Some(hello);
+        }
+        self.transmit(ctx, path, &Frame::Link(LinkFrame::Proof { signature }));
+    }
+
+    fn proof(&mut self, ctx: &mut Ctx<'_>, path: Path, signature: &[u8]) {
+        let me = self.me;
+        let Some(channel) = self.channel(path) else { return };
+        let Some(hello) = channel.hello.take() else {
+            self.refuse(ctx, path, Refusal::Identity);
+            return;
+        };
+        let id = Id::hash(&hello.public_key);
+        let message = challenge(&ctx.config.network, &channel.nonce, &id, &me);
+        if !self.identity.verify(&hello.public_key, &message, signature) {
+            ctx.count("identities_refused");
+            self.refuse(ctx, path, Refusal::Identity);
+            return;
+        }
+        if let Some(channel) = self.channel(path) {
+            channel.peer = Some(id);
+        }
+        self.opened(ctx, path, id, &hello);
+    }
+
+    /// A channel is open: the peer is linked, or linked better than before.
+    fn opened(&mut self, ctx: &mut Ctx<'_>, path: Path, id: Id, hello: &Hello) {
+        let now = ctx.now.mono;
+        let new = !self.peers.contains_key(&id);
+        let peer = self.peers.entry(id).or_insert_with(|| Peer {
+            supernode: hello.supernode,
+            direct_links: hello.direct_links,
+            direct: None,
+            relay: None,
+            home: None,
+            wants_us: false,
+            suspected: false,
+            rtt: Rtt::default(),
+            heard_us: now,
+            ping: None,
+            ping_due_us: now,
+            gossiped: (0, 0),
+            upgrade_due_us: now,
+            upgrade_failures: 0,
+            since_us: now,
+            sent_bytes: 0,
+            received_bytes: 0,
+        });
+        peer.heard_us = now;
+        peer.suspected = false;
+        peer.ping = None;
+        peer.ping_due_us = now;
+        let mut replaced = None;
+        match path {
+            Path::Transport(link) => {
+                peer.upgrade_failures = 0;
+                peer.rtt = Rtt::default();
+                replaced = peer.direct.replace(link);
+                ctx.trace("link", "direct", Some(id), || "a direct channel is open".to_owned());
+            }
+            Path::Relay { via, .. } => {
+                peer.relay = Some(via);
+                ctx.trace("link", "relayed", Some(id), || format!("over {}", via.short()));
+            }
+        }
+        if let Some(old) = replaced {
+            self.close_link(ctx, old);
+        }
+        self.dead.remove(&id);
+        if hello.established {
+            self.events.push_back(Event::Established(id));
+        }
+        if new {
+            ctx.count("peers_up");
+            self.events.push_back(Event::PeerUp(id));
+            self.table_changed(ctx);
+        }
+        self.ping(ctx, id);
+    }
+
+    fn refuse(&mut self, ctx: &mut Ctx<'_>, path: Path, refusal: Refusal) {
+        ctx.count("links_refused");
+        ctx.trace("link", "refuse", None, || refusal.to_string());
+        self.transmit(ctx, path, &Frame::Link(LinkFrame::Refuse(refusal)));
+        self.drop_channel(ctx, path);
+    }
+
+    /// Forgets a channel and closes its transport.
+    pub(super) fn drop_channel(&mut self, ctx: &mut Ctx<'_>, path: Path) {
+        match path {
+            Path::Transport(link) => self.close_link(ctx, link),
+            Path::Relay { peer, via } => self.relayed_gone(ctx, peer, via),
+        }
+    }
+
+    /// The best way to a linked peer.
+    pub(super) fn path_to(&self, id: &Id) -> Option<Path> {
+        let peer = self.peers.get(id)?;
+        match (peer.direct, peer.relay) {
+            (Some(link), _) => Some(Path::Transport(link)),
+            (None, Some(via)) => Some(Path::Relay { peer: *id, via }),
+            (None, None) => None,
+        }
+    }
+
+    /// Sends a frame to a linked peer; false if there is no link.
+    pub(super) fn send_frame(&mut self, ctx: &mut Ctx<'_>, to: &Id, frame: &Frame) -> bool {
+        let Some(path) = self.path_to(to) else { return false };
+        let bytes = self.transmit(ctx, path, frame);
+        if let Some(peer) = self.peers.get_mut(to) {
+            peer.sent_bytes += bytes as u64;
+        }
+        true
+    }
+
+    /// Encodes and sends; the bytes of the frame.
+    pub(super) fn transmit(&mut self, ctx: &mut Ctx<'_>, path: Path, frame: &Frame) -> usize {
+        let bytes = wire::encode(frame);
+        self.transmit_bytes(ctx, path, bytes)
+    }
+
+    pub(super) fn transmit_bytes(&mut self, ctx: &mut Ctx<'_>, path: Path, bytes: Vec<u8>) -> usize {
+        let length = bytes.len();
+        if length > ctx.config.frame_bytes_max {
+            debug_assert!(false, "a layer made a frame of {length} bytes");
+            ctx.count("frames_too_long");
+            return 0;
+        }
+        match path {
+            Path::Transport(link) => {
+                ctx.count("frames_sent");
+                ctx.add("bytes_sent", length as u64);
+                for bytes in wire::cut(&bytes, ctx.config.chunk_bytes) {
+                    ctx.output(Output::Send { link, bytes });
+                }
+            }
+            Path::Relay { peer, via } => {
+                let Some(link) = self.peers.get(&via).and_then(|peer| peer.direct) else { return 0 };
+                let relay = Frame::Link(LinkFrame::Relay { from: self.me, to: peer, frame: bytes });
+                let bytes = wire::encode(&relay);
+                ctx.count("frames_sent");
+                ctx.add("bytes_sent", bytes.len() as u64);
+                for bytes in wire::cut(&bytes, ctx.config.chunk_bytes) {
+                    ctx.output(Output::Send { link, bytes });
+                }
+            }
+        }
+        length
+    }
+
+    /// Whether another link may be: there is room, or the peer is linked already, or near enough to be a sibling.
+    fn room_for(&self, ctx: &Ctx<'_>, id: &Id) -> bool {
+        if ctx.config.supernode {
+            return self.peers.len() < ctx.config.links_supernode_max;
+        }
+        self.peers.contains_key(id) || self.peers.len() < ctx.config.links_max || self.nearer_than_siblings(ctx, id)
+    }
+
+    pub(super) fn say_bye(&mut self, ctx: &mut Ctx<'_>, id: Id) {
+        let leaving = self.leaving;
+        self.send_frame(ctx, &id, &Frame::Link(LinkFrame::Bye { leaving }));
+    }
+
+    /// The peer closes the link.
+    pub(super) fn said_bye(&mut self, ctx: &mut Ctx<'_>, id: Id, path: Path, leaving: bool) {
+        if !leaving && let Path::Relay { peer, via } = path {
+            self.relayed_gone(ctx, peer, via);
+            return;
+        }
+        ctx.trace("link", "bye", Some(id), || if leaving { "it leaves" } else { "it has too many links" }.to_owned());
+        self.unlink(ctx, id);
+        if leaving {
+            self.contacts.remove(&id);
+            self.mark_dead(ctx, id, 20 * SECOND_US);
+        } else if let Some(known) = self.contacts.get_mut(&id) {
+            known.retry_us = ctx.now.mono + 30 * SECOND_US;
+        }
+    }
+
+    /// Drops every channel to a peer.
+    pub(super) fn unlink(&mut self, ctx: &mut Ctx<'_>, id: Id) {
+        if let Some(link) = self.peers.get(&id).and_then(|peer| peer.direct) {
+            self.close_link(ctx, link);
+        }
+        if let Some(via) = self.peers.get(&id).and_then(|peer| peer.relay) {
+            self.relayed_gone(ctx, id, via);
+        }
+        if let Some(session) = self.session_with(&id) {
+            self.session_over(ctx, session);
+        }
+    }
+
+    /// Does not listen to what others say of a peer for a while.
+    pub(super) fn mark_dead(&mut self, ctx: &Ctx<'_>, id: Id, for_us: u64) {
+        if self.dead.len() < ctx.config.contacts_max {
+            self.dead.insert(id, ctx.now.mono + for_us);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What overlays send one another.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::Id,
+    wire::{Body, Contact},
+};
+
+/// Frames of a link itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum LinkFrame {
+    /// The first frame, each way.
+    Hello(Hello),
+    /// Answers a `Hello`: the signature over its nonce proves the sender's key.
+    Proof {
+        /// See `channel::challenge`.
+        signature: Vec<u8>,
+    },
+    /// The link will not be; the sender closes it.
+    Refuse(Refusal),
+    /// Are you there?
+    Ping {
+        /// Quoted by the pong.
+        number: u32,
+        /// News.
+        news: News,
+    },
+    /// Yes.
+    Pong {
+        /// The ping's number.
+        number: u32,
+        /// News.
+        news: News,
+    },
+    /// The sender took responsibility for a routed message.
+    HopAck {
+        /// The message's serial at the peer that sent it.
+        serial: u64,
+    },
+    /// An encoded frame for a peer that the receiver of this is linked to.
+    Relay {
+        /// Who sends it; the relay checks that it is the link's peer.
+        from: Id,
+        /// Whom it is for.
+        to: Id,
+        /// A whole encoded frame.
+        frame: Vec<u8>,
+    },
+    /// The relay has no direct link to that peer.
+    RelayFailed {
+        /// The peer.
+        to: Id,
+    },
+    /// The sender closes the link.
+    Bye {
+        /// It leaves the network, or is not there any more under this link; else it just has too many links.
+        leaving: bool,
+    },
+}
+
+/// Who the sender says it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Wire version.
+    pub wire: u8,
+    /// Plan version.
+    pub plan: u16,
+    /// The network's name.
+    pub network: String,
+    /// The public key; its SHA-1 is the peer's id.
+    pub public_key: Vec<u8>,
+    /// To be signed by the other side.
+    pub nonce: [u8; 16],
+    /// A supernode.
+    pub supernode: bool,
+    /// Can open WebRTC.
+    pub direct_links: bool,
+    /// Belongs to a network that was founded.
+    pub established: bool,
+}
+
+/// Why a link will not be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// Other wire or plan version.
+    #[error("another protocol version")]
+    Version,
+    /// Other network.
+    #[error("another network")]
+    Network,
+    /// The signature does not fit.
+    #[error("the identity is not proven")]
+    Identity,
+    /// No room for another link.
+    #[error("no room for another link")]
+    Full,
+    /// Linked to itself.
+    #[error("a link to itself")]
+    Myself,
+}
+
+/// What probes carry along.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct News {
+    /// The sender belongs to a network that was founded.
+    pub established: bool,
+    /// A supernode that the sender is directly linked to.
+    pub home: Option<Id>,
+    /// The receiver is one of the sender's siblings.
+    pub sibling: bool,
+    /// Peers linked to the sender that are near to the receiver; empty when nothing changed.
+    pub contacts: Vec<Contact>,
+}
+
+/// Where a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Dest {
+    /// To the live peer closest to a key.
+    Key(Id),
+    /// To one node.
+    Node {
+        /// The node.
+        id: Id,
+        /// A peer linked to it; the message goes there first.
+        via: Option<Id>,
+    },
+}
+
+/// A message on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Routed {
+    /// With the origin's id, names the message.
+    pub number: u64,
+    /// For the acknowledgement of this hop.
+    pub serial: u64,
+    /// Who sent it first.
+    pub origin: Contact,
+    /// Where it goes.
+    pub dest: Dest,
+    /// Hops so far.
+    pub hops: u8,
+    /// The message.
+    pub body: Body,
+}
+
+/// What overlays say to one another across hops.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Message {
+    /// Handed from peer to nearer peer: who is nearest to a key?
+    Find {
+        /// The key.
+        target: Id,
+        /// Quoted by the answer.
+        number: u64,
+        /// Who asks; never a next hop.
+        asker: Contact,
+    },
+    /// The peer closest to the key answers.
+    Found {
+        /// The question's number.
+        number: u64,
+        /// Who answers.
+        responder: Contact,
+        /// Live peers that it is linked to, nearest to the key first.
+        contacts: Vec<Contact>,
+    },
+    /// A description or candidate of a WebRTC session.
+    Signal {
+        /// The session.
+        session: SessionName,
+        /// Opaque.
+        payload: Vec<u8>,
+    },
+    /// The other side does not want this session.
+    SignalRefused {
+        /// The session.
+        session: SessionName,
+    },
+}
+
+/// Names a WebRTC session at both ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SessionName {
+    /// Who makes the offer.
+    pub initiator: Id,
+    /// Unique at the initiator.
+    pub number: u64,
+}

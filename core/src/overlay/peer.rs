@@ -1,0 +1,93 @@
+//! What is known of a linked peer.
+
+use crate::{config::Config, id::Id, node::LinkId};
+
+/// A linked peer: at least one of `direct` and `relay` is set.
+#[derive(Debug)]
+pub struct Peer {
+    /// It says that it is a supernode.
+    pub supernode: bool,
+    /// It can open WebRTC.
+    pub direct_links: bool,
+    /// The open transport to it.
+    pub direct: Option<LinkId>,
+    /// The relaying peer of the open relayed channel to it.
+    pub relay: Option<Id>,
+    /// A supernode that it is directly linked to.
+    pub home: Option<Id>,
+    /// It counts this node among its siblings.
+    pub wants_us: bool,
+    /// Silent for too long: no message is routed over it.
+    pub suspected: bool,
+    /// Round trips.
+    pub rtt: Rtt,
+    /// Monotone time of the last frame from it.
+    pub heard_us: u64,
+    /// The ping that waits for its pong: number and time of sending.
+    pub ping: Option<(u32, u64)>,
+    /// When the next ping is due.
+    pub ping_due_us: u64,
+    /// What was gossiped to it last, as a hash, and when.
+    pub gossiped: (u64, u64),
+    /// When the next attempt at WebRTC is due, and how many failed.
+    pub upgrade_due_us: u64,
+    /// Failed attempts at WebRTC in a row.
+    pub upgrade_failures: u32,
+    /// Since when the link stands.
+    pub since_us: u64,
+    /// Bytes of frames sent to it.
+    pub sent_bytes: u64,
+    /// Bytes of frames received from it.
+    pub received_bytes: u64,
+}
+
+/// Round-trip estimation (Jacobson, SIGCOMM 1988; RFC 6298).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rtt {
+    smoothed_us: u64,
+    variation_us: u64,
+}
+
+impl Rtt {
+    /// Takes a measurement.
+    pub fn sample(&mut self, rtt_us: u64) {
+        if self.smoothed_us == 0 {
+            *self = Rtt { smoothed_us: rtt_us.max(1), variation_us: rtt_us / 2 };
+            return;
+        }
+        self.variation_us = (3 * self.variation_us + self.smoothed_us.abs_diff(rtt_us)) / 4;
+        self.smoothed_us = ((7 * self.smoothed_us + rtt_us) / 8).max(1);
+    }
+
+    /// The smoothed round trip; 0 before the first measurement.
+    pub fn smoothed_us(&self) -> u64 {
+        self.smoothed_us
+    }
+
+    /// How long to wait for an answer of the next hop.
+    pub fn timeout_us(&self, config: &Config) -> u64 {
+        let guess =
+            if self.smoothed_us == 0 { 3 * config.rtt_initial_us } else { self.smoothed_us + 4 * self.variation_us };
+        guess.clamp(config.rto_min_us, config.rto_max_us)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timeout_follows_the_round_trips() {
+        let config = Config::default();
+        let mut rtt = Rtt::default();
+        assert_eq!(rtt.timeout_us(&config), 3 * config.rtt_initial_us);
+        for _ in 0..50 {
+            rtt.sample(40_000);
+        }
+        assert_eq!(rtt.timeout_us(&config), config.rto_min_us);
+        for _ in 0..50 {
+            rtt.sample(900_000);
+        }
+        assert!(rtt.timeout_us(&config) >= 900_000 && rtt.timeout_us(&config) <= config.rto_max_us);
+    }
+}

@@ -1,0 +1,131 @@
+//! Relayed channels: frames wrapped for a peer that the relay has a direct link to. The relay keeps no state.
+
+use crate::{
+    ctx::Ctx,
+    id::Id,
+    overlay::{Overlay, channel::Path, frame::LinkFrame},
+    wire::{self, Frame},
+};
+
+impl Overlay {
+    /// Opens a relayed channel to a peer through a directly linked one.
+    pub(super) fn open_relayed(&mut self, ctx: &mut Ctx<'_>, peer: Id, via: Id) {
+        if peer == self.me || via == peer || self.relayed.contains_key(&peer) {
+            return;
+        }
+        let channel = self.open_channel(ctx, Path::Relay { peer, via }, None, Some(peer));
+        self.relayed.insert(peer, channel);
+    }
+
+    /// A wrapped frame arrived over the link of `link_peer`: for us, or to be handed on.
+    pub(super) fn relay(&mut self, ctx: &mut Ctx<'_>, link_peer: Id, from: Id, to: Id, frame: Vec<u8>) {
+        if to == self.me {
+            self.relayed_in(ctx, link_peer, from, &frame);
+            return;
+        }
+        if from != link_peer {
+            ctx.count("relays_forged");
+            return;
+        }
+        let link = self.peers.get(&to).and_then(|peer| peer.direct);
+        let Some(link) = link else {
+            let failed = Frame::Link(LinkFrame::RelayFailed { to });
+            self.send_frame(ctx, &link_peer, &failed);
+            return;
+        };
+        ctx.count("frames_relayed");
+        ctx.add("bytes_relayed", frame.len() as u64);
+        self.transmit_wrapped(ctx, link, LinkFrame::Relay { from, to, frame });
+    }
+
+    fn transmit_wrapped(&mut self, ctx: &mut Ctx<'_>, link: crate::node::LinkId, frame: LinkFrame) {
+        let bytes = wire::encode(&Frame::Link(frame));
+        for bytes in wire::cut(&bytes, ctx.config.chunk_bytes) {
+            ctx.output(crate::node::Output::Send { link, bytes });
+        }
+    }
+
+    fn relayed_in(&mut self, ctx: &mut Ctx<'_>, via: Id, from: Id, bytes: &[u8]) {
+        let frame = match wire::decode(bytes) {
+            Ok(frame) => frame,
+            Err(error) => {
+                ctx.count("frames_malformed");
+                ctx.trace("link", "malformed", Some(from), || error.to_string());
+                return;
+            }
+        };
+        if matches!(frame, Frame::Link(LinkFrame::Relay { .. } | LinkFrame::RelayFailed { .. })) {
+            ctx.count("frames_malformed");
+            return;
+        }
+        let hello = matches!(frame, Frame::Link(LinkFrame::Hello(_)));
+        let path = Path::Relay { peer: from, via };
+        match self.relayed.get(&from) {
+            // The other side opened it anew (it restarted, or changed the relay): begin again.
+            Some(channel) if hello && (channel.peer.is_some() || channel.via != Some(via)) => {
+                self.relayed.remove(&from);
+                self.accept_relayed(ctx, path, from, via);
+            }
+            Some(channel) if channel.via != Some(via) => return,
+            Some(_) => {}
+            None if hello && !self.leaving => self.accept_relayed(ctx, path, from, via),
+            None => {
+                ctx.count("relayed_strays");
+                let bye = wire::encode(&Frame::Link(LinkFrame::Bye { leaving: false }));
+                if !matches!(frame, Frame::Link(LinkFrame::Bye { .. } | LinkFrame::Refuse(_))) {
+                    self.transmit_bytes(ctx, path, bye);
+                }
+                return;
+            }
+        }
+        self.frame(ctx, path, frame, bytes.len());
+    }
+
+    fn accept_relayed(&mut self, ctx: &mut Ctx<'_>, path: Path, from: Id, via: Id) {
+        let room = if ctx.config.supernode { ctx.config.links_supernode_max } else { 2 * ctx.config.links_max };
+        if self.relayed.len() >= room {
+            ctx.count("links_refused");
+            return;
+        }
+        let _ = via;
+        let channel = self.open_channel(ctx, path, None, Some(from));
+        self.relayed.insert(from, channel);
+    }
+
+    /// The relay says that it has no direct link to a peer.
+    pub(super) fn relay_failed(&mut self, ctx: &mut Ctx<'_>, via: Id, to: Id) {
+        if let Some(known) = self.contacts.get_mut(&to)
+            && known.contact.relay == Some(via)
+        {
+            known.contact.relay = None;
+        }
+        self.relayed_gone(ctx, to, via);
+    }
+
+    /// A relayed channel is no more.
+    pub(super) fn relayed_gone(&mut self, ctx: &mut Ctx<'_>, id: Id, via: Id) {
+        if self.relayed.get(&id).is_none_or(|channel| channel.via != Some(via)) {
+            return;
+        }
+        self.relayed.remove(&id);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.relay == Some(via) {
+            peer.relay = None;
+            if peer.direct.is_none() {
+                self.peer_down(ctx, id);
+            }
+        }
+    }
+
+    /// The direct link to a relay is gone, and with it every channel through it.
+    pub(super) fn relays_through_lost(&mut self, ctx: &mut Ctx<'_>, via: Id) {
+        if self.peers.get(&via).is_some_and(|peer| peer.direct.is_some()) {
+            return;
+        }
+        let lost: Vec<Id> =
+            self.relayed.iter().filter(|(_, channel)| channel.via == Some(via)).map(|(id, _)| *id).collect();
+        for id in lost {
+            self.relayed_gone(ctx, id, via);
+        }
+    }
+}

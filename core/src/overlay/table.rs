@@ -1,0 +1,180 @@
+//! The routing table: k-buckets, siblings and the state of each slot.
+//!
+//! Bucket `i` holds the peers that share exactly `i` leading bits with this node. A slot is *filled*, *known to be
+//! empty* (probed, or deeper than the farthest of a full set of siblings), or *unknown*; an unknown one is never
+//! taken for empty.
+
+use crate::{
+    config::SECOND_US,
+    ctx::Ctx,
+    id::{ID_BITS, Id, Region},
+    overlay::{Event, Overlay},
+    wire::Contact,
+};
+
+/// How long a contact that nobody speaks of any more is remembered.
+const CONTACT_US: u64 = 45 * SECOND_US;
+/// How long a probe's "nobody there" holds.
+const EMPTY_US: u64 = 120 * SECOND_US;
+
+/// A peer heard of.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// How to reach it.
+    pub contact: Contact,
+    /// When it was last heard of.
+    pub heard_us: u64,
+    /// Not to be tried again before.
+    pub retry_us: u64,
+    /// Failed attempts in a row.
+    pub failures: u32,
+}
+
+impl Known {
+    /// Heard of lately.
+    pub fn fresh(&self, mono: u64) -> bool {
+        mono < self.heard_us + CONTACT_US
+    }
+}
+
+/// What is known of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// A live linked peer is in it.
+    Filled,
+    /// Nobody is in it.
+    Empty,
+    /// Not known.
+    Unknown,
+}
+
+impl Overlay {
+    /// Another peer was heard of.
+    pub(super) fn heard_of(&mut self, ctx: &mut Ctx<'_>, contact: Contact) {
+        let now = ctx.now.mono;
+        if contact.id == self.me || self.dead.get(&contact.id).is_some_and(|until| now < *until) {
+            return;
+        }
+        if self.contacts.len() >= ctx.config.contacts_max && !self.contacts.contains_key(&contact.id) {
+            let farthest = self
+                .contacts
+                .keys()
+                .filter(|id| !self.peers.contains_key(id))
+                .max_by_key(|id| id.distance(&self.me))
+                .copied();
+            match farthest {
+                Some(id) if id.distance(&self.me) > contact.id.distance(&self.me) => {
+                    self.contacts.remove(&id);
+                }
+                _ => return,
+            }
+        }
+        let known =
+            self.contacts.entry(contact.id).or_insert(Known { contact, heard_us: now, retry_us: 0, failures: 0 });
+        known.heard_us = now;
+        if contact.relay.is_some() {
+            known.contact.relay = contact.relay;
+        }
+        let bucket = self.me.common_prefix(&contact.id);
+        self.empty_slots.remove(&bucket);
+    }
+
+    /// Forgets contacts that nobody speaks of, and old probes.
+    pub(super) fn expire_table(&mut self, now: u64) {
+        self.contacts.retain(|_, known| known.fresh(now));
+        self.dead.retain(|_, until| now < *until);
+        self.empty_slots.retain(|_, at| now < *at + EMPTY_US);
+    }
+
+    /// The linked peers changed.
+    pub(super) fn table_changed(&mut self, ctx: &mut Ctx<'_>) {
+        let mut nearest: Vec<Id> = self.live().map(|(id, _)| *id).collect();
+        nearest.sort_unstable_by_key(|id| id.distance(&self.me));
+        nearest.truncate(ctx.config.siblings);
+        if nearest != self.siblings {
+            self.siblings = nearest;
+            self.events.push_back(Event::ViewChanged);
+        }
+        if self.peers.is_empty() && self.joined && !ctx.config.supernode && !self.leaving {
+            self.joined = false;
+            self.events.push_back(Event::Joined(false));
+        }
+    }
+
+    /// Whether a peer is nearer than the farthest sibling, or there are too few siblings.
+    pub(super) fn nearer_than_siblings(&self, ctx: &Ctx<'_>, id: &Id) -> bool {
+        self.siblings.len() < ctx.config.siblings
+            || self.siblings.last().is_some_and(|last| id.distance(&self.me) < last.distance(&self.me))
+    }
+
+    /// The state of bucket `index`.
+    pub fn slot(&self, index: u32, siblings_max: usize) -> Slot {
+        if self.live().any(|(id, _)| self.me.common_prefix(id) == index) {
+            return Slot::Filled;
+        }
+        let deep = self.siblings.len() >= siblings_max
+            && self.siblings.last().is_some_and(|last| index > self.me.common_prefix(last));
+        if deep || self.empty_slots.contains_key(&index) || (self.joined && self.peers.is_empty()) {
+            return Slot::Empty;
+        }
+        Slot::Unknown
+    }
+
+    /// The bits of this node's region in the trie of live nodes, as far as the table knows: those where the trie
+    /// branches or may branch.
+    pub fn region(&self, siblings_max: usize) -> Region {
+        let mut filled = [false; ID_BITS as usize];
+        let mut deepest = 0;
+        for (id, _) in self.live() {
+            let bucket = self.me.common_prefix(id).min(ID_BITS - 1);
+            filled[bucket as usize] = true;
+            deepest = deepest.max(bucket);
+        }
+        let mut region = Region::ALL;
+        if self.peers.is_empty() {
+            return region;
+        }
+        for index in 0..=deepest {
+            if filled[index as usize] || self.slot(index, siblings_max) == Slot::Unknown {
+                region = region.fix(index, self.me.bit(index));
+            }
+        }
+        region
+    }
+
+    /// A live linked peer inside `region`: measured round trips first, supernodes last.
+    pub fn peer_in(&self, region: &Region, except: &[Id]) -> Option<Id> {
+        self.live()
+            .filter(|(id, _)| region.contains(id) && !except.contains(id))
+            .min_by_key(|(id, peer)| (peer.supernode, peer.direct.is_none(), peer.rtt.smoothed_us(), **id))
+            .map(|(id, _)| *id)
+    }
+
+    /// Whether this node is the nearest to `key` of all peers that it knows links to.
+    pub fn nearest_to(&self, key: &Id) -> bool {
+        self.next_hop(key, &self.me, &[]).is_none()
+    }
+
+    /// Live linked peers nearest to `target`, as contacts for others.
+    pub(super) fn contacts_near(&self, target: &Id, count: usize, except: &Id) -> Vec<Contact> {
+        let mut near: Vec<Id> = self.live().map(|(id, _)| *id).filter(|id| id != except).collect();
+        if near.len() > count {
+            near.select_nth_unstable_by_key(count, |id| id.distance(target));
+            near.truncate(count);
+        }
+        near.sort_unstable_by_key(|id| id.distance(target));
+        near.iter().filter_map(|id| self.contact_of(id)).collect()
+    }
+
+    /// How a linked peer is reached by others: over its supernode, or over us.
+    fn contact_of(&self, id: &Id) -> Option<Contact> {
+        let peer = self.peers.get(id)?;
+        let home = peer.home.filter(|home| *home == self.me || self.usable_relay(home));
+        let relay = home.or_else(|| peer.direct.map(|_| self.me)).or(peer.relay);
+        Some(Contact { id: *id, relay, supernode: peer.supernode })
+    }
+
+    pub(super) fn usable_relay(&self, id: &Id) -> bool {
+        self.peers.get(id).is_some_and(|peer| peer.direct.is_some() && !peer.suspected)
+    }
+}

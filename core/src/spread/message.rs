@@ -1,0 +1,93 @@
+//! What peers say to one another about a task.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    exec::{Fault, Partial},
+    id::{Coverage, Id, Region},
+    store::{KeyOp, Outcome},
+};
+
+/// Between a peer that hands a part of a task on and the one that takes it. The receiver of a `Task` answers to its
+/// sender; `branch` is the sender's name for the part, so that what comes late for a part given up is not counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Message {
+    /// Do this over this region.
+    Task {
+        /// The sender's name for this part.
+        branch: u64,
+        /// Who asked first.
+        asker: Id,
+        /// The part of the key space to cover.
+        region: Region,
+        /// How often it was handed on.
+        depth: u8,
+        /// How long the asker will still wait, microseconds.
+        patience_us: u64,
+        /// What to do.
+        work: Work,
+    },
+    /// Still at it.
+    Working {
+        /// The part.
+        branch: u64,
+    },
+    /// A piece of the encoded [`Report`].
+    Piece {
+        /// The part.
+        branch: u64,
+        /// From 0 on.
+        index: u32,
+        /// Nothing follows.
+        last: bool,
+        /// Some bytes of it.
+        bytes: Vec<u8>,
+    },
+}
+
+/// What is done over a region.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Work {
+    /// Give this message of the application to every peer.
+    Announce {
+        /// The asker's name for it.
+        number: u64,
+        /// The message.
+        payload: Vec<u8>,
+    },
+    /// Run this encoded `FragmentPlan` over the records.
+    Query {
+        /// The plan.
+        plan: Vec<u8>,
+    },
+    /// Operations on keys, each with its index in the request.
+    Keys {
+        /// The asker's name for the request; retries repeat it.
+        request: u64,
+        /// Index and operation.
+        ops: Vec<(u32, KeyOp)>,
+    },
+}
+
+/// The answer for a part, merged from all that took part in it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// How much of the part was covered. What was is disjoint by construction.
+    pub covered: Coverage,
+    /// The rest of the part.
+    pub missing: Vec<Region>,
+    /// A fragment that answered had given up a majority of an earlier epoch for lost.
+    pub assumed_lost: bool,
+    /// Peers that answered.
+    pub peers: u64,
+    /// Messages spent.
+    pub messages: u64,
+    /// Bytes of those messages.
+    pub bytes: u64,
+    /// Rows of a query.
+    pub partial: Partial,
+    /// Outcomes of operations by index.
+    pub outcomes: Vec<(u32, Outcome)>,
+    /// A query failed at some peer.
+    pub fault: Option<Fault>,
+}
