@@ -208,12 +208,22 @@ impl Overlay {
             (None, Frame::Link(LinkFrame::Proof { signature })) => self.proof(ctx, path, &signature),
             (_, Frame::Link(LinkFrame::Refuse(refusal))) => {
                 ctx.count("links_refused_by_peer");
-                ctx.trace("link", "refused", None, || refusal.to_string());
+                let expected = match path {
+                    Path::Relay { peer, .. } => Some(peer),
+                    Path::Transport(_) => self.channel(path).and_then(|channel| channel.expected),
+                };
+                ctx.trace("link", "refused", expected, || refusal.to_string());
                 self.drop_channel(ctx, path);
+                if let Some(id) = expected {
+                    self.contact_failed(ctx, id);
+                }
             }
             (None, _) => {
                 ctx.count("frames_before_proof");
-                self.refuse(ctx, path, Refusal::Identity);
+                // Over a relay it may be left over from an earlier channel between the two.
+                if let Path::Transport(_) = path {
+                    self.refuse(ctx, path, Refusal::Identity);
+                }
             }
             (Some(id), frame) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
@@ -280,6 +290,12 @@ impl Overlay {
 
     /// A channel is open: the peer is linked, or linked better than before.
     fn opened(&mut self, ctx: &mut Ctx<'_>, path: Path, id: Id, hello: &Hello) {
+        if let Path::Transport(link) = path
+            && !self.keep_newer(link, &id)
+        {
+            self.close_link(ctx, link);
+            return;
+        }
         let now = ctx.now.mono;
         let new = !self.peers.contains_key(&id);
         let peer = self.peers.entry(id).or_insert_with(|| Peer {
@@ -331,6 +347,29 @@ impl Overlay {
             self.table_changed(ctx);
         }
         self.ping(ctx, id);
+        self.progress(ctx);
+    }
+
+    /// Whether a new transport to a peer replaces the one that stands. Of two that the two sides began, both keep the
+    /// one that the smaller id began; a second one from the same side replaces the first.
+    fn keep_newer(&mut self, link: LinkId, id: &Id) -> bool {
+        if let Some(Channel { origin: Some(Origin::Dialled { address }), .. }) = self.channels.get(&link) {
+            let address = address.clone();
+            self.dial_reached(&address, *id);
+        }
+        let Some(standing) = self.peers.get(id).and_then(|peer| peer.direct) else { return true };
+        let (old, new) = (self.began_by_us(standing), self.began_by_us(link));
+        old == new || new == (self.me < *id)
+    }
+
+    fn began_by_us(&self, link: LinkId) -> bool {
+        match self.channels.get(&link).and_then(|channel| channel.origin.as_ref()) {
+            Some(Origin::Dialled { .. }) => true,
+            Some(Origin::Rtc { session }) => {
+                self.sessions.get(session).is_some_and(|session| session.name.initiator == self.me)
+            }
+            Some(Origin::Accepted) | None => false,
+        }
     }
 
     fn refuse(&mut self, ctx: &mut Ctx<'_>, path: Path, refusal: Refusal) {

@@ -35,6 +35,7 @@ const CONTACT_FAILURES_MAX: u32 = 3;
 #[derive(Debug, Default)]
 pub struct Dial {
     busy: bool,
+    reached: Option<Id>,
     failures: u32,
     retry_us: u64,
 }
@@ -75,10 +76,15 @@ impl Overlay {
         self.expire_sessions(ctx);
         self.expire_table(ctx.now.mono);
         self.probe(ctx);
+        self.progress(ctx);
+        self.prune(ctx);
+    }
+
+    /// Whatever can be done next towards the links that this node wants.
+    pub(super) fn progress(&mut self, ctx: &mut Ctx<'_>) {
         self.ask_around(ctx);
         self.open_wanted(ctx);
         self.upgrade(ctx);
-        self.prune(ctx);
         self.check_joined(ctx);
     }
 
@@ -87,7 +93,8 @@ impl Overlay {
     fn dial(&mut self, ctx: &mut Ctx<'_>) {
         for address in &ctx.config.supernodes {
             let dial = self.dials.entry(address.clone()).or_default();
-            if !dial.busy && ctx.now.mono >= dial.retry_us {
+            let linked = dial.reached.and_then(|id| self.peers.get(&id)).is_some_and(|peer| peer.direct.is_some());
+            if !dial.busy && !linked && ctx.now.mono >= dial.retry_us {
                 dial.busy = true;
                 ctx.output(Output::Dial { address: address.clone() });
             }
@@ -97,6 +104,13 @@ impl Overlay {
     pub(super) fn dial_succeeded(&mut self, address: &str) {
         if let Some(dial) = self.dials.get_mut(address) {
             dial.failures = 0;
+        }
+    }
+
+    /// This peer answers at the address.
+    pub(super) fn dial_reached(&mut self, address: &str, id: Id) {
+        if let Some(dial) = self.dials.get_mut(address) {
+            dial.reached = Some(id);
         }
     }
 
@@ -193,7 +207,7 @@ impl Overlay {
 
     pub(super) fn pinged(&mut self, ctx: &mut Ctx<'_>, id: Id, path: Path, number: u32, news: News) {
         self.heard_news(ctx, id, news);
-        let news = News { contacts: Vec::new(), ..self.news(ctx, &id) };
+        let news = self.news(ctx, &id);
         self.transmit(ctx, path, &Frame::Link(LinkFrame::Pong { number, news }));
     }
 
@@ -323,6 +337,7 @@ impl Overlay {
             }
             Some(_) => {}
         }
+        self.progress(ctx);
     }
 
     fn check_joined(&mut self, ctx: &mut Ctx<'_>) {

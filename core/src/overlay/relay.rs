@@ -61,14 +61,17 @@ impl Overlay {
         let hello = matches!(frame, Frame::Link(LinkFrame::Hello(_)));
         let path = Path::Relay { peer: from, via };
         match self.relayed.get(&from) {
+            // Both sides opened one, over different relays: the smaller id's stays.
+            Some(channel) if hello && channel.peer.is_none() && channel.via != Some(via) && self.me < from => return,
             // The other side opened it anew (it restarted, or changed the relay): begin again.
             Some(channel) if hello && (channel.peer.is_some() || channel.via != Some(via)) => {
-                self.relayed.remove(&from);
-                self.accept_relayed(ctx, path, from, via);
+                let old = channel.via.unwrap_or(via);
+                self.relayed_gone(ctx, from, old);
+                self.accept_relayed(ctx, path, from);
             }
             Some(channel) if channel.via != Some(via) => return,
             Some(_) => {}
-            None if hello && !self.leaving => self.accept_relayed(ctx, path, from, via),
+            None if hello && !self.leaving => self.accept_relayed(ctx, path, from),
             None => {
                 ctx.count("relayed_strays");
                 let bye = wire::encode(&Frame::Link(LinkFrame::Bye { leaving: false }));
@@ -81,13 +84,12 @@ impl Overlay {
         self.frame(ctx, path, frame, bytes.len());
     }
 
-    fn accept_relayed(&mut self, ctx: &mut Ctx<'_>, path: Path, from: Id, via: Id) {
+    fn accept_relayed(&mut self, ctx: &mut Ctx<'_>, path: Path, from: Id) {
         let room = if ctx.config.supernode { ctx.config.links_supernode_max } else { 2 * ctx.config.links_max };
         if self.relayed.len() >= room {
             ctx.count("links_refused");
             return;
         }
-        let _ = via;
         let channel = self.open_channel(ctx, path, None, Some(from));
         self.relayed.insert(from, channel);
     }
