@@ -6,7 +6,7 @@ import { defineConfig } from "vite";
 const require = createRequire(import.meta.url);
 /** The package's entry is build/index.js; its data files lie beside, outside its `exports`. */
 const data = join(dirname(require.resolve("vega-datasets")), "..", "data");
-const supernode = process.env["PONTOON_SUPERNODE"] ?? "http://127.0.0.1:8080";
+const supernode = process.env["PONTOON_PROXY"] ?? "http://127.0.0.1:8080";
 
 export default defineConfig({
   base: "./",

@@ -35,9 +35,9 @@ export function follow(db: Pontoon, watchers: readonly Watcher[]): void {
   look();
 }
 
-/** Which network the page joins: `?network=`, else `demo`. */
+/** Which network the page joins: `?network=`, else the name that a supernode takes unasked. */
 function networkName(): string {
-  return new URLSearchParams(location.search).get("network") || "demo";
+  return new URLSearchParams(location.search).get("network") || "pontoon";
 }
 
 /** The stable code of an error thrown by the database, if it has one. */
