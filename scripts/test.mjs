@@ -112,14 +112,12 @@ async function docTests() {
 }
 
 async function browsers() {
-  await run("wasm-pack", [
-    "test", "--headless", "--chrome", "--mode", "no-install",
-    "--chromedriver", await find("chromedriver"), "wasm", "--", "--locked",
-  ]);
-  await run("npm", ["run", "test", "--workspaces", "--if-present"]);
-  await run("npm", ["run", "e2e", "--workspace", "pontoon-demo"], {
-    env: { PONTOON_SUPERNODE: path.join(await targetDirectory(), "debug", "pontoon-supernode") },
-  });
+  const env = {
+    CHROMEDRIVER: await find("chromedriver"),
+    PONTOON_SUPERNODE: path.join(await targetDirectory(), "debug", "pontoon-supernode"),
+  };
+  await run("npm", ["run", "test", "--workspaces", "--if-present"], { env }); // wasm-pack and node:test
+  await run("npm", ["run", "e2e", "--workspace", "pontoon-demo"], { env });
 }
 
 async function find(command) {

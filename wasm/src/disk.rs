@@ -13,10 +13,10 @@ use std::{
 };
 
 use idb::{Database, DatabaseEvent as _, Factory, ObjectStoreParams, TransactionMode};
-use js_sys::Uint8Array;
+use js_sys::{Function, Promise, Uint8Array};
 use pontoon_core::{Saved, store::Batch};
 use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::spawn_local;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 use crate::{error::DriverError, js, limits::BATCHES_PER_TRANSACTION};
 
@@ -40,6 +40,8 @@ struct Shared {
     answer: RefCell<Option<Box<dyn Fn(u64, Written)>>>,
     waiting: RefCell<VecDeque<(u64, Batch)>>,
     writing: Cell<bool>,
+    /// Who closes waits for the last transaction.
+    on_idle: RefCell<Option<Function>>,
     transactions: Cell<u64>,
 }
 
@@ -77,6 +79,7 @@ impl Disk {
             answer: RefCell::new(None),
             waiting: RefCell::default(),
             writing: Cell::new(false),
+            on_idle: RefCell::new(None),
             transactions: Cell::new(0),
         }))
     }
@@ -135,8 +138,10 @@ impl Disk {
     /// Closes the database once everything that waits is written; tells nothing more.
     pub async fn close(&self) {
         self.0.answer.replace(None);
-        if !self.0.writing.replace(true) {
-            self.0.clone().write_all().await;
+        if self.0.writing.get() {
+            let idle = Promise::new(&mut |resolve, _| drop(self.0.on_idle.replace(Some(resolve))));
+            // Never rejected.
+            let _ = JsFuture::from(idle).await;
         }
         if let Some(database) = &self.0.database {
             // The browser lets running transactions complete first.
@@ -155,6 +160,9 @@ impl Shared {
             };
             if batches.is_empty() {
                 self.writing.set(false);
+                if let Some(tell) = self.on_idle.take() {
+                    let _ = tell.call0(&JsValue::UNDEFINED);
+                }
                 return;
             }
             let (tokens, batches): (Vec<u64>, Vec<Batch>) = batches.into_iter().unzip();

@@ -22,6 +22,8 @@ pub use signal::Signal;
 use rtc::Session;
 use websocket::Socket;
 
+use crate::{clock::Timer, limits::SIGNALS_WAITING_MAX};
+
 /// What the engine wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -174,9 +176,17 @@ struct Host {
 #[derive(Default)]
 struct Tables {
     sockets: BTreeMap<LinkId, Rc<Socket>>,
+    /// Sessions that wait for the other side's offer. Only an offer is worth one of the page's connections.
+    awaited: BTreeMap<SessionId, Awaited>,
     sessions: BTreeMap<SessionId, Rc<Session>>,
     /// Open data channels.
     channels: BTreeMap<LinkId, SessionId>,
+}
+
+struct Awaited {
+    /// Candidates that overtook their offer.
+    early: Vec<Signal>,
+    _timeout: Timer,
 }
 
 impl LinkHost {
@@ -204,9 +214,8 @@ impl LinkHost {
             Command::Close { link } => host.drop_link(link),
             Command::RtcOpen { session, initiator } => host.rtc_open(session, initiator),
             Command::RtcSignal { session, payload } => {
-                let found = host.tables.borrow().sessions.get(&session).cloned();
-                if let (Some(found), Some(signal)) = (found, Signal::decode(&payload)) {
-                    found.on_signal(signal);
+                if let Some(signal) = Signal::decode(&payload) {
+                    host.on_signal(session, signal);
                 }
             }
             Command::RtcClose { session } => {
@@ -257,15 +266,53 @@ impl Host {
     }
 
     fn rtc_open(self: &Rc<Self>, session: SessionId, initiator: bool) {
-        if self.tables.borrow().sessions.contains_key(&session) {
+        if initiator {
+            if let Some(opened) = self.connect(session) {
+                opened.offer();
+            }
             return;
         }
-        match Session::open(Rc::downgrade(self), session, initiator, &self.options) {
+        let host = Rc::downgrade(self);
+        let timeout = Timer::after(self.options.rtc_timeout_ms, move || {
+            with_host(&host, |host| host.on_session_end(session, "no offer in time"));
+        });
+        self.tables.borrow_mut().awaited.insert(session, Awaited { early: Vec::new(), _timeout: timeout });
+    }
+
+    fn on_signal(self: &Rc<Self>, session: SessionId, signal: Signal) {
+        let open = self.tables.borrow().sessions.get(&session).cloned();
+        if let Some(open) = open {
+            return open.on_signal(signal);
+        }
+        let mut early = {
+            let mut tables = self.tables.borrow_mut();
+            let Some(awaited) = tables.awaited.get_mut(&session) else { return };
+            if !matches!(signal, Signal::Offer(_)) {
+                if awaited.early.len() < SIGNALS_WAITING_MAX {
+                    awaited.early.push(signal);
+                }
+                return;
+            }
+            core::mem::take(&mut awaited.early)
+        };
+        self.tables.borrow_mut().awaited.remove(&session);
+        if let Some(open) = self.connect(session) {
+            open.on_signal(signal);
+            early.drain(..).for_each(|signal| open.on_signal(signal));
+        }
+    }
+
+    fn connect(self: &Rc<Self>, session: SessionId) -> Option<Rc<Session>> {
+        match Session::open(Rc::downgrade(self), session, &self.options) {
             Ok(opened) => {
                 self.rtc_opened.set(self.rtc_opened.get() + 1);
-                self.tables.borrow_mut().sessions.insert(session, opened);
+                self.tables.borrow_mut().sessions.insert(session, opened.clone());
+                Some(opened)
             }
-            Err(reason) => self.tell(Event::RtcFailed { session, reason }),
+            Err(reason) => {
+                self.tell(Event::RtcFailed { session, reason });
+                None
+            }
         }
     }
 
@@ -298,7 +345,7 @@ impl Host {
     fn drop_session(&self, session: SessionId) -> Option<LinkId> {
         let (dropped, link) = {
             let mut tables = self.tables.borrow_mut();
-            let dropped = tables.sessions.remove(&session);
+            let dropped = (tables.sessions.remove(&session), tables.awaited.remove(&session));
             let link = tables.channels.iter().find(|(_, of)| **of == session).map(|(link, _)| *link);
             if let Some(link) = link {
                 tables.channels.remove(&link);
@@ -319,7 +366,10 @@ impl Host {
 
     /// A session came to its end, before or after its channel opened.
     fn on_session_end(&self, session: SessionId, reason: &str) {
-        let known = self.tables.borrow().sessions.contains_key(&session);
+        let known = {
+            let tables = self.tables.borrow();
+            tables.sessions.contains_key(&session) || tables.awaited.contains_key(&session)
+        };
         match self.drop_session(session) {
             Some(link) => self.tell(Event::LinkDown { link }),
             None if known => self.tell(Event::RtcFailed { session, reason: reason.to_owned() }),

@@ -75,12 +75,7 @@ struct Handlers {
 
 impl Session {
     /// Starts a session; what becomes of it is told to the host.
-    pub(super) fn open(
-        host: Weak<Host>,
-        name: SessionId,
-        initiator: bool,
-        options: &Options,
-    ) -> Result<Rc<Session>, String> {
+    pub(super) fn open(host: Weak<Host>, name: SessionId, options: &Options) -> Result<Rc<Session>, String> {
         let configuration = RtcConfiguration::new();
         if let Some(servers) = &options.ice_servers {
             configuration.set_ice_servers(servers);
@@ -108,10 +103,12 @@ impl Session {
             outgoing: RefCell::default(),
         });
         session.listen();
-        if initiator {
-            session.push(Step::Offer);
-        }
         Ok(session)
+    }
+
+    /// This side is the initiator.
+    pub(super) fn offer(self: &Rc<Self>) {
+        self.push(Step::Offer);
     }
 
     /// The other end said something.

@@ -1,0 +1,86 @@
+//! IndexedDB as the engine's disk.
+
+use std::{cell::RefCell, rc::Rc};
+
+use pontoon_wasm::disk::{Disk, Written};
+use wasm_bindgen_test::wasm_bindgen_test;
+
+use super::{fresh, until};
+
+fn answers(disk: &Disk) -> Rc<RefCell<Vec<(u64, Written)>>> {
+    let answers = Rc::new(RefCell::new(Vec::new()));
+    let told = answers.clone();
+    disk.on_written(move |token, written| told.borrow_mut().push((token, written)));
+    answers
+}
+
+fn key(index: u32) -> Vec<u8> {
+    index.to_be_bytes().to_vec()
+}
+
+#[wasm_bindgen_test]
+async fn what_was_answered_is_there_after_opening_again() {
+    let name = fresh("disk");
+    let disk = Disk::indexed_db(&name).await.unwrap();
+    let answered = answers(&disk);
+    for index in 0..100 {
+        disk.write(u64::from(index), vec![(key(index), Some(vec![index as u8; 1_000])), (key(7), None)]);
+    }
+    disk.write(100, vec![(key(3), Some(b"later wins".to_vec()))]);
+    assert!(answered.borrow().is_empty(), "no answer before the transaction is complete");
+    until("every batch is answered", || answered.borrow().len() == 101).await;
+    assert!(
+        answered.borrow().iter().enumerate().all(|(index, (token, written))| *token == index as u64 && written.is_ok())
+    );
+    assert!(disk.figures().0 < 101, "batches that wait share a transaction");
+    disk.close().await;
+
+    let saved = Disk::indexed_db(&name).await.unwrap().load().await.unwrap();
+    let expected: Vec<_> = (0..100)
+        .filter(|index| *index != 7)
+        .map(|index| (key(index), if index == 3 { b"later wins".to_vec() } else { vec![index as u8; 1_000] }))
+        .collect();
+    assert_eq!(saved, expected);
+}
+
+#[wasm_bindgen_test]
+async fn closing_writes_what_waits() {
+    let name = fresh("closing");
+    let disk = Disk::indexed_db(&name).await.unwrap();
+    disk.write(1, vec![(key(1), Some(b"one".to_vec()))]);
+    disk.write(2, vec![(key(2), Some(b"two".to_vec()))]);
+    disk.close().await;
+    let saved = Disk::indexed_db(&name).await.unwrap().load().await.unwrap();
+    assert_eq!(saved, [(key(1), b"one".to_vec()), (key(2), b"two".to_vec())]);
+}
+
+#[wasm_bindgen_test]
+async fn an_identity_is_made_once() {
+    let name = fresh("identity");
+    let disk = Disk::indexed_db(&name).await.unwrap();
+    assert_eq!(disk.seed([1; 32]).await.unwrap(), [1; 32]);
+    disk.close().await;
+    let again = Disk::indexed_db(&name).await.unwrap();
+    assert_eq!(again.seed([2; 32]).await.unwrap(), [1; 32]);
+}
+
+#[wasm_bindgen_test]
+async fn a_disk_that_is_gone_says_so() {
+    let disk = Disk::indexed_db(&fresh("gone")).await.unwrap();
+    disk.close().await;
+    let answered = answers(&disk);
+    disk.write(1, vec![(key(1), Some(Vec::new()))]);
+    until("the batch is answered", || !answered.borrow().is_empty()).await;
+    assert!(matches!(answered.borrow()[0], (1, Err(_))));
+}
+
+#[wasm_bindgen_test]
+async fn memory_answers_and_forgets() {
+    let disk = Disk::memory();
+    let answered = answers(&disk);
+    disk.write(1, vec![(key(1), Some(Vec::new()))]);
+    assert!(answered.borrow().is_empty(), "never during the call");
+    until("the batch is answered", || *answered.borrow() == [(1, Ok(()))]).await;
+    assert!(disk.load().await.unwrap().is_empty());
+    assert_eq!(disk.seed([3; 32]).await.unwrap(), [3; 32]);
+}
