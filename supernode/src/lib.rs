@@ -1,1 +1,32 @@
 //! Pontoon's native peer: meeting point, WebSocket relay, durable peer and host of the demo page.
+//!
+//! One task owns the engine ([`pontoon_core::node::Node`]) and is its driver; sockets, the disk and callers reach it
+//! over bounded channels. The program is a thin `main` around [`Supernode::start`]:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use pontoon_supernode::{Settings, Supernode};
+//!
+//! let supernode = Supernode::start(Settings { data: "data".into(), ..Settings::default() }).await?;
+//! println!("open http://{}/", supernode.local_addr());
+//! supernode.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod args;
+mod clock;
+mod disk;
+mod driver;
+mod http;
+mod settings;
+mod site;
+mod socket;
+mod store;
+mod supernode;
+
+pub use driver::{Counters, Health};
+pub use settings::{Limits, SOCKET_PATH, Settings, SettingsError};
+pub use site::{Site, demo};
+pub use store::{Opened, Store, StoreError};
+pub use supernode::{StartError, Supernode};

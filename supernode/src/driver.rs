@@ -1,0 +1,371 @@
+//! The task that owns the engine: feeds it what happened, carries out what it asks for.
+//!
+//! ```text
+//!   sockets ── Event (bounded) ──┐                       ┌──► Client queues (bounded, overflow cuts)
+//!   callers ── Request (bounded) ┼──► Node, one at a time ┼──► Disk ──► Done
+//!   disk ───── Done ─────────────┤                       ├──► dial tasks
+//!   clock ──── Wake ─────────────┘                       └──► replies
+//! ```
+//!
+//! Invariant: after every input the engine is drained before anything else happens. While too much waits for the disk,
+//! events of sockets wait too; time, the disk's answers and calls do not.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use pontoon_core::{CallId, Command, Error, Id, Input, LinkId, Origin, Output, Reply, inspect::Inspect, node::Node};
+use serde::Serialize;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_tungstenite::{connect_async_with_config, tungstenite::protocol::frame::coding::CloseCode};
+
+use crate::{
+    clock::Clock,
+    disk::{Disk, Done},
+    settings::Limits,
+    socket::{self, Client},
+};
+
+/// What sockets and dial tasks report.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Up { link: LinkId, origin: Origin, client: Client },
+    Chunk { link: LinkId, bytes: Vec<u8> },
+    Down { link: LinkId },
+    DialFailed { address: String, reason: String },
+}
+
+/// What the application asks.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Call { command: Command, reply: oneshot::Sender<Result<Reply, Error>> },
+    Inspect { reply: oneshot::Sender<Inspect> },
+    Health { reply: oneshot::Sender<Health> },
+    Shutdown,
+}
+
+/// How the supernode is: what `/healthz` shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// `ok`, or `leaving` while it shuts down.
+    pub status: &'static str,
+    /// This program's version.
+    pub version: &'static str,
+    /// The node's id (hexadecimal).
+    pub id: String,
+    /// The network's name.
+    pub network: String,
+    /// Whether the node has joined its network.
+    pub joined: bool,
+    /// Open sockets, accepted and dialled, before and after their handshake.
+    pub sockets: usize,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// Bytes that wait for the disk.
+    pub disk_pending_bytes: usize,
+    /// What the driver counted since the start.
+    pub counters: Counters,
+}
+
+/// Things counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counters {
+    /// Sockets opened.
+    pub sockets_opened: u64,
+    /// Clients cut because they did not take what they were sent.
+    pub clients_cut: u64,
+    /// Attempts to reach another supernode that failed.
+    pub dials_failed: u64,
+    /// Batches on disk.
+    pub batches_written: u64,
+    /// Batches that the disk did not take.
+    pub batches_failed: u64,
+}
+
+/// Names of links: unique in a process, never used again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Links(Arc<AtomicU64>);
+
+impl Links {
+    pub(crate) fn next(&self) -> LinkId {
+        LinkId(self.0.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// What the driver is made of.
+pub(crate) struct Parts {
+    pub(crate) node: Node,
+    pub(crate) clock: Clock,
+    pub(crate) disk: Disk,
+    pub(crate) limits: Limits,
+    pub(crate) network: String,
+    pub(crate) chunk_bytes: usize,
+    pub(crate) links: Links,
+    /// For the tasks that dial.
+    pub(crate) events_in: mpsc::Sender<Event>,
+    pub(crate) events: mpsc::Receiver<Event>,
+    pub(crate) requests: mpsc::Receiver<Request>,
+}
+
+pub(crate) struct Driver {
+    parts: Parts,
+    id: Id,
+    clients: BTreeMap<LinkId, Client>,
+    calls: BTreeMap<CallId, oneshot::Sender<Result<Reply, Error>>>,
+    dials: JoinSet<()>,
+    calls_made: u64,
+    joined: bool,
+    wake: Instant,
+    counters: Counters,
+    leaving: Option<Leaving>,
+}
+
+struct Leaving {
+    call: CallId,
+    done: bool,
+    latest: Instant,
+}
+
+/// Runs the engine until [`Request::Shutdown`] has been carried out: goodbyes said, everything on disk.
+pub(crate) async fn run(parts: Parts) {
+    let id = parts.node.id();
+    let wake = Instant::now();
+    let mut driver = Driver {
+        parts,
+        id,
+        clients: BTreeMap::new(),
+        calls: BTreeMap::new(),
+        dials: JoinSet::new(),
+        calls_made: 0,
+        joined: false,
+        wake,
+        counters: Counters::default(),
+        leaving: None,
+    };
+    driver.feed(Input::Wake);
+    while !driver.left() {
+        driver.turn().await;
+    }
+    driver.close().await;
+}
+
+impl Driver {
+    /// Waits for one thing to happen, and sees to it.
+    async fn turn(&mut self) {
+        while self.dials.try_join_next().is_some() {}
+        let listening = self.parts.disk.pending_bytes() <= self.parts.limits.disk_bytes_max;
+        let wake = self.leaving.as_ref().map_or(self.wake, |leaving| leaving.latest.min(self.wake));
+        tokio::select! {
+            Some(done) = self.parts.disk.done() => self.on_done(done),
+            Some(request) = self.parts.requests.recv() => self.on_request(request),
+            Some(event) = self.parts.events.recv(), if listening => self.on_event(event),
+            () = sleep_until(wake) => self.feed(Input::Wake),
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        // The last output says better.
+        self.wake = self.parts.clock.instant(u64::MAX);
+        self.parts.node.handle_input(self.parts.clock.now(), input);
+        // What follows at once from an output is fed when the engine is drained.
+        let mut next = VecDeque::new();
+        loop {
+            while let Some(output) = self.parts.node.poll_output() {
+                next.extend(self.carry_out(output));
+            }
+            let Some(input) = next.pop_front() else { break };
+            self.parts.node.handle_input(self.parts.clock.now(), input);
+        }
+    }
+
+    /// Carries one output out; gives what follows from it at once.
+    fn carry_out(&mut self, output: Output) -> Option<Input> {
+        match output {
+            Output::Send { link, bytes } => {
+                let overflow = self.clients.get(&link).is_some_and(|client| client.send(bytes).is_err());
+                if overflow {
+                    // Dropping its client cuts the socket.
+                    self.clients.remove(&link);
+                    self.counters.clients_cut += 1;
+                    tracing::warn!(link = link.0, "a client does not take what it is sent: cut");
+                    return Some(Input::LinkDown { link });
+                }
+            }
+            Output::Close { link } => {
+                if let Some(client) = self.clients.remove(&link) {
+                    client.close(CloseCode::Normal, self.parts.limits.close_timeout);
+                }
+            }
+            Output::Dial { address } => self.dial(address),
+            // The engine is told that there are none (`direct_links`); a peer's wish for one is declined.
+            Output::RtcOpen { session, .. } => {
+                return Some(Input::RtcFailed { session, reason: "no WebRTC in this program".to_owned() });
+            }
+            Output::RtcSignal { .. } | Output::RtcClose { .. } => {}
+            Output::Persist { token, batch } => {
+                if self.parts.disk.write(token, batch).is_err() {
+                    return Some(Input::PersistFailed { token, reason: "the store is closed".to_owned() });
+                }
+            }
+            Output::Reply { call, result } => self.on_reply(call, result),
+            Output::Message { from, payload, .. } => {
+                tracing::debug!(%from, bytes = payload.len(), "a message for this supernode: nobody listens");
+            }
+            Output::Global { name, value } => tracing::debug!(name, set = value.is_some(), "global"),
+            Output::Joined(joined) => {
+                self.joined = joined;
+                tracing::info!(joined, network = self.parts.network, "{}", if joined { "joined" } else { "alone" });
+            }
+            Output::Trace(event) => {
+                let peer = event.peer.map(|peer| peer.short()).unwrap_or_default();
+                tracing::trace!(target: "pontoon", layer = event.layer, peer, "{} {}", event.event, event.detail);
+            }
+            Output::Wake(at) => self.wake = self.parts.clock.instant(at),
+        }
+        None
+    }
+
+    fn on_event(&mut self, event: Event) {
+        let input = match event {
+            Event::Up { link, origin, client } => {
+                self.counters.sockets_opened += 1;
+                self.clients.insert(link, client);
+                Input::LinkUp { link, origin }
+            }
+            // What arrives from a link that was let go of is nobody's any more.
+            Event::Chunk { link, .. } if !self.clients.contains_key(&link) => return,
+            Event::Chunk { link, bytes } => Input::Chunk { link, bytes },
+            Event::Down { link } if self.clients.remove(&link).is_none() => return,
+            Event::Down { link } => Input::LinkDown { link },
+            Event::DialFailed { address, reason } => {
+                self.counters.dials_failed += 1;
+                tracing::info!(address, reason, "supernode not reached");
+                Input::DialFailed { address }
+            }
+        };
+        self.feed(input);
+    }
+
+    fn on_done(&mut self, done: Done) {
+        let count = done.tokens.len() as u64;
+        match &done.result {
+            Ok(()) => self.counters.batches_written += count,
+            Err(_) => self.counters.batches_failed += count,
+        }
+        for token in done.tokens {
+            self.feed(match &done.result {
+                Ok(()) => Input::Persisted { token },
+                Err(reason) => Input::PersistFailed { token, reason: reason.clone() },
+            });
+        }
+    }
+
+    fn on_request(&mut self, request: Request) {
+        match request {
+            Request::Call { command, reply } => {
+                let call = self.next_call();
+                self.calls.insert(call, reply);
+                self.feed(Input::Command { call, command });
+            }
+            Request::Inspect { reply } => {
+                let _ = reply.send(self.parts.node.inspect(self.parts.clock.now()));
+            }
+            Request::Health { reply } => {
+                let _ = reply.send(self.health());
+            }
+            Request::Shutdown if self.leaving.is_none() => {
+                let call = self.next_call();
+                let latest = Instant::now() + self.parts.limits.leave_timeout;
+                self.leaving = Some(Leaving { call, done: false, latest });
+                self.feed(Input::Command { call, command: Command::Leave });
+            }
+            Request::Shutdown => {}
+        }
+    }
+
+    fn next_call(&mut self) -> CallId {
+        self.calls_made += 1;
+        CallId(self.calls_made)
+    }
+
+    fn on_reply(&mut self, call: CallId, result: Result<Reply, Error>) {
+        if let Some(leaving) = self.leaving.as_mut().filter(|leaving| leaving.call == call) {
+            leaving.done = true;
+        } else if let Some(reply) = self.calls.remove(&call) {
+            // The caller may have given up.
+            let _ = reply.send(result);
+        }
+    }
+
+    fn health(&self) -> Health {
+        Health {
+            status: if self.leaving.is_some() { "leaving" } else { "ok" },
+            version: env!("CARGO_PKG_VERSION"),
+            id: self.id.to_string(),
+            network: self.parts.network.clone(),
+            joined: self.joined,
+            sockets: self.clients.len(),
+            uptime_s: self.parts.clock.uptime().as_secs(),
+            disk_pending_bytes: self.parts.disk.pending_bytes(),
+            counters: self.counters,
+        }
+    }
+
+    fn dial(&mut self, address: String) {
+        let parts = &self.parts;
+        let (events, limits, link) = (parts.events_in.clone(), parts.limits.clone(), parts.links.next());
+        let config = socket::config(parts.chunk_bytes);
+        let crowded = self.dials.len() >= limits.dials_max;
+        self.dials.spawn(async move {
+            let attempt = async {
+                if crowded {
+                    return Err("too many attempts at once".to_owned());
+                }
+                let nodelay = true;
+                match timeout(limits.dial_timeout, connect_async_with_config(&address, Some(config), nodelay)).await {
+                    Err(_) => Err("no answer in time".to_owned()),
+                    Ok(Err(error)) => Err(error.to_string()),
+                    Ok(Ok((socket, _))) => Ok(socket),
+                }
+            };
+            match attempt.await {
+                Ok(socket) => socket::run(socket, link, Origin::Dialled { address }, events, &limits).await,
+                Err(reason) => {
+                    let _ = events.send(Event::DialFailed { address, reason }).await;
+                }
+            }
+        });
+    }
+
+    fn left(&self) -> bool {
+        self.leaving.as_ref().is_some_and(|leaving| leaving.done || Instant::now() >= leaving.latest)
+    }
+
+    /// Says goodbye to the sockets that are left, and waits for the disk.
+    async fn close(mut self) {
+        if !self.leaving.as_ref().is_some_and(|leaving| leaving.done) {
+            tracing::warn!("leaving before everything was handed over");
+        }
+        for client in std::mem::take(&mut self.clients).into_values() {
+            client.close(CloseCode::Away, self.parts.limits.close_timeout);
+        }
+        for reply in self.calls.into_values() {
+            let _ = reply.send(Err(Error::Closed));
+        }
+        let patience = self.parts.limits.close_timeout * 2;
+        // Sockets report their end to nobody: the channel must not fill up and hold them.
+        drop(self.parts.events);
+        let _ = timeout(patience, async { while self.dials.join_next().await.is_some() {} }).await;
+        self.parts.disk.close().await;
+    }
+}

@@ -1,0 +1,126 @@
+//! The program: settings in, a supernode out, until a signal.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use pontoon_supernode::{
+    Supernode,
+    args::{Args, Stop},
+};
+use tracing_subscriber::EnvFilter;
+
+/// A setting that cannot be meant.
+const MISTAKE: u8 = 2;
+
+fn main() -> ExitCode {
+    let (args, settings, filter) = match read() {
+        Ok(read) => read,
+        Err(Stop::Told(text)) => {
+            let _ = write!(std::io::stdout(), "{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(Stop::Mistake(line)) => {
+            say(&line);
+            return ExitCode::from(MISTAKE);
+        }
+    };
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().compact().with_ansi(colours).with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(&format!("no runtime: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run(&args, settings));
+    // What still hangs on a socket or a name server is not waited for.
+    runtime.shutdown_background();
+    code
+}
+
+fn read() -> Result<(Args, pontoon_supernode::Settings, EnvFilter), Stop> {
+    let args = Args::read(std::env::args_os())?;
+    let settings = args.settings()?;
+    let filter =
+        EnvFilter::try_new(&args.log).map_err(|error| Stop::Mistake(format!("--log {}: {error}", args.log)))?;
+    Ok((args, settings, filter))
+}
+
+async fn run(args: &Args, settings: pontoon_supernode::Settings) -> ExitCode {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            say(&format!("no signals: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut supernode = match Supernode::start(settings).await {
+        Ok(supernode) => supernode,
+        Err(error) => {
+            say(&error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut page = supernode.local_addr();
+    if page.ip().is_unspecified() {
+        page.set_ip(if page.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+    }
+    let (listen, network) = (supernode.local_addr(), &args.network);
+    let _ = writeln!(
+        std::io::stdout(),
+        "Pontoon is ready: open http://{page}/ (network {network:?}, listening on {listen}, peers dial ws://{page}/pontoon)"
+    );
+    tokio::select! {
+        () = signals.next() => {}
+        () = supernode.failed() => {
+            say("the engine stopped; the log says why");
+            return ExitCode::FAILURE;
+        }
+    }
+    tracing::info!("leaving; a second signal ends at once");
+    tokio::select! {
+        () = supernode.shutdown() => ExitCode::SUCCESS,
+        () = signals.next() => ExitCode::FAILURE,
+    }
+}
+
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "pontoon-supernode: {line}");
+}
+
+/// The signals that ask a process to end.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn new() -> std::io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {})
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}

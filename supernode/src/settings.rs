@@ -1,0 +1,156 @@
+//! What an operator or a test may set, and the bounds of everything that the driver keeps. One place.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use pontoon_core::Config;
+
+use crate::site;
+
+/// The path of the WebSocket end.
+pub const SOCKET_PATH: &str = "/pontoon";
+
+/// Settings of a supernode.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The directory of the store; created when missing, used by one process at a time.
+    pub data: PathBuf,
+    /// The engine's settings: network, addresses of other supernodes, whether to found the network.
+    pub engine: Config,
+    /// The files that `/` serves.
+    pub site: site::Site,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            data: PathBuf::from("pontoon-data"),
+            engine: Config { supernode: true, founder: true, direct_links: false, ..Config::default() },
+            site: site::demo,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Bounds of the driver. The engine's own are in [`Config`].
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// WebSocket clients at once; one more is answered 503.
+    pub clients_max: usize,
+    /// TCP connections at once, clients included; one more is closed unheard.
+    pub connections_max: usize,
+    /// Bytes waiting to be sent to one client; one more chunk and the client is cut.
+    pub queue_bytes_max: usize,
+    /// Events of all sockets that wait for the engine; sockets are not read meanwhile.
+    pub events_max: usize,
+    /// Calls of the application that wait for the engine; callers wait meanwhile.
+    pub requests_max: usize,
+    /// Bytes waiting for the disk; the engine takes nothing from sockets meanwhile.
+    pub disk_bytes_max: usize,
+    /// Sockets dialled to other supernodes, open ones included; one more fails at once.
+    pub dials_max: usize,
+    /// For the header of an HTTP request, and for an upgrade to complete.
+    pub request_timeout: Duration,
+    /// For a dialled supernode to answer.
+    pub dial_timeout: Duration,
+    /// Between two pings of a client.
+    pub ping_every: Duration,
+    /// A client that is silent for so long, pongs included, is gone.
+    pub idle_timeout: Duration,
+    /// For what is queued to leave when a client is let go.
+    pub close_timeout: Duration,
+    /// For the engine to hand everything over at shutdown.
+    pub leave_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            clients_max: 10_000,
+            connections_max: 11_000,
+            queue_bytes_max: 8 << 20,
+            events_max: 1_024,
+            requests_max: 256,
+            disk_bytes_max: 64 << 20,
+            dials_max: 32,
+            request_timeout: Duration::from_secs(10),
+            dial_timeout: Duration::from_secs(10),
+            ping_every: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(60),
+            close_timeout: Duration::from_secs(1),
+            leave_timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+/// A setting that cannot be meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// The network's name is empty or too long.
+    #[error("the network's name must have 1 to 64 bytes, not {0}")]
+    Network(usize),
+    /// An address of another supernode is not a WebSocket address that this program can dial.
+    #[error("{address:?} is not the address of a supernode: {reason}")]
+    Peer {
+        /// As given.
+        address: String,
+        /// For people.
+        reason: &'static str,
+    },
+}
+
+impl Settings {
+    /// Refuses what cannot be meant before anything is opened.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let network = self.engine.network.len();
+        if !(1..=64).contains(&network) {
+            return Err(SettingsError::Network(network));
+        }
+        self.engine.supernodes.iter().try_for_each(|address| check_address(address))
+    }
+}
+
+fn check_address(address: &str) -> Result<(), SettingsError> {
+    let refuse = |reason| Err(SettingsError::Peer { address: address.to_owned(), reason });
+    match address.parse::<axum::http::Uri>() {
+        Err(_) => refuse("it is not a URL"),
+        Ok(uri) => match (uri.scheme_str(), uri.host()) {
+            (Some("ws"), Some(host)) if !host.is_empty() => Ok(()),
+            (Some("wss"), _) => refuse("wss:// is not supported between supernodes yet, use ws://"),
+            _ => refuse("it should look like ws://host:8080/pontoon"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_peer(address: &str) -> Result<(), SettingsError> {
+        let mut settings = Settings::default();
+        settings.engine.supernodes.push(address.to_owned());
+        settings.check()
+    }
+
+    #[test]
+    fn addresses_of_other_supernodes() {
+        assert_eq!(with_peer("ws://127.0.0.1:8080/pontoon"), Ok(()));
+        assert_eq!(with_peer("ws://sn.example.org/pontoon"), Ok(()));
+        for wrong in ["", "sn.example.org:8080", "http://sn.example.org/pontoon", "wss://sn.example.org", "ws://"] {
+            assert!(with_peer(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_networks() {
+        let mut settings = Settings::default();
+        settings.engine.network = String::new();
+        assert_eq!(settings.check(), Err(SettingsError::Network(0)));
+        settings.engine.network = "n".repeat(65);
+        assert_eq!(settings.check(), Err(SettingsError::Network(65)));
+    }
+}

@@ -1,0 +1,347 @@
+//! One WebSocket, accepted or dialled, as a link of the engine.
+//!
+//! ```text
+//!   driver ── Client::send ──► queue (bounded in bytes) ──► transmit ──► socket
+//!   driver ◄── Event (bounded channel, waits) ◄── receive ◄──────────── socket
+//! ```
+//!
+//! A binary message is one chunk of the engine. A client that lets its queue overflow is cut at once, so that it costs
+//! nobody else memory or time; a full event channel stops reading, so that TCP holds the sender back.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use pontoon_core::{LinkId, Origin};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        self, Message,
+        error::CapacityError,
+        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+use crate::{driver::Event, settings::Limits};
+
+/// What a message may have beyond a chunk.
+const SLACK_BYTES: usize = 1_024;
+/// What a queued chunk takes beside its bytes, about.
+const OVERHEAD_BYTES: usize = 64;
+/// How much of what a client still sends is read and dropped, so that it sees why it was closed.
+const DRAIN_BYTES: usize = 1 << 20;
+
+/// Small buffers, since there may be thousands of sockets; nothing larger than a chunk comes in.
+pub(crate) fn config(chunk_bytes: usize) -> WebSocketConfig {
+    let message = chunk_bytes + SLACK_BYTES;
+    WebSocketConfig::default()
+        .read_buffer_size(4 << 10)
+        .write_buffer_size(16 << 10)
+        .max_message_size(Some(message))
+        .max_frame_size(Some(message))
+}
+
+enum Item {
+    Chunk(Vec<u8>),
+    Close(CloseCode),
+}
+
+/// The driver's end of a socket. Dropping it cuts the socket.
+#[derive(Debug)]
+pub(crate) struct Client {
+    queue: mpsc::UnboundedSender<Item>,
+    queued: Arc<AtomicUsize>,
+    queue_bytes_max: usize,
+    /// When to cut what has not left by then.
+    patience: oneshot::Sender<Duration>,
+}
+
+/// The client does not take what it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overflow;
+
+impl Client {
+    /// Queues one chunk.
+    pub(crate) fn send(&self, bytes: Vec<u8>) -> Result<(), Overflow> {
+        let cost = bytes.len() + OVERHEAD_BYTES;
+        if self.queued.fetch_add(cost, Ordering::Relaxed) + cost > self.queue_bytes_max {
+            return Err(Overflow);
+        }
+        // An error says that the socket is gone; its `Event::Down` is on the way.
+        let _ = self.queue.send(Item::Chunk(bytes));
+        Ok(())
+    }
+
+    /// Lets what is queued leave, then says goodbye.
+    pub(crate) fn close(self, code: CloseCode, patience: Duration) {
+        let _ = self.queue.send(Item::Close(code));
+        let _ = self.patience.send(patience);
+    }
+}
+
+/// Why a socket ended.
+#[derive(Debug)]
+enum End {
+    /// The driver let go of it.
+    Let(CloseCode),
+    /// The driver cut it.
+    Cut,
+    /// The other end closed or vanished.
+    Gone,
+    /// The other end was silent too long.
+    Idle,
+    /// The other end broke the rules.
+    Refused(CloseCode, &'static str),
+    /// The driver is gone.
+    Closing,
+}
+
+/// Serves a socket until it ends.
+pub(crate) async fn run<S>(
+    mut socket: WebSocketStream<S>,
+    link: LinkId,
+    origin: Origin,
+    events: mpsc::Sender<Event>,
+    limits: &Limits,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (queue, items) = mpsc::unbounded_channel();
+    let queued = Arc::new(AtomicUsize::new(0));
+    let (patience, patient) = oneshot::channel();
+    let client = Client { queue, queued: Arc::clone(&queued), queue_bytes_max: limits.queue_bytes_max, patience };
+    if events.send(Event::Up { link, origin, client }).await.is_err() {
+        return;
+    }
+    let end = {
+        let (sink, source) = (&mut socket).split();
+        tokio::select! {
+            end = receive(source, link, &events, limits.idle_timeout) => end,
+            end = transmit(sink, items, &queued, limits.ping_every) => end,
+            end = cut(patient) => end,
+        }
+    };
+    tracing::debug!(link = link.0, ?end, "socket ended");
+    let _ = timeout(limits.close_timeout, say_goodbye(&mut socket, &end)).await;
+    let _ = events.send(Event::Down { link }).await;
+}
+
+async fn receive(
+    mut source: impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+    link: LinkId,
+    events: &mpsc::Sender<Event>,
+    idle: Duration,
+) -> End {
+    loop {
+        let bytes = match timeout(idle, source.next()).await {
+            Err(_) => return End::Idle,
+            Ok(Some(Ok(Message::Binary(bytes)))) => bytes,
+            Ok(Some(Ok(Message::Text(_)))) => return End::Refused(CloseCode::Unsupported, "binary messages only"),
+            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => continue,
+            Ok(Some(Err(tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. })))) => {
+                return End::Refused(CloseCode::Size, "a message is at most one chunk");
+            }
+            Ok(Some(Err(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_)))) => {
+                return End::Refused(CloseCode::Protocol, "");
+            }
+            Ok(None | Some(Ok(Message::Close(_)) | Err(_))) => return End::Gone,
+        };
+        if events.send(Event::Chunk { link, bytes: bytes.into() }).await.is_err() {
+            return End::Closing;
+        }
+    }
+}
+
+async fn transmit(
+    mut sink: impl Sink<Message, Error = tungstenite::Error> + Unpin,
+    mut items: mpsc::UnboundedReceiver<Item>,
+    queued: &AtomicUsize,
+    ping_every: Duration,
+) -> End {
+    let mut ping = interval(ping_every);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ping.tick().await;
+    loop {
+        let first = tokio::select! {
+            item = items.recv() => item,
+            _ = ping.tick() => match sink.send(Message::Ping(Vec::new().into())).await {
+                Ok(()) => continue,
+                Err(_) => return End::Gone,
+            },
+        };
+        let Some(mut item) = first else { return End::Cut };
+        // One flush for all that waits.
+        loop {
+            let bytes = match item {
+                Item::Chunk(bytes) => bytes,
+                Item::Close(code) => return if sink.flush().await.is_ok() { End::Let(code) } else { End::Gone },
+            };
+            queued.fetch_sub(bytes.len() + OVERHEAD_BYTES, Ordering::Relaxed);
+            if sink.feed(Message::Binary(bytes.into())).await.is_err() {
+                return End::Gone;
+            }
+            match items.try_recv() {
+                Ok(next) => item = next,
+                Err(_) => break,
+            }
+        }
+        if sink.flush().await.is_err() {
+            return End::Gone;
+        }
+    }
+}
+
+async fn cut(patient: oneshot::Receiver<Duration>) -> End {
+    if let Ok(patience) = patient.await {
+        sleep(patience).await;
+    }
+    End::Cut
+}
+
+async fn say_goodbye<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>, end: &End) {
+    let (code, reason) = match end {
+        End::Cut => return,
+        // Sends the answer to the other end's goodbye, if there was one.
+        End::Gone => {
+            let _ = socket.flush().await;
+            return;
+        }
+        End::Let(code) => (*code, ""),
+        End::Refused(code, reason) => (*code, *reason),
+        End::Idle => (CloseCode::Policy, "silent for too long"),
+        End::Closing => (CloseCode::Away, ""),
+    };
+    let _ = socket.close(Some(CloseFrame { code, reason: reason.into() })).await;
+    // Waits for the other end's answer. A socket closed with unread bytes resets the connection, and the goodbye would
+    // be lost, so even what is no frame any more is read.
+    match end {
+        End::Refused(..) => {
+            let _ = tokio::io::copy(&mut socket.get_mut().take(DRAIN_BYTES as u64), &mut tokio::io::sink()).await;
+        }
+        _ => while let Some(Ok(_)) = socket.next().await {},
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::DuplexStream, task::JoinHandle};
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+
+    const LINK: LinkId = LinkId(7);
+
+    struct End2End {
+        far: WebSocketStream<DuplexStream>,
+        client: Client,
+        events: mpsc::Receiver<Event>,
+        task: JoinHandle<()>,
+    }
+
+    /// A socket whose wire holds 4 KiB, its far end, and the driver's end of it.
+    async fn socket(limits: Limits) -> End2End {
+        let (near, far) = tokio::io::duplex(4 << 10);
+        let near = WebSocketStream::from_raw_socket(near, Role::Server, Some(config(16 << 10))).await;
+        let far = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+        let (events_in, mut events) = mpsc::channel(4);
+        let task = tokio::spawn(async move { run(near, LINK, Origin::Accepted, events_in, &limits).await });
+        let Some(Event::Up { client, .. }) = events.recv().await else { panic!("a socket is announced first") };
+        End2End { far, client, events, task }
+    }
+
+    async fn closed_with(far: &mut WebSocketStream<DuplexStream>) -> Option<CloseCode> {
+        while let Some(message) = far.next().await {
+            if let Ok(Message::Close(frame)) = message {
+                return frame.map(|frame| frame.code);
+            }
+        }
+        None
+    }
+
+    #[tokio::test]
+    async fn chunks_go_both_ways_and_a_goodbye_ends_it() {
+        let End2End { mut far, client, mut events, task } = socket(Limits::default()).await;
+        for size in [0, 1, 16 << 10] {
+            client.send(vec![1; size]).unwrap();
+            assert_eq!(far.next().await.unwrap().unwrap(), Message::binary(vec![1; size]));
+            far.send(Message::binary(vec![2; size])).await.unwrap();
+            let Some(Event::Chunk { link: LINK, bytes }) = events.recv().await else { panic!() };
+            assert_eq!(bytes, vec![2; size]);
+        }
+        client.send(vec![3]).unwrap();
+        client.close(CloseCode::Away, Duration::from_secs(5));
+        assert_eq!(far.next().await.unwrap().unwrap(), Message::binary(vec![3]), "what was queued leaves first");
+        assert_eq!(closed_with(&mut far).await, Some(CloseCode::Away));
+        assert!(matches!(events.recv().await, Some(Event::Down { link: LINK })));
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_breaks_the_rules_is_told_which() {
+        for (message, code) in [
+            (Message::text("hello"), CloseCode::Unsupported),
+            (Message::binary(vec![0; (17 << 10) + 1]), CloseCode::Size),
+        ] {
+            let End2End { mut far, client: _client, mut events, .. } = socket(Limits::default()).await;
+            far.send(message).await.unwrap();
+            assert_eq!(closed_with(&mut far).await, Some(code));
+            assert!(matches!(events.recv().await, Some(Event::Down { link: LINK })));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_overflows_within_the_bound() {
+        let limits = Limits { queue_bytes_max: 100_000, ..Limits::default() };
+        let End2End { far, client, mut events, task } = socket(limits).await;
+        let mut sent = 0;
+        while client.send(vec![0; 1_000]).is_ok() {
+            sent += 1;
+            tokio::task::yield_now().await;
+            assert!(sent < 200, "the wire and the buffers hold some 20 chunks, the queue a hundred");
+        }
+        assert!(sent >= 90, "cut after {sent} chunks only");
+        // The driver drops its end, and the socket is gone although the other end still takes nothing.
+        drop(client);
+        assert!(matches!(events.recv().await, Some(Event::Down { link: LINK })));
+        task.await.unwrap();
+        drop(far);
+    }
+
+    #[tokio::test]
+    async fn a_goodbye_to_who_takes_nothing_is_not_waited_for_long() {
+        let End2End { far, client, mut events, .. } = socket(Limits::default()).await;
+        for _ in 0..100 {
+            client.send(vec![0; 1_000]).unwrap();
+        }
+        client.close(CloseCode::Normal, Duration::from_millis(50));
+        let down = timeout(Duration::from_secs(5), events.recv()).await;
+        assert!(matches!(down, Ok(Some(Event::Down { link: LINK }))));
+        drop(far);
+    }
+
+    #[tokio::test]
+    async fn the_silent_are_let_go_of_and_pongs_are_no_silence() {
+        let limits = Limits {
+            ping_every: Duration::from_millis(20),
+            idle_timeout: Duration::from_millis(200),
+            ..Limits::default()
+        };
+        let End2End { mut far, client: _client, mut events, .. } = socket(limits).await;
+        // Reading answers pings.
+        let answering = timeout(Duration::from_millis(600), async { while far.next().await.is_some() {} }).await;
+        assert!(answering.is_err(), "still open after three times the limit");
+        assert!(events.try_recv().is_err());
+        // Not reading does not.
+        assert!(matches!(events.recv().await, Some(Event::Down { link: LINK })));
+    }
+}

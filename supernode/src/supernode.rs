@@ -1,0 +1,153 @@
+//! A running supernode: what tests and the program hold.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+
+use pontoon_core::{Command, Error, Id, Reply, crypto::Ed25519, crypto::Identity as _, inspect::Inspect, node::Node};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::{
+    clock::Clock,
+    disk::Disk,
+    driver::{self, Health, Links, Parts, Request},
+    http::{self, App},
+    settings::{SOCKET_PATH, Settings, SettingsError},
+    store::{Opened, Store, StoreError},
+};
+
+/// Why a supernode did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting cannot be meant.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The store did not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// As set.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The system gave no thread or no random bytes.
+    #[error("the system gave no {0}")]
+    System(&'static str),
+}
+
+/// A running supernode. Dropping it without [`Supernode::shutdown`] lets it run on until the runtime ends.
+#[derive(Debug)]
+pub struct Supernode {
+    id: Id,
+    local_addr: SocketAddr,
+    requests: mpsc::Sender<Request>,
+    stop: watch::Sender<()>,
+    busy: mpsc::Receiver<Infallible>,
+    driver: JoinHandle<()>,
+    close_timeout: std::time::Duration,
+}
+
+impl Supernode {
+    /// Opens the store, listens, and starts the engine. Needs a tokio runtime.
+    pub async fn start(settings: Settings) -> Result<Supernode, StartError> {
+        settings.check()?;
+        let Settings { listen, data, engine, site, limits } = settings;
+        let opened = tokio::task::spawn_blocking(move || Store::open(&data)).await;
+        let Opened { store, seed, saved } = opened.map_err(|_| StartError::System("thread"))??;
+        let listen_error = |source| StartError::Listen { address: listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(listen_error)?;
+        let local_addr = listener.local_addr().map_err(listen_error)?;
+        let disk = Disk::start(store).map_err(|_| StartError::System("thread"))?;
+
+        let identity = Ed25519::from_seed(&seed);
+        let id = identity.id();
+        let mut generator = [0; 32];
+        getrandom::fill(&mut generator).map_err(|_| StartError::System("random bytes"))?;
+        tracing::info!(%id, network = engine.network, records = saved.len(), "starting");
+        let clock = Clock::start();
+        let (network, chunk_bytes) = (engine.network.clone(), engine.chunk_bytes);
+        let node = Node::new(engine, Box::new(identity), generator, clock.now(), saved);
+
+        let (events_in, events) = mpsc::channel(limits.events_max);
+        let (requests_in, requests) = mpsc::channel(limits.requests_max);
+        let (busy_in, busy) = mpsc::channel(1);
+        let (stop, stopped) = watch::channel(());
+        let links = Links::default();
+        let app = App {
+            events: events_in.clone(),
+            requests: requests_in.clone(),
+            links: links.clone(),
+            chunk_bytes,
+            site,
+            clients: Arc::new(Semaphore::new(limits.clients_max)),
+            busy: busy_in,
+            limits: limits.clone(),
+        };
+        let close_timeout = limits.close_timeout;
+        let parts = Parts { node, clock, disk, limits, network, chunk_bytes, links, events_in, events, requests };
+        let driver = tokio::spawn(driver::run(parts));
+        tokio::spawn(http::serve(listener, app, stopped));
+        Ok(Supernode { id, local_addr, requests: requests_in, stop, busy, driver, close_timeout })
+    }
+
+    /// The node's id.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// Where it listens; the port is the one that was taken.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The address that peers dial.
+    pub fn address(&self) -> String {
+        format!("ws://{}{SOCKET_PATH}", self.local_addr)
+    }
+
+    /// Runs a command of the engine; `Error::Closed` once it is shutting down.
+    pub async fn call(&self, command: Command) -> Result<Reply, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Call { command, reply }, answer).await?
+    }
+
+    /// A snapshot of the engine.
+    pub async fn inspect(&self) -> Result<Inspect, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Inspect { reply }, answer).await
+    }
+
+    /// How it is.
+    pub async fn health(&self) -> Result<Health, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Health { reply }, answer).await
+    }
+
+    async fn ask<T>(&self, request: Request, answer: oneshot::Receiver<T>) -> Result<T, Error> {
+        self.requests.send(request).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)
+    }
+
+    /// Ends only if the engine's task ends by itself, which only a defect makes it do.
+    pub async fn failed(&mut self) {
+        let _ = (&mut self.driver).await;
+    }
+
+    /// Hands everything over, writes what waits for the disk, says goodbye (1001) to every client. Takes at most the
+    /// sum of the timeouts for it in [`crate::Limits`], some 5 s by default.
+    pub async fn shutdown(mut self) {
+        let _ = self.requests.send(Request::Shutdown).await;
+        if self.driver.await.is_err() {
+            tracing::error!("the engine's task failed");
+        }
+        drop(self.requests);
+        let _ = self.stop.send(());
+        let _ = timeout(self.close_timeout * 2, self.busy.recv()).await;
+    }
+}

@@ -1,0 +1,159 @@
+//! What the tests share: supernodes in this process, the program as a child process, plain HTTP, raw WebSockets.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use pontoon_supernode::{Settings, Supernode};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+/// Settings for a test: a free port, nobody else's directory.
+pub fn settings(directory: &Path) -> Settings {
+    let mut settings =
+        Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), data: directory.to_owned(), ..Settings::default() };
+    settings.engine.network = "test".to_owned();
+    settings
+}
+
+/// A supernode that waits for the network of another.
+pub async fn start_peer(directory: &Path, of: &str) -> Supernode {
+    let mut settings = settings(directory);
+    settings.engine.supernodes.push(of.to_owned());
+    settings.engine.founder = false;
+    Supernode::start(settings).await.unwrap()
+}
+
+/// An HTTP response.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    /// Lines, lower case.
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+pub async fn get(address: SocketAddr, path: &str) -> Response {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    let split = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a whole head");
+    let head = String::from_utf8(bytes[..split].to_vec()).unwrap().to_lowercase();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Response { status, head, body: bytes[split + 4..].to_vec() }
+}
+
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+pub async fn dial(address: &str) -> Socket {
+    tokio_tungstenite::connect_async(address).await.unwrap().0
+}
+
+/// Polls until it gives something; fails the test after `patience`.
+pub async fn until<T, F>(what: &str, patience: Duration, mut attempt: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let start = Instant::now();
+    loop {
+        if let Some(value) = attempt().await {
+            return value;
+        }
+        assert!(start.elapsed() < patience, "not within {patience:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The program as a child process; killed when dropped.
+pub struct Program {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+/// The program without arguments, and without the environment of whoever runs the tests.
+pub fn bare_command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pontoon-supernode"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PONTOON_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+pub fn command(directory: &Path) -> Command {
+    let mut command = bare_command();
+    command.arg("--data").arg(directory).args(["--listen", "127.0.0.1:0", "--network", "test", "--log", "warn"]);
+    command
+}
+
+impl Program {
+    /// Starts it and waits until it is ready.
+    pub fn start(directory: &Path) -> Program {
+        let mut child = command(directory).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line
+            .split_once("open http://")
+            .and_then(|(_, rest)| rest.split_once('/'))
+            .unwrap_or_else(|| panic!("no ready line but {line:?}"))
+            .0;
+        Program { address: address.parse().unwrap(), child }
+    }
+
+    pub fn socket_address(&self) -> String {
+        format!("ws://{}/pontoon", self.address)
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    #[cfg(unix)]
+    pub fn terminate(&self) {
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    pub async fn ended(mut self, patience: Duration) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < patience, "still running after {patience:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs the program to its end, which must come by itself.
+pub fn run_to_end(mut command: Command) -> (Option<i32>, String) {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut text = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    (child.wait().unwrap().code(), text)
+}
