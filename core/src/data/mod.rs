@@ -1,6 +1,11 @@
 //! Values, rows and signed batches: what flows between operators.
 
+pub mod codec;
 mod nested;
+pub mod order;
+pub mod time;
+
+use core::fmt;
 
 pub use nested::{DEPTH_MAX, Nested};
 use serde::{Deserialize, Serialize};
@@ -39,6 +44,67 @@ pub enum Value {
     Timestamp(i64),
     /// Bytes.
     Blob(Vec<u8>),
+}
+
+impl Type {
+    /// Its name in SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Type::Integer => "integer",
+            Type::Real => "real",
+            Type::Text => "text",
+            Type::Boolean => "boolean",
+            Type::Timestamp => "timestamp",
+            Type::Blob => "blob",
+        }
+    }
+}
+
+impl Value {
+    /// Its type; `None` for NULL.
+    pub fn data_type(&self) -> Option<Type> {
+        Some(match self {
+            Value::Null => return None,
+            Value::Integer(_) => Type::Integer,
+            Value::Real(_) => Type::Real,
+            Value::Text(_) => Type::Text,
+            Value::Boolean(_) => Type::Boolean,
+            Value::Timestamp(_) => Type::Timestamp,
+            Value::Blob(_) => Type::Blob,
+        })
+    }
+
+    /// Whether it is NULL.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Value::Null)
+    }
+
+    /// Bytes that it takes, about.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Value::Text(text) => 8 + text.len(),
+            Value::Blob(bytes) => 8 + bytes.len(),
+            _ => 8,
+        }
+    }
+}
+
+/// As `CAST(value AS TEXT)` gives it.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Null => f.write_str("NULL"),
+            Value::Integer(number) => write!(f, "{number}"),
+            Value::Real(number) => write!(f, "{number}"),
+            Value::Text(text) => f.write_str(text),
+            Value::Boolean(truth) => write!(f, "{truth}"),
+            Value::Timestamp(at_us) => f.write_str(&time::format(*at_us)),
+            Value::Blob(bytes) => {
+                f.write_str("\\x")?;
+                bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+    }
 }
 
 /// The values of a row, in column order.

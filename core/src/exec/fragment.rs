@@ -1,12 +1,44 @@
 //! What the owners of a namespace run over their records, and how two partial answers become one.
 //!
-//! Invariant: [`FragmentPlan::combine`] is associative and commutative up to the order of equal rows, so the answer
-//! does not depend on how the records are spread over owners or on the shape of the tree that combines them
-//! (Madden et al., *TAG*, OSDI 2002, section 3: partial state records).
+//! ```text
+//!   records ──▶ decode the columns needed ──▶ filter ──▶ project ──┬──▶ all rows (perhaps the first n)
+//!                                                                  ├──▶ different rows, weights added up
+//!                                                                  ├──▶ the first n in an order (top-k)
+//!                                                                  └──▶ groups with partial aggregates
+//! ```
+//!
+//! Invariant: [`FragmentPlan::combine`] is associative and commutative (for plain rows: up to their order), so the
+//! answer does not depend on how the records are spread over owners or on the shape of the tree that combines them
+//! (Madden et al., *TAG*, OSDI 2002, section 3: partial state records). Partial answers whose order matters are
+//! sorted, so combining is a merge. Plans and answers come from other peers: what does not fit gives an error.
+
+use core::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, config::Config, data::SignedRow, store::Version};
+use super::ops::{
+    Batch, Operator,
+    aggregate::{Aggregate, AggregateCall, Mode},
+    distinct::Distinct,
+    filter::Filter,
+    limit::Limit,
+    project::Project,
+    sort::{self, Sort, SortKey, compare_by},
+};
+use crate::{
+    Error,
+    config::Config,
+    data::{Row, SignedRow, Value, codec, order::compare_rows},
+    sql::{
+        fault::{BUDGET, CORRUPTED, UNSUPPORTED, error, fail},
+        scalar::Scalar,
+    },
+    store::Version,
+    wire::PLAN_VERSION,
+};
+
+/// Records that are decoded before the operators see them.
+const BATCH_ROWS: usize = 256;
 
 /// What one peer spends on one query at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,48 +55,94 @@ impl From<&Config> for Budget {
     }
 }
 
-/// What owners run over the records of one namespace in their regions.
+impl Budget {
+    fn check(&self, batch: &Batch) -> Result<(), Error> {
+        let rows = batch.rows.iter().map(|signed| &signed.row).chain(batch.groups.iter().map(|group| &group.key));
+        let bytes: usize = rows.map(|row| 16 + row.iter().map(Value::bytes).sum::<usize>()).sum();
+        if batch.len() > self.rows_max || bytes > self.bytes_max {
+            return fail(BUDGET, format!("a partial answer of {} rows and {bytes} bytes", batch.len()));
+        }
+        Ok(())
+    }
+}
+
+/// How the value of a record reads as a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Decode {
+    /// A row of a table.
+    Row,
+    /// An entry of the catalog: one row for the table.
+    CatalogTables,
+    /// An entry of the catalog: one row for each column.
+    CatalogColumns,
+}
+
+/// What becomes of the rows of a fragment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Output {
+    /// All of them.
+    Rows,
+    /// Any so many of them.
+    First(u64),
+    /// Different ones, weights added up.
+    Distinct,
+    /// The first so many in an order.
+    Top(Vec<SortKey>, u64),
+    /// Groups with partial aggregates; the keys and arguments are over the projected row.
+    Groups(Vec<Scalar>, Vec<AggregateCall>),
+}
+
+/// What owners run over the records of one namespace in their regions. Append only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FragmentPlan {
-    version: u16,
-    namespace: String,
-    locality_bits: u8,
+    /// See [`PLAN_VERSION`].
+    pub(crate) version: u16,
+    pub(crate) namespace: String,
+    pub(crate) locality_bits: u8,
+    pub(crate) decode: Decode,
+    /// The stored columns that are read, ascending.
+    pub(crate) columns: Vec<u32>,
+    /// Adds two columns: the record's key, and its version ([`encode_version`]).
+    pub(crate) identity: bool,
+    /// Which rows, over the columns read.
+    pub(crate) filter: Option<Scalar>,
+    /// What each row becomes; `None`: the columns read as they are.
+    pub(crate) project: Option<Vec<Scalar>>,
+    /// What becomes of the rows.
+    pub(crate) output: Output,
 }
 
 /// A partial answer.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Partial {
-    /// Rows.
-    pub rows: Vec<SignedRow>,
+    /// Rows or groups.
+    pub batch: Batch,
     /// Records looked at.
     pub scanned: u64,
 }
 
-/// An error on its way to the asker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
-    code: String,
-    message: String,
+/// A record's version as a value.
+pub fn encode_version(version: &Version) -> Value {
+    Value::Blob(postcard::to_allocvec(version).unwrap_or_default())
 }
 
-impl From<&Error> for Fault {
-    fn from(error: &Error) -> Fault {
-        Fault { code: error.code().to_owned(), message: error.to_string() }
-    }
-}
-
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Error {
-        Error::Sql { code: "internal_error", message: fault.message }
+/// A version that was a value.
+pub fn decode_version(value: &Value) -> Result<Version, Error> {
+    match value {
+        Value::Blob(bytes) => postcard::from_bytes(bytes).map_err(|_| error(CORRUPTED, "not a version")),
+        _ => fail(CORRUPTED, "not a version"),
     }
 }
 
 impl FragmentPlan {
-    /// A plan from bytes that came from anywhere: a plan of another version or with parts this peer does not know
-    /// is a `feature_not_supported` error, and the peer's region is then not covered.
+    /// A plan from bytes that came from anywhere: a plan of another version or with parts that this peer does not
+    /// know is a `feature_not_supported` error, and the peer's region is then not covered.
     pub fn decode(bytes: &[u8]) -> Result<FragmentPlan, Error> {
-        postcard::from_bytes(bytes)
-            .map_err(|error| Error::Sql { code: "feature_not_supported", message: error.to_string() })
+        match postcard::from_bytes::<FragmentPlan>(bytes) {
+            Ok(plan) if plan.version == PLAN_VERSION => Ok(plan),
+            Ok(plan) => fail(UNSUPPORTED, format!("plan version {}, expected {PLAN_VERSION}", plan.version)),
+            Err(error) => fail(UNSUPPORTED, format!("a plan that this peer does not know: {error}")),
+        }
     }
 
     /// The plan as bytes.
@@ -88,13 +166,287 @@ impl FragmentPlan {
         records: impl Iterator<Item = (&'a [u8], &'a [u8], &'a Version)>,
         budget: &Budget,
     ) -> Result<Partial, Error> {
-        let _ = (records, budget);
-        Err(Error::Invalid("not yet".to_owned()))
+        if self.version != PLAN_VERSION {
+            return fail(UNSUPPORTED, format!("plan version {}, expected {PLAN_VERSION}", self.version));
+        }
+        let mut operators = self.operators();
+        let (mut partial, mut input) = (Partial::default(), Batch::default());
+        for (key, value, version) in records {
+            partial.scanned += 1;
+            self.read(key, value, version, &mut input)?;
+            if input.len() >= BATCH_ROWS {
+                push(&mut operators, core::mem::take(&mut input), &mut partial.batch)?;
+                // Operators that hold rows cut back by themselves or hold no more than there are records.
+                if partial.batch.len() > budget.rows_max {
+                    return fail(BUDGET, "too many rows for one partial answer");
+                }
+                if let Output::First(count) = self.output
+                    && partial.batch.len() as u64 >= count
+                {
+                    break;
+                }
+            }
+        }
+        push(&mut operators, input, &mut partial.batch)?;
+        end(&mut operators, &mut partial.batch)?;
+        budget.check(&partial.batch)?;
+        Ok(partial)
     }
 
     /// Adds `other`'s answer to `into`'s.
     pub fn combine(&self, into: &mut Partial, other: Partial, budget: &Budget) -> Result<(), Error> {
-        let _ = (into, other, budget);
-        Err(Error::Invalid("not yet".to_owned()))
+        into.scanned = into.scanned.saturating_add(other.scanned);
+        let (rows, groups) = (&mut into.batch.rows, other.batch.groups);
+        match &self.output {
+            Output::Rows => rows.extend(other.batch.rows),
+            Output::First(count) => {
+                rows.extend(other.batch.rows);
+                sort::cut(rows, *count);
+            }
+            Output::Distinct => merge(rows, other.batch.rows, |a, b| compare_rows(&a.row, &b.row), add_weights)?,
+            Output::Top(keys, count) => {
+                merge(rows, other.batch.rows, |a, b| compare_by(keys, &a.row, &b.row), add_weights)?;
+                sort::cut(rows, *count);
+            }
+            Output::Groups(_, calls) => {
+                merge(&mut into.batch.groups, groups, |a, b| compare_rows(&a.key, &b.key), |a, b| a.merge(calls, &b))?
+            }
+        }
+        budget.check(&into.batch)
+    }
+
+    fn operators(&self) -> Vec<Box<dyn Operator>> {
+        let mut operators: Vec<Box<dyn Operator>> = Vec::new();
+        if let Some(filter) = &self.filter {
+            operators.push(Box::new(Filter::new(filter.clone())));
+        }
+        if let Some(exprs) = &self.project {
+            operators.push(Box::new(Project::new(exprs.clone())));
+        }
+        match &self.output {
+            Output::Rows => {}
+            Output::First(count) => operators.push(Box::new(Limit::new(0, *count))),
+            Output::Distinct => operators.push(Box::new(Distinct::new(true))),
+            Output::Top(keys, count) => operators.push(Box::new(Sort::new(keys.clone(), Some(*count)))),
+            Output::Groups(keys, calls) => {
+                operators.push(Box::new(Aggregate::new(keys.clone(), calls.clone(), Mode::Partial)));
+            }
+        }
+        operators
+    }
+
+    fn read(&self, key: &[u8], value: &[u8], version: &Version, out: &mut Batch) -> Result<(), Error> {
+        let rows: Vec<Row> = match self.decode {
+            Decode::Row => match codec::decode_columns(value, &self.columns) {
+                Ok(row) => vec![row],
+                Err(codec::Malformed) => {
+                    return fail(CORRUPTED, format!("a record of {} does not read as a row", self.namespace));
+                }
+            },
+            Decode::CatalogTables | Decode::CatalogColumns => {
+                let rows = crate::sql::catalog::system_rows(value, self.decode == Decode::CatalogColumns)?;
+                let pick = |row: &Row| {
+                    let column = |column: &u32| row.get(*column as usize).cloned().unwrap_or(Value::Null);
+                    self.columns.iter().map(column).collect()
+                };
+                rows.iter().map(pick).collect()
+            }
+        };
+        for mut row in rows {
+            if self.identity {
+                row.push(Value::Blob(key.to_vec()));
+                row.push(encode_version(version));
+            }
+            out.push(row, 1);
+        }
+        Ok(())
+    }
+}
+
+/// Pushes a batch through a chain of operators.
+fn push(operators: &mut [Box<dyn Operator>], mut batch: Batch, out: &mut Batch) -> Result<(), Error> {
+    for operator in operators {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut next = Batch::default();
+        operator.on_batch(0, batch, &mut next)?;
+        batch = next;
+    }
+    out.rows.append(&mut batch.rows);
+    out.groups.append(&mut batch.groups);
+    Ok(())
+}
+
+/// Ends a chain of operators, first to last.
+fn end(operators: &mut [Box<dyn Operator>], out: &mut Batch) -> Result<(), Error> {
+    for index in 0..operators.len() {
+        let mut last = Batch::default();
+        operators[index].on_end(0, &mut last)?;
+        push(&mut operators[index + 1..], last, out)?;
+    }
+    Ok(())
+}
+
+fn add_weights(into: &mut SignedRow, other: SignedRow) -> Result<(), Error> {
+    into.weight = into.weight.saturating_add(other.weight);
+    Ok(())
+}
+
+/// Merges two sorted lists; equal items become one.
+fn merge<T>(
+    into: &mut Vec<T>,
+    other: Vec<T>,
+    compare: impl Fn(&T, &T) -> Ordering,
+    mut unite: impl FnMut(&mut T, T) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut left = core::mem::take(into).into_iter().peekable();
+    let mut right = other.into_iter().peekable();
+    into.reserve(left.len() + right.len());
+    loop {
+        let order = match (left.peek(), right.peek()) {
+            (Some(a), Some(b)) => compare(a, b),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return Ok(()),
+        };
+        if order != Ordering::Greater {
+            into.extend(left.next());
+        }
+        if order != Ordering::Less
+            && let Some(item) = right.next()
+        {
+            match into.last_mut() {
+                Some(last) if order == Ordering::Equal => unite(last, item)?,
+                _ => into.push(item),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Id, data::Nested, exec::ops::aggregate::AggregateFunction};
+
+    const BUDGET: Budget = Budget { rows_max: 10_000, bytes_max: 1 << 20 };
+    const VERSION: Version = Version { wall_us: 1, counter: 0, author: Id::ZERO };
+
+    fn plan(output: Output) -> FragmentPlan {
+        FragmentPlan {
+            version: PLAN_VERSION,
+            namespace: "t".to_owned(),
+            locality_bits: 0,
+            decode: Decode::Row,
+            columns: vec![0, 1],
+            identity: false,
+            filter: None,
+            project: None,
+            output,
+        }
+    }
+
+    fn outputs() -> Vec<Output> {
+        let key = |column, descending| SortKey { column, descending, nulls_first: descending };
+        let call = |function| AggregateCall { function, arg: Some(Scalar::Column(1)), distinct: false };
+        vec![
+            Output::Rows,
+            Output::Distinct,
+            Output::Top(vec![key(1, true)], 3),
+            Output::Groups(
+                vec![Scalar::Column(0)],
+                vec![
+                    call(AggregateFunction::Count),
+                    call(AggregateFunction::Avg),
+                    call(AggregateFunction::Min),
+                    call(AggregateFunction::Max),
+                ],
+            ),
+        ]
+    }
+
+    fn run(plan: &FragmentPlan, values: &[Vec<u8>]) -> Partial {
+        plan.run(values.iter().map(|value| (&b"k"[..], &value[..], &VERSION)), &BUDGET).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn parts_combine_to_the_whole(
+            rows in prop::collection::vec((0_i64..4, prop::option::of(-3_i64..3), 0_usize..5), 0..60),
+            order in any::<[usize; 4]>(),
+        ) {
+            let value = |row: &(i64, Option<i64>, usize)| {
+                codec::encode_row(&[Value::Integer(row.0), row.1.map_or(Value::Null, Value::Integer)])
+            };
+            for output in outputs() {
+                let plan = plan(output);
+                let whole = run(&plan, &rows.iter().map(value).collect::<Vec<_>>());
+                let part = |part| {
+                    let values: Vec<_> = rows.iter().filter(|row| row.2 == part).map(value).collect();
+                    run(&plan, &values)
+                };
+                let mut parts: Vec<Partial> = (0..5).map(part).collect();
+                // A random tree: two of the parts become one until one is left.
+                for pick in order {
+                    let right = parts.remove(pick % parts.len());
+                    let index = pick / 7 % parts.len();
+                    plan.combine(&mut parts[index], right, &BUDGET).unwrap();
+                }
+                let mut combined = parts.remove(0);
+                let mut whole = whole;
+                if plan.output == Output::Rows {
+                    sort::sort_and_cut(&mut combined.batch.rows, &[], None);
+                    sort::sort_and_cut(&mut whole.batch.rows, &[], None);
+                }
+                prop_assert_eq!(combined, whole);
+            }
+        }
+
+        #[test]
+        fn hostile_plans_do_not_panic(
+            noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            which in 0_usize..4,
+        ) {
+            let mut bytes = plan(outputs().remove(which)).encode();
+            noise.iter().for_each(|(at, byte)| *at.get_mut(&mut bytes) = *byte);
+            if let Ok(plan) = FragmentPlan::decode(&bytes) {
+                let value = codec::encode_row(&[Value::Integer(1), Value::Null]);
+                let records = [(&b"k"[..], &value[..], &VERSION), (b"k", b"junk", &VERSION)];
+                let _ = plan.run(records.into_iter().take(1), &BUDGET);
+                let _ = plan.run(records.into_iter(), &BUDGET);
+                let mut into = Partial::default();
+                for output in outputs() {
+                    let mut other = super::tests::plan(output).run(records.into_iter().take(1), &BUDGET).unwrap();
+                    other.batch.rows.push(SignedRow { row: Vec::new(), weight: i64::MIN });
+                    let _ = plan.combine(&mut into, other, &BUDGET);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_plan_that_nests_too_deep_is_refused() {
+        let mut deep = Scalar::Column(0);
+        for _ in 0..1_000 {
+            deep = Scalar::Not(Nested::new(deep));
+        }
+        let plan = FragmentPlan { filter: Some(deep), ..plan(Output::Rows) };
+        assert_eq!(FragmentPlan::decode(&plan.encode()).unwrap_err().code(), UNSUPPORTED);
+    }
+
+    #[test]
+    fn another_plan_version_is_a_typed_error() {
+        let plan = FragmentPlan { version: PLAN_VERSION + 1, ..plan(Output::Rows) };
+        assert_eq!(FragmentPlan::decode(&plan.encode()).unwrap_err().code(), UNSUPPORTED);
+    }
+
+    #[test]
+    fn a_budget_that_is_used_up_is_a_typed_error() {
+        let value = codec::encode_row(&[Value::Integer(1)]);
+        let budget = Budget { rows_max: 2, bytes_max: 1 << 20 };
+        let records = [(&b"k"[..], &value[..], &VERSION); 3];
+        assert_eq!(plan(Output::Rows).run(records.into_iter(), &budget).unwrap_err().code(), super::BUDGET);
     }
 }

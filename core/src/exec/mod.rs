@@ -3,9 +3,25 @@
 //! [`Run`] is one statement at its asker: it says what it needs from the swarm ([`Need`]) and is told what came.
 //! [`FragmentPlan`] is the part of it that owners run over their records; [`Partial`] is what they answer with, and
 //! partial answers combine on the way up the region tree. [`local`] runs the same over one map of records.
+//!
+//! ```text
+//!   owners      records ──▶ FragmentPlan::run ──▶ Partial ─┐
+//!                                                          ├ combine, up the region tree
+//!   asker       Run ──▶ Need::Gather ..                    │
+//!               Run ◀── on_batch, on_gathered ◀────────────┘
+//!                └──▶ dataflow::Dataflow: joins, final aggregates, sorts ──▶ QueryResult
+//! ```
 
+pub mod cast;
+pub mod dataflow;
+pub mod eval;
 pub mod fragment;
+pub mod functions;
+pub mod local;
+pub mod ops;
 pub mod run;
 
-pub use fragment::{Budget, Fault, FragmentPlan, Partial};
+pub use fragment::{Budget, FragmentPlan, Partial};
 pub use run::{Env, GatherEnd, Need, Run};
+
+pub use crate::sql::fault::Fault;

@@ -1,0 +1,155 @@
+//! A whole network in one map: the naive reference that a swarm is compared with.
+//!
+//! [`Local`] hosts a [`Run`] as a swarm does, but every record is in one `BTreeMap`, every operation succeeds, and
+//! a gather runs the fragment over all records at once. [`Local::split`] cuts the records into parts as if so many
+//! owners held them, runs the fragment over each and combines the answers pairwise.
+
+use std::collections::BTreeMap;
+
+use super::{
+    fragment::{Budget, FragmentPlan, Partial},
+    run::{Env, GatherEnd, Need, Run},
+};
+use crate::{
+    Error, Id, Now,
+    data::{Cost, QueryResult, Value},
+    sql::ast::Statement,
+    store::{Action, Expect, KeyOp, Outcome, Version},
+};
+
+const BUDGET: Budget = Budget { rows_max: 10_000_000, bytes_max: 1 << 30 };
+
+/// Namespace and key.
+type RecordKey = (String, Vec<u8>);
+
+/// See the module's documentation.
+#[derive(Default)]
+pub struct Local {
+    records: BTreeMap<RecordKey, (Vec<u8>, Version)>,
+    writes: u32,
+    statements: u128,
+    /// Microseconds since the Unix epoch: `now()`.
+    pub wall_us: u64,
+    parts: usize,
+    salt: u64,
+}
+
+impl Local {
+    /// An empty database.
+    pub fn new() -> Local {
+        Local::default()
+    }
+
+    /// From now on records count as spread over `parts` owners; `salt` decides who has what and how answers combine.
+    pub fn split(&mut self, parts: usize, salt: u64) {
+        (self.parts, self.salt) = (parts, salt);
+    }
+
+    /// How many records a namespace has.
+    pub fn len(&self, namespace: &str) -> usize {
+        self.records.keys().filter(|(other, _)| other == namespace).count()
+    }
+
+    /// How many records there are, the catalog's included.
+    pub fn total(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Runs a statement.
+    pub fn execute(&mut self, statement: Statement, params: Vec<Value>) -> Result<QueryResult, Error> {
+        self.statements += 1;
+        let now = Now { mono: self.wall_us, wall: self.wall_us };
+        let env = Env { now, random: self.statements, me: Id::ZERO, locality_bits: 0 };
+        let mut run = Run::new(statement, params, env);
+        loop {
+            while let Some(need) = run.poll() {
+                match need {
+                    Need::Ops { need, ops } => {
+                        let outcomes = ops.iter().map(|op| self.apply(op)).collect();
+                        run.on_ops(need, outcomes, Cost::default());
+                    }
+                    Need::Gather { need, fragment } => {
+                        let error = match self.gather(&fragment) {
+                            Ok(partial) => {
+                                run.on_batch(need, partial);
+                                None
+                            }
+                            Err(error) => Some(error),
+                        };
+                        run.on_gathered(
+                            need,
+                            GatherEnd { coverage: 1.0, assumed_lost: false, peers: 1, messages: 0, bytes: 0, error },
+                        );
+                    }
+                }
+            }
+            if let Some(result) = run.finished() {
+                return result;
+            }
+        }
+    }
+
+    /// Carries out one operation.
+    pub fn apply(&mut self, op: &KeyOp) -> Outcome {
+        let key = (op.namespace.clone(), op.key.clone());
+        let current = self.records.get(&key).cloned();
+        let admits = |expect: &Expect| match (expect, &current) {
+            (Expect::Any, _) | (Expect::Absent, None) => true,
+            (Expect::Version(wanted), Some((_, version))) => wanted == version,
+            _ => false,
+        };
+        match &op.action {
+            Action::Get => match current {
+                Some((value, version)) => Outcome::Found { value, version, expiry_us: None },
+                None => Outcome::Absent,
+            },
+            Action::Put { expect, .. } | Action::Remove { expect } if !admits(expect) => Outcome::Conflict { current },
+            Action::Put { value, .. } => {
+                let version = self.next_version();
+                self.records.insert(key, (value.clone(), version));
+                Outcome::Stored { version }
+            }
+            Action::Remove { .. } => {
+                self.records.remove(&key);
+                Outcome::Stored { version: self.next_version() }
+            }
+            Action::Renew { .. } => match current {
+                Some((_, version)) => Outcome::Stored { version },
+                None => Outcome::Absent,
+            },
+        }
+    }
+
+    fn next_version(&mut self) -> Version {
+        self.writes += 1;
+        Version { wall_us: self.wall_us, counter: self.writes, author: Id::ZERO }
+    }
+
+    /// Runs a fragment over all records.
+    pub fn gather(&self, fragment: &FragmentPlan) -> Result<Partial, Error> {
+        let all = || {
+            let from = (fragment.namespace().to_owned(), Vec::new());
+            let records =
+                self.records.range(from..).take_while(|((namespace, _), _)| namespace == fragment.namespace());
+            records.map(|((_, key), (value, version))| (&key[..], &value[..], version))
+        };
+        if self.parts < 2 {
+            return fragment.run(all(), &BUDGET);
+        }
+        let draw = |bytes: &[u8]| {
+            let hash = Id::hash(&[&self.salt.to_be_bytes()[..], bytes].concat());
+            usize::from(hash.0[0]) << 8 | usize::from(hash.0[1])
+        };
+        let mut partials = Vec::new();
+        for part in 0..self.parts {
+            let own = all().filter(|(key, ..)| draw(key) % self.parts == part);
+            partials.push(fragment.run(own, &BUDGET)?);
+        }
+        while partials.len() > 1 {
+            let other = partials.swap_remove(draw(&[1, partials.len() as u8]) % partials.len());
+            let index = draw(&[2, partials.len() as u8]) % partials.len();
+            fragment.combine(&mut partials[index], other, &BUDGET)?;
+        }
+        Ok(partials.pop().unwrap_or_default())
+    }
+}

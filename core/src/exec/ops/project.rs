@@ -1,0 +1,44 @@
+//! Computes expressions over each row.
+//!
+//! ```text
+//!   (a, b) × w ──▶ [e1(a, b), e2(a, b), ..] ──▶ (e1, e2, ..) × w        state: none
+//! ```
+
+use super::{Batch, Operator};
+use crate::{
+    Error,
+    data::{Row, Value},
+    exec::eval::eval,
+    sql::scalar::Scalar,
+};
+
+/// See the module's documentation.
+pub struct Project {
+    exprs: Vec<Scalar>,
+}
+
+impl Project {
+    /// Computes `exprs` over each row.
+    pub fn new(exprs: Vec<Scalar>) -> Project {
+        Project { exprs }
+    }
+}
+
+/// The values of expressions over a row.
+pub fn project(exprs: &[Scalar], row: &[Value]) -> Result<Row, Error> {
+    exprs.iter().map(|expr| Ok(eval(expr, row)?.into_owned())).collect()
+}
+
+impl Operator for Project {
+    fn on_batch(&mut self, _port: usize, batch: Batch, out: &mut Batch) -> Result<(), Error> {
+        out.rows.reserve(batch.rows.len());
+        for signed in batch.rows {
+            out.push(project(&self.exprs, &signed.row)?, signed.weight);
+        }
+        Ok(())
+    }
+
+    fn describe(&self) -> (&'static str, usize) {
+        ("project", 0)
+    }
+}

@@ -1,0 +1,95 @@
+//! What the steps of a statement share: needs on their way out, answers awaited, cost and coverage so far.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Env, GatherEnd, Need};
+use crate::{
+    data::{Cost, QueryResult},
+    exec::fragment::FragmentPlan,
+    store::KeyOp,
+};
+
+/// See the module's documentation.
+pub(super) struct Host {
+    pub env: Env,
+    pub queue: VecDeque<Need>,
+    /// How many outcomes each open need awaits; `None` for a gather.
+    open: BTreeMap<u32, Option<usize>>,
+    serial: u32,
+    cost: Cost,
+    coverage: f64,
+    assumed_lost: bool,
+}
+
+impl Host {
+    pub fn new(env: Env) -> Host {
+        Host {
+            env,
+            queue: VecDeque::new(),
+            open: BTreeMap::new(),
+            serial: 0,
+            cost: Cost::default(),
+            coverage: 1.0,
+            assumed_lost: false,
+        }
+    }
+
+    pub fn ops(&mut self, ops: Vec<KeyOp>) -> u32 {
+        self.serial += 1;
+        self.open.insert(self.serial, Some(ops.len()));
+        self.queue.push_back(Need::Ops { need: self.serial, ops });
+        self.serial
+    }
+
+    pub fn gather(&mut self, fragment: FragmentPlan) -> u32 {
+        self.serial += 1;
+        self.open.insert(self.serial, None);
+        self.queue.push_back(Need::Gather { need: self.serial, fragment });
+        self.serial
+    }
+
+    /// Whether these operations were awaited, and so many of them.
+    pub fn take_ops(&mut self, need: u32, outcomes: usize, cost: Cost) -> bool {
+        self.spend(cost);
+        match self.open.get(&need) {
+            Some(Some(count)) if *count == outcomes => self.open.remove(&need).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether this gather is going on.
+    pub fn gathering(&self, need: u32) -> bool {
+        self.open.get(&need) == Some(&None)
+    }
+
+    /// Whether this gather was going on; it no longer is.
+    pub fn take_gather(&mut self, need: u32, end: &GatherEnd) -> bool {
+        let going_on = self.gathering(need);
+        if going_on {
+            self.open.remove(&need);
+            self.spend(Cost { messages: end.messages, bytes: end.bytes, peers: end.peers, elapsed_us: 0 });
+            // One gather that is not complete is a result that is not complete.
+            self.coverage = self.coverage.min(end.coverage);
+            self.assumed_lost |= end.assumed_lost;
+        }
+        going_on
+    }
+
+    fn spend(&mut self, cost: Cost) {
+        self.cost.messages = self.cost.messages.saturating_add(cost.messages);
+        self.cost.bytes = self.cost.bytes.saturating_add(cost.bytes);
+        self.cost.peers = self.cost.peers.max(cost.peers);
+    }
+
+    /// A result without rows.
+    pub fn done(&self, affected: u64) -> QueryResult {
+        QueryResult {
+            columns: Vec::new(),
+            rows: Vec::new(),
+            affected,
+            coverage: self.coverage,
+            assumed_lost: self.assumed_lost,
+            cost: self.cost,
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Binds expressions: names to columns, parameters to values, operators to types.
+//!
+//! Typing is PostgreSQL's as far as it goes: integers and reals mix, text constants become what their surroundings
+//! want, everything else must agree or is `datatype_mismatch`. Expressions of constants are computed here.
+
+use super::{
+    ast::{BinaryOp, Expr, UnaryOp},
+    fault::{DATATYPE_MISMATCH, GROUPING, SYNTAX, TOO_COMPLEX, UNDEFINED_FUNCTION, UNDEFINED_PARAMETER, error, fail},
+    scalar::{Function, Scalar},
+    scope::{Binder, Scope, Typed},
+};
+use crate::{
+    Error,
+    data::{DEPTH_MAX, Nested, Type, Value},
+    exec::{
+        cast::cast,
+        eval::eval,
+        ops::aggregate::{AggregateCall, AggregateFunction},
+    },
+};
+
+impl Typed {
+    fn new(scalar: Scalar, data_type: Option<Type>) -> Typed {
+        Typed { scalar, data_type, untyped: false }
+    }
+
+    fn constant(value: Value) -> Typed {
+        let data_type = value.data_type();
+        Typed { scalar: Scalar::Literal(value), data_type, untyped: data_type == Some(Type::Text) }
+    }
+
+    /// The same as a value of `to`, where PostgreSQL converts without being asked.
+    pub fn coerce(self, to: Type) -> Result<Typed, Error> {
+        match (self.data_type, to) {
+            (None, _) => Ok(self),
+            (Some(from), to) if from == to => Ok(self),
+            (Some(Type::Integer), Type::Real) => cast_to(self, to),
+            _ if self.untyped => cast_to(self, to),
+            (Some(from), to) => fail(DATATYPE_MISMATCH, format!("expected {}, found {}", to.name(), from.name())),
+        }
+    }
+
+    /// The same as a value for a column of type `to` (an assignment also narrows).
+    pub fn assign(self, to: Type, column: &str) -> Result<Typed, Error> {
+        match (self.data_type, to) {
+            (Some(Type::Real), Type::Integer) | (Some(_), Type::Text) => cast_to(self, to),
+            (Some(from), _) if from != to && !self.untyped && (from, to) != (Type::Integer, Type::Real) => fail(
+                DATATYPE_MISMATCH,
+                format!("column \"{column}\" is of type {} but expression is of type {}", to.name(), from.name()),
+            ),
+            _ => self.coerce(to),
+        }
+    }
+}
+
+fn cast_to(typed: Typed, to: Type) -> Result<Typed, Error> {
+    let scalar = match typed.scalar {
+        Scalar::Literal(value) => Scalar::Literal(cast(value, to)?),
+        other if typed.data_type == Some(to) => other,
+        other => Scalar::Cast(Nested::new(other), to),
+    };
+    Ok(Typed::new(scalar, Some(to)))
+}
+
+/// Brings two operands to types that compare; gives the common type.
+fn unify(a: Typed, b: Typed) -> Result<(Typed, Typed, Option<Type>), Error> {
+    match (a.data_type, b.data_type) {
+        (None, other) | (other, None) => Ok((a, b, other)),
+        (Some(left), Some(right)) if left == right => Ok((a, b, Some(left))),
+        (Some(Type::Integer), Some(Type::Real)) | (Some(Type::Real), Some(Type::Integer)) => {
+            Ok((a, b, Some(Type::Real)))
+        }
+        (Some(left), _) if b.untyped => {
+            let b = cast_to(b, left)?;
+            Ok((a, b, Some(left)))
+        }
+        (_, Some(right)) if a.untyped => {
+            let a = cast_to(a, right)?;
+            Ok((a, b, Some(right)))
+        }
+        (Some(left), Some(right)) => {
+            fail(DATATYPE_MISMATCH, format!("{} and {} do not go together", left.name(), right.name()))
+        }
+    }
+}
+
+/// Brings expressions to one type.
+fn unify_all(items: Vec<Typed>) -> Result<(Vec<Typed>, Option<Type>), Error> {
+    let mut common: Option<Type> = None;
+    for item in items.iter().filter(|item| !item.untyped) {
+        common = match (common, item.data_type) {
+            (None, other) | (other, None) => other,
+            (Some(Type::Integer), Some(Type::Real)) | (Some(Type::Real), Some(Type::Integer)) => Some(Type::Real),
+            (Some(a), Some(b)) if a == b => Some(a),
+            (Some(a), Some(b)) => {
+                return fail(DATATYPE_MISMATCH, format!("{} and {} do not go together", a.name(), b.name()));
+            }
+        };
+    }
+    if common.is_none() && items.iter().any(|item| item.untyped) {
+        common = Some(Type::Text);
+    }
+    let Some(to) = common else { return Ok((items, None)) };
+    Ok((items.into_iter().map(|item| item.coerce(to)).collect::<Result<_, _>>()?, common))
+}
+
+fn boxed(typed: Typed) -> Nested<Scalar> {
+    Nested::new(typed.scalar)
+}
+
+/// Computes an expression whose operands are constants; one that fails stays, to fail only if it is ever reached.
+fn fold(scalar: Scalar) -> Scalar {
+    let constant = |scalar: &Nested<Scalar>| matches!(**scalar, Scalar::Literal(_));
+    let folds = match &scalar {
+        Scalar::Not(a) | Scalar::Neg(a) | Scalar::IsNull(a) | Scalar::Cast(a, _) | Scalar::IsBool(a, _) => constant(a),
+        Scalar::Binary(_, a, b) | Scalar::Like(a, b, _) => constant(a) && constant(b),
+        Scalar::In(a, list) => constant(a) && list.iter().all(constant),
+        Scalar::Call(_, args) => args.iter().all(constant),
+        Scalar::Column(_) | Scalar::Literal(_) | Scalar::Case(..) => false,
+    };
+    let value = if folds { eval(&scalar, &[]).ok().map(std::borrow::Cow::into_owned) } else { None };
+    value.map_or(scalar, Scalar::Literal)
+}
+
+impl Binder<'_> {
+    /// Binds an expression.
+    pub fn expr(&mut self, expr: &Expr, scope: &Scope) -> Result<Typed, Error> {
+        self.nested(expr, scope, 0)
+    }
+
+    /// Binds a condition.
+    pub fn condition(&mut self, expr: &Expr, scope: &Scope) -> Result<Scalar, Error> {
+        Ok(self.expr(expr, scope)?.coerce(Type::Boolean)?.scalar)
+    }
+
+    fn nested(&mut self, expr: &Expr, scope: &Scope, depth: u32) -> Result<Typed, Error> {
+        // Binding adds a few levels (BETWEEN, NOT, casts); what is bound must still decode at an owner.
+        if depth > DEPTH_MAX / 3 {
+            return fail(TOO_COMPLEX, "an expression that nests too deep");
+        }
+        let depth = depth + 1;
+        let typed = match expr {
+            Expr::Literal(value) => Typed::constant(value.clone()),
+            Expr::Param(number) => match self.params.get(usize::from(*number).wrapping_sub(1)) {
+                Some(value) => Typed::constant(value.clone()),
+                None => return fail(UNDEFINED_PARAMETER, format!("there is no parameter ${number}")),
+            },
+            Expr::Column { table, name } => self.column_ref(scope.resolve(table.as_deref(), name)?),
+            Expr::Unary(UnaryOp::Not, operand) => {
+                let operand = self.nested(operand, scope, depth)?.coerce(Type::Boolean)?;
+                Typed::new(Scalar::Not(boxed(operand)), Some(Type::Boolean))
+            }
+            Expr::Unary(UnaryOp::Neg, operand) => {
+                let operand = numeric(self.nested(operand, scope, depth)?)?;
+                let data_type = operand.data_type;
+                Typed::new(Scalar::Neg(boxed(operand)), data_type)
+            }
+            Expr::Binary(op, left, right) => {
+                let (left, right) = (self.nested(left, scope, depth)?, self.nested(right, scope, depth)?);
+                binary(*op, left, right)?
+            }
+            Expr::IsNull { expr, negated } => {
+                let operand = self.nested(expr, scope, depth)?;
+                negate(Scalar::IsNull(boxed(operand)), *negated)
+            }
+            Expr::IsBool { expr, value, negated } => {
+                let operand = self.nested(expr, scope, depth)?.coerce(Type::Boolean)?;
+                negate(Scalar::IsBool(boxed(operand), *value), *negated)
+            }
+            Expr::InList { expr, list, negated } => {
+                let mut operand = self.nested(expr, scope, depth)?;
+                let mut items = Vec::with_capacity(list.len());
+                for item in list {
+                    let (left, item, _) = unify(operand, self.nested(item, scope, depth)?)?;
+                    operand = left;
+                    items.push(boxed(item));
+                }
+                negate(Scalar::In(boxed(operand), items), *negated)
+            }
+            Expr::Between { expr, low, high, negated } => {
+                let low = binary(BinaryOp::Ge, self.nested(expr, scope, depth)?, self.nested(low, scope, depth)?)?;
+                let high = binary(BinaryOp::Le, self.nested(expr, scope, depth)?, self.nested(high, scope, depth)?)?;
+                negate(Scalar::Binary(BinaryOp::And, boxed(low), boxed(high)), *negated)
+            }
+            Expr::Like { expr, pattern, negated, fold_case } => {
+                let operand = self.nested(expr, scope, depth)?.coerce(Type::Text)?;
+                let pattern = self.nested(pattern, scope, depth)?.coerce(Type::Text)?;
+                negate(Scalar::Like(boxed(operand), boxed(pattern), *fold_case), *negated)
+            }
+            Expr::Case { operand, whens, otherwise } => {
+                let mut conditions = Vec::with_capacity(whens.len());
+                let mut results = Vec::with_capacity(whens.len() + 1);
+                for (when, then) in whens {
+                    let when = self.nested(when, scope, depth)?;
+                    conditions.push(match operand {
+                        Some(operand) => binary(BinaryOp::Eq, self.nested(operand, scope, depth)?, when)?,
+                        None => when.coerce(Type::Boolean)?,
+                    });
+                    results.push(self.nested(then, scope, depth)?);
+                }
+                results.push(match otherwise {
+                    Some(otherwise) => self.nested(otherwise, scope, depth)?,
+                    None => Typed::constant(Value::Null),
+                });
+                let (results, data_type) = unify_all(results)?;
+                let mut results: Vec<_> = results.into_iter().map(boxed).collect();
+                let otherwise = results.pop().unwrap_or_else(|| Nested::new(Scalar::Literal(Value::Null)));
+                let whens = conditions.into_iter().map(boxed).zip(results).collect();
+                Typed::new(Scalar::Case(whens, otherwise), data_type)
+            }
+            Expr::Cast(operand, to) => {
+                let operand = self.nested(operand, scope, depth)?;
+                Typed::new(Scalar::Cast(boxed(operand), *to), Some(*to))
+            }
+            Expr::Call { name, args, distinct, star } => self.call(name, args, *distinct, *star, scope, depth)?,
+            Expr::Default => return fail(SYNTAX, "DEFAULT is not allowed in this context"),
+        };
+        Ok(Typed { scalar: fold(typed.scalar), ..typed })
+    }
+
+    fn call(
+        &mut self,
+        name: &str,
+        args: &[Nested<Expr>],
+        distinct: bool,
+        star: bool,
+        scope: &Scope,
+        depth: u32,
+    ) -> Result<Typed, Error> {
+        if let "count" | "sum" | "avg" | "min" | "max" = name {
+            return self.aggregate(name, args, distinct, star, scope, depth);
+        }
+        if distinct || star {
+            return fail(UNDEFINED_FUNCTION, format!("{name} is not an aggregate function"));
+        }
+        if let ("now" | "current_timestamp", []) = (name, args) {
+            return Ok(Typed::new(Scalar::Literal(Value::Timestamp(self.now_us)), Some(Type::Timestamp)));
+        }
+        let name = if name == "ifnull" { "coalesce" } else { name };
+        let Some((function, arity)) = Function::by_name(name) else {
+            return fail(UNDEFINED_FUNCTION, format!("function {name} does not exist"));
+        };
+        if !arity.contains(&args.len()) {
+            return fail(UNDEFINED_FUNCTION, format!("function {name} does not take {} arguments", args.len()));
+        }
+        let mut args = args.iter().map(|arg| self.nested(arg, scope, depth)).collect::<Result<Vec<_>, _>>()?;
+        let first = args.first().and_then(|arg| arg.data_type);
+        let data_type = match function {
+            Function::Lower
+            | Function::Upper
+            | Function::Substr
+            | Function::Trim
+            | Function::LTrim
+            | Function::RTrim
+            | Function::Replace
+            | Function::Concat => Some(Type::Text),
+            Function::Length | Function::StrPos => Some(Type::Integer),
+            Function::Round if args.len() == 2 => Some(Type::Real),
+            Function::Abs | Function::Sign | Function::Round | Function::Floor | Function::Ceil => first,
+            Function::Mod if args.iter().all(|arg| arg.data_type == Some(Type::Integer)) => Some(Type::Integer),
+            Function::Mod | Function::Sqrt | Function::Power => Some(Type::Real),
+            Function::Coalesce | Function::Greatest | Function::Least => {
+                let common;
+                (args, common) = unify_all(args)?;
+                common
+            }
+            Function::NullIf => {
+                let (Some(b), Some(a)) = (args.pop(), args.pop()) else {
+                    return fail(UNDEFINED_FUNCTION, "nullif takes two arguments");
+                };
+                let (a, b, _) = unify(a, b)?;
+                let data_type = a.data_type;
+                args = vec![a, b];
+                data_type
+            }
+            Function::DatePart | Function::DateTrunc => {
+                let at = args.pop().map(|at| at.coerce(Type::Timestamp)).transpose()?;
+                args.extend(at);
+                Some(if function == Function::DatePart { Type::Real } else { Type::Timestamp })
+            }
+        };
+        Ok(Typed::new(Scalar::Call(function, args.into_iter().map(boxed).collect()), data_type))
+    }
+
+    fn aggregate(
+        &mut self,
+        name: &str,
+        args: &[Nested<Expr>],
+        distinct: bool,
+        star: bool,
+        scope: &Scope,
+        depth: u32,
+    ) -> Result<Typed, Error> {
+        // Aggregates do not nest: while the argument is bound there are none.
+        let Some(mut found) = self.aggregates.take() else {
+            return fail(GROUPING, format!("aggregate function {name} is not allowed here"));
+        };
+        let arg = match args {
+            [] if star && name == "count" && !distinct => None,
+            [arg] if !star => Some(self.nested(arg, scope, depth)?),
+            _ => return fail(UNDEFINED_FUNCTION, format!("{name} takes one argument")),
+        };
+        let arg = match arg {
+            Some(arg) if matches!(name, "sum" | "avg") => Some(numeric(arg)?),
+            arg => arg,
+        };
+        let of = arg.as_ref().and_then(|arg| arg.data_type);
+        let (function, data_type) = match name {
+            "count" => (AggregateFunction::Count, Some(Type::Integer)),
+            "sum" if of == Some(Type::Real) => (AggregateFunction::SumReal, of),
+            "sum" => (AggregateFunction::Sum, Some(Type::Integer)),
+            "avg" => (AggregateFunction::Avg, Some(Type::Real)),
+            "min" => (AggregateFunction::Min, of),
+            _ => (AggregateFunction::Max, of),
+        };
+        let call = AggregateCall { function, arg: arg.map(|arg| arg.scalar), distinct };
+        let id = match found.iter().find(|(_, other)| *other == call) {
+            Some((id, _)) => *id,
+            None => {
+                let inner = match &call.arg {
+                    Some(arg) => super::explain::scalar(arg, &|id| self.name(id).to_owned()),
+                    None => "*".to_owned(),
+                };
+                let distinct = if distinct { "DISTINCT " } else { "" };
+                let id = self.column(format!("{name}({distinct}{inner})"), data_type);
+                found.push((id, call));
+                id
+            }
+        };
+        self.aggregates = Some(found);
+        Ok(Typed::new(Scalar::Column(id), data_type))
+    }
+}
+
+fn negate(scalar: Scalar, negated: bool) -> Typed {
+    let scalar = if negated { Scalar::Not(Nested::new(fold(scalar))) } else { scalar };
+    Typed::new(scalar, Some(Type::Boolean))
+}
+
+fn numeric(typed: Typed) -> Result<Typed, Error> {
+    match typed.data_type {
+        None | Some(Type::Integer | Type::Real) => Ok(typed),
+        _ if typed.untyped => {
+            let integer = cast_to(typed.clone(), Type::Integer);
+            integer.or_else(|_| cast_to(typed, Type::Real))
+        }
+        Some(other) => fail(DATATYPE_MISMATCH, format!("expected a number, found {}", other.name())),
+    }
+}
+
+fn binary(op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Error> {
+    let data_type = match op {
+        BinaryOp::And | BinaryOp::Or => {
+            let (left, right) = (left.coerce(Type::Boolean)?, right.coerce(Type::Boolean)?);
+            return Ok(Typed::new(fold(Scalar::Binary(op, boxed(left), boxed(right))), Some(Type::Boolean)));
+        }
+        BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem => {
+            let (left, right) = (numeric(left)?, numeric(right)?);
+            let (left, right, data_type) = unify(left, right)?;
+            return Ok(Typed::new(fold(Scalar::Binary(op, boxed(left), boxed(right))), data_type));
+        }
+        BinaryOp::Concat => {
+            if let (Some(Type::Blob), Some(Type::Blob)) = (left.data_type, right.data_type) {
+                Type::Blob
+            } else if [&left, &right].iter().any(|side| matches!(side.data_type, None | Some(Type::Text))) {
+                Type::Text
+            } else {
+                return Err(error(DATATYPE_MISMATCH, "|| takes at least one text"));
+            }
+        }
+        _ => {
+            let (left, right, _) = unify(left, right)?;
+            return Ok(Typed::new(fold(Scalar::Binary(op, boxed(left), boxed(right))), Some(Type::Boolean)));
+        }
+    };
+    Ok(Typed::new(fold(Scalar::Binary(op, boxed(left), boxed(right))), Some(data_type)))
+}

@@ -1,0 +1,159 @@
+//! What is known about tables, and where that is kept.
+//!
+//! A table is one record of the namespace [`CATALOG`]: key = its name, value = a `postcard` encoding of
+//! [`TableDescriptor`]. Its rows are records of a namespace of their own that is new with every CREATE, so a table
+//! that is dropped and created again never shows rows of its former life.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ast::{ColumnDef, CreateTable, Expr},
+    fault::{CORRUPTED, DUPLICATE_COLUMN, INVALID_DEFINITION, UNDEFINED_COLUMN, error, fail},
+};
+use crate::{
+    Error, Id,
+    data::{Row, Type, Value, codec},
+};
+
+/// The namespace of the catalog.
+pub const CATALOG: &str = "pontoon.tables";
+/// Columns that a table may have.
+pub const COLUMNS_MAX: usize = 1_000;
+/// Bytes that a name may have.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// A table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableDescriptor {
+    /// Its name.
+    pub name: String,
+    /// Its columns.
+    pub columns: Vec<ColumnDef>,
+    /// Positions of the primary key's columns, in key order; empty: keys are hidden row ids.
+    pub primary_key: Vec<u32>,
+    /// The namespace of its rows, new with every CREATE.
+    pub namespace: String,
+    /// Locality bits of that namespace.
+    pub locality_bits: u8,
+}
+
+impl TableDescriptor {
+    /// The table that a CREATE TABLE defines; `generation` tells it from every other of that name.
+    pub fn define(create: &CreateTable, generation: u128, locality_bits: u8) -> Result<TableDescriptor, Error> {
+        if create.columns.is_empty() || create.columns.len() > COLUMNS_MAX {
+            return fail(INVALID_DEFINITION, format!("a table has 1 to {COLUMNS_MAX} columns"));
+        }
+        let mut names: Vec<&str> = create.columns.iter().map(|column| column.name.as_str()).collect();
+        if names.iter().chain([&create.name.as_str()]).any(|name| name.is_empty() || name.len() > NAME_BYTES_MAX) {
+            return fail(INVALID_DEFINITION, format!("a name has 1 to {NAME_BYTES_MAX} bytes"));
+        }
+        if create.name.starts_with("pontoon_") {
+            return fail(INVALID_DEFINITION, "names that begin with pontoon_ are reserved");
+        }
+        let mut columns = create.columns.clone();
+        let mut primary_key = Vec::new();
+        for key in &create.primary_key {
+            let Some(position) = columns.iter().position(|column| column.name == *key) else {
+                return fail(UNDEFINED_COLUMN, format!("column \"{key}\" named in key does not exist"));
+            };
+            if primary_key.contains(&(position as u32)) {
+                return fail(DUPLICATE_COLUMN, format!("column \"{key}\" appears twice in primary key"));
+            }
+            columns[position].not_null = true;
+            primary_key.push(position as u32);
+        }
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return fail(DUPLICATE_COLUMN, format!("column \"{}\" specified more than once", twice[0]));
+        }
+        Ok(TableDescriptor {
+            name: create.name.clone(),
+            columns,
+            primary_key,
+            namespace: format!("pontoon.rows.{}.{generation:032x}", create.name),
+            locality_bits,
+        })
+    }
+
+    /// A table from the value of its record.
+    pub fn decode(bytes: &[u8]) -> Result<TableDescriptor, Error> {
+        let table: TableDescriptor =
+            postcard::from_bytes(bytes).map_err(|_| error(CORRUPTED, "a catalog entry does not read"))?;
+        if table.primary_key.iter().any(|position| *position as usize >= table.columns.len()) {
+            return fail(CORRUPTED, "a catalog entry contradicts itself");
+        }
+        Ok(table)
+    }
+
+    /// The value of its record.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
+    /// Whether two definitions say the same, whenever and by whomever they were made.
+    pub fn same_definition(&self, other: &TableDescriptor) -> bool {
+        self.name == other.name && self.columns == other.columns && self.primary_key == other.primary_key
+    }
+
+    /// The key of a row's record; `None` when the table has no primary key.
+    pub fn key(&self, row: &[Value]) -> Option<Vec<u8>> {
+        if self.primary_key.is_empty() {
+            return None;
+        }
+        let part = |position: &u32| row.get(*position as usize).cloned().unwrap_or(Value::Null);
+        Some(codec::encode_key(&self.primary_key.iter().map(part).collect::<Row>()))
+    }
+
+    /// The key of a row without a primary key: unique to the asker, the statement and the row.
+    pub fn hidden_key(me: &Id, random: u128, index: u64) -> Vec<u8> {
+        let mut key = me.0[..8].to_vec();
+        key.extend(random.to_be_bytes());
+        key.extend(index.to_be_bytes());
+        key
+    }
+}
+
+/// Columns of the system tables, which show the catalog as SQL.
+pub fn system_table(name: &str) -> Option<(Vec<(&'static str, Type)>, bool)> {
+    match name {
+        "pontoon_tables" => {
+            Some((vec![("name", Type::Text), ("columns", Type::Integer), ("namespace", Type::Text)], false))
+        }
+        "pontoon_columns" => {
+            let columns = [
+                ("table_name", Type::Text),
+                ("name", Type::Text),
+                ("position", Type::Integer),
+                ("type", Type::Text),
+                ("not_null", Type::Boolean),
+                ("key_position", Type::Integer),
+            ];
+            Some((columns.to_vec(), true))
+        }
+        _ => None,
+    }
+}
+
+/// The rows that a catalog entry has in `pontoon_tables`, or in `pontoon_columns`.
+pub fn system_rows(entry: &[u8], of_columns: bool) -> Result<Vec<Row>, Error> {
+    let table = TableDescriptor::decode(entry)?;
+    if !of_columns {
+        let count = Value::Integer(table.columns.len() as i64);
+        return Ok(vec![vec![Value::Text(table.name), count, Value::Text(table.namespace)]]);
+    }
+    let row = |(index, column): (usize, &ColumnDef)| {
+        let key = table.primary_key.iter().position(|position| *position as usize == index);
+        vec![
+            Value::Text(table.name.clone()),
+            Value::Text(column.name.clone()),
+            Value::Integer(index as i64 + 1),
+            Value::Text(column.data_type.name().to_owned()),
+            Value::Boolean(column.not_null),
+            key.map_or(Value::Null, |position| Value::Integer(position as i64 + 1)),
+        ]
+    };
+    Ok(table.columns.iter().enumerate().map(row).collect())
+}
+
+/// What a column without DEFAULT gets.
+pub const NO_DEFAULT: Expr = Expr::Literal(Value::Null);

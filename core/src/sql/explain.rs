@@ -1,0 +1,266 @@
+//! EXPLAIN: a physical plan as an indented tree, one operator a line, with where it runs.
+//!
+//! `[asker]` runs at the peer that issued the statement, `[owners]` at every peer that owns a part of the table,
+//! `[exchange]` between them.
+
+use super::{
+    ast::{BinaryOp, JoinKind},
+    physical::{Node, Op, Source},
+    scalar::{Function, Scalar},
+};
+use crate::{
+    data::{Nested, Value},
+    exec::{
+        fragment::Output,
+        ops::{
+            aggregate::{AggregateCall, AggregateFunction, Mode},
+            sort::SortKey,
+        },
+    },
+};
+
+type Names<'a> = &'a dyn Fn(u32) -> String;
+
+/// The lines of a plan; `names` knows the columns by identity.
+pub fn explain(node: &Node, names: &[String], depth: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    tree(node, names, depth, &mut lines);
+    lines
+}
+
+fn tree(node: &Node, names: &[String], depth: usize, lines: &mut Vec<String>) {
+    let name = |ids: &[u32], position: u32| {
+        ids.get(position as usize).and_then(|id| names.get(*id as usize)).cloned().unwrap_or_else(|| "?".to_owned())
+    };
+    let input = node.inputs.first().map_or(&[][..], |input| &input.schema[..]);
+    let over_input = |position| name(input, position);
+    let over_output = |position| name(&node.schema, position);
+    let line = match &node.op {
+        Op::Unit => "OneRow [asker]".to_owned(),
+        Op::Source(source) => return leaf(source, names, depth, lines),
+        Op::Filter(condition) => format!("Filter [asker] {}", scalar(condition, &over_input)),
+        Op::Project(exprs) => format!("Project [asker] {}", list(exprs, &over_input)),
+        Op::HashJoin { kind, left, right, residual } => {
+            let right_schema = node.inputs.get(1).map_or(&[][..], |input| &input.schema[..]);
+            let over_right = |position| name(right_schema, position);
+            let pair = |(a, b): (&Scalar, &Scalar)| format!("{} = {}", scalar(a, &over_input), scalar(b, &over_right));
+            let mut on: Vec<String> = left.iter().zip(right).map(pair).collect();
+            on.extend(residual.iter().map(|residual| scalar(residual, &over_output)));
+            let kind = if *kind == JoinKind::Left { "left" } else { "inner" };
+            let method = if left.is_empty() { "NestedLoopJoin" } else { "HashJoin" };
+            let on = if on.is_empty() { "every pair".to_owned() } else { format!("on {}", on.join(" AND ")) };
+            format!("{method} [asker] {kind} {on}")
+        }
+        Op::Aggregate { calls, keys, mode } => {
+            // The results are named after what they compute, in whichever step it runs.
+            let (keys, calls) = (0..keys.len() as u32, keys.len() as u32..(keys.len() + calls.len()) as u32);
+            let named = |range: core::ops::Range<u32>| range.map(over_output).collect::<Vec<_>>().join(", ");
+            let by = if keys.is_empty() { String::new() } else { format!(" by {}", named(keys)) };
+            let mode = if *mode == Mode::Final { " final" } else { "" };
+            format!("Aggregate [asker]{mode} {}{by}", named(calls)).replace("  ", " ")
+        }
+        Op::Distinct => "Distinct [asker]".to_owned(),
+        Op::Sort(keys, None) => format!("Sort [asker] {}", order(keys, &over_output)),
+        Op::Sort(keys, Some(count)) => format!("TopK [asker] {count} by {}", order(keys, &over_output)),
+        Op::Limit(skip, count) => {
+            let count = count.map_or("all".to_owned(), |count| count.to_string());
+            format!("Limit [asker] {count} offset {skip}")
+        }
+    };
+    lines.push(indented(depth, &line));
+    node.inputs.iter().for_each(|input| tree(input, names, depth + 1, lines));
+}
+
+fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>) {
+    let fragment = &source.fragment;
+    let label = |id: &u32| names.get(*id as usize).cloned().unwrap_or_else(|| "?".to_owned());
+    let over_read = |position: u32| source.read.get(position as usize).map_or_else(|| "?".to_owned(), label);
+    // Names of the projected columns, which keys and arguments are over.
+    let projected: Option<Vec<String>> =
+        fragment.project.as_ref().map(|exprs| exprs.iter().map(|expr| scalar(expr, &over_read)).collect());
+    let over_projected = |position: u32| match &projected {
+        Some(exprs) => exprs.get(position as usize).cloned().unwrap_or_else(|| "?".to_owned()),
+        None => over_read(position),
+    };
+    let (place, combining) = match (&source.keys, &fragment.output) {
+        (Some(keys), _) => {
+            lines.push(indented(depth, &format!("KeyLookup [exchange] {}: {} get(s)", source.name, keys.len())));
+            ("asker", "")
+        }
+        (None, Output::Rows) => ("owners", "rows"),
+        (None, Output::First(_)) => ("owners", "first rows"),
+        (None, Output::Distinct) => ("owners", "distinct rows"),
+        (None, Output::Top(..)) => ("owners", "top-k"),
+        (None, Output::Groups(..)) => ("owners", "partial aggregates"),
+    };
+    if source.keys.is_none() {
+        let line = format!("Gather [exchange] {}: {combining}, combined up the region tree", source.name);
+        lines.push(indented(depth, &line));
+    }
+    let mut depth = depth;
+    let mut push = |line: String| {
+        depth += 1;
+        lines.push(indented(depth, &line));
+    };
+    match &fragment.output {
+        Output::Rows => {}
+        Output::First(count) => push(format!("Limit [{place}] {count}")),
+        Output::Distinct => push(format!("Distinct [{place}]")),
+        Output::Top(keys, count) => push(format!("TopK [{place}] {count} by {}", order(keys, &over_projected))),
+        Output::Groups(keys, calls) => {
+            let by = if keys.is_empty() { String::new() } else { format!(" by {}", list(keys, &over_projected)) };
+            let calls: Vec<String> = calls.iter().map(|call| aggregate(call, &over_projected)).collect();
+            push(format!("Aggregate [{place}] partial {}{by}", calls.join(", ")).replace("  ", " "));
+        }
+    }
+    if let Some(exprs) = &projected {
+        push(format!("Project [{place}] {}", exprs.join(", ")));
+    }
+    if let Some(filter) = &fragment.filter {
+        push(format!("Filter [{place}] {}", scalar(filter, &over_read)));
+    }
+    let columns: Vec<String> = source.read.iter().map(label).collect();
+    let what = if source.keys.is_some() { "Records" } else { "Scan" };
+    push(format!("{what} [{place}] {} ({})", source.name, columns.join(", ")));
+}
+
+fn indented(depth: usize, line: &str) -> String {
+    format!("{}{line}", "  ".repeat(depth))
+}
+
+fn list(exprs: &[Scalar], names: Names) -> String {
+    exprs.iter().map(|expr| scalar(expr, names)).collect::<Vec<_>>().join(", ")
+}
+
+fn order(keys: &[SortKey], names: Names) -> String {
+    let key = |key: &SortKey| {
+        let direction = if key.descending { " DESC" } else { "" };
+        // Said only where it is not what the direction implies.
+        let nulls = match (key.descending, key.nulls_first) {
+            (true, false) => " NULLS LAST",
+            (false, true) => " NULLS FIRST",
+            _ => "",
+        };
+        format!("{}{direction}{nulls}", names(key.column))
+    };
+    keys.iter().map(key).collect::<Vec<_>>().join(", ")
+}
+
+fn aggregate(call: &AggregateCall, names: Names) -> String {
+    let name = match call.function {
+        AggregateFunction::Count => "count",
+        AggregateFunction::Sum | AggregateFunction::SumReal => "sum",
+        AggregateFunction::Avg => "avg",
+        AggregateFunction::Min => "min",
+        AggregateFunction::Max => "max",
+    };
+    let arg = call.arg.as_ref().map_or("*".to_owned(), |arg| scalar(arg, names));
+    format!("{name}({}{arg})", if call.distinct { "DISTINCT " } else { "" })
+}
+
+/// An expression as SQL; `names` says what a column is called.
+pub fn scalar(expr: &Scalar, names: Names) -> String {
+    // Operands that are operators themselves stand in parentheses.
+    let inner = |operand: &Scalar| match operand {
+        Scalar::Binary(..) | Scalar::Not(_) | Scalar::In(..) | Scalar::Like(..) | Scalar::IsNull(_) => {
+            format!("({})", scalar(operand, names))
+        }
+        _ => scalar(operand, names),
+    };
+    match expr {
+        Scalar::Column(id) => names(*id),
+        Scalar::Literal(value) => literal(value),
+        Scalar::Not(a) => format!("NOT {}", inner(a)),
+        Scalar::Neg(a) => format!("-{}", inner(a)),
+        Scalar::Binary(op, a, b) => {
+            let joint = |operand: &Scalar| match (op, operand) {
+                (BinaryOp::And, Scalar::Binary(op, ..)) if *op != BinaryOp::Or => scalar(operand, names),
+                _ => inner(operand),
+            };
+            format!("{} {} {}", joint(a), operator(*op), joint(b))
+        }
+        Scalar::IsNull(a) => format!("{} IS NULL", inner(a)),
+        Scalar::IsBool(a, value) => format!("{} IS {}", inner(a), if *value { "TRUE" } else { "FALSE" }),
+        Scalar::In(a, items) => {
+            let items: Vec<String> = items.iter().take(5).map(|item| scalar(item, names)).collect();
+            let more = if items.len() == 5 { ", .." } else { "" };
+            format!("{} IN ({}{more})", inner(a), items.join(", "))
+        }
+        Scalar::Like(a, b, fold) => format!("{} {} {}", inner(a), if *fold { "ILIKE" } else { "LIKE" }, inner(b)),
+        Scalar::Case(whens, otherwise) => {
+            let pair = |pair: &(Nested<Scalar>, Nested<Scalar>)| {
+                format!(" WHEN {} THEN {}", scalar(&pair.0, names), scalar(&pair.1, names))
+            };
+            let whens: String = whens.iter().map(pair).collect();
+            format!("CASE{whens} ELSE {} END", scalar(otherwise, names))
+        }
+        Scalar::Cast(a, to) => format!("CAST({} AS {})", scalar(a, names), to.name()),
+        Scalar::Call(function, args) => {
+            let args: Vec<String> = args.iter().map(|arg| scalar(arg, names)).collect();
+            format!("{}({})", function.name(), args.join(", "))
+        }
+    }
+}
+
+fn literal(value: &Value) -> String {
+    match value {
+        Value::Text(text) => format!("'{}'", text.replace('\'', "''")),
+        Value::Timestamp(_) => format!("'{value}'"),
+        Value::Blob(bytes) => format!("<{} bytes>", bytes.len()),
+        Value::Boolean(truth) => if *truth { "TRUE" } else { "FALSE" }.to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn operator(op: BinaryOp) -> &'static str {
+    match op {
+        BinaryOp::Add => "+",
+        BinaryOp::Sub => "-",
+        BinaryOp::Mul => "*",
+        BinaryOp::Div => "/",
+        BinaryOp::Rem => "%",
+        BinaryOp::Concat => "||",
+        BinaryOp::Eq => "=",
+        BinaryOp::Ne => "<>",
+        BinaryOp::Lt => "<",
+        BinaryOp::Le => "<=",
+        BinaryOp::Gt => ">",
+        BinaryOp::Ge => ">=",
+        BinaryOp::And => "AND",
+        BinaryOp::Or => "OR",
+        BinaryOp::IsDistinct => "IS DISTINCT FROM",
+        BinaryOp::IsNotDistinct => "IS NOT DISTINCT FROM",
+    }
+}
+
+impl Function {
+    /// Its name in SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Function::Lower => "lower",
+            Function::Upper => "upper",
+            Function::Length => "length",
+            Function::Abs => "abs",
+            Function::Round => "round",
+            Function::Floor => "floor",
+            Function::Ceil => "ceil",
+            Function::Sqrt => "sqrt",
+            Function::Power => "power",
+            Function::Coalesce => "coalesce",
+            Function::NullIf => "nullif",
+            Function::Substr => "substr",
+            Function::Trim => "trim",
+            Function::LTrim => "ltrim",
+            Function::RTrim => "rtrim",
+            Function::Replace => "replace",
+            Function::Concat => "concat",
+            Function::Greatest => "greatest",
+            Function::Least => "least",
+            Function::DatePart => "date_part",
+            Function::DateTrunc => "date_trunc",
+            Function::StrPos => "strpos",
+            Function::Mod => "mod",
+            Function::Sign => "sign",
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The stable codes of SQL errors, and errors on their way between peers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal),+ $(,)?) => {
+        $($(#[$doc])* pub const $name: &str = $text;)+
+        const ALL: &[&str] = &[$($text),+];
+    };
+}
+
+codes! {
+    /// The text is not a statement.
+    SYNTAX = "syntax_error",
+    /// A statement or part of one that is not supported.
+    UNSUPPORTED = "feature_not_supported",
+    /// No such table.
+    UNDEFINED_TABLE = "undefined_table",
+    /// No such column.
+    UNDEFINED_COLUMN = "undefined_column",
+    /// No such function.
+    UNDEFINED_FUNCTION = "undefined_function",
+    /// No such parameter was given.
+    UNDEFINED_PARAMETER = "undefined_parameter",
+    /// A column name that several tables have.
+    AMBIGUOUS_COLUMN = "ambiguous_column",
+    /// A name that two items of FROM have.
+    DUPLICATE_ALIAS = "duplicate_alias",
+    /// Another table of that name exists.
+    DUPLICATE_TABLE = "duplicate_table",
+    /// A column named twice.
+    DUPLICATE_COLUMN = "duplicate_column",
+    /// A table definition that makes no sense.
+    INVALID_DEFINITION = "invalid_table_definition",
+    /// A primary key that is there already.
+    UNIQUE_VIOLATION = "unique_violation",
+    /// NULL where the column refuses it.
+    NOT_NULL_VIOLATION = "not_null_violation",
+    /// Types that do not go together.
+    DATATYPE_MISMATCH = "datatype_mismatch",
+    /// Division by zero.
+    DIVISION_BY_ZERO = "division_by_zero",
+    /// A number that the type cannot hold.
+    OUT_OF_RANGE = "numeric_value_out_of_range",
+    /// Text that does not read as the type.
+    INVALID_TEXT = "invalid_text_representation",
+    /// An argument outside of what the function takes.
+    INVALID_ARGUMENT = "invalid_parameter_value",
+    /// An aggregate where none may be, or a column that is not grouped.
+    GROUPING = "grouping_error",
+    /// An ORDER BY or GROUP BY ordinal or expression that the select list does not have.
+    INVALID_REFERENCE = "invalid_column_reference",
+    /// More columns or fewer than there should be.
+    COLUMN_COUNT = "column_count_mismatch",
+    /// A statement that is too long, too deep or too wide.
+    TOO_COMPLEX = "statement_too_complex",
+    /// More rows or bytes than a peer gives to one query.
+    BUDGET = "program_limit_exceeded",
+    /// UPDATE or DELETE could not see a part of the table, so nothing was written.
+    INCOMPLETE = "incomplete_coverage",
+    /// A stored value does not read as a row of its table.
+    CORRUPTED = "data_corrupted",
+    /// Somebody else kept changing the rows.
+    SERIALIZATION = "serialization_failure",
+    /// The engine contradicts itself.
+    INTERNAL = "internal_error",
+}
+
+/// An SQL error.
+pub fn error(code: &'static str, message: impl Into<String>) -> Error {
+    Error::Sql { code, message: message.into() }
+}
+
+/// An SQL error as a result.
+pub fn fail<T>(code: &'static str, message: impl Into<String>) -> Result<T, Error> {
+    Err(error(code, message))
+}
+
+/// An error of a fragment on its way to the asker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    code: String,
+    message: String,
+}
+
+impl From<&Error> for Fault {
+    fn from(error: &Error) -> Fault {
+        Fault { code: error.code().to_owned(), message: error.to_string() }
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Error {
+        let code = ALL.iter().find(|code| **code == fault.code);
+        error(code.unwrap_or(&INTERNAL), fault.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_survive_the_way() {
+        let zero = error(DIVISION_BY_ZERO, "division by zero");
+        assert_eq!(Error::from(Fault::from(&zero)), zero);
+        let unknown = Fault { code: "from_the_future".to_owned(), message: "?".to_owned() };
+        assert_eq!(Error::from(unknown).code(), INTERNAL);
+    }
+}

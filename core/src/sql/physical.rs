@@ -1,0 +1,345 @@
+//! Physical plans: what runs where.
+//!
+//! A scan becomes a [`FragmentPlan`] that the owners of the table run, and a *gather* of their answers; when
+//! conditions pin the primary key, a *key lookup* instead: one get for each key, the same fragment then runs at the
+//! asker over what was found. What may run at the owners is pushed into the fragment: filters and projections
+//! always, and the first step of an aggregation, DISTINCT, top-k or LIMIT directly above. The rest runs at the asker.
+//!
+//! In these plans [`Scalar::Column`] and `SortKey::column` are positions in the operator's input row.
+
+use super::{
+    ast::{BinaryOp, JoinKind},
+    fault::{TOO_COMPLEX, fail},
+    logical::{ColumnId, Logical, Scan},
+    scalar::Scalar,
+    select::lost_column,
+};
+use crate::{
+    Error,
+    data::{Nested, Row, Type, Value, codec},
+    exec::{
+        fragment::{FragmentPlan, Output},
+        ops::{
+            aggregate::{AggregateCall, Mode},
+            sort::SortKey,
+        },
+    },
+    wire::PLAN_VERSION,
+};
+
+/// Keys that a lookup gets one by one; more of them are a scan.
+pub const LOOKUP_KEYS_MAX: usize = 1_000;
+
+/// An operator with its inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// What it does.
+    pub op: Op,
+    /// Where its rows come from, by port.
+    pub inputs: Vec<Node>,
+    /// The columns of its rows, by identity.
+    pub schema: Vec<ColumnId>,
+}
+
+/// What an operator does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// One row without columns.
+    Unit,
+    /// Gathers what the owners of a table make of it.
+    Source(Source),
+    /// Keeps rows for which the condition is true.
+    Filter(Scalar),
+    /// Computes columns.
+    Project(Vec<Scalar>),
+    /// Joins on equal expressions over the left and the right row, and a condition over both.
+    HashJoin {
+        /// Which join.
+        kind: JoinKind,
+        /// Over the left row.
+        left: Vec<Scalar>,
+        /// Over the right row.
+        right: Vec<Scalar>,
+        /// Over the joined row.
+        residual: Option<Scalar>,
+    },
+    /// Groups.
+    Aggregate {
+        /// Grouping expressions.
+        keys: Vec<Scalar>,
+        /// Aggregates.
+        calls: Vec<AggregateCall>,
+        /// From rows, or from partial aggregates.
+        mode: Mode,
+    },
+    /// Different rows.
+    Distinct,
+    /// Rows in order, perhaps only the first.
+    Sort(Vec<SortKey>, Option<u64>),
+    /// Some rows.
+    Limit(u64, Option<u64>),
+}
+
+/// Rows of one table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    /// What the statement calls the table.
+    pub name: String,
+    /// What runs over its records.
+    pub fragment: FragmentPlan,
+    /// The keys to get; `None`: all records, by a gather.
+    pub keys: Option<Vec<Vec<u8>>>,
+    /// The columns read, by identity.
+    pub read: Vec<ColumnId>,
+}
+
+/// The physical plan of a logical one.
+pub fn lower(plan: Logical) -> Result<Node, Error> {
+    match plan {
+        Logical::Unit => Ok(Node { op: Op::Unit, inputs: Vec::new(), schema: Vec::new() }),
+        Logical::Scan(scan) => source(scan, false),
+        Logical::Filter { input, conjuncts } => {
+            let input = lower(*input)?;
+            let condition = positions(&all(conjuncts), &input.schema)?;
+            Ok(above(Op::Filter(condition), input))
+        }
+        Logical::Project { input, exprs } => project(lower(*input)?, exprs),
+        Logical::Join { left, right, kind, on } => join(lower(*left)?, lower(*right)?, kind, on),
+        Logical::Aggregate { input, keys, calls } => aggregate(lower(*input)?, keys, calls),
+        Logical::Distinct { input } => {
+            let mut input = lower(*input)?;
+            if let Some(source) = rows_of(&mut input) {
+                source.fragment.output = Output::Distinct;
+            }
+            Ok(above(Op::Distinct, input))
+        }
+        Logical::Sort { input, keys } => sort(lower(*input)?, keys, None),
+        Logical::Limit { input, skip, count } => {
+            let first = count.map(|count| count.saturating_add(skip));
+            let input = match (*input, first) {
+                (Logical::Sort { input, keys }, Some(_)) => sort(lower(*input)?, keys, first)?,
+                (input, first) => {
+                    let mut input = lower(input)?;
+                    if let (Some(source), Some(first)) = (rows_of(&mut input), first) {
+                        source.fragment.output = Output::First(first);
+                    }
+                    input
+                }
+            };
+            // A top-k from the first row has cut already.
+            let cut = matches!(&input.op, Op::Sort(_, Some(_))) && skip == 0;
+            Ok(if cut { input } else { above(Op::Limit(skip, count), input) })
+        }
+    }
+}
+
+fn above(op: Op, input: Node) -> Node {
+    let schema = input.schema.clone();
+    Node { op, inputs: vec![input], schema }
+}
+
+fn all(conjuncts: Vec<Scalar>) -> Scalar {
+    Scalar::all(conjuncts).unwrap_or(Scalar::Literal(Value::Boolean(true)))
+}
+
+fn positions(scalar: &Scalar, schema: &[ColumnId]) -> Result<Scalar, Error> {
+    scalar.remap(schema).ok_or_else(lost_column)
+}
+
+fn sort_positions(keys: Vec<SortKey>, schema: &[ColumnId]) -> Result<Vec<SortKey>, Error> {
+    let position = |key: SortKey| {
+        let at = schema.iter().position(|id| *id == key.column).ok_or_else(lost_column)?;
+        Ok(SortKey { column: at as u32, ..key })
+    };
+    keys.into_iter().map(position).collect()
+}
+
+/// The source, if the node is one that still gives plain rows.
+fn rows_of(node: &mut Node) -> Option<&mut Source> {
+    match &mut node.op {
+        Op::Source(source) if source.fragment.output == Output::Rows => Some(source),
+        _ => None,
+    }
+}
+
+/// The scan of a table; with `identity` its rows are all columns read, then key and version of each record.
+pub fn source(scan: Scan, identity: bool) -> Result<Node, Error> {
+    let keys = lookup_keys(&scan);
+    let read: Vec<ColumnId> = scan.columns.iter().map(|(id, ..)| *id).collect();
+    let filter = match Scalar::all(scan.filter) {
+        Some(filter) => Some(positions(&filter, &read)?),
+        None => None,
+    };
+    let project = if identity || scan.output == read {
+        None
+    } else {
+        let output = scan.output.iter().map(|id| positions(&Scalar::Column(*id), &read));
+        Some(output.collect::<Result<_, _>>()?)
+    };
+    let fragment = FragmentPlan {
+        version: PLAN_VERSION,
+        namespace: scan.namespace,
+        locality_bits: scan.locality_bits,
+        decode: scan.decode,
+        columns: scan.columns.iter().map(|(_, position, _)| *position).collect(),
+        identity,
+        filter,
+        project,
+        output: Output::Rows,
+    };
+    let source = Source { name: scan.name, fragment: checked(fragment)?, keys, read };
+    Ok(Node { op: Op::Source(source), inputs: Vec::new(), schema: scan.output })
+}
+
+/// A fragment that owners will be able to decode.
+fn checked(fragment: FragmentPlan) -> Result<FragmentPlan, Error> {
+    let scalars = fragment.filter.iter().chain(fragment.project.iter().flatten());
+    if scalars.map(depth).max().unwrap_or(0) > crate::data::DEPTH_MAX - 8 {
+        return fail(TOO_COMPLEX, "an expression that nests too deep");
+    }
+    Ok(fragment)
+}
+
+fn depth(scalar: &Scalar) -> u32 {
+    let mut deepest = 0;
+    let _ = scalar.map_children::<()>(&mut |child| {
+        deepest = deepest.max(depth(child) + 1);
+        Ok(Scalar::Literal(Value::Null))
+    });
+    deepest
+}
+
+fn project(mut input: Node, exprs: Vec<(ColumnId, Scalar)>) -> Result<Node, Error> {
+    let schema: Vec<ColumnId> = exprs.iter().map(|(id, _)| *id).collect();
+    let computed = exprs.iter().map(|(_, scalar)| positions(scalar, &input.schema)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(source) = rows_of(&mut input) {
+        source.fragment.project = Some(through(&computed, &source.fragment.project)?);
+        source.fragment = checked(source.fragment.clone())?;
+        return Ok(Node { schema, ..input });
+    }
+    if schema == input.schema && exprs.iter().all(|(id, scalar)| *scalar == Scalar::Column(*id)) {
+        return Ok(input);
+    }
+    Ok(Node { op: Op::Project(computed), inputs: vec![input], schema })
+}
+
+/// Expressions over the result of a projection, as expressions over its input.
+fn through(exprs: &[Scalar], projection: &Option<Vec<Scalar>>) -> Result<Vec<Scalar>, Error> {
+    let Some(projection) = projection else { return Ok(exprs.to_vec()) };
+    let over = |expr: &Scalar| expr.replace(&mut |position| projection.get(position as usize).cloned());
+    exprs.iter().map(|expr| over(expr).ok_or_else(lost_column)).collect()
+}
+
+fn sort(mut input: Node, keys: Vec<SortKey>, first: Option<u64>) -> Result<Node, Error> {
+    let keys = sort_positions(keys, &input.schema)?;
+    if let (Some(source), Some(first)) = (rows_of(&mut input), first) {
+        source.fragment.output = Output::Top(keys.clone(), first);
+    }
+    Ok(above(Op::Sort(keys, first), input))
+}
+
+fn aggregate(
+    mut input: Node,
+    keys: Vec<(ColumnId, Scalar)>,
+    calls: Vec<(ColumnId, AggregateCall)>,
+) -> Result<Node, Error> {
+    let schema = keys.iter().map(|(id, _)| *id).chain(calls.iter().map(|(id, _)| *id)).collect();
+    let mut keys = keys.iter().map(|(_, key)| positions(key, &input.schema)).collect::<Result<Vec<_>, _>>()?;
+    let over = |(_, call): (ColumnId, AggregateCall)| {
+        let arg = call.arg.as_ref().map(|arg| positions(arg, &input.schema)).transpose()?;
+        Ok(AggregateCall { arg, ..call })
+    };
+    let mut calls = calls.into_iter().map(over).collect::<Result<Vec<_>, Error>>()?;
+    let mut mode = Mode::Complete;
+    if let Some(source) = rows_of(&mut input) {
+        let fragment = &mut source.fragment;
+        if calls.iter().any(|call| call.distinct) {
+            // Values must be told apart over all owners: they send different keys and arguments, weights added up.
+            let args = calls.iter_mut().filter_map(|call| call.arg.as_mut());
+            let mut columns: Vec<Scalar> = Vec::new();
+            for scalar in keys.iter_mut().chain(args) {
+                let at = columns.iter().position(|column| column == scalar).unwrap_or_else(|| {
+                    columns.push(scalar.clone());
+                    columns.len() - 1
+                });
+                *scalar = Scalar::Column(at as u32);
+            }
+            fragment.project = Some(through(&columns, &fragment.project)?);
+            fragment.output = Output::Distinct;
+        } else {
+            fragment.output = Output::Groups(keys.clone(), calls.clone());
+            mode = Mode::Final;
+        }
+        *fragment = checked(fragment.clone())?;
+    }
+    Ok(Node { op: Op::Aggregate { keys, calls, mode }, inputs: vec![input], schema })
+}
+
+fn join(left: Node, right: Node, kind: JoinKind, on: Vec<Scalar>) -> Result<Node, Error> {
+    let schema = [&left.schema[..], &right.schema].concat();
+    let (mut left_keys, mut right_keys, mut residual) = (Vec::new(), Vec::new(), Vec::new());
+    for conjunct in on {
+        if let Scalar::Binary(BinaryOp::Eq, a, b) = &conjunct {
+            let pair = match (a.remap(&left.schema), b.remap(&right.schema)) {
+                (Some(a), Some(b)) => Some((a, b)),
+                _ => a.remap(&right.schema).and_then(|a| Some((b.remap(&left.schema)?, a))),
+            };
+            if let Some((a, b)) = pair {
+                left_keys.push(a);
+                right_keys.push(b);
+                continue;
+            }
+        }
+        residual.push(positions(&conjunct, &schema)?);
+    }
+    let op = Op::HashJoin { kind, left: left_keys, right: right_keys, residual: Scalar::all(residual) };
+    Ok(Node { op, inputs: vec![left, right], schema })
+}
+
+/// The keys of the records that a scan's filter admits, when it pins every column of the primary key.
+fn lookup_keys(scan: &Scan) -> Option<Vec<Vec<u8>>> {
+    if scan.primary_key.is_empty() {
+        return None;
+    }
+    let mut rows: Vec<Row> = vec![Vec::new()];
+    for id in &scan.primary_key {
+        let (_, _, data_type) = scan.columns.iter().find(|(other, ..)| other == id)?;
+        let values = scan.filter.iter().find_map(|conjunct| pinned(conjunct, *id, *data_type))?;
+        if rows.len() * values.len() > LOOKUP_KEYS_MAX {
+            return None;
+        }
+        let with = |row: &Row| {
+            let row = row.clone();
+            values.iter().map(move |value| row.iter().chain([value]).cloned().collect::<Row>()).collect::<Vec<_>>()
+        };
+        rows = rows.iter().flat_map(with).collect();
+    }
+    let mut keys: Vec<Vec<u8>> = rows.iter().map(|row| codec::encode_key(row)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    Some(keys)
+}
+
+/// The values that a conjunct admits for a column; `None` when it does not say.
+fn pinned(conjunct: &Scalar, id: ColumnId, data_type: Type) -> Option<Vec<Value>> {
+    let is_column = |scalar: &Scalar| *scalar == Scalar::Column(id);
+    let items: Vec<&Nested<Scalar>> = match conjunct {
+        Scalar::Binary(BinaryOp::Eq, a, b) if is_column(a) => vec![b],
+        Scalar::Binary(BinaryOp::Eq, a, b) if is_column(b) => vec![a],
+        Scalar::In(a, list) if is_column(a) => list.iter().collect(),
+        _ => return None,
+    };
+    let mut values = Vec::new();
+    for item in items {
+        match &**item {
+            Scalar::Literal(Value::Null) => {}
+            Scalar::Literal(value) if value.data_type() == Some(data_type) => values.push(value.clone()),
+            // Up to 2^53 every integer is a real of its own.
+            Scalar::Literal(Value::Integer(number)) if data_type == Type::Real && number.abs() < 1 << 53 => {
+                values.push(Value::Real(*number as f64));
+            }
+            _ => return None,
+        }
+    }
+    Some(values)
+}

@@ -1,0 +1,117 @@
+//! Names in sight: which column a name means, and what a statement knows while it is bound.
+
+use std::collections::BTreeMap;
+
+use super::{
+    catalog::TableDescriptor,
+    fault::{AMBIGUOUS_COLUMN, UNDEFINED_COLUMN, UNDEFINED_TABLE, fail},
+    logical::ColumnId,
+    scalar::Scalar,
+};
+use crate::{
+    Error,
+    data::{Type, Value},
+    exec::ops::aggregate::AggregateCall,
+};
+
+/// A column in sight.
+#[derive(Clone, Debug)]
+pub struct Visible {
+    /// The table's alias or name.
+    pub table: String,
+    /// Its name.
+    pub name: String,
+    /// Its identity.
+    pub id: ColumnId,
+    /// Only found with the table's name (the right one of two that USING joined).
+    pub merged: bool,
+}
+
+/// The columns in sight.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// In the order of `*`.
+    pub columns: Vec<Visible>,
+}
+
+impl Scope {
+    /// The column that a name means.
+    pub fn resolve(&self, table: Option<&str>, name: &str) -> Result<ColumnId, Error> {
+        let fits = |column: &&Visible| column.name == name && table.map_or(!column.merged, |t| column.table == t);
+        let mut found = self.columns.iter().filter(fits);
+        match (found.next(), found.next()) {
+            (Some(column), None) => Ok(column.id),
+            (Some(_), Some(_)) => fail(AMBIGUOUS_COLUMN, format!("column reference \"{name}\" is ambiguous")),
+            (None, _) => match table {
+                Some(table) if !self.columns.iter().any(|column| column.table == table) => {
+                    fail(UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{table}\""))
+                }
+                Some(table) => fail(UNDEFINED_COLUMN, format!("column {table}.{name} does not exist")),
+                None => fail(UNDEFINED_COLUMN, format!("column \"{name}\" does not exist")),
+            },
+        }
+    }
+}
+
+/// A bound expression and what is known of its type.
+#[derive(Clone, Debug)]
+pub struct Typed {
+    /// The expression, over identities.
+    pub scalar: Scalar,
+    /// Its type; `None` for NULL.
+    pub data_type: Option<Type>,
+    /// A text constant, which PostgreSQL reads as whatever type its surroundings want.
+    pub untyped: bool,
+}
+
+/// Binds one statement: hands out identities and knows names and types by them.
+pub struct Binder<'a> {
+    pub(super) tables: &'a BTreeMap<String, TableDescriptor>,
+    pub(super) params: &'a [Value],
+    /// The value of `now()`.
+    pub(super) now_us: i64,
+    pub(super) locality_bits: u8,
+    names: Vec<String>,
+    types: Vec<Option<Type>>,
+    /// Aggregates found so far; `None` where none may be.
+    pub(super) aggregates: Option<Vec<(ColumnId, AggregateCall)>>,
+}
+
+impl<'a> Binder<'a> {
+    /// A binder that knows these tables and parameters.
+    pub fn new(
+        tables: &'a BTreeMap<String, TableDescriptor>,
+        params: &'a [Value],
+        now_us: i64,
+        locality_bits: u8,
+    ) -> Binder<'a> {
+        Binder { tables, params, now_us, locality_bits, names: Vec::new(), types: Vec::new(), aggregates: None }
+    }
+
+    /// A new column.
+    pub fn column(&mut self, name: String, data_type: Option<Type>) -> ColumnId {
+        self.names.push(name);
+        self.types.push(data_type);
+        self.names.len() as ColumnId - 1
+    }
+
+    /// What EXPLAIN calls a column.
+    pub fn name(&self, id: ColumnId) -> &str {
+        self.names.get(id as usize).map_or("?", String::as_str)
+    }
+
+    /// The names of all columns, by identity.
+    pub fn into_names(self) -> Vec<String> {
+        self.names
+    }
+
+    /// The type of a column.
+    pub fn data_type(&self, id: ColumnId) -> Option<Type> {
+        self.types.get(id as usize).copied().flatten()
+    }
+
+    /// A column as an expression.
+    pub fn column_ref(&self, id: ColumnId) -> Typed {
+        Typed { scalar: Scalar::Column(id), data_type: self.data_type(id), untyped: false }
+    }
+}
