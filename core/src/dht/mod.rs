@@ -1,20 +1,28 @@
 //! Operations on keys: routed to the owner, replicated to its group, acknowledged by a majority.
 
+mod client;
 pub mod message;
+mod owner;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
 pub use message::{Message, Timer};
 
+use self::{
+    client::{Client, Next},
+    owner::{Answer, Asker, Owner},
+};
 use crate::{
-    config::Config,
+    config::{Config, SECOND_US},
     ctx::{Ctx, Now},
-    group,
+    group::{self, Env, Groups, fragment::Kept},
     id::{Id, Region},
-    inspect::{FragmentInfo, StoreInfo},
+    inspect::{FragmentInfo, NamespaceInfo, StoreInfo},
     node::Saved,
     overlay::View,
-    store::{KeyOp, Outcome, Record},
+    store::{KeyOp, Outcome, Record, Store, disk},
 };
 
 /// What this layer tells the node.
@@ -29,75 +37,162 @@ pub enum DhtEvent {
     },
 }
 
+/// Between two looks at writes under way.
+const TICK_US: u64 = SECOND_US / 2;
+
 /// Store, groups, owner and client of keys, as one.
 pub struct Dht {
+    me: Id,
+    config: Config,
+    store: Store,
+    groups: Groups,
+    owner: Owner,
+    client: Client,
     events: VecDeque<DhtEvent>,
+}
+
+/// Borrows the parts of a [`Dht`] beside the store, with what every call hands on.
+macro_rules! env {
+    ($dht:expr, $ctx:expr, $view:expr) => {
+        &mut Env { ctx: $ctx, view: $view, store: &mut $dht.store }
+    };
 }
 
 impl Dht {
     /// From what the driver's disk holds. Keys that begin with `r` or `g` belong to this layer, others are left alone.
     pub fn restore(config: &Config, me: Id, now: Now, saved: &Saved) -> Dht {
-        let _ = (config, me, now, saved);
-        Dht { events: VecDeque::new() }
+        let mut store = Store::new(config.tombstone_us);
+        let mut kept = Vec::new();
+        let mut damaged = 0;
+        for (key, value) in saved {
+            match key.first() {
+                Some(&disk::RECORD) => store.restore(key, value),
+                Some(&disk::FRAGMENT) => match disk::open::<Kept>(key, value) {
+                    Some(fragment) => kept.push(fragment),
+                    None => damaged += 1,
+                },
+                _ => {}
+            }
+        }
+        damaged += store.damaged();
+        let groups = Groups::restore(me, now, kept, damaged > 0, &mut store);
+        Dht {
+            me,
+            config: config.clone(),
+            store,
+            groups,
+            owner: Owner::default(),
+            client: Client::default(),
+            events: VecDeque::new(),
+        }
     }
 
     /// Sets the first timers.
     pub fn start(&mut self, ctx: &mut Ctx) {
-        let _ = ctx;
+        ctx.add("store.damaged", self.store.damaged());
+        ctx.timer(TICK_US, crate::node::Timer::Dht(Timer::Tick));
+        Groups::start(ctx);
     }
 
     /// A message between members of groups.
     pub fn on_group_message(&mut self, ctx: &mut Ctx, view: &dyn View, from: Id, message: group::Message) {
-        let _ = (ctx, view, from, message);
+        self.groups.on_message(env!(self, ctx, view), from, message);
+        self.settle(ctx, view);
     }
 
     /// A message about keys. `from` is its originator, however it was routed.
     pub fn on_message(&mut self, ctx: &mut Ctx, view: &dyn View, from: Id, message: Message) {
-        let _ = (ctx, view, from, message);
+        self.groups.heard(&from, ctx.now);
+        let env = env!(self, ctx, view);
+        match message {
+            Message::Request { request, op } => {
+                self.owner.submit(env, &mut self.groups, Asker::Peer(from, request), vec![(0, op)], from, request);
+            }
+            Message::Reply { request, outcome } => {
+                if let Some(ticket) = self.client.close(request) {
+                    self.events.push_back(DhtEvent::Done { ticket, outcomes: vec![outcome] });
+                }
+            }
+            Message::Elsewhere { request, hint } => self.client.elsewhere(env, request, hint),
+            Message::Replicate { of, serial, records } => self.groups.on_replicate(env, from, of, serial, records),
+            Message::Replicated { serial, .. } => self.owner.on_stored(env, &mut self.groups, serial, from),
+            Message::Frozen { of, newer } => self.groups.on_frozen(env, from, of, newer),
+        }
+        self.settle(ctx, view);
     }
 
     /// A timer of the groups.
     pub fn on_group_timer(&mut self, ctx: &mut Ctx, view: &dyn View, timer: group::Timer) {
-        let _ = (ctx, view, timer);
+        let group::Timer::Tick = timer;
+        let owner = &self.owner;
+        self.groups.tick(env!(self, ctx, view), |name| owner.quiet(name));
+        self.settle(ctx, view);
     }
 
     /// A timer of this layer.
     pub fn on_timer(&mut self, ctx: &mut Ctx, view: &dyn View, timer: Timer) {
-        let _ = (ctx, view, timer);
+        match timer {
+            Timer::Retry(request) => self.attempt(ctx, view, request),
+            Timer::Tick => {
+                ctx.timer(TICK_US, crate::node::Timer::Dht(Timer::Tick));
+                self.owner.tick(env!(self, ctx, view), &mut self.groups);
+            }
+        }
+        self.settle(ctx, view);
     }
 
     /// The first link to a peer is up.
-    pub fn on_peer_up(&mut self, ctx: &mut Ctx, view: &dyn View, id: Id) {
-        let _ = (ctx, view, id);
+    pub fn on_peer_up(&mut self, ctx: &mut Ctx, _view: &dyn View, id: Id) {
+        self.groups.heard(&id, ctx.now);
     }
 
-    /// The last link to a peer is down, or it is suspected.
-    pub fn on_peer_down(&mut self, ctx: &mut Ctx, view: &dyn View, id: Id) {
-        let _ = (ctx, view, id);
-    }
+    /// The last link to a peer is down, or it is suspected: the tick will see.
+    pub fn on_peer_down(&mut self, _ctx: &mut Ctx, _view: &dyn View, _id: Id) {}
 
-    /// The siblings changed, or the node joined.
-    pub fn on_view_changed(&mut self, ctx: &mut Ctx, view: &dyn View) {
-        let _ = (ctx, view);
-    }
+    /// The siblings changed, or the node joined: the tick will see.
+    pub fn on_view_changed(&mut self, _ctx: &mut Ctx, _view: &dyn View) {}
 
     /// A linked peer says that it belongs to a network that is founded: this one will not found another.
-    pub fn on_peer_established(&mut self) {}
+    pub fn on_peer_established(&mut self) {
+        self.groups.set_established();
+    }
 
     /// The disk answered; tokens of others are ignored.
     pub fn on_persisted(&mut self, ctx: &mut Ctx, view: &dyn View, token: u64, result: Result<(), String>) {
-        let _ = (ctx, view, token, result);
+        let env = env!(self, ctx, view);
+        if let Some((serial, done)) = self.groups.on_persisted(env, token, result.is_ok()) {
+            self.owner.on_written(env, &mut self.groups, serial, done);
+        }
+        self.settle(ctx, view);
     }
 
     /// One operation, wherever its key lives: tried until `deadline_mono`, then [`Outcome::Unreachable`].
     pub fn execute(&mut self, ctx: &mut Ctx, view: &dyn View, ticket: u64, op: KeyOp, deadline_mono: u64) {
-        let _ = (ctx, view, ticket, op, deadline_mono);
+        let request = self.client.open(env!(self, ctx, view), ticket, op, deadline_mono);
+        self.attempt(ctx, view, request);
+        self.settle(ctx, view);
     }
 
-    /// Operations of a spread task, each with its index in the request. Those whose keys this node does not own
-    /// (actively, under a lease) come back as [`Outcome::Unreachable`] and had no effect. Outcomes come in the order
-    /// of `ops`. `request` names asker and request: operation `(request, index)` is the same operation whenever it is
-    /// retried, alone or among others, and a write that already took effect is not repeated.
+    fn attempt(&mut self, ctx: &mut Ctx, view: &dyn View, request: u64) {
+        let env = env!(self, ctx, view);
+        match self.client.attempt(env, &self.groups, request) {
+            Next::Local(request, op) => {
+                let author = self.me;
+                self.owner.submit(env, &mut self.groups, Asker::Own(request), vec![(0, op)], author, request);
+            }
+            Next::Over(ticket) => {
+                self.events.push_back(DhtEvent::Done { ticket, outcomes: vec![Outcome::Unreachable] });
+            }
+            Next::Wait => {}
+        }
+    }
+
+    /// Operations of a spread task, each with its index in the whole request; outcomes come in the order given. Those
+    /// whose keys this node does not own (actively, under a lease) come back as [`Outcome::Unreachable`] and had no
+    /// effect; a write whose fragment changes hands while it is under way comes back so too, and may have happened.
+    /// `request` names asker and request; operation `i` of a retried request must be the same operation: a write that
+    /// already took effect is not repeated. Request numbers are random, so that an asker does not reuse them after a
+    /// restart.
     pub fn execute_owned(
         &mut self,
         ctx: &mut Ctx,
@@ -106,14 +201,60 @@ impl Dht {
         ops: Vec<(u32, KeyOp)>,
         request: (Id, u64),
     ) {
-        let _ = (ctx, view, ticket, ops, request);
+        let env = env!(self, ctx, view);
+        self.owner.submit(env, &mut self.groups, Asker::Ticket(ticket), ops, request.0, request.1);
+        self.settle(ctx, view);
+    }
+
+    /// Carries what one part of this layer says to the others.
+    fn settle(&mut self, ctx: &mut Ctx, view: &dyn View) {
+        loop {
+            if let Some(event) = self.groups.poll_event() {
+                let env = env!(self, ctx, view);
+                match event {
+                    group::Event::Retired(name) => self.owner.on_retired(env, &mut self.groups, &name),
+                    group::Event::Activated(name) => self.owner.on_activated(env, &mut self.groups, &name),
+                }
+            } else if let Some((asker, answer)) = self.owner.poll_answer() {
+                self.answer(ctx, view, asker, answer);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn answer(&mut self, ctx: &mut Ctx, view: &dyn View, asker: Asker, answer: Answer) {
+        match (asker, answer) {
+            (Asker::Ticket(ticket), Answer::Done(outcomes)) => {
+                self.events.push_back(DhtEvent::Done { ticket, outcomes });
+            }
+            (Asker::Own(request), Answer::Done(outcomes)) => {
+                if let Some(ticket) = self.client.close(request) {
+                    self.events.push_back(DhtEvent::Done { ticket, outcomes });
+                }
+            }
+            (Asker::Peer(to, request), Answer::Done(outcomes)) => {
+                if let Some(outcome) = outcomes.into_iter().next() {
+                    ctx.send(to, Message::Reply { request, outcome });
+                }
+            }
+            (Asker::Own(request), Answer::Elsewhere(id)) => {
+                let hint = self.groups.owner_hint(&id);
+                self.client.elsewhere(env!(self, ctx, view), request, hint);
+            }
+            (Asker::Peer(to, request), Answer::Elsewhere(id)) => {
+                let hint = self.groups.owner_hint(&id).filter(|hint| *hint != self.me);
+                ctx.send(to, Message::Elsewhere { request, hint });
+            }
+            (Asker::Ticket(_), Answer::Elsewhere(_)) => {}
+        }
     }
 
     /// Another peer that holds the newest certificate known here for some of `region`, and the certificate's region:
     /// where a task goes when routing cannot tell (after a take-over, before a hand-over).
     pub fn owner_of(&self, region: &Region) -> Option<(Id, Region)> {
-        let _ = region;
-        None
+        let certificate = self.groups.newest_for(region)?;
+        (certificate.owner != self.me).then_some((certificate.owner, certificate.name.region))
     }
 
     /// What happened; drain after every call.
@@ -123,51 +264,60 @@ impl Dht {
 
     /// What this node may answer for right now: region, epoch, and whether a majority was ever given up for lost.
     pub fn owned(&self, now: Now) -> Vec<(Region, u64, bool)> {
-        let _ = now;
-        Vec::new()
+        let serving = self.groups.serving(now, &self.config);
+        serving.map(|it| (it.name.region, it.name.epoch, it.assumed_lost)).collect()
     }
 
-    /// Committed, visible records of a namespace within some (disjoint) regions, by key.
+    /// Acknowledged, visible records of a namespace within some (disjoint) regions, by key. The caller asks only for
+    /// regions that this node owns.
     pub fn scan<'a>(
         &'a self,
         namespace: &str,
         regions: &'a [Region],
         wall_us: u64,
     ) -> impl Iterator<Item = &'a Record> + 'a {
-        let _ = (namespace, regions, wall_us);
-        std::iter::empty()
+        self.store.scan(namespace, |id| regions.iter().any(|region| region.contains(id)), wall_us)
     }
 
     /// Visible records of a namespace that this node holds, copies for others included.
     pub fn local<'a>(&'a self, namespace: &str, wall_us: u64) -> impl Iterator<Item = &'a Record> + 'a {
-        let _ = (namespace, wall_us);
-        std::iter::empty()
+        self.store.scan(namespace, |_| true, wall_us)
     }
 
     /// Whether this node knows of a founded network: tell linked peers.
     pub fn established(&self) -> bool {
-        false
+        self.groups.established()
     }
 
     /// Starts to hand everything over.
     pub fn leave(&mut self, ctx: &mut Ctx, view: &dyn View) {
-        let _ = (ctx, view);
+        self.groups.leave(env!(self, ctx, view));
+        self.settle(ctx, view);
     }
 
     /// Whether everything is handed over.
     pub fn left(&self) -> bool {
-        false
+        self.groups.left()
     }
 
     /// For inspection.
     pub fn fragments_info(&self, now: Now) -> Vec<FragmentInfo> {
-        let _ = now;
-        Vec::new()
+        self.groups.info(now, &self.config, &self.store)
     }
 
-    /// For inspection.
+    /// For inspection: one look at every record.
     pub fn store_info(&self, now: Now) -> StoreInfo {
-        let _ = now;
-        StoreInfo::default()
+        let owned: Vec<Region> = self.groups.serving(now, &self.config).map(|it| it.name.region).collect();
+        let namespaces = self.store.namespaces().map(|(namespace, records)| {
+            let mut info = NamespaceInfo { namespace: namespace.clone(), ..NamespaceInfo::default() };
+            for (id, record) in records {
+                let visible = record.visible(now.wall);
+                info.records += usize::from(visible);
+                info.owned += usize::from(visible && owned.iter().any(|region| region.contains(id)));
+                info.bytes += record.bytes() as u64;
+            }
+            info
+        });
+        StoreInfo { records: self.store.len(), bytes: self.store.bytes(), namespaces: namespaces.collect() }
     }
 }

@@ -42,6 +42,8 @@ pub struct Certificate {
     pub members: Vec<Id>,
     /// A majority of this or an earlier epoch was given up for lost.
     pub assumed_lost: bool,
+    /// Holders of the sources that this very epoch gives up: it starts with what the others have.
+    pub lost: Vec<Id>,
     /// Earlier epochs, newest first, back to the last one that may have been active: their records are merged.
     pub sources: Vec<Source>,
 }
@@ -54,6 +56,7 @@ impl Certificate {
             owner,
             members: vec![owner],
             assumed_lost: false,
+            lost: Vec::new(),
             sources: Vec::new(),
         }
     }
@@ -78,6 +81,7 @@ impl Certificate {
         self.has(&self.owner)
             && self.members.len() <= MEMBERS_MAX
             && self.sources.len() <= SOURCES_MAX
+            && self.lost.len() <= MEMBERS_MAX * (SOURCES_MAX + 1)
             && self.sources.iter().all(|source| {
                 source.name.epoch < self.name.epoch
                     && source.members.len() <= MEMBERS_MAX

@@ -1,7 +1,476 @@
-//! Groups: who may vouch for a region (after Scatter, SOSP 2011).
+//! Groups: who may vouch for a region (after Scatter, Glendenning et al., SOSP 2011).
+//!
+//! The key space is split exactly into *fragments*, a region in an epoch each, certified with an owner and members.
+//! - An **epoch change** is one single-decree Paxos (Lamport, *Paxos made simple*, 2001) among the current members:
+//!   its value says what becomes of the fragment ([`paxos`]). Round 0 belongs to the owner.
+//! - The owner serves under a **lease** of a majority (`lease`); who granted helps no other proposer while it lasts.
+//! - A new owner **merges** what earlier epochs hold before it serves, and brings a majority of the new members in
+//!   step (`merge`): anything acknowledged lies on a majority of the old members, so it is found.
+//! - The **tick** (`maintain`) founds, repairs, hands over, takes over, renews and reminds.
+//!
+//! Invariants: a promise or an acceptance is on disk before it is answered; a member that promised or accepted takes
+//! no more writes of the old epoch; at one time at most one peer serves a fragment unless a majority was given up for
+//! lost, and certificates say so for ever.
 
 pub mod certificate;
+pub mod fragment;
+mod info;
+mod lease;
+mod maintain;
+mod member;
+mod merge;
 pub mod message;
+mod paxos;
+mod peers;
+pub mod plan;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use rand_chacha::rand_core::Rng as _;
 
 pub use certificate::{Ballot, Certificate, Change, Name, Source};
 pub use message::{Message, Timer};
+
+use self::{
+    fragment::{Fragment, Kept, Stage},
+    peers::Peers,
+};
+use crate::{
+    config::Config,
+    ctx::{Ctx, Now},
+    id::{Id, Region},
+    node::Output,
+    overlay::View,
+    store::{Batch, Store, disk},
+    wire::Body,
+};
+
+/// Certificates remembered beside those of held fragments.
+const KNOWN_MAX: usize = 512;
+/// Successors remembered of one retired fragment.
+const SUCCESSORS_MAX: usize = 32;
+
+/// What every call of this layer is handed.
+pub struct Env<'a, 'c> {
+    /// Clocks, generator, effects.
+    pub ctx: &'a mut Ctx<'c>,
+    /// The overlay.
+    pub view: &'a dyn View,
+    /// The records.
+    pub store: &'a mut Store,
+}
+
+/// What groups tell the owner of operations.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The next epoch of this fragment is decided.
+    Retired(Name),
+    /// This node serves a fragment from now on.
+    Activated(Name),
+}
+
+/// What happens once a batch is on disk, beside the messages that waited for it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Nothing.
+    None,
+    /// This node's own promise counts.
+    Promised(Name, Ballot),
+    /// This node's own acceptance counts.
+    Accepted(Name, Ballot),
+    /// This node's own copy counts.
+    Synced(Name),
+    /// A batch of writes is on the owner's disk.
+    Write(u64),
+}
+
+struct Waiting {
+    sends: Vec<(Id, Body)>,
+    step: Step,
+}
+
+/// All fragments that this node holds.
+pub struct Groups {
+    me: Id,
+    fragments: BTreeMap<Name, Fragment>,
+    known: BTreeMap<Name, Certificate>,
+    peers: Peers,
+    waiting: BTreeMap<u64, Waiting>,
+    events: VecDeque<Event>,
+    /// Clocks of recent renewals, by which grants are dated.
+    sent: VecDeque<Now>,
+    established: bool,
+    started_us: u64,
+    /// Peers that said goodbye, until when that is remembered.
+    goodbyes: BTreeMap<Id, u64>,
+    leaving: bool,
+    /// While leaving: nobody is there to take anything.
+    nobody: bool,
+    ticks: u64,
+}
+
+impl Groups {
+    /// From what the disk holds of fragments. `damaged`: records were lost, so no copy here vouches for being whole.
+    pub fn restore(me: Id, now: Now, kept: Vec<Kept>, damaged: bool, store: &mut Store) -> Groups {
+        let mut fragments = BTreeMap::new();
+        for mut kept in kept {
+            kept.synced &= !damaged;
+            let stage = if kept.certificate.owner == me { Stage::Restarted } else { Stage::Member };
+            store.track(kept.certificate.name);
+            fragments.insert(kept.certificate.name, Fragment::new(kept, stage, now.mono));
+        }
+        Groups {
+            me,
+            established: !fragments.is_empty(),
+            fragments,
+            known: BTreeMap::new(),
+            peers: Peers::default(),
+            waiting: BTreeMap::new(),
+            events: VecDeque::new(),
+            sent: VecDeque::new(),
+            started_us: now.mono,
+            goodbyes: BTreeMap::new(),
+            leaving: false,
+            nobody: false,
+            ticks: 0,
+        }
+    }
+
+    /// What the owner of operations is to know, oldest first.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether a network is known to exist.
+    pub fn established(&self) -> bool {
+        self.established
+    }
+
+    /// A peer says that a network exists.
+    pub fn set_established(&mut self) {
+        self.established = true;
+    }
+
+    /// A sign of life.
+    pub fn heard(&mut self, from: &Id, now: Now) {
+        self.peers.heard(from, now.mono);
+    }
+
+    /// The fragments that this node may answer for right now.
+    pub fn serving<'a>(&'a self, now: Now, config: &'a Config) -> impl Iterator<Item = &'a Certificate> + 'a {
+        let serving = move |fragment: &&Fragment| fragment.serving(&self.me, now, config.lease_us);
+        self.fragments.values().filter(serving).map(Fragment::certificate)
+    }
+
+    /// The fragment that this node may answer for right now and that an id lies in.
+    pub fn serving_for(&self, id: &Id, now: Now, config: &Config) -> Option<&Certificate> {
+        let mut fragments = self.fragments.values().filter(|fragment| fragment.name().region.contains(id));
+        fragments.find(|fragment| fragment.serving(&self.me, now, config.lease_us)).map(Fragment::certificate)
+    }
+
+    /// Whether this node is, or is about to become, the owner of an id's fragment, though it may not serve now.
+    pub fn owner_soon(&self, id: &Id) -> bool {
+        self.fragments.values().any(|fragment| {
+            !fragment.retired() && fragment.certificate().owner == self.me && fragment.name().region.contains(id)
+        })
+    }
+
+    /// Who owns an id, as far as this node knows: the newest certificate that covers it.
+    pub fn owner_hint(&self, id: &Id) -> Option<Id> {
+        let held = self.fragments.values().map(Fragment::certificate);
+        held.chain(self.known.values())
+            .filter(|certificate| certificate.name.region.contains(id))
+            .max_by_key(|certificate| certificate.name.epoch)
+            .map(|certificate| certificate.owner)
+    }
+
+    /// A fragment by name.
+    pub fn fragment(&self, name: &Name) -> Option<&Fragment> {
+        self.fragments.get(name)
+    }
+
+    /// Decided certificates later than `name` for parts of its region.
+    pub fn newer_than(&self, name: &Name) -> Vec<Certificate> {
+        let held = self.fragments.values().map(Fragment::certificate);
+        held.chain(self.known.values())
+            .filter(|certificate| {
+                certificate.name.epoch > name.epoch && certificate.name.region.intersect(&name.region).is_some()
+            })
+            .take(SUCCESSORS_MAX)
+            .cloned()
+            .collect()
+    }
+
+    /// Writes a batch; once it is on disk the messages go out and the step is taken.
+    pub fn persist(&mut self, env: &mut Env, batch: Batch, sends: Vec<(Id, Body)>, step: Step) {
+        let token = env.ctx.serial();
+        self.waiting.insert(token, Waiting { sends, step });
+        env.ctx.output(Output::Persist { token, batch });
+    }
+
+    /// The disk answered. Gives a step that is the owner's to take, and whether it is on disk.
+    pub fn on_persisted(&mut self, env: &mut Env, token: u64, done: bool) -> Option<(u64, bool)> {
+        let Waiting { sends, step } = self.waiting.remove(&token)?;
+        if let Step::Write(serial) = step {
+            return Some((serial, done));
+        }
+        if !done {
+            env.ctx.count("group.persist_failed");
+            return None;
+        }
+        for (to, body) in sends {
+            env.ctx.send(to, body);
+        }
+        match step {
+            Step::Promised(name, ballot) => self.promised_by(env, self.me, name, ballot, None),
+            Step::Accepted(name, ballot) => self.accepted_by(env, self.me, name, ballot),
+            Step::Synced(name) => self.confirm(env, self.me, name, None),
+            Step::None | Step::Write(_) => {}
+        }
+        None
+    }
+
+    /// A message of another peer.
+    pub fn on_message(&mut self, env: &mut Env, from: Id, message: Message) {
+        self.heard(&from, env.ctx.now);
+        match message {
+            Message::Renew { sent_us, leases } => self.on_renew(env, from, sent_us, leases),
+            Message::Granted { sent_us, granted, lacking } => self.on_granted(env, from, sent_us, granted, lacking),
+            Message::Prepare { of, ballot, lost } => self.on_prepare(env, from, of, ballot, lost),
+            Message::Promise { of, ballot, accepted } => self.promised_by(env, from, of, ballot, accepted),
+            Message::Accept { of, ballot, lost, change } => self.on_accept(env, from, of, ballot, lost, change),
+            Message::Accepted { of, ballot } => self.accepted_by(env, from, of, ballot),
+            Message::Refused { of, ballot, promised } => self.on_refused(env, of, ballot, promised),
+            Message::Decided { of, change } => {
+                if change.follows(of) {
+                    self.on_newer(env, from, change.into);
+                }
+            }
+            Message::Newer { certificates } => self.on_newer(env, from, certificates),
+            Message::Fetch { certificate, source, after, digest } => {
+                self.on_fetch(env, from, certificate, source, after, digest);
+            }
+            Message::Fetched { to, source, complete, synced, page } => {
+                self.on_fetched(env, from, to, source, complete, synced, page);
+            }
+            Message::Sync { certificate, digest, sent_us } => self.on_sync(env, from, certificate, digest, sent_us),
+            Message::Synced { of, sent_us } => self.confirm(env, from, of, Some(sent_us)),
+            Message::Lacking { of } => self.on_lacking(env, from, of),
+            Message::Push { of, as_of_us, page } => self.on_push(env, from, of, as_of_us, page),
+            Message::Pushed { of, until } => self.on_pushed(env, from, of, until),
+            Message::Active { certificate } => self.on_active(env, certificate),
+            Message::Who { region } => {
+                self.tell_newer(env, from, &Name { region, epoch: 0 });
+            }
+            Message::Ping => env.ctx.send(from, Message::Pong),
+            Message::Pong => {}
+            Message::Leaving => {
+                self.goodbyes.insert(from, env.ctx.now.mono + 30_000_000);
+                self.maintain(env);
+            }
+        }
+    }
+
+    /// Somebody names decided certificates; who waits for one that is active here is told so.
+    fn on_newer(&mut self, env: &mut Env, from: Id, certificates: Vec<Certificate>) {
+        for certificate in certificates.into_iter().take(SUCCESSORS_MAX) {
+            let name = certificate.name;
+            self.learn(env, &certificate);
+            let mine = |fragment: &&Fragment| {
+                matches!(fragment.stage, Stage::Active)
+                    && !fragment.retired()
+                    && fragment.name().epoch >= name.epoch
+                    && fragment.name().region.intersect(&name.region).is_some()
+            };
+            let active: Vec<Certificate> =
+                self.fragments.values().filter(mine).map(|fragment| fragment.certificate().clone()).collect();
+            if active.is_empty() {
+                self.tell_newer(env, from, &name);
+            }
+            for certificate in active {
+                env.ctx.send(from, Message::Active { certificate });
+            }
+        }
+    }
+
+    /// Tells a peer what is known to come after `name`, if anything.
+    fn tell_newer(&mut self, env: &mut Env, to: Id, name: &Name) -> bool {
+        let certificates = self.newer_than(name);
+        let known = !certificates.is_empty();
+        if known && to != self.me {
+            env.ctx.send(to, Message::Newer { certificates });
+        }
+        known
+    }
+
+    /// A certificate is decided: older fragments of its region retire, and this node takes up its part in it.
+    fn learn(&mut self, env: &mut Env, certificate: &Certificate) {
+        if !certificate.well_formed() {
+            env.ctx.count("group.malformed");
+            return;
+        }
+        self.established = true;
+        let name = certificate.name;
+        let older: Vec<Name> = self
+            .fragments
+            .keys()
+            .filter(|held| held.epoch < name.epoch && held.region.covers(&name.region))
+            .copied()
+            .collect();
+        for held in &older {
+            self.retire(env, held, certificate);
+        }
+        self.remember(certificate);
+        let newer = self
+            .fragments
+            .keys()
+            .chain(self.known.keys())
+            .any(|other| other.epoch > name.epoch && other.region.intersect(&name.region).is_some());
+        if certificate.has(&self.me) && !newer && !self.fragments.contains_key(&name) {
+            self.adopt(env, certificate);
+        }
+        for held in older {
+            self.drop_if_done(env, held);
+        }
+    }
+
+    fn remember(&mut self, certificate: &Certificate) {
+        let name = certificate.name;
+        self.known.retain(|other, _| other.epoch >= name.epoch || !name.region.covers(&other.region));
+        self.known.entry(name).or_insert_with(|| certificate.clone());
+        if self.known.len() > KNOWN_MAX {
+            self.known.pop_first();
+        }
+    }
+
+    /// The fragment `held` has a successor.
+    fn retire(&mut self, env: &mut Env, held: &Name, successor: &Certificate) {
+        let Some(fragment) = self.fragments.get_mut(held) else {
+            return;
+        };
+        if fragment.kept.retired.is_none() {
+            fragment.kept.retired = Some(vec![held.region]);
+            fragment.proposal = None;
+            fragment.pushes.clear();
+            fragment.remind_us = env.ctx.now.mono + 2_000_000;
+            self.events.push_back(Event::Retired(*held));
+        }
+        let news = !fragment.kept.successors.iter().any(|known| known.name == successor.name);
+        if news {
+            let name = successor.name;
+            fragment.kept.successors.retain(|known| !name.region.covers(&known.name.region));
+            if fragment.kept.successors.len() < SUCCESSORS_MAX {
+                fragment.kept.successors.push(successor.clone());
+            }
+        }
+        // An epoch that does not want this one's records follows one that had them and was active.
+        let spent = !successor.sources.iter().any(|source| source.name == *held);
+        if spent && let Some(rest) = &mut fragment.kept.retired {
+            *rest = rest.iter().flat_map(|part| part.subtract(&successor.name.region)).collect();
+        }
+        if news || spent {
+            self.save(env, held, Vec::new(), Vec::new(), Step::None);
+        }
+    }
+
+    /// Writes a fragment's state, after `batch` and in one step with it.
+    fn save(&mut self, env: &mut Env, name: &Name, mut batch: Batch, sends: Vec<(Id, Body)>, step: Step) {
+        if let Some(fragment) = self.fragments.get(name) {
+            let key = disk::fragment_key(name);
+            let value = disk::seal(&key, &fragment.kept);
+            batch.push((key, Some(value)));
+            self.persist(env, batch, sends, step);
+        }
+    }
+
+    /// Takes up this node's part in a decided certificate.
+    fn adopt(&mut self, env: &mut Env, certificate: &Certificate) {
+        let name = certificate.name;
+        env.ctx
+            .trace("group", "certificate", Some(certificate.owner), || format!("{} epoch {}", name.region, name.epoch));
+        env.store.track(name);
+        self.fragments.insert(name, Fragment::new(Kept::new(certificate.clone()), Stage::Member, env.ctx.now.mono));
+        self.save(env, &name, Vec::new(), Vec::new(), Step::None);
+        if certificate.owner == self.me {
+            self.begin_merge(env, name);
+        }
+    }
+
+    /// An epoch is active: what earlier ones keep of its region may go.
+    fn on_active(&mut self, env: &mut Env, certificate: Certificate) {
+        self.learn(env, &certificate);
+        let name = certificate.name;
+        if let Some(fragment) = self.fragments.get_mut(&name)
+            && !fragment.kept.active
+        {
+            fragment.kept.active = true;
+            self.save(env, &name, Vec::new(), Vec::new(), Step::None);
+        }
+        let older: Vec<Name> = self
+            .fragments
+            .keys()
+            .filter(|held| held.epoch < name.epoch && held.region.covers(&name.region))
+            .copied()
+            .collect();
+        for held in older {
+            if let Some(rest) = self.fragments.get_mut(&held).and_then(|fragment| fragment.kept.retired.as_mut()) {
+                *rest = rest.iter().flat_map(|part| part.subtract(&name.region)).collect();
+                self.drop_if_done(env, held);
+            }
+        }
+    }
+
+    /// Forgets a retired fragment that nobody wants any more, and the records that lie in no other one.
+    fn drop_if_done(&mut self, env: &mut Env, name: Name) {
+        let done = |fragment: &Fragment| fragment.kept.retired.as_ref().is_some_and(Vec::is_empty);
+        if !self.fragments.get(&name).is_some_and(done) {
+            return;
+        }
+        self.fragments.remove(&name);
+        env.store.untrack(&name);
+        let held: Vec<Region> = self.fragments.keys().map(|name| name.region).collect();
+        let mut batch: Batch = Vec::new();
+        if !name.region.subtract_all(&held).is_empty() {
+            batch = env.store.retain(&name.region, &held);
+        }
+        batch.push((disk::fragment_key(&name), None));
+        self.persist(env, batch, Vec::new(), Step::None);
+        env.ctx.trace("group", "dropped", None, || format!("{} epoch {}", name.region, name.epoch));
+    }
+
+    fn peer_alive(&self, env: &Env, id: &Id) -> bool {
+        *id == self.me || self.peers.alive(env.view, id, env.ctx.now.mono)
+    }
+
+    fn gone_for(&self, env: &Env, id: &Id, us: u64) -> bool {
+        *id != self.me
+            && (self.goodbyes.contains_key(id)
+                || !self.peer_alive(env, id) && self.peers.dead_us(id, env.ctx.now.mono) >= us)
+    }
+
+    /// Peers that may become members or owners: there for a second, and staying.
+    fn candidates(&self, env: &Env) -> Vec<Id> {
+        let now = env.ctx.now.mono;
+        let mut ids: BTreeSet<Id> = env.view.peers().into_iter().collect();
+        ids.extend(env.view.siblings());
+        ids.retain(|id| {
+            *id != self.me
+                && env.view.alive(id)
+                && self.peers.alive_us(id, now) >= maintain::SETTLED_US
+                && !self.goodbyes.contains_key(id)
+        });
+        ids.into_iter().collect()
+    }
+}
+
+/// The first peer of a network is a group of one.
+fn adopt_founding(groups: &mut Groups, env: &mut Env) {
+    let certificate = Certificate::founding(groups.me);
+    env.ctx.count("group.founded");
+    groups.learn(env, &certificate);
+}
+
+/// A random time below `below_us`.
+fn jitter(ctx: &mut Ctx, below_us: u64) -> u64 {
+    ctx.rng.next_u64() % below_us.max(1)
+}

@@ -1,10 +1,319 @@
 //! Records and the disk as an effect.
+//!
+//! The index of everything this node holds lies in memory; [`Store::put`] and its like give what is to be written,
+//! and whoever calls them hands that to the driver's disk and acknowledges only when the disk has answered.
+//! Invariants: a record's id is computed once; the digest of every tracked fragment is that of the records in it.
 
 pub mod digest;
+pub mod disk;
 pub mod record;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 pub use digest::Digest;
 pub use record::{Action, Expect, KeyOp, Outcome, Record, Refusal, Version};
 
+use crate::{
+    group::{
+        Name,
+        message::{Cursor, Page},
+    },
+    id::{Id, Region},
+};
+
 /// What a driver writes to its disk in one atomic step: `None` deletes the key.
 pub type Batch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// Lapsed soft state stays so long beyond its life, so that every copy has learnt of its last version.
+const LAPSED_KEEP_US: u64 = 60_000_000;
+
+struct Entry {
+    id: Id,
+    record: Record,
+}
+
+/// All records that this node holds.
+#[derive(Default)]
+pub struct Store {
+    spaces: BTreeMap<String, BTreeMap<Vec<u8>, Entry>>,
+    /// Keys whose newest record is not acknowledged yet, with the last acknowledged one.
+    uncommitted: BTreeMap<Cursor, Option<Record>>,
+    tracked: BTreeMap<Name, Digest>,
+    /// When records may be forgotten.
+    lapsing: BTreeSet<(u64, Cursor)>,
+    tombstone_us: u64,
+    records: usize,
+    bytes: u64,
+    /// The hybrid logical clock: the highest wall time of any version seen or given.
+    clock_us: u64,
+    damaged: u64,
+}
+
+impl Store {
+    /// An empty store.
+    pub fn new(tombstone_us: u64) -> Store {
+        Store { tombstone_us, ..Store::default() }
+    }
+
+    /// Takes in one value of the disk; a damaged one is counted and left out.
+    pub fn restore(&mut self, key: &[u8], value: &[u8]) {
+        match disk::open::<Record>(key, value) {
+            Some(record) => {
+                self.clock_us = self.clock_us.max(record.version.wall_us);
+                self.put(record);
+            }
+            None => self.damaged += 1,
+        }
+    }
+
+    /// Values of the disk that were not what was written.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    /// Records held, tombstones included.
+    pub fn len(&self) -> usize {
+        self.records
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Bytes held, about.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The reading of the hybrid logical clock.
+    pub fn clock_us(&self) -> u64 {
+        self.clock_us
+    }
+
+    /// The newest record of a key, acknowledged or not.
+    pub fn get(&self, namespace: &str, key: &[u8]) -> Option<&Record> {
+        Some(&self.spaces.get(namespace)?.get(key)?.record)
+    }
+
+    /// A version above `above` and everything seen (Kulkarni et al., *Logical physical clocks*, OPODIS 2014).
+    pub fn next_version(&mut self, wall_us: u64, author: Id, tag: u32, above: Option<Version>) -> Version {
+        let floor = self.clock_us.max(above.map_or(0, |version| version.wall_us));
+        self.clock_us = wall_us.max(floor.saturating_add(1));
+        Version { wall_us: self.clock_us, counter: tag, author }
+    }
+
+    /// Notes a version of somebody else, unless it lies beyond `limit_us`.
+    pub fn observe(&mut self, version: &Version, limit_us: u64) {
+        if version.wall_us <= limit_us {
+            self.clock_us = self.clock_us.max(version.wall_us);
+        }
+    }
+
+    /// Holds `record`, whatever was held of its key. Gives what is to be written.
+    pub fn put(&mut self, record: Record) -> (Vec<u8>, Option<Vec<u8>>) {
+        let disk_key = disk::record_key(&record.namespace, &record.key);
+        let value = disk::seal(&disk_key, &record);
+        self.forget(&record.namespace, &record.key);
+        let id = record.id();
+        for (_, digest) in self.tracked.iter_mut().filter(|(name, _)| name.region.contains(&id)) {
+            digest.add(&id, &record.version);
+        }
+        self.records += 1;
+        self.bytes += record.bytes() as u64;
+        if let Some(due) = due(&record, self.tombstone_us) {
+            self.lapsing.insert((due, (record.namespace.clone(), record.key.clone())));
+        }
+        let space = self.spaces.entry(record.namespace.clone()).or_default();
+        space.insert(record.key.clone(), Entry { id, record });
+        (disk_key, Some(value))
+    }
+
+    /// Holds `record` if it is newer than what is held of its key. Gives what is to be written, if anything.
+    pub fn merge(&mut self, record: Record, limit_us: u64) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+        self.observe(&record.version, limit_us);
+        match self.get(&record.namespace, &record.key) {
+            Some(held) if held.version >= record.version => None,
+            _ => Some(self.put(record)),
+        }
+    }
+
+    /// Drops what is held of a key. Gives what is to be written, if anything.
+    pub fn remove(&mut self, namespace: &str, key: &[u8]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+        self.forget(namespace, key).then(|| (disk::record_key(namespace, key), None))
+    }
+
+    fn forget(&mut self, namespace: &str, key: &[u8]) -> bool {
+        let Some(space) = self.spaces.get_mut(namespace) else {
+            return false;
+        };
+        let Some(Entry { id, record }) = space.remove(key) else {
+            return false;
+        };
+        if space.is_empty() {
+            self.spaces.remove(namespace);
+        }
+        for (_, digest) in self.tracked.iter_mut().filter(|(name, _)| name.region.contains(&id)) {
+            digest.remove(&id, &record.version);
+        }
+        self.records -= 1;
+        self.bytes -= record.bytes() as u64;
+        if let Some(due) = due(&record, self.tombstone_us) {
+            self.lapsing.remove(&(due, (record.namespace, record.key)));
+        }
+        true
+    }
+
+    /// Marks the newest record of a key as not acknowledged; readers get `prior` until [`Store::commit`].
+    pub fn uncommitted(&mut self, key: Cursor, prior: Option<Record>) {
+        self.uncommitted.insert(key, prior);
+    }
+
+    /// The newest record of a key is acknowledged (or nobody will ask any more). Gives what readers saw before.
+    pub fn commit(&mut self, key: &Cursor) -> Option<Option<Record>> {
+        self.uncommitted.remove(key)
+    }
+
+    /// Starts to keep a digest of a fragment: one look at every record.
+    pub fn track(&mut self, name: Name) {
+        if !self.tracked.contains_key(&name) {
+            let digest = self.digest_of(&name.region);
+            self.tracked.insert(name, digest);
+        }
+    }
+
+    /// Stops keeping a digest.
+    pub fn untrack(&mut self, name: &Name) {
+        self.tracked.remove(name);
+    }
+
+    /// The digest of a tracked fragment.
+    pub fn digest(&self, name: &Name) -> Digest {
+        self.tracked.get(name).copied().unwrap_or_default()
+    }
+
+    /// The digest of a region: one look at every record.
+    pub fn digest_of(&self, region: &Region) -> Digest {
+        let mut digest = Digest::default();
+        let entries = self.spaces.values().flat_map(BTreeMap::values);
+        for entry in entries.filter(|entry| region.contains(&entry.id)) {
+            digest.add(&entry.id, &entry.record.version);
+        }
+        digest
+    }
+
+    fn from(&self, after: Option<&Cursor>) -> impl Iterator<Item = (&String, &Vec<u8>, &Entry)> {
+        let start = after.map_or(Bound::Unbounded, |(namespace, _)| Bound::Included(namespace.clone()));
+        let after = after.cloned();
+        self.spaces.range((start, Bound::Unbounded)).flat_map(move |(namespace, space)| {
+            let from = match &after {
+                Some((first, key)) if first == namespace => Bound::Excluded(key.clone()),
+                _ => Bound::Unbounded,
+            };
+            space.range((from, Bound::Unbounded)).map(move |(key, entry)| (namespace, key, entry))
+        })
+    }
+
+    /// The records of a region from a key on, up to about `bytes_max`.
+    pub fn page(&self, region: &Region, after: Option<Cursor>, bytes_max: usize) -> Page {
+        let mut page = Page { after, until: None, records: Vec::new() };
+        let mut bytes = 0;
+        for (namespace, key, entry) in self.from(page.after.as_ref()) {
+            if !region.contains(&entry.id) {
+                continue;
+            }
+            bytes += entry.record.bytes();
+            page.records.push(entry.record.clone());
+            if bytes >= bytes_max {
+                page.until = Some((namespace.clone(), key.clone()));
+                break;
+            }
+        }
+        page
+    }
+
+    /// Makes a key range of a region what the page says. What is not in the page and not newer than `as_of_us` goes.
+    pub fn apply(&mut self, region: &Region, page: Page, as_of_us: u64, limit_us: u64) -> Batch {
+        let listed: BTreeSet<Cursor> =
+            page.records.iter().map(|record| (record.namespace.clone(), record.key.clone())).collect();
+        let gone: Vec<Cursor> = self
+            .from(page.after.as_ref())
+            .map(|(namespace, key, entry)| ((namespace, key), entry))
+            .take_while(|(key, _)| page.until.as_ref().is_none_or(|until| *key <= (&until.0, &until.1)))
+            .filter(|(_, entry)| region.contains(&entry.id) && entry.record.version.wall_us <= as_of_us)
+            .map(|((namespace, key), _)| (namespace.clone(), key.clone()))
+            .filter(|key| !listed.contains(key))
+            .collect();
+        let mut batch: Batch = gone.iter().filter_map(|(namespace, key)| self.remove(namespace, key)).collect();
+        for record in page.records {
+            self.observe(&record.version, limit_us);
+            let held = self.get(&record.namespace, &record.key).map(|held| held.version);
+            if region.contains(&record.id())
+                && held.is_none_or(|held| held < record.version || held != record.version && held.wall_us <= as_of_us)
+            {
+                batch.push(self.put(record));
+            }
+        }
+        batch
+    }
+
+    /// Drops every record of `region` that lies in none of `kept`.
+    pub fn retain(&mut self, region: &Region, kept: &[Region]) -> Batch {
+        let gone: Vec<Cursor> = self
+            .from(None)
+            .filter(|(_, _, entry)| region.contains(&entry.id) && !kept.iter().any(|region| region.contains(&entry.id)))
+            .map(|(namespace, key, _)| (namespace.clone(), key.clone()))
+            .collect();
+        gone.iter().filter_map(|(namespace, key)| self.remove(namespace, key)).collect()
+    }
+
+    /// Keys whose records may be forgotten by now, the longest due first.
+    pub fn lapsed(&self, wall_us: u64) -> impl Iterator<Item = (&Id, &Record)> {
+        self.lapsing
+            .iter()
+            .take_while(move |(due, _)| *due <= wall_us)
+            .filter_map(|(_, key)| self.spaces.get(&key.0)?.get(&key.1))
+            .map(|entry| (&entry.id, &entry.record))
+    }
+
+    /// Acknowledged, visible records of a namespace within some disjoint regions, by key.
+    pub fn scan<'a>(
+        &'a self,
+        namespace: &str,
+        regions: impl Fn(&Id) -> bool + 'a,
+        wall_us: u64,
+    ) -> impl Iterator<Item = &'a Record> + 'a {
+        let space = self.spaces.get(namespace);
+        space
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .filter(move |entry| regions(&entry.id))
+            .filter_map(|entry| {
+                if self.uncommitted.is_empty() {
+                    return Some(&entry.record);
+                }
+                match self.uncommitted.get(&(entry.record.namespace.clone(), entry.record.key.clone())) {
+                    Some(prior) => prior.as_ref(),
+                    None => Some(&entry.record),
+                }
+            })
+            .filter(move |record| record.visible(wall_us))
+    }
+
+    /// For inspection: namespaces with their records and ids.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&String, impl Iterator<Item = (&Id, &Record)>)> {
+        self.spaces.iter().map(|(name, space)| (name, space.values().map(|entry| (&entry.id, &entry.record))))
+    }
+}
+
+/// When a record may be forgotten: a tombstone after its time, lapsed soft state a little later than it lapses.
+fn due(record: &Record, tombstone_us: u64) -> Option<u64> {
+    match (&record.value, record.expiry_us) {
+        (None, _) => Some(record.version.wall_us.saturating_add(tombstone_us)),
+        (Some(_), Some(expiry)) => Some(expiry.saturating_add(LAPSED_KEEP_US)),
+        (Some(_), None) => None,
+    }
+}

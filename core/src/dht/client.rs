@@ -1,0 +1,108 @@
+//! The asker's side of one operation on one key: sent to the owner, again and again until it answers or time is up.
+
+use std::collections::BTreeMap;
+
+use rand_chacha::rand_core::Rng as _;
+
+use super::message::{Message, Timer};
+use crate::{
+    group::{Env, Groups},
+    id::Id,
+    store::KeyOp,
+};
+
+/// The first wait for an answer; doubles with every attempt.
+const RETRY_US: u64 = 300_000;
+/// The longest wait for an answer.
+const RETRY_MAX_US: u64 = 1_200_000;
+
+struct Request {
+    ticket: u64,
+    op: KeyOp,
+    id: Id,
+    deadline_us: u64,
+    attempts: u32,
+    /// Somebody was named as the owner in this attempt already.
+    hinted: bool,
+    /// This node's own owner side is at it.
+    local: bool,
+}
+
+/// Requests under way.
+#[derive(Default)]
+pub struct Client {
+    requests: BTreeMap<u64, Request>,
+}
+
+/// What to do for a request now.
+pub enum Next {
+    /// This node owns the key: hand it to the owner's side.
+    Local(u64, KeyOp),
+    /// Wait.
+    Wait,
+    /// Time is up.
+    Over(u64),
+}
+
+impl Client {
+    /// Takes in an operation; gives the name of its request.
+    pub fn open(&mut self, env: &mut Env, ticket: u64, op: KeyOp, deadline_us: u64) -> u64 {
+        let request = env.ctx.rng.next_u64();
+        let id = op.id();
+        let entry = Request { ticket, op, id, deadline_us, attempts: 0, hinted: false, local: false };
+        self.requests.insert(request, entry);
+        request
+    }
+
+    /// Another attempt, if the request is still open.
+    pub fn attempt(&mut self, env: &mut Env, groups: &Groups, request: u64) -> Next {
+        let Some(entry) = self.requests.get_mut(&request) else {
+            return Next::Wait;
+        };
+        let now = env.ctx.now.mono;
+        if now >= entry.deadline_us {
+            let ticket = entry.ticket;
+            self.requests.remove(&request);
+            return Next::Over(ticket);
+        }
+        let wait = (RETRY_US << entry.attempts.min(4)).min(RETRY_MAX_US).min(entry.deadline_us - now);
+        env.ctx.timer(wait, crate::node::Timer::Dht(Timer::Retry(request)));
+        if entry.local {
+            return Next::Wait;
+        }
+        entry.attempts += 1;
+        entry.hinted = false;
+        if groups.serving_for(&entry.id, env.ctx.now, env.ctx.config).is_some() || groups.owner_soon(&entry.id) {
+            entry.local = true;
+            return Next::Local(request, entry.op.clone());
+        }
+        if entry.attempts > 1 {
+            env.ctx.count("dht.retried");
+        }
+        // The certificate knows better than routing for a while after a change; routing knows better when it is old.
+        let known = groups.owner_hint(&entry.id).filter(|id| *id != env.ctx.me && env.view.alive(id));
+        let message = Message::Request { request, op: entry.op.clone() };
+        match known {
+            Some(owner) if entry.attempts % 2 == 1 => env.ctx.send(owner, message),
+            _ => env.ctx.route(entry.id, message),
+        }
+        Next::Wait
+    }
+
+    /// The answer came: gives the ticket, once.
+    pub fn close(&mut self, request: u64) -> Option<u64> {
+        self.requests.remove(&request).map(|entry| entry.ticket)
+    }
+
+    /// Somebody is not the owner and may name another.
+    pub fn elsewhere(&mut self, env: &mut Env, request: u64, hint: Option<Id>) {
+        let Some(entry) = self.requests.get_mut(&request) else {
+            return;
+        };
+        entry.local = false;
+        if let Some(owner) = hint.filter(|id| *id != env.ctx.me && !entry.hinted) {
+            entry.hinted = true;
+            env.ctx.send(owner, Message::Request { request, op: entry.op.clone() });
+        }
+    }
+}

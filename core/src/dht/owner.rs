@@ -1,0 +1,504 @@
+//! The owner's side: operations on keys of fragments that this node serves.
+//!
+//! One write of a key is under way at a time; later operations on the key wait for it, so a reader never sees what
+//! is not on a majority of disks. A write's version carries a tag of its request: the owner, or a later one, knows a
+//! retried write by it and does not repeat it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::message::Message;
+use crate::{
+    config::Config,
+    group::{Env, Groups, Name, Step},
+    id::Id,
+    store::{Action, Batch, Expect, KeyOp, Outcome, Record, Refusal, Version},
+};
+
+type Key = (String, Vec<u8>);
+
+/// Records of one replication message, about.
+const WRITE_BYTES: usize = 128 * 1_024;
+/// Operations that wait for one key.
+const WAITING_MAX: usize = 1_024;
+/// Writes remembered after they were acknowledged.
+const RECENT_MAX: usize = 4_096;
+/// An operation waits so long for a fragment that changes.
+const PARKED_US: u64 = 2_000_000;
+/// Writes that are not on a majority by then are sent again.
+const RESEND_US: u64 = 500_000;
+
+/// Who wants to know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asker {
+    /// The node, of operations given with this ticket.
+    Ticket(u64),
+    /// A peer's single-key request.
+    Peer(Id, u64),
+    /// This node's own single-key request.
+    Own(u64),
+}
+
+/// What an asker is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// All is done.
+    Done(Vec<Outcome>),
+    /// A single-key request is not for this node, or not yet. The id of its key.
+    Elsewhere(Id),
+}
+
+struct Job {
+    asker: Asker,
+    /// Where its first key lives.
+    id: Id,
+    outcomes: Vec<Option<Outcome>>,
+    missing: usize,
+}
+
+/// One operation with whom to tell.
+#[derive(Clone, Debug)]
+pub struct Todo {
+    op: KeyOp,
+    id: Id,
+    author: Id,
+    tag: u32,
+    job: u64,
+    index: usize,
+}
+
+/// A key with a write under way.
+struct Busy {
+    id: Id,
+    author: Id,
+    tag: u32,
+    version: Version,
+    told: Vec<(u64, usize)>,
+    waiting: VecDeque<Todo>,
+}
+
+struct Write {
+    of: Name,
+    keys: Vec<Key>,
+    stored: BTreeSet<Id>,
+    /// The disk refused it.
+    failed: bool,
+    sent_us: u64,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Owner {
+    jobs: BTreeMap<u64, Job>,
+    next_job: u64,
+    pending: usize,
+    busy: BTreeMap<Key, Busy>,
+    writes: BTreeMap<u64, Write>,
+    /// Keys whose fragment changed while their write was under way, and that this node goes on owning.
+    limbo: BTreeSet<Key>,
+    parked: Vec<(Todo, u64)>,
+    recent: BTreeMap<(Id, u32), Version>,
+    recent_order: VecDeque<(Id, u32)>,
+    answers: VecDeque<(Asker, Answer)>,
+}
+
+/// Names operation `index` of a request within its author's.
+pub fn tag(request: u64, index: u32) -> u32 {
+    let mut word = request ^ (u64::from(index) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    word = (word ^ (word >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    word = (word ^ (word >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    (word ^ (word >> 32)) as u32
+}
+
+impl Owner {
+    /// Who is to be told what, oldest first.
+    pub fn poll_answer(&mut self) -> Option<(Asker, Answer)> {
+        self.answers.pop_front()
+    }
+
+    /// Whether no write of a fragment is under way.
+    pub fn quiet(&self, name: &Name) -> bool {
+        self.busy.is_empty() || !self.busy.values().any(|busy| name.region.contains(&busy.id))
+    }
+
+    /// Operations of one asker; each is its index in the request and what to do.
+    pub fn submit(
+        &mut self,
+        env: &mut Env,
+        groups: &mut Groups,
+        asker: Asker,
+        ops: Vec<(u32, KeyOp)>,
+        author: Id,
+        request: u64,
+    ) {
+        if self.pending + ops.len() > env.ctx.config.owner_ops_max {
+            env.ctx.count("dht.overloaded");
+            let refused = vec![Outcome::Refused(Refusal::Overloaded); ops.len()];
+            self.answers.push_back((asker, Answer::Done(refused)));
+            return;
+        }
+        self.next_job += 1;
+        let job = self.next_job;
+        self.pending += ops.len();
+        let id = ops.first().map_or(Id::ZERO, |(_, op)| op.id());
+        self.jobs.insert(job, Job { asker, id, outcomes: vec![None; ops.len()], missing: ops.len() });
+        if ops.is_empty() {
+            self.finish(job);
+        }
+        let todos = ops.into_iter().enumerate().map(|(at, (index, op))| Todo {
+            id: op.id(),
+            op,
+            author,
+            tag: tag(request, index),
+            job,
+            index: at,
+        });
+        self.run(env, groups, todos.collect());
+    }
+
+    fn run(&mut self, env: &mut Env, groups: &mut Groups, todos: Vec<Todo>) {
+        let mut writes: BTreeMap<Name, (Vec<Key>, Batch, usize)> = BTreeMap::new();
+        for todo in todos {
+            let Some(certificate) = groups.serving_for(&todo.id, env.ctx.now, env.ctx.config) else {
+                self.park(env, groups, todo);
+                continue;
+            };
+            let name = certificate.name;
+            let key = (todo.op.namespace.clone(), todo.op.key.clone());
+            if let Some(busy) = self.busy.get_mut(&key) {
+                let retried = (busy.author, busy.tag) == (todo.author, todo.tag) && todo.op.action != Action::Get;
+                if retried {
+                    busy.told.push((todo.job, todo.index));
+                } else if busy.waiting.len() < WAITING_MAX {
+                    busy.waiting.push_back(todo);
+                } else {
+                    self.tell(todo.job, todo.index, Some(Outcome::Refused(Refusal::Overloaded)));
+                }
+                continue;
+            }
+            let held = env.store.get(&key.0, &key.1).cloned();
+            let room = env.ctx.config.store_bytes_max.saturating_sub(env.store.bytes());
+            let known = self.recent.get(&(todo.author, todo.tag)).copied();
+            match decide(&todo, held.as_ref(), known, env.ctx.now.wall, room, env.ctx.config) {
+                Decision::Answer(outcome) => self.tell(todo.job, todo.index, Some(outcome)),
+                Decision::Write { value, expiry_us } => {
+                    let above = held.as_ref().map(|held| held.version);
+                    let version = env.store.next_version(env.ctx.now.wall, todo.author, todo.tag, above);
+                    let record = Record {
+                        namespace: key.0.clone(),
+                        key: key.1.clone(),
+                        locality_bits: todo.op.locality_bits,
+                        value,
+                        version,
+                        parent: above,
+                        expiry_us,
+                    };
+                    let bytes = record.bytes();
+                    let (keys, batch, sum) = writes.entry(name).or_default();
+                    batch.push(env.store.put(record));
+                    env.store.uncommitted(key.clone(), held);
+                    keys.push(key.clone());
+                    *sum += bytes;
+                    let busy = Busy {
+                        id: todo.id,
+                        author: todo.author,
+                        tag: todo.tag,
+                        version,
+                        told: vec![(todo.job, todo.index)],
+                        waiting: VecDeque::new(),
+                    };
+                    self.busy.insert(key, busy);
+                    if *sum >= WRITE_BYTES
+                        && let Some((keys, batch, _)) = writes.remove(&name)
+                    {
+                        self.write(env, groups, name, keys, batch);
+                    }
+                }
+            }
+        }
+        for (name, (keys, batch, _)) in writes {
+            self.write(env, groups, name, keys, batch);
+        }
+    }
+
+    fn write(&mut self, env: &mut Env, groups: &mut Groups, of: Name, keys: Vec<Key>, batch: Batch) {
+        let serial = env.ctx.serial();
+        let write = Write { of, keys, stored: BTreeSet::new(), failed: false, sent_us: env.ctx.now.mono };
+        replicate(env, groups, serial, &write);
+        self.writes.insert(serial, write);
+        groups.persist(env, batch, Vec::new(), Step::Write(serial));
+    }
+
+    fn park(&mut self, env: &mut Env, groups: &Groups, todo: Todo) {
+        let waits = self.jobs.get(&todo.job).is_some() && groups.owner_soon(&todo.id);
+        if waits && self.parked.len() < env.ctx.config.owner_ops_max {
+            self.parked.push((todo, env.ctx.now.mono.saturating_add(PARKED_US)));
+        } else {
+            self.tell(todo.job, todo.index, None);
+        }
+    }
+
+    /// An operation is over; `None`: it had no effect here, or nobody knows.
+    fn tell(&mut self, job: u64, index: usize, outcome: Option<Outcome>) {
+        let Some(entry) = self.jobs.get_mut(&job) else {
+            return;
+        };
+        if outcome.is_none() && !matches!(entry.asker, Asker::Ticket(_)) {
+            if let Some(job) = self.jobs.remove(&job) {
+                self.pending = self.pending.saturating_sub(job.missing);
+                self.answers.push_back((job.asker, Answer::Elsewhere(job.id)));
+            }
+            return;
+        }
+        if let Some(slot) = entry.outcomes.get_mut(index)
+            && slot.is_none()
+        {
+            *slot = Some(outcome.unwrap_or(Outcome::Unreachable));
+            entry.missing -= 1;
+            self.pending = self.pending.saturating_sub(1);
+        }
+        self.finish(job);
+    }
+
+    fn finish(&mut self, job: u64) {
+        if self.jobs.get(&job).is_some_and(|job| job.missing == 0)
+            && let Some(job) = self.jobs.remove(&job)
+        {
+            self.answers.push_back((job.asker, Answer::Done(job.outcomes.into_iter().flatten().collect())));
+        }
+    }
+
+    /// This node's disk has a write, or refused it.
+    pub fn on_written(&mut self, env: &mut Env, groups: &mut Groups, serial: u64, done: bool) {
+        let me = env.ctx.me;
+        if done {
+            self.on_stored(env, groups, serial, me);
+            return;
+        }
+        env.ctx.count("dht.disk_failed");
+        let Some(write) = self.writes.get_mut(&serial) else {
+            return;
+        };
+        write.failed = true;
+        let alone = groups.fragment(&write.of).is_some_and(|fragment| fragment.certificate().members.len() == 1);
+        if alone && let Some(write) = self.writes.remove(&serial) {
+            let mut waiting = Vec::new();
+            for key in write.keys {
+                match env.store.commit(&key).flatten() {
+                    Some(prior) => drop(env.store.put(prior)),
+                    None => drop(env.store.remove(&key.0, &key.1)),
+                }
+                if let Some(busy) = self.busy.remove(&key) {
+                    for (job, index) in busy.told {
+                        self.tell(job, index, Some(Outcome::Refused(Refusal::DiskFailed)));
+                    }
+                    waiting.extend(busy.waiting);
+                }
+            }
+            self.run(env, groups, waiting);
+        }
+    }
+
+    /// A member has a write on its disk.
+    pub fn on_stored(&mut self, env: &mut Env, groups: &mut Groups, serial: u64, by: Id) {
+        let Some(write) = self.writes.get_mut(&serial) else {
+            return;
+        };
+        let Some(certificate) = groups.fragment(&write.of).map(|fragment| fragment.certificate()) else {
+            return;
+        };
+        if !certificate.has(&by) {
+            return;
+        }
+        write.stored.insert(by);
+        if write.stored.len() >= certificate.majority()
+            && let Some(write) = self.writes.remove(&serial)
+        {
+            let mut waiting = Vec::new();
+            for key in write.keys {
+                waiting.extend(self.settle(env, &key, true));
+            }
+            self.run(env, groups, waiting);
+        }
+    }
+
+    /// A key's write is acknowledged, or nobody here will ever know. Gives what waited for it.
+    fn settle(&mut self, env: &mut Env, key: &Key, stored: bool) -> VecDeque<Todo> {
+        env.store.commit(key);
+        self.limbo.remove(key);
+        let Some(busy) = self.busy.remove(key) else {
+            return VecDeque::new();
+        };
+        if stored {
+            self.recent.insert((busy.author, busy.tag), busy.version);
+            self.recent_order.push_back((busy.author, busy.tag));
+            if self.recent_order.len() > RECENT_MAX
+                && let Some(oldest) = self.recent_order.pop_front()
+            {
+                self.recent.remove(&oldest);
+            }
+        }
+        for (job, index) in busy.told {
+            self.tell(job, index, stored.then_some(Outcome::Stored { version: busy.version }));
+        }
+        busy.waiting
+    }
+
+    /// A fragment's next epoch is decided: its writes under way end with the activation of the next one if this
+    /// node goes on owning the key, else nobody here knows what becomes of them.
+    pub fn on_retired(&mut self, env: &mut Env, groups: &mut Groups, name: &Name) {
+        let over: Vec<u64> =
+            self.writes.iter().filter(|(_, write)| write.of == *name).map(|(serial, _)| *serial).collect();
+        for serial in over {
+            if let Some(write) = self.writes.remove(&serial) {
+                self.limbo.extend(write.keys);
+            }
+        }
+        let lost: Vec<Key> = self
+            .limbo
+            .iter()
+            .filter(|key| self.busy.get(key).is_none_or(|busy| !groups.owner_soon(&busy.id)))
+            .cloned()
+            .collect();
+        let mut waiting = Vec::new();
+        for key in lost {
+            waiting.extend(self.settle(env, &key, false));
+        }
+        self.run(env, groups, waiting);
+    }
+
+    /// A fragment is active: what its members hold is acknowledged, and waiting operations run.
+    pub fn on_activated(&mut self, env: &mut Env, groups: &mut Groups, name: &Name) {
+        let inside: Vec<(Key, bool)> = self
+            .limbo
+            .iter()
+            .filter_map(|key| Some((key, self.busy.get(key)?)))
+            .filter(|(_, busy)| name.region.contains(&busy.id))
+            .map(|(key, busy)| {
+                let held = env.store.get(&key.0, &key.1).is_some_and(|held| held.version == busy.version);
+                (key.clone(), held)
+            })
+            .collect();
+        let mut todos = Vec::new();
+        for (key, held) in inside {
+            todos.extend(self.settle(env, &key, held));
+        }
+        self.run(env, groups, todos);
+        self.unpark(env, groups, true);
+    }
+
+    fn unpark(&mut self, env: &mut Env, groups: &mut Groups, all: bool) {
+        let now = env.ctx.now.mono;
+        let (due, parked): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.parked).into_iter().partition(|(_, until)| all || *until <= now);
+        self.parked = parked;
+        let mut todos = Vec::new();
+        for (todo, until) in due {
+            if groups.serving_for(&todo.id, env.ctx.now, env.ctx.config).is_some() {
+                todos.push(todo);
+            } else if until <= now || !groups.owner_soon(&todo.id) {
+                self.tell(todo.job, todo.index, None);
+            } else {
+                self.parked.push((todo, until));
+            }
+        }
+        self.run(env, groups, todos);
+    }
+
+    /// Sends again what is not on a majority, forgets what has lapsed.
+    pub fn tick(&mut self, env: &mut Env, groups: &mut Groups) {
+        let now = env.ctx.now.mono;
+        let late: Vec<u64> = self
+            .writes
+            .iter()
+            .filter(|(_, write)| now.saturating_sub(write.sent_us) >= RESEND_US)
+            .map(|(serial, _)| *serial)
+            .collect();
+        for serial in late {
+            let Some(write) = self.writes.get_mut(&serial) else {
+                continue;
+            };
+            write.sent_us = now;
+            replicate(env, groups, serial, write);
+            if std::mem::take(&mut write.failed) {
+                let records: Vec<Record> = records(env, write);
+                let batch = records.into_iter().map(|record| env.store.put(record)).collect();
+                groups.persist(env, batch, Vec::new(), Step::Write(serial));
+            }
+        }
+        self.unpark(env, groups, !self.parked.is_empty());
+        groups.purge(env, |key| !self.busy.contains_key(key));
+    }
+}
+
+fn records(env: &Env, write: &Write) -> Vec<Record> {
+    write.keys.iter().filter_map(|(namespace, key)| env.store.get(namespace, key)).cloned().collect()
+}
+
+fn replicate(env: &mut Env, groups: &Groups, serial: u64, write: &Write) {
+    let Some(fragment) = groups.fragment(&write.of) else {
+        return;
+    };
+    let me = env.ctx.me;
+    let members: Vec<Id> = fragment.certificate().members.clone();
+    for to in members.into_iter().filter(|id| *id != me && !write.stored.contains(id)) {
+        let records = records(env, write);
+        env.ctx.send(to, Message::Replicate { of: write.of, serial, records });
+    }
+}
+
+enum Decision {
+    Answer(Outcome),
+    Write { value: Option<Vec<u8>>, expiry_us: Option<u64> },
+}
+
+/// What becomes of an operation, given the newest record of its key (acknowledged).
+fn decide(
+    todo: &Todo,
+    held: Option<&Record>,
+    known: Option<Version>,
+    wall_us: u64,
+    room: u64,
+    config: &Config,
+) -> Decision {
+    let seen = held.filter(|held| held.visible(wall_us));
+    let value = seen.and_then(|seen| seen.value.clone());
+    if todo.op.action != Action::Get {
+        let done = held
+            .map(|held| held.version)
+            .filter(|version| (version.author, version.counter) == (todo.author, todo.tag));
+        if let Some(version) = done.or(known) {
+            return Decision::Answer(Outcome::Stored { version });
+        }
+    }
+    let current = || value.clone().zip(seen.map(|seen| seen.version));
+    let holds = |expect: &Expect| match expect {
+        Expect::Any => true,
+        Expect::Absent => seen.is_none(),
+        Expect::Version(version) => seen.is_some_and(|seen| seen.version == *version),
+    };
+    let too_large = |value: &[u8]| value.len() > config.value_bytes_max;
+    let KeyOp { namespace, key, .. } = &todo.op;
+    if key.len() > config.key_bytes_max || namespace.len() > config.key_bytes_max {
+        return Decision::Answer(Outcome::Refused(Refusal::TooLarge));
+    }
+    match &todo.op.action {
+        Action::Get => Decision::Answer(match (value, seen) {
+            (Some(value), Some(seen)) => Outcome::Found { value, version: seen.version, expiry_us: seen.expiry_us },
+            _ => Outcome::Absent,
+        }),
+        Action::Put { value, .. } if too_large(value) => Decision::Answer(Outcome::Refused(Refusal::TooLarge)),
+        Action::Put { value, .. } if value.len() as u64 + key.len() as u64 > room => {
+            Decision::Answer(Outcome::Refused(Refusal::QuotaExceeded))
+        }
+        Action::Put { expect, .. } | Action::Remove { expect } if !holds(expect) => {
+            Decision::Answer(Outcome::Conflict { current: current() })
+        }
+        Action::Put { value, ttl_us, .. } => {
+            Decision::Write { value: Some(value.clone()), expiry_us: ttl_us.map(|ttl| wall_us.saturating_add(ttl)) }
+        }
+        Action::Remove { .. } if seen.is_none() => Decision::Answer(Outcome::Absent),
+        Action::Remove { .. } => Decision::Write { value: None, expiry_us: None },
+        Action::Renew { .. } if seen.is_none() => Decision::Answer(Outcome::Absent),
+        Action::Renew { ttl_us } => Decision::Write { value, expiry_us: Some(wall_us.saturating_add(*ttl_us)) },
+    }
+}

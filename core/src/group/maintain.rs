@@ -1,0 +1,383 @@
+//! The tick: founding, repair, hand-over, take-over, giving up, reminding.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Env, Groups, Timer, adopt_founding,
+    certificate::{Change, Name},
+    fragment::{Fragment, Phase, Stage},
+    jitter,
+    message::Message,
+    plan,
+};
+use crate::{config::SECOND_US, ctx::Ctx, id::Id};
+
+/// Between two looks.
+pub(super) const TICK_US: u64 = SECOND_US / 2;
+/// A peer must have been there for so long to be handed anything.
+pub(super) const SETTLED_US: u64 = SECOND_US;
+/// A founder listens for so long before it founds.
+const FOUND_AFTER_US: u64 = 2 * SECOND_US;
+/// A member is replaced when it has been gone for so long.
+const REPAIR_AFTER_US: u64 = 3 * SECOND_US;
+/// An owner is replaced when it has been gone for so long and its lease is over.
+const TAKE_OVER_AFTER_US: u64 = SECOND_US;
+/// Delay of a take-over for each live member that is nearer to the dead owner.
+const RANK_US: u64 = SECOND_US / 2;
+/// An attempt of somebody who is not the owner lasts so long.
+const ATTEMPT_US: u64 = 6 * SECOND_US;
+/// Between two reminders to the successors of a retired fragment.
+const REMIND_US: u64 = 3 * SECOND_US;
+/// Fragments that change at once.
+const CHANGES_MAX: usize = 8;
+/// Silent peers that are asked in one tick.
+const PINGS_MAX: usize = 16;
+
+impl Groups {
+    /// Sets the first tick.
+    pub fn start(ctx: &mut Ctx) {
+        let after = jitter(ctx, TICK_US);
+        ctx.timer(after, crate::node::Timer::Group(Timer::Tick));
+    }
+
+    /// The tick. `quiet` says that no write of a fragment is under way.
+    pub fn tick(&mut self, env: &mut Env, quiet: impl Fn(&Name) -> bool) {
+        env.ctx.timer(TICK_US, crate::node::Timer::Group(Timer::Tick));
+        self.ticks += 1;
+        self.maintain(env);
+        let every = (env.ctx.config.lease_renew_us / TICK_US).max(1);
+        if self.ticks.is_multiple_of(every) {
+            self.renew(env, quiet, None);
+        }
+        if self.ticks.is_multiple_of(2) {
+            let gone: Vec<Id> = self.peers.gone().copied().collect();
+            // Not always the same ones when there are many.
+            let skip = if gone.len() > PINGS_MAX { self.ticks as usize % gone.len() } else { 0 };
+            for id in gone.iter().cycle().skip(skip).take(PINGS_MAX.min(gone.len())) {
+                env.ctx.send(*id, Message::Ping);
+            }
+        }
+    }
+
+    /// Looks at everything once.
+    pub fn maintain(&mut self, env: &mut Env) {
+        let now = env.ctx.now.mono;
+        let mut wanted: BTreeSet<Id> = env.view.peers().into_iter().collect();
+        wanted.extend(env.view.siblings());
+        for fragment in self.fragments.values() {
+            wanted.extend(&fragment.certificate().members);
+            wanted.extend(fragment.certificate().sources.iter().flat_map(|source| source.members.iter()));
+        }
+        wanted.remove(&self.me);
+        self.peers.look(env.view, wanted, now);
+        self.goodbyes.retain(|_, until| *until > now);
+        let may_found = env.ctx.config.founder && !self.established && !self.leaving && self.fragments.is_empty();
+        if may_found && now.saturating_sub(self.started_us) >= FOUND_AFTER_US {
+            adopt_founding(self, env);
+        }
+        if self.fragments.is_empty() {
+            return;
+        }
+        let candidates = self.candidates(env);
+        let names: Vec<Name> = self.fragments.keys().copied().collect();
+        for name in names {
+            let Some(fragment) = self.fragments.get(&name) else {
+                continue;
+            };
+            if fragment.retired() {
+                self.remind(env, name);
+                continue;
+            }
+            self.press(env, name);
+            self.press_merge(env, name);
+            self.bring_in_step(env, name);
+            self.next_step(env, name, &candidates);
+        }
+        if self.leaving {
+            self.say_goodbye(env);
+        }
+    }
+
+    fn bring_in_step(&mut self, env: &mut Env, name: Name) {
+        let Some(fragment) = self.fragments.get(&name) else {
+            return;
+        };
+        if !matches!(fragment.stage, Stage::Syncing | Stage::Active) {
+            return;
+        }
+        let late: Vec<Id> = fragment
+            .certificate()
+            .members
+            .iter()
+            .filter(|id| !fragment.confirmed.contains(id) && self.peer_alive(env, id))
+            .copied()
+            .collect();
+        if late.contains(&self.me) {
+            self.save(env, &name, Vec::new(), Vec::new(), super::Step::Synced(name));
+        }
+        for id in late {
+            self.offer_sync(env, name, id);
+        }
+        self.press_pushes(env, name);
+        self.activate_if_ready(env, name);
+    }
+
+    /// Whether this fragment wants another epoch, and which.
+    fn next_step(&mut self, env: &mut Env, name: Name, candidates: &[Id]) {
+        let now = env.ctx.now;
+        if let Some(fragment) = self.fragments.get_mut(&name)
+            && let Some(proposal) = &fragment.proposal
+        {
+            let stuck = now.mono.saturating_sub(proposal.since_us) > ATTEMPT_US && proposal.ballot.round > 0;
+            if stuck {
+                fragment.proposal = None;
+            }
+        }
+        let Some(fragment) = self.fragments.get(&name).filter(|fragment| fragment.quiet_until_us <= now.mono) else {
+            return;
+        };
+        if let Some(lost) = self.given_up(env, fragment) {
+            let pending = fragment.proposal.as_ref().is_some_and(|proposal| !proposal.lost.is_empty());
+            if !pending && self.my_turn(env, name) {
+                let members = self.survivors(env, name, candidates);
+                self.propose_owner(env, name, self.me, members, lost);
+            }
+            return;
+        }
+        if fragment.proposal.is_some() {
+            return;
+        }
+        if fragment.certificate().owner != self.me {
+            self.consider_take_over(env, name, candidates);
+            return;
+        }
+        let settled = now.mono.saturating_sub(self.started_us) >= SETTLED_US;
+        let alone = env.ctx.config.supernode || env.ctx.config.founder;
+        match fragment.stage {
+            Stage::Restarted if settled && (env.view.joined() || alone) => {
+                let members = fragment.certificate().members.clone();
+                self.propose_owner(env, name, self.me, members, Vec::new());
+            }
+            _ if fragment.frozen() || fragment.contested => {
+                let members = fragment.certificate().members.clone();
+                self.propose_owner(env, name, self.me, members, Vec::new());
+            }
+            Stage::Active if fragment.serving(&self.me, now, env.ctx.config.lease_us) => {
+                self.improve(env, name, candidates);
+            }
+            _ => {}
+        }
+    }
+
+    /// The owner's choice while all is well: hand over what is closer to others, else mend the group.
+    fn improve(&mut self, env: &mut Env, name: Name, candidates: &[Id]) {
+        let changing = self.fragments.values().filter(|fragment| fragment.proposal.is_some()).count();
+        let Some(fragment) = self.fragments.get(&name) else {
+            return;
+        };
+        if changing >= CHANGES_MAX {
+            return;
+        }
+        let replicas = env.ctx.config.replicas;
+        let members = &fragment.certificate().members;
+        let staying = |id: &Id| !self.gone_for(env, id, 0);
+        let mut near: Vec<Id> = candidates.to_vec();
+        near.extend(members.iter().filter(|id| staying(id)));
+        if self.leaving {
+            near.retain(|id| *id != self.me);
+            let heir = candidates.iter().min_by_key(|id| id.distance(&name.region.nearest(&self.me))).copied();
+            if let Some(heir) = heir {
+                let members = plan::members(heir, near, replicas);
+                self.propose_owner(env, name, heir, members, Vec::new());
+            }
+            return;
+        }
+        near.push(self.me);
+        if let Some((heir, part, rest)) = plan::hand_over(self.me, name.region, candidates) {
+            let mut into = fragment.next(part, heir, plan::members(heir, near.iter().copied(), replicas), &[]);
+            let kept = rest.and_then(|rest| {
+                let members = plan::repaired(self.me, members, |id| !staying(id), near.iter().copied(), replicas);
+                fragment.next(rest, self.me, members, &[])
+            });
+            if rest.is_some() == kept.is_some()
+                && let Some(part) = into.take()
+            {
+                let change = Change { into: std::iter::once(part).chain(kept).collect() };
+                self.propose(env, name, change, Vec::new());
+            }
+            return;
+        }
+        let gone = |id: &Id| self.gone_for(env, id, REPAIR_AFTER_US);
+        let repaired = plan::repaired(self.me, members, gone, candidates.iter().copied(), replicas);
+        let before: BTreeSet<&Id> = members.iter().collect();
+        if repaired.iter().collect::<BTreeSet<_>>() != before {
+            self.propose_owner(env, name, self.me, repaired, Vec::new());
+        }
+    }
+
+    fn propose_owner(&mut self, env: &mut Env, name: Name, owner: Id, members: Vec<Id>, lost: Vec<Id>) {
+        let Some(fragment) = self.fragments.get_mut(&name) else {
+            return;
+        };
+        fragment.contested = false;
+        let Some(next) = fragment.next(name.region, owner, members, &lost) else {
+            env.ctx.count("group.sources_full");
+            return;
+        };
+        let members_lost = lost.into_iter().filter(|id| fragment.certificate().has(id)).collect();
+        self.propose(env, name, Change { into: vec![next] }, members_lost);
+    }
+
+    /// The group that goes on after its owner or others died: who is left, filled up from near.
+    fn survivors(&self, env: &Env, name: Name, candidates: &[Id]) -> Vec<Id> {
+        let members = self.fragments.get(&name).map_or(&[][..], |fragment| &fragment.certificate().members[..]);
+        let gone = |id: &Id| !self.peer_alive(env, id) || self.goodbyes.contains_key(id);
+        plan::repaired(
+            self.me,
+            &with_first(self.me, members),
+            gone,
+            candidates.iter().copied(),
+            env.ctx.config.replicas,
+        )
+    }
+
+    /// Holders that are to be given up for lost, when without them no majority of members or of a source is left.
+    fn given_up(&self, env: &Env, fragment: &Fragment) -> Option<Vec<Id>> {
+        let certificate = fragment.certificate();
+        let alone = env.ctx.config.supernode || env.ctx.config.founder || !env.view.siblings().is_empty();
+        let gone = |id: &&Id| self.gone_for(env, id, env.ctx.config.assumed_lost_us);
+        let minority = |members: &[Id]| members.iter().filter(gone).count() >= members.len() - members.len() / 2;
+        let merging = match &fragment.stage {
+            Stage::Merging(merge) => certificate.sources.get(merge.index),
+            _ => None,
+        };
+        let read = merging.is_some_and(|source| {
+            minority(&source.members) && !source.members.iter().all(|id| !gone(&id) || certificate.lost.contains(id))
+        });
+        let mine = read && certificate.owner == self.me;
+        if !alone || !(minority(&certificate.members) || mine) {
+            return None;
+        }
+        let sources = certificate.sources.iter().flat_map(|source| source.members.iter());
+        let lost: BTreeSet<Id> = certificate.members.iter().chain(sources).filter(gone).copied().collect();
+        Some(lost.into_iter().collect())
+    }
+
+    /// Whether it is this member's turn to propose: nearest living member to the owner first.
+    fn my_turn(&mut self, env: &mut Env, name: Name) -> bool {
+        let now = env.ctx.now.mono;
+        let me = self.me;
+        let Some(fragment) = self.fragments.get(&name) else {
+            return false;
+        };
+        let turn = fragment.turn_us.unwrap_or_else(|| {
+            let owner = fragment.certificate().owner;
+            let mut members: Vec<&Id> =
+                fragment.certificate().members.iter().filter(|id| self.peer_alive(env, id)).collect();
+            members.sort_unstable_by_key(|id| owner.distance(id));
+            let rank = members.iter().position(|id| **id == me).unwrap_or(0) as u64;
+            now + rank * RANK_US + jitter(env.ctx, RANK_US / 2)
+        });
+        if let Some(fragment) = self.fragments.get_mut(&name) {
+            fragment.turn_us = (turn > now).then_some(turn);
+        }
+        turn <= now
+    }
+
+    fn consider_take_over(&mut self, env: &mut Env, name: Name, candidates: &[Id]) {
+        let now = env.ctx.now.mono;
+        let lease_us = env.ctx.config.lease_us;
+        let Some(fragment) = self.fragments.get(&name) else {
+            return;
+        };
+        let owner = fragment.certificate().owner;
+        let bound = now < fragment.granted_until_us || now.saturating_sub(self.started_us) < lease_us;
+        let idle_us = now.saturating_sub(fragment.granted_until_us.max(fragment.since_us));
+        let gone = self.gone_for(env, &owner, TAKE_OVER_AFTER_US) || idle_us > 3 * lease_us;
+        let living = fragment.quorum(&[], |id| self.peer_alive(env, id));
+        let due = !bound && gone && !self.leaving;
+        if due && !living {
+            self.ask_around(env, name);
+        }
+        if !due || !living {
+            if let Some(fragment) = self.fragments.get_mut(&name) {
+                fragment.turn_us = None;
+            }
+            return;
+        }
+        if self.my_turn(env, name) {
+            env.ctx.count("group.take_over");
+            let members = self.survivors(env, name, candidates);
+            self.propose_owner(env, name, self.me, members, Vec::new());
+        }
+    }
+
+    /// Nobody of a group is there: whoever answers near its region may know what became of it.
+    fn ask_around(&mut self, env: &mut Env, name: Name) {
+        if self.ticks.is_multiple_of(4) && !env.view.siblings().is_empty() {
+            env.ctx.route(name.region.nearest(&self.me), Message::Who { region: name.region });
+        }
+    }
+
+    /// Tells the successors of a retired fragment until they say that they are active.
+    fn remind(&mut self, env: &mut Env, name: Name) {
+        let now = env.ctx.now.mono;
+        let Some(fragment) = self.fragments.get_mut(&name).filter(|fragment| fragment.remind_us <= now) else {
+            return;
+        };
+        fragment.remind_us = now + REMIND_US;
+        let rest = fragment.kept.retired.clone().unwrap_or_default();
+        let mut told = BTreeSet::new();
+        for certificate in fragment.kept.successors.clone() {
+            if !rest.iter().any(|part| part.intersect(&certificate.name.region).is_some()) {
+                continue;
+            }
+            for to in certificate.members.iter().filter(|id| **id != self.me) {
+                if self.peers.alive(env.view, to, now) {
+                    told.insert(*to);
+                    env.ctx.send(*to, Message::Newer { certificates: vec![certificate.clone()] });
+                }
+            }
+        }
+        if told.is_empty()
+            && let Some(part) = rest.first()
+            && !env.view.siblings().is_empty()
+        {
+            env.ctx.route(part.nearest(&self.me), Message::Who { region: *part });
+        }
+    }
+
+    /// Starts to hand everything over.
+    pub fn leave(&mut self, env: &mut Env) {
+        self.leaving = true;
+        self.maintain(env);
+    }
+
+    /// Whether nothing is held any more, or nobody is there to take it.
+    pub fn left(&self) -> bool {
+        self.leaving && (self.fragments.is_empty() || self.nobody)
+    }
+
+    fn say_goodbye(&mut self, env: &mut Env) {
+        self.nobody = env.view.siblings().is_empty();
+        let mut told: BTreeSet<Id> = env.view.siblings().iter().copied().collect();
+        told.extend(self.fragments.values().map(|fragment| fragment.certificate().owner));
+        told.remove(&self.me);
+        for to in told {
+            env.ctx.send(to, Message::Leaving);
+        }
+    }
+
+    /// Whether a phase of Paxos is under way for a fragment.
+    pub(super) fn changing(fragment: &Fragment) -> bool {
+        fragment
+            .proposal
+            .as_ref()
+            .is_some_and(|proposal| matches!(proposal.phase, Phase::Prepare(_) | Phase::Accept(_)))
+    }
+}
+
+/// `members` with `first` in front.
+fn with_first(first: Id, members: &[Id]) -> Vec<Id> {
+    std::iter::once(first).chain(members.iter().copied().filter(|id| *id != first)).collect()
+}

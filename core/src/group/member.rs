@@ -1,0 +1,71 @@
+//! A member's side of writes, and forgetting what has lapsed.
+
+use super::{
+    Env, Groups, Step,
+    certificate::{Certificate, Name},
+    message::Message,
+};
+use crate::{
+    dht,
+    id::{Id, Region},
+    store::Record,
+};
+
+/// Records forgotten in one tick at most.
+const PURGE_MAX: usize = 256;
+
+impl Groups {
+    /// The owner's writes: held, and answered once they are on disk, unless the fragment is frozen.
+    pub fn on_replicate(&mut self, env: &mut Env, from: Id, of: Name, serial: u64, records: Vec<Record>) {
+        let limit_us = env.ctx.now.wall.saturating_add(env.ctx.config.clock_skew_max_us);
+        let open =
+            self.fragments.get(&of).is_some_and(|fragment| fragment.certificate().owner == from && !fragment.frozen());
+        if !open {
+            let newer = self.newer_than(&of);
+            env.ctx.send(from, dht::Message::Frozen { of, newer });
+            return;
+        }
+        let lawful = |record: &Record| record.version.wall_us <= limit_us && of.region.contains(&record.id());
+        if !records.iter().all(lawful) {
+            env.ctx.count("group.absurd_version");
+            return;
+        }
+        let batch = records.into_iter().filter_map(|record| env.store.merge(record, limit_us)).collect();
+        let answer = dht::Message::Replicated { of, serial };
+        self.persist(env, batch, vec![(from, answer.into())], Step::None);
+    }
+
+    /// A member takes no writes of a fragment: it is superseded, or unknown to it.
+    pub fn on_frozen(&mut self, env: &mut Env, from: Id, of: Name, newer: Vec<Certificate>) {
+        if newer.is_empty() {
+            self.offer_sync(env, of, from);
+        } else {
+            self.on_message(env, from, Message::Newer { certificates: newer });
+        }
+    }
+
+    /// The newest certificate known for some of a region.
+    pub fn newest_for(&self, region: &Region) -> Option<&Certificate> {
+        let held = self.fragments.values().map(|fragment| fragment.certificate());
+        held.chain(self.known.values())
+            .filter(|certificate| certificate.name.region.intersect(region).is_some())
+            .max_by_key(|certificate| certificate.name.epoch)
+    }
+
+    /// Forgets records that have lapsed. Owners decide: members learn of it by their digests.
+    pub fn purge(&mut self, env: &mut Env, may: impl Fn(&(String, Vec<u8>)) -> bool) {
+        let lapsed: Vec<(String, Vec<u8>)> = env
+            .store
+            .lapsed(env.ctx.now.wall)
+            .take(PURGE_MAX)
+            .map(|(_, record)| (record.namespace.clone(), record.key.clone()))
+            .filter(|key| may(key))
+            .collect();
+        if lapsed.is_empty() {
+            return;
+        }
+        env.ctx.add("store.purged", lapsed.len() as u64);
+        let batch = lapsed.iter().filter_map(|(namespace, key)| env.store.remove(namespace, key)).collect();
+        self.persist(env, batch, Vec::new(), Step::None);
+    }
+}

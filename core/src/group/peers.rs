@@ -1,0 +1,75 @@
+//! Who is there, for how long, and who is gone, for how long, as far as groups care.
+
+use std::collections::BTreeMap;
+
+use crate::{id::Id, overlay::View};
+
+/// A peer heard from within this time is there, linked or not.
+const HEARD_US: u64 = 3_000_000;
+
+#[derive(Default)]
+struct Peer {
+    heard_us: Option<u64>,
+    alive_since_us: Option<u64>,
+    dead_since_us: Option<u64>,
+    /// Seen in the last look.
+    wanted: bool,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Peers {
+    peers: BTreeMap<Id, Peer>,
+}
+
+impl Peers {
+    /// Notes a sign of life of a peer that matters.
+    pub fn heard(&mut self, id: &Id, now_us: u64) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.heard_us = Some(now_us);
+            peer.dead_since_us = None;
+            peer.alive_since_us.get_or_insert(now_us);
+        }
+    }
+
+    /// Looks at everybody that matters: the others are forgotten.
+    pub fn look(&mut self, view: &dyn View, wanted: impl IntoIterator<Item = Id>, now_us: u64) {
+        for id in wanted {
+            self.peers.entry(id).or_default().wanted = true;
+        }
+        self.peers.retain(|id, peer| {
+            if view.alive(id) || recent(peer, now_us) {
+                peer.dead_since_us = None;
+                peer.alive_since_us.get_or_insert(now_us);
+            } else {
+                peer.alive_since_us = None;
+                peer.dead_since_us.get_or_insert(now_us);
+            }
+            std::mem::take(&mut peer.wanted)
+        });
+    }
+
+    /// Whether a peer is there.
+    pub fn alive(&self, view: &dyn View, id: &Id, now_us: u64) -> bool {
+        view.alive(id) || self.peers.get(id).is_some_and(|peer| recent(peer, now_us))
+    }
+
+    /// For how long a peer has been there without a gap.
+    pub fn alive_us(&self, id: &Id, now_us: u64) -> u64 {
+        self.peers.get(id).and_then(|peer| peer.alive_since_us).map_or(0, |since| now_us.saturating_sub(since))
+    }
+
+    /// For how long a peer has been gone.
+    pub fn dead_us(&self, id: &Id, now_us: u64) -> u64 {
+        self.peers.get(id).and_then(|peer| peer.dead_since_us).map_or(0, |since| now_us.saturating_sub(since))
+    }
+
+    /// Peers that seem gone: asked once more before anybody gives them up.
+    pub fn gone(&self) -> impl Iterator<Item = &Id> {
+        self.peers.iter().filter(|(_, peer)| peer.dead_since_us.is_some()).map(|(id, _)| id)
+    }
+}
+
+fn recent(peer: &Peer, now_us: u64) -> bool {
+    peer.heard_us.is_some_and(|heard| now_us.saturating_sub(heard) < HEARD_US)
+}

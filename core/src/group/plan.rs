@@ -1,0 +1,100 @@
+//! The rules by which owners choose members and hand parts to closer peers: pure functions.
+
+use crate::id::{Id, Region};
+
+/// The `replicas` members of a group: the owner, then the nearest to it among `candidates`.
+pub fn members(owner: Id, candidates: impl IntoIterator<Item = Id>, replicas: usize) -> Vec<Id> {
+    let mut near: Vec<Id> = candidates.into_iter().filter(|id| *id != owner).collect();
+    near.sort_unstable_by_key(|id| owner.distance(id));
+    near.dedup();
+    near.truncate(replicas.saturating_sub(1));
+    near.insert(0, owner);
+    near
+}
+
+/// The same group without those that are gone, filled up again from `candidates`.
+pub fn repaired(
+    owner: Id,
+    members: &[Id],
+    gone: impl Fn(&Id) -> bool,
+    candidates: impl IntoIterator<Item = Id>,
+    replicas: usize,
+) -> Vec<Id> {
+    let mut kept: Vec<Id> = members.iter().copied().filter(|id| *id == owner || !gone(id)).collect();
+    let mut near: Vec<Id> = candidates.into_iter().filter(|id| !kept.contains(id)).collect();
+    near.sort_unstable_by_key(|id| owner.distance(id));
+    near.dedup();
+    near.truncate(replicas.saturating_sub(kept.len()));
+    kept.extend(near);
+    kept.truncate(replicas.max(1));
+    kept
+}
+
+/// What of `region`, owned by `me`, is closer to some of `peers`: the greatest such part and the peer of its half of
+/// the key space that is nearest to `me`. The rest, if any, stays.
+pub fn hand_over(me: Id, region: Region, peers: &[Id]) -> Option<(Id, Region, Option<Region>)> {
+    let mut best: Option<(u32, Id)> = None;
+    for peer in peers.iter().filter(|peer| **peer != me) {
+        let bit = me.common_prefix(peer);
+        if region.fixes(bit) && region.value().bit(bit) == me.bit(bit) {
+            continue;
+        }
+        let better = best.is_none_or(|(least, other)| (bit, me.distance(peer)) < (least, me.distance(&other)));
+        if better {
+            best = Some((bit, *peer));
+        }
+    }
+    let (bit, peer) = best?;
+    if region.fixes(bit) {
+        return Some((peer, region, None));
+    }
+    Some((peer, region.fix(bit, peer.bit(bit)), Some(region.fix(bit, me.bit(bit)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ids(max: usize) -> impl Strategy<Value = Vec<Id>> {
+        prop::collection::vec(any::<[u8; 20]>().prop_map(Id), 2..max)
+    }
+
+    proptest! {
+        /// Handing on until nobody is closer, starting anywhere, gives every id to the peer closest to it.
+        #[test]
+        fn handing_over_ends_at_the_closest(peers in ids(12), key in any::<[u8; 20]>().prop_map(Id)) {
+            let mut todo = vec![(peers[0], Region::ALL)];
+            let mut owners = Vec::new();
+            let mut steps = 0;
+            while let Some((owner, region)) = todo.pop() {
+                steps += 1;
+                prop_assert!(steps < 1_000, "no end");
+                match hand_over(owner, region, &peers) {
+                    None => owners.push((owner, region)),
+                    Some((other, part, rest)) => {
+                        prop_assert!(region.covers(&part));
+                        prop_assert!(other.distance(&part.nearest(&key)) < owner.distance(&part.nearest(&key)));
+                        todo.push((other, part));
+                        todo.extend(rest.map(|rest| (owner, rest)));
+                    }
+                }
+            }
+            let holders: Vec<&Id> = owners.iter().filter(|(_, region)| region.contains(&key)).map(|(o, _)| o).collect();
+            prop_assert_eq!(holders, vec![peers.iter().min_by_key(|peer| peer.distance(&key)).unwrap()]);
+        }
+
+        #[test]
+        fn repair_keeps_the_living_and_the_size(peers in ids(12), gone in any::<u16>()) {
+            let owner = peers[0];
+            let group = members(owner, peers.iter().copied(), 3);
+            let dead = |id: &Id| peers.iter().position(|peer| peer == id).is_some_and(|at| at > 0 && gone >> at & 1 == 1);
+            let living: Vec<Id> = peers.iter().copied().filter(|id| !dead(id)).collect();
+            let repaired = repaired(owner, &group, dead, living.iter().copied(), 3);
+            prop_assert_eq!(repaired.len(), living.len().min(3));
+            prop_assert!(repaired.contains(&owner) && repaired.iter().all(|id| living.contains(id)));
+            prop_assert!(group.iter().all(|id| dead(id) || repaired.contains(id)));
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! How records and groups' states lie on the driver's disk: keys, checksums.
+//!
+//! A key is a kind byte and a name, a value is eight bytes of SHA-1 over key and content, then the content. A disk
+//! may give back flipped bytes without an error; such a value is never served.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{group::Name, id::Id};
+
+/// First byte of the keys of records.
+pub const RECORD: u8 = b'r';
+/// First byte of the keys of fragments.
+pub const FRAGMENT: u8 = b'g';
+
+const CHECK_BYTES: usize = 8;
+
+/// Where a record lies.
+pub fn record_key(namespace: &str, key: &[u8]) -> Vec<u8> {
+    let mut out = vec![RECORD];
+    out.extend((namespace.len() as u32).to_be_bytes());
+    out.extend(namespace.as_bytes());
+    out.extend(key);
+    out
+}
+
+/// Where a fragment's state lies.
+pub fn fragment_key(name: &Name) -> Vec<u8> {
+    let mut out = vec![FRAGMENT];
+    out.extend(name.region.mask().0);
+    out.extend(name.region.value().0);
+    out.extend(name.epoch.to_be_bytes());
+    out
+}
+
+/// A value with its checksum.
+pub fn seal(key: &[u8], content: &impl Serialize) -> Vec<u8> {
+    match postcard::to_extend(content, vec![0; CHECK_BYTES]) {
+        Ok(mut value) => {
+            let sum = check(key, &value[CHECK_BYTES..]);
+            value[..CHECK_BYTES].copy_from_slice(&sum);
+            value
+        }
+        Err(error) => {
+            debug_assert!(false, "plain data always encodes: {error}");
+            Vec::new()
+        }
+    }
+}
+
+/// The content of a value; `None` if it is not what was sealed under this key.
+pub fn open<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Option<T> {
+    let (sum, content) = value.split_at_checked(CHECK_BYTES)?;
+    if sum != check(key, content) {
+        return None;
+    }
+    postcard::from_bytes(content).ok()
+}
+
+fn check(key: &[u8], content: &[u8]) -> [u8; CHECK_BYTES] {
+    let mut bytes = Vec::with_capacity(4 + key.len() + content.len());
+    bytes.extend((key.len() as u32).to_be_bytes());
+    bytes.extend(key);
+    bytes.extend(content);
+    let mut sum = [0; CHECK_BYTES];
+    sum.copy_from_slice(&Id::hash(&bytes).0[..CHECK_BYTES]);
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flipped_bit_anywhere_is_seen() {
+        let key = record_key("flights", b"LAX");
+        let sealed = seal(&key, &(7_u32, "value".to_owned()));
+        assert_eq!(open(&key, &sealed), Some((7_u32, "value".to_owned())));
+        for index in 0..sealed.len() * 8 {
+            let mut flipped = sealed.clone();
+            flipped[index / 8] ^= 1 << (index % 8);
+            assert_eq!(open::<(u32, String)>(&key, &flipped), None, "bit {index}");
+        }
+        assert_eq!(open::<(u32, String)>(b"rother", &sealed), None);
+        assert_eq!(open::<(u32, String)>(&key, b"short"), None);
+    }
+}
