@@ -68,6 +68,10 @@ pub struct Health {
     pub joined: bool,
     /// Open sockets, accepted and dialled, before and after their handshake.
     pub sockets: usize,
+    /// Open links to other peers, relayed ones included.
+    pub links: usize,
+    /// Records kept, tombstones included.
+    pub records: usize,
     /// Seconds since the start.
     pub uptime_s: u64,
     /// Bytes that wait for the disk.
@@ -152,6 +156,7 @@ pub(crate) async fn run(parts: Parts) {
         counters: Counters::default(),
         leaving: None,
     };
+    driver.parts.node.set_tracing(tracing::enabled!(target: "pontoon", tracing::Level::TRACE));
     driver.feed(Input::Wake);
     while !driver.left() {
         driver.turn().await;
@@ -308,6 +313,7 @@ impl Driver {
     }
 
     fn health(&self) -> Health {
+        let engine = self.parts.node.inspect(self.parts.clock.now());
         Health {
             status: if self.leaving.is_some() { "leaving" } else { "ok" },
             version: env!("CARGO_PKG_VERSION"),
@@ -315,6 +321,8 @@ impl Driver {
             network: self.parts.network.clone(),
             joined: self.joined,
             sockets: self.clients.len(),
+            links: engine.links.len(),
+            records: engine.store.records,
             uptime_s: self.parts.clock.uptime().as_secs(),
             disk_pending_bytes: self.parts.disk.pending_bytes(),
             counters: self.counters,

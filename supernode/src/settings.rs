@@ -82,7 +82,8 @@ impl Default for Limits {
             ping_every: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(1),
-            leave_timeout: Duration::from_secs(3),
+            // Above the engine's own limit for it, which gives the orderly answer.
+            leave_timeout: Duration::from_millis(4_500),
         }
     }
 }

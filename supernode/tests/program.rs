@@ -1,5 +1,6 @@
 //! The program as a process: its store survives being killed, its signals and mistakes are answered as promised.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on ends")]
 
 mod common;
 

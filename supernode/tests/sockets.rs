@@ -1,4 +1,5 @@
 //! The sockets of a supernode in this process: HTTP, and WebSockets that misbehave.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on ends")]
 
 mod common;
 

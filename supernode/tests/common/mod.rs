@@ -1,5 +1,6 @@
 //! What the tests share: supernodes in this process, the program as a child process, plain HTTP, raw WebSockets.
 #![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on ends")]
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
