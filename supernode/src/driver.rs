@@ -208,7 +208,8 @@ impl Driver {
             }
             Output::Close { link } => {
                 if let Some(client) = self.clients.remove(&link) {
-                    client.close(CloseCode::Normal, self.parts.limits.close_timeout);
+                    let code = if self.leaving.is_some() { CloseCode::Away } else { CloseCode::Normal };
+                    client.close(code, self.parts.limits.close_timeout);
                 }
             }
             Output::Dial { address } => self.dial(address),
