@@ -1,1 +1,129 @@
 //! SQL text to Pontoon's AST, by way of sqlparser.
+//!
+//! A crate of its own: sqlparser is several times the size of the engine, so a page fetches this only when it first
+//! runs SQL text, and a peer that only serves never does. The dialect is PostgreSQL's.
+//!
+//! Text may be hostile. It is bounded three ways, each with a typed error: its length ([`TEXT_BYTES_MAX`]), how deep
+//! it nests (sqlparser's own limit), and how long it goes on between two commas or semicolons
+//! ([`RUN_TOKENS_MAX`]: `1+1+1+...` makes a tree as deep as it is long, which would overflow the stack when dropped).
+//!
+//! ```
+//! use pontoon_core::sql::ast::Statement;
+//!
+//! let statements = pontoon_parser::parse("CREATE TABLE t (a INT PRIMARY KEY); SELECT a FROM t WHERE a > $1")?;
+//! assert!(matches!(statements[1], Statement::Select(_)));
+//! let error = pontoon_parser::parse_one("SELECT\n  FROM WHERE").unwrap_err();
+//! assert_eq!((error.code, error.line), ("syntax_error", Some(2)));
+//! # Ok::<(), pontoon_parser::ParseError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod expr;
+mod query;
+mod statement;
+
+use pontoon_core::sql::{
+    ast::Statement,
+    fault::{SYNTAX, TOO_COMPLEX, UNSUPPORTED},
+};
+use sqlparser::{
+    dialect::PostgreSqlDialect,
+    parser::{Parser, ParserError},
+    tokenizer::{Token, Tokenizer},
+};
+
+/// Bytes that a text may have.
+pub const TEXT_BYTES_MAX: usize = 8 << 20;
+/// Tokens between two commas or semicolons.
+pub const RUN_TOKENS_MAX: usize = 3_000;
+
+/// Text that is not a statement, or not one that is supported.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ParseError {
+    /// `syntax_error`, `feature_not_supported`, `statement_too_complex` or another stable code.
+    pub code: &'static str,
+    /// For people; says the position where it is known.
+    pub message: String,
+    /// From 1.
+    pub line: Option<u64>,
+    /// From 1.
+    pub column: Option<u64>,
+}
+
+impl ParseError {
+    fn new(code: &'static str, message: impl Into<String>) -> ParseError {
+        ParseError { code, message: message.into(), line: None, column: None }
+    }
+}
+
+impl From<ParseError> for pontoon_core::Error {
+    fn from(error: ParseError) -> pontoon_core::Error {
+        pontoon_core::Error::Sql { code: error.code, message: error.message }
+    }
+}
+
+type Result<T> = core::result::Result<T, ParseError>;
+
+/// A statement or clause that is not supported.
+fn unsupported<T>(what: impl core::fmt::Display) -> Result<T> {
+    let mut what = what.to_string();
+    if what.len() > 200 {
+        let end = (0..=200).rev().find(|end| what.is_char_boundary(*end)).unwrap_or(0);
+        what.truncate(end);
+        what.push_str(" ..");
+    }
+    Err(ParseError::new(UNSUPPORTED, format!("not supported: {what}")))
+}
+
+/// The statements of a text, separated by semicolons.
+pub fn parse(sql: &str) -> Result<Vec<Statement>> {
+    if sql.len() > TEXT_BYTES_MAX {
+        return Err(ParseError::new(TOO_COMPLEX, format!("a text of more than {TEXT_BYTES_MAX} bytes")));
+    }
+    let dialect = PostgreSqlDialect {};
+    let tokens = Tokenizer::new(&dialect, sql)
+        .tokenize_with_location()
+        .map_err(|error| located(ParserError::TokenizerError(error.to_string())))?;
+    let mut run = 0;
+    for token in &tokens {
+        match token.token {
+            Token::Comma | Token::SemiColon => run = 0,
+            Token::Whitespace(_) => {}
+            _ => run += 1,
+        }
+        if run > RUN_TOKENS_MAX {
+            return Err(ParseError::new(TOO_COMPLEX, format!("more than {RUN_TOKENS_MAX} words without a comma")));
+        }
+    }
+    let statements = Parser::new(&dialect).with_tokens_with_locations(tokens).parse_statements().map_err(located)?;
+    statements.into_iter().map(statement::statement).collect()
+}
+
+/// The one statement of a text.
+pub fn parse_one(sql: &str) -> Result<Statement> {
+    let mut statements = parse(sql)?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(statement), true) => Ok(statement),
+        (None, _) => Err(ParseError::new(SYNTAX, "no statement")),
+        (Some(_), false) => Err(ParseError::new(SYNTAX, "more than one statement")),
+    }
+}
+
+/// sqlparser writes the position at the end of its messages.
+fn located(error: ParserError) -> ParseError {
+    let message = match error {
+        ParserError::RecursionLimitExceeded => return ParseError::new(TOO_COMPLEX, "a statement that nests too deep"),
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
+    };
+    let position = message.rsplit_once(" at Line: ").and_then(|(_, rest)| {
+        let (line, column) = rest.split_once(", Column: ")?;
+        Some((line.trim().parse().ok()?, column.trim().parse().ok()?))
+    });
+    ParseError {
+        code: SYNTAX,
+        message,
+        line: position.map(|(line, _)| line),
+        column: position.map(|(_, column)| column),
+    }
+}

@@ -1,0 +1,260 @@
+//! Expressions and names.
+
+use pontoon_core::{
+    data::{Nested, Type, Value},
+    exec::cast::{cast, unhex},
+    sql::{
+        ast::{BinaryOp, Expr, UnaryOp},
+        fault::{INVALID_TEXT, SYNTAX, TOO_COMPLEX},
+    },
+};
+use sqlparser::ast as parsed;
+
+use crate::{ParseError, Result, statement::data_type, unsupported};
+
+/// Expressions within one another: well within what peers decode.
+const DEPTH_MAX: u32 = 40;
+
+/// Folded as PostgreSQL does it: lower case unless quoted.
+pub(crate) fn name(ident: parsed::Ident) -> String {
+    if ident.quote_style.is_some() { ident.value } else { ident.value.to_lowercase() }
+}
+
+/// A name without a schema.
+pub(crate) fn object_name(mut object: parsed::ObjectName) -> Result<String> {
+    match (object.0.pop(), object.0.is_empty()) {
+        (Some(parsed::ObjectNamePart::Identifier(ident)), true) => Ok(name(ident)),
+        _ => unsupported("names with a schema"),
+    }
+}
+
+pub(crate) fn expr(parsed: parsed::Expr, depth: u32) -> Result<Expr> {
+    use parsed::Expr as E;
+    if depth > DEPTH_MAX {
+        return Err(ParseError::new(TOO_COMPLEX, "an expression that nests too deep"));
+    }
+    let nested = |parsed: Box<E>| Ok(Nested::new(expr(*parsed, depth + 1)?));
+    let is_bool =
+        |parsed: Box<E>, value: bool, negated: bool| Ok(Expr::IsBool { expr: nested(parsed)?, value, negated });
+    let call = |name: &str, args: Vec<Expr>| Expr::Call {
+        name: name.to_owned(),
+        args: args.into_iter().map(Nested::new).collect(),
+        distinct: false,
+        star: false,
+    };
+    Ok(match parsed {
+        E::Identifier(ident) => Expr::Column { table: None, name: name(ident) },
+        E::CompoundIdentifier(mut idents) => match (idents.pop(), idents.pop(), idents.is_empty()) {
+            (Some(column), Some(table), true) => Expr::Column { table: Some(name(table)), name: name(column) },
+            _ => return unsupported("names with a schema"),
+        },
+        E::Value(value) => literal(value.value)?,
+        E::TypedString(typed) => {
+            let to = data_type(&typed.data_type)?;
+            let text = Value::Text(typed.value.into_string().unwrap_or_default());
+            Expr::Literal(cast(text, to).map_err(|error| ParseError::new(INVALID_TEXT, error.to_string()))?)
+        }
+        E::Nested(inner) => expr(*inner, depth + 1)?,
+        E::IsNull(operand) => Expr::IsNull { expr: nested(operand)?, negated: false },
+        E::IsNotNull(operand) => Expr::IsNull { expr: nested(operand)?, negated: true },
+        E::IsUnknown(operand) => Expr::IsNull { expr: nested(operand)?, negated: false },
+        E::IsNotUnknown(operand) => Expr::IsNull { expr: nested(operand)?, negated: true },
+        E::IsTrue(operand) => is_bool(operand, true, false)?,
+        E::IsNotTrue(operand) => is_bool(operand, true, true)?,
+        E::IsFalse(operand) => is_bool(operand, false, false)?,
+        E::IsNotFalse(operand) => is_bool(operand, false, true)?,
+        E::IsDistinctFrom(a, b) => Expr::Binary(BinaryOp::IsDistinct, nested(a)?, nested(b)?),
+        E::IsNotDistinctFrom(a, b) => Expr::Binary(BinaryOp::IsNotDistinct, nested(a)?, nested(b)?),
+        E::InList { expr: operand, list, negated } => {
+            let item = |item| Ok(Nested::new(expr(item, depth + 1)?));
+            Expr::InList { expr: nested(operand)?, list: list.into_iter().map(item).collect::<Result<_>>()?, negated }
+        }
+        E::Between { expr: operand, negated, low, high } => {
+            Expr::Between { expr: nested(operand)?, low: nested(low)?, high: nested(high)?, negated }
+        }
+        E::Like { negated, any: false, expr: operand, pattern, escape_char: None } => {
+            Expr::Like { expr: nested(operand)?, pattern: nested(pattern)?, negated, fold_case: false }
+        }
+        E::ILike { negated, any: false, expr: operand, pattern, escape_char: None } => {
+            Expr::Like { expr: nested(operand)?, pattern: nested(pattern)?, negated, fold_case: true }
+        }
+        E::UnaryOp { op, expr: operand } => match (op, *operand) {
+            (parsed::UnaryOperator::Plus, operand) => expr(operand, depth + 1)?,
+            (parsed::UnaryOperator::Not, operand) => Expr::Unary(UnaryOp::Not, Nested::new(expr(operand, depth + 1)?)),
+            // The sign belongs to the number: -2^63 has no positive counterpart.
+            (parsed::UnaryOperator::Minus, E::Value(value)) if matches!(value.value, parsed::Value::Number(..)) => {
+                number(&format!("-{value}"))?
+            }
+            (parsed::UnaryOperator::Minus, operand) => {
+                Expr::Unary(UnaryOp::Neg, Nested::new(expr(operand, depth + 1)?))
+            }
+            (op, _) => return unsupported(format!("operator {op}")),
+        },
+        E::BinaryOp { left, op: op @ (parsed::BinaryOperator::And | parsed::BinaryOperator::Or), right } => {
+            chain(*left, op, *right, depth)?
+        }
+        E::BinaryOp { left, op, right } => Expr::Binary(operator(&op)?, nested(left)?, nested(right)?),
+        E::Case { operand, conditions, else_result, .. } => {
+            let when = |when: parsed::CaseWhen| {
+                Ok((Nested::new(expr(when.condition, depth + 1)?), Nested::new(expr(when.result, depth + 1)?)))
+            };
+            Expr::Case {
+                operand: operand.map(nested).transpose()?,
+                whens: conditions.into_iter().map(when).collect::<Result<_>>()?,
+                otherwise: else_result.map(nested).transpose()?,
+            }
+        }
+        E::Cast {
+            kind: parsed::CastKind::Cast | parsed::CastKind::DoubleColon, expr: operand, data_type: to, ..
+        } => Expr::Cast(nested(operand)?, data_type(&to)?),
+        E::Extract { field, expr: operand, .. } => {
+            let field = Expr::Literal(Value::Text(field.to_string().to_lowercase()));
+            call("date_part", vec![field, expr(*operand, depth + 1)?])
+        }
+        E::Ceil { expr: operand, .. } => call("ceil", vec![expr(*operand, depth + 1)?]),
+        E::Floor { expr: operand, .. } => call("floor", vec![expr(*operand, depth + 1)?]),
+        E::Position { expr: part, r#in } => call("strpos", vec![expr(*r#in, depth + 1)?, expr(*part, depth + 1)?]),
+        E::Substring { expr: operand, substring_from, substring_for, .. } => {
+            let mut args = vec![expr(*operand, depth + 1)?];
+            args.push(match substring_from {
+                Some(from) => expr(*from, depth + 1)?,
+                None => Expr::Literal(Value::Integer(1)),
+            });
+            if let Some(count) = substring_for {
+                args.push(expr(*count, depth + 1)?);
+            }
+            call("substr", args)
+        }
+        E::Trim { trim_where, trim_what, expr: operand, trim_characters } => {
+            let name = match trim_where {
+                None | Some(parsed::TrimWhereField::Both) => "trim",
+                Some(parsed::TrimWhereField::Leading) => "ltrim",
+                Some(parsed::TrimWhereField::Trailing) => "rtrim",
+            };
+            let mut args = vec![expr(*operand, depth + 1)?];
+            let mut set = trim_what.map(|set| *set).into_iter().chain(trim_characters.into_iter().flatten());
+            if let Some(set) = set.next() {
+                args.push(expr(set, depth + 1)?);
+            }
+            call(name, args)
+        }
+        E::Function(function) => self::call(function, depth)?,
+        other => return unsupported(other),
+    })
+}
+
+/// A chain of AND or OR as a balanced tree: as long as one likes, but never deep.
+fn chain(left: parsed::Expr, op: parsed::BinaryOperator, right: parsed::Expr, depth: u32) -> Result<Expr> {
+    let ours = operator(&op)?;
+    let (mut operands, mut rest) = (vec![right], left);
+    loop {
+        match rest {
+            parsed::Expr::BinaryOp { left, op: other, right } if other == op => {
+                operands.push(*right);
+                rest = *left;
+            }
+            first => {
+                operands.push(first);
+                break;
+            }
+        }
+    }
+    // Levels that balancing adds.
+    let depth = depth + operands.len().ilog2() + 1;
+    let mut level = operands.into_iter().rev().map(|operand| expr(operand, depth)).collect::<Result<Vec<_>>>()?;
+    while level.len() > 1 {
+        let mut next = Vec::with_capacity(level.len().div_ceil(2));
+        let mut rest = level.into_iter();
+        while let Some(a) = rest.next() {
+            next.push(match rest.next() {
+                Some(b) => Expr::Binary(ours, Nested::new(a), Nested::new(b)),
+                None => a,
+            });
+        }
+        level = next;
+    }
+    level.pop().ok_or_else(|| ParseError::new(SYNTAX, "an operator without operands"))
+}
+
+fn operator(op: &parsed::BinaryOperator) -> Result<BinaryOp> {
+    use parsed::BinaryOperator as B;
+    Ok(match op {
+        B::Plus => BinaryOp::Add,
+        B::Minus => BinaryOp::Sub,
+        B::Multiply => BinaryOp::Mul,
+        B::Divide => BinaryOp::Div,
+        B::Modulo => BinaryOp::Rem,
+        B::StringConcat => BinaryOp::Concat,
+        B::Eq => BinaryOp::Eq,
+        B::NotEq => BinaryOp::Ne,
+        B::Lt => BinaryOp::Lt,
+        B::LtEq => BinaryOp::Le,
+        B::Gt => BinaryOp::Gt,
+        B::GtEq => BinaryOp::Ge,
+        B::And => BinaryOp::And,
+        B::Or => BinaryOp::Or,
+        other => return unsupported(format!("operator {other}")),
+    })
+}
+
+fn literal(value: parsed::Value) -> Result<Expr> {
+    use parsed::Value as V;
+    Ok(match value {
+        V::Number(text, _) => number(&text)?,
+        V::SingleQuotedString(text) | V::EscapedStringLiteral(text) | V::NationalStringLiteral(text) => {
+            Expr::Literal(Value::Text(text))
+        }
+        V::DollarQuotedString(text) => Expr::Literal(Value::Text(text.value)),
+        V::HexStringLiteral(digits) => match unhex(&digits) {
+            Some(bytes) => Expr::Literal(Value::Blob(bytes)),
+            None => return Err(ParseError::new(INVALID_TEXT, "pairs of hexadecimal digits expected")),
+        },
+        V::Boolean(truth) => Expr::Literal(Value::Boolean(truth)),
+        V::Null => Expr::Literal(Value::Null),
+        V::Placeholder(text) => match text.strip_prefix('$').and_then(|number| number.parse().ok()) {
+            Some(number) if number > 0 => Expr::Param(number),
+            _ => return Err(ParseError::new(SYNTAX, format!("a parameter is $1, $2, ..; found {text}"))),
+        },
+        other => return unsupported(other),
+    })
+}
+
+/// An integer where it fits, else a real.
+fn number(text: &str) -> Result<Expr> {
+    if let Ok(number) = text.parse() {
+        return Ok(Expr::Literal(Value::Integer(number)));
+    }
+    match cast(Value::Text(text.to_owned()), Type::Real) {
+        Ok(number) => Ok(Expr::Literal(number)),
+        Err(_) => Err(ParseError::new(SYNTAX, format!("not a number: {text}"))),
+    }
+}
+
+fn call(function: parsed::Function, depth: u32) -> Result<Expr> {
+    if function.over.is_some() || function.filter.is_some() || !function.within_group.is_empty() {
+        return unsupported("OVER, FILTER and WITHIN GROUP");
+    }
+    let name = object_name(function.name)?;
+    let list = match function.args {
+        parsed::FunctionArguments::None => None,
+        parsed::FunctionArguments::List(list) => Some(list),
+        parsed::FunctionArguments::Subquery(_) => return unsupported("a subquery as an argument"),
+    };
+    let (mut args, mut distinct, mut star) = (Vec::new(), false, false);
+    if let Some(list) = list {
+        if !list.clauses.is_empty() {
+            return unsupported("clauses among arguments");
+        }
+        distinct = list.duplicate_treatment == Some(parsed::DuplicateTreatment::Distinct);
+        for arg in list.args {
+            match arg {
+                parsed::FunctionArg::Unnamed(parsed::FunctionArgExpr::Expr(arg)) => {
+                    args.push(Nested::new(expr(arg, depth + 1)?));
+                }
+                parsed::FunctionArg::Unnamed(parsed::FunctionArgExpr::Wildcard) => star = true,
+                other => return unsupported(format!("argument {other}")),
+            }
+        }
+    }
+    Ok(Expr::Call { name, args, distinct, star })
+}
