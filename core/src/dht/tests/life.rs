@@ -32,3 +32,137 @@ fn joining_peers_end_up_owning_what_is_closest() {
         assert_eq!(swarm.members_of(&number.to_be_bytes()).1.len(), 3);
     }
 }
+
+fn four(seed: u64) -> Swarm {
+    let mut swarm = Swarm::new(seed, 4);
+    swarm.until(20 * SECOND, Swarm::settled);
+    swarm.pass(2 * SECOND);
+    swarm
+}
+
+#[test]
+fn a_dead_owner_is_replaced_and_nothing_is_forgotten() {
+    for seed in 0..5 {
+        let mut swarm = four(seed);
+        for number in 0..40_u64 {
+            swarm.put(id(0), &number.to_be_bytes(), b"v");
+        }
+        let (owner, _) = swarm.members_of(&7_u64.to_be_bytes());
+        swarm.crash(owner);
+        let took = swarm.until(15 * SECOND, Swarm::settled);
+        assert!(took > SECOND, "a lease is waited for");
+        let asker = *swarm.nodes.keys().next().unwrap();
+        for number in 0..40_u64 {
+            assert_eq!(swarm.get(asker, &number.to_be_bytes()), Some(b"v".to_vec()), "seed {seed} key {number}");
+        }
+        swarm.pass(10 * SECOND);
+        assert_eq!(swarm.members_of(&7_u64.to_be_bytes()).1.len(), 3, "the group is mended");
+        swarm.start(owner, false);
+        swarm.until(20 * SECOND, Swarm::settled);
+        for number in 0..40_u64 {
+            assert_eq!(swarm.get(owner, &number.to_be_bytes()), Some(b"v".to_vec()), "seed {seed} key {number}");
+        }
+        assert!(swarm.owners().iter().all(|(_, _, lost)| !lost));
+    }
+}
+
+#[test]
+fn everybody_crashes_and_comes_back() {
+    let mut swarm = four(11);
+    for number in 0..40_u64 {
+        swarm.put(id(1), &number.to_be_bytes(), b"v");
+    }
+    for number in 0..4 {
+        swarm.crash(id(number));
+    }
+    swarm.pass(30 * SECOND);
+    for number in 0..4 {
+        swarm.start(id(number), number == 0);
+    }
+    swarm.until(20 * SECOND, Swarm::settled);
+    for number in 0..40_u64 {
+        assert_eq!(swarm.get(id(2), &number.to_be_bytes()), Some(b"v".to_vec()));
+    }
+    assert!(swarm.owners().iter().all(|(_, _, lost)| !lost));
+}
+
+#[test]
+fn a_supernode_serves_again_alone_when_its_only_tab_vanishes() {
+    let mut swarm = Swarm::new(5, 2);
+    swarm.until(20 * SECOND, Swarm::settled);
+    swarm.pass(3 * SECOND);
+    for number in 0..20_u64 {
+        swarm.put(id(1), &number.to_be_bytes(), b"v");
+    }
+    swarm.crash(id(1));
+    let took = swarm.until(30 * SECOND, Swarm::settled);
+    assert!(took >= 15 * SECOND, "a majority is not given up lightly");
+    assert!(swarm.owners().iter().all(|(_, _, lost)| *lost), "and it is said");
+    for number in 0..20_u64 {
+        assert_eq!(swarm.get(id(0), &number.to_be_bytes()), Some(b"v".to_vec()));
+        swarm.put(id(0), &number.to_be_bytes(), b"w");
+    }
+    swarm.start(id(1), false);
+    swarm.until(20 * SECOND, Swarm::settled);
+    for number in 0..20_u64 {
+        assert_eq!(swarm.get(id(1), &number.to_be_bytes()), Some(b"w".to_vec()));
+    }
+}
+
+#[test]
+fn who_leaves_in_order_leaves_no_gap_behind() {
+    let mut swarm = four(6);
+    for number in 0..40_u64 {
+        swarm.put(id(1), &number.to_be_bytes(), b"v");
+    }
+    swarm.call(id(3), |dht, ctx, view| dht.leave(ctx, view));
+    swarm.until(6 * SECOND, |swarm| swarm.nodes[&id(3)].dht.left());
+    assert!(swarm.nodes[&id(3)].dht.fragments_info(swarm.clocks()).is_empty());
+    swarm.crash(id(3));
+    swarm.until(SECOND, Swarm::whole);
+    for number in 0..40_u64 {
+        assert_eq!(swarm.get(id(2), &number.to_be_bytes()), Some(b"v".to_vec()));
+    }
+}
+
+#[test]
+fn in_a_partition_only_the_majority_answers() {
+    let mut swarm = four(7);
+    for number in 0..40_u64 {
+        swarm.put(id(1), &number.to_be_bytes(), b"v");
+    }
+    // Short of giving up: the one that is cut off answers nothing, the others everything.
+    for number in [0, 1, 3] {
+        swarm.cut(id(2), id(number));
+    }
+    swarm.pass(12 * SECOND);
+    assert!(swarm.owners().iter().all(|(owner, _, _)| *owner != id(2)));
+    assert!(swarm.whole());
+    for number in 0..40_u64 {
+        swarm.put(id(1), &number.to_be_bytes(), b"w");
+    }
+    swarm.heal();
+    swarm.until(20 * SECOND, Swarm::settled);
+    for number in 0..40_u64 {
+        assert_eq!(swarm.get(id(2), &number.to_be_bytes()), Some(b"w".to_vec()));
+    }
+}
+
+#[test]
+fn a_damaged_record_is_never_served() {
+    let mut swarm = four(8);
+    for number in 0..40_u64 {
+        swarm.put(id(1), &number.to_be_bytes(), b"v");
+    }
+    for number in 0..4 {
+        swarm.crash(id(number));
+    }
+    assert!(swarm.flip(id(2), b'r'), "it holds a record");
+    for number in 0..4 {
+        swarm.start(id(number), number == 0);
+    }
+    swarm.until(20 * SECOND, Swarm::settled);
+    for number in 0..40_u64 {
+        assert_eq!(swarm.get(id(3), &number.to_be_bytes()), Some(b"v".to_vec()));
+    }
+}
