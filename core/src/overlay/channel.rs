@@ -309,6 +309,7 @@ impl Overlay {
             rtt: Rtt::default(),
             heard_us: now,
             ping: None,
+            measured_us: 0,
             ping_due_us: now,
             gossiped: (0, 0),
             upgrade_due_us: now,

@@ -24,6 +24,8 @@ const HANDSHAKE_US: u64 = 10 * SECOND_US;
 const FIND_US: u64 = 2 * SECOND_US;
 const FIND_OWN_US: u64 = 15 * SECOND_US;
 const FINDS_MAX: usize = 4;
+const MEASURE_US: u64 = 10 * SECOND_US;
+const OPEN_US: u64 = SECOND_US;
 const GOSSIP_FULL_US: u64 = 10 * SECOND_US;
 const GOSSIP_CONTACTS: usize = 8;
 const OPENS_A_TICK: usize = 4;
@@ -160,7 +162,13 @@ impl Overlay {
                 _ => {}
             }
             if peer.ping.is_none() && now >= peer.ping_due_us {
-                due.push(*id);
+                // Whatever was heard is as good as a pong; its own ping brought the news.
+                let quiet = peer.heard_us + peer.ping_interval(ctx.config, self.siblings.contains(id)) / 2;
+                if now < quiet && now < peer.measured_us + MEASURE_US {
+                    peer.ping_due_us = quiet;
+                } else {
+                    due.push(*id);
+                }
             }
         }
         for id in due {
@@ -199,9 +207,8 @@ impl Overlay {
         let sibling = self.siblings.contains(&id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let number = ctx.rng.next_u32();
-        let interval = if sibling || peer.wants_us { ctx.config.probe_sibling_us } else { ctx.config.probe_finger_us };
         peer.ping = Some((number, ctx.now.mono));
-        peer.ping_due_us = ctx.now.mono + interval;
+        peer.ping_due_us = ctx.now.mono + peer.ping_interval(ctx.config, sibling);
         self.send_frame(ctx, &id, &Frame::Link(LinkFrame::Ping { number, news }));
     }
 
@@ -217,6 +224,7 @@ impl Overlay {
             && expected == number
         {
             peer.ping = None;
+            peer.measured_us = ctx.now.mono;
             peer.rtt.sample(ctx.now.mono.saturating_sub(sent));
         }
         self.heard_news(ctx, id, news);
@@ -358,8 +366,12 @@ impl Overlay {
 
     /// Opens links to the nearest peers heard of, and to those that fill a bucket.
     fn open_wanted(&mut self, ctx: &mut Ctx<'_>) {
+        if ctx.now.mono < self.open_due_us {
+            return;
+        }
+        self.open_due_us = ctx.now.mono + OPEN_US;
         let mut nearest: Vec<Id> = self.contacts.keys().chain(self.peers.keys()).copied().collect();
-        nearest.sort_unstable_by_key(|id| id.distance(&self.me));
+        nearest.sort_by_cached_key(|id| id.distance(&self.me));
         nearest.dedup();
         let mut opened = 0;
         let mut buckets: BTreeMap<u32, usize> = BTreeMap::new();
@@ -373,6 +385,9 @@ impl Overlay {
                 *count += 1;
                 opened += 1;
             }
+        }
+        if opened >= OPENS_A_TICK {
+            self.open_due_us = ctx.now.mono;
         }
     }
 

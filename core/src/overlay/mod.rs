@@ -98,6 +98,7 @@ pub struct Overlay {
     empty_slots: BTreeMap<u32, u64>,
     finds: maintain::Finds,
     events: VecDeque<Event>,
+    open_due_us: u64,
     joined: bool,
     leaving: bool,
     /// Whether this node belongs to a network that was founded; told to peers.
@@ -125,6 +126,7 @@ impl Overlay {
             empty_slots: BTreeMap::new(),
             finds: maintain::Finds::default(),
             events: VecDeque::new(),
+            open_due_us: 0,
             joined: false,
             leaving: false,
             established: false,

@@ -25,6 +25,8 @@ pub struct Peer {
     pub heard_us: u64,
     /// The ping that waits for its pong: number and time of sending.
     pub ping: Option<(u32, u64)>,
+    /// When a round trip was measured last.
+    pub measured_us: u64,
     /// When the next ping is due.
     pub ping_due_us: u64,
     /// What was gossiped to it last, as a hash, and when.
@@ -39,6 +41,13 @@ pub struct Peer {
     pub sent_bytes: u64,
     /// Bytes of frames received from it.
     pub received_bytes: u64,
+}
+
+impl Peer {
+    /// How often it is probed while nothing is heard from it.
+    pub fn ping_interval(&self, config: &Config, sibling: bool) -> u64 {
+        if sibling || self.wants_us { config.probe_sibling_us } else { config.probe_finger_us }
+    }
 }
 
 /// Round-trip estimation (Jacobson, SIGCOMM 1988; RFC 6298).

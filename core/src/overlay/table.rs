@@ -69,8 +69,10 @@ impl Overlay {
                 _ => return,
             }
         }
-        let known =
-            self.contacts.entry(contact.id).or_insert(Known { contact, heard_us: now, retry_us: 0, failures: 0 });
+        let known = self.contacts.entry(contact.id).or_insert_with(|| {
+            self.open_due_us = now;
+            Known { contact, heard_us: now, retry_us: 0, failures: 0 }
+        });
         known.heard_us = now;
         if contact.relay.is_some() {
             known.contact.relay = contact.relay;
@@ -88,6 +90,7 @@ impl Overlay {
 
     /// The linked peers changed.
     pub(super) fn table_changed(&mut self, ctx: &mut Ctx<'_>) {
+        self.open_due_us = ctx.now.mono;
         let mut nearest: Vec<Id> = self.live().map(|(id, _)| *id).collect();
         nearest.sort_unstable_by_key(|id| id.distance(&self.me));
         nearest.truncate(ctx.config.siblings);
