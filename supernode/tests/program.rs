@@ -27,7 +27,7 @@ async fn it_keeps_its_identity_when_killed() {
 async fn a_directory_serves_one_process() {
     let directory = tempfile::tempdir().unwrap();
     let first = Program::start(directory.path());
-    let (code, text) = run_to_end(command(directory.path()));
+    let (code, text) = run_to_end(command(directory.path(), "127.0.0.1:0"));
     assert_eq!(code, Some(1));
     assert!(text.contains("is in use") && text.lines().count() == 1, "{text}");
     assert_eq!(get(first.address, "/healthz").await.status, 200);

@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use common::{dial, get, settings, until};
 use futures_util::{SinkExt as _, StreamExt as _};
+use pontoon_core::{
+    overlay::{Hello, LinkFrame, Refusal},
+    wire::{Frame, PLAN_VERSION, WIRE_VERSION, cut, decode, encode},
+};
 use pontoon_supernode::{Limits, Supernode};
 use tokio_tungstenite::tungstenite::{self, Message, protocol::frame::coding::CloseCode};
 
@@ -72,6 +76,51 @@ async fn misbehaving_sockets_are_closed_and_the_node_lives_on() {
     };
     assert_eq!(answered.await[..], [1, 2]);
     assert_eq!(supernode.health().await.unwrap().status, "ok");
+    supernode.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_is_no_handshake_is_refused_by_the_engine() {
+    let directory = tempfile::tempdir().unwrap();
+    let supernode = Supernode::start(settings(directory.path())).await.unwrap();
+    let hello = |network: &str, wire| {
+        Frame::Link(LinkFrame::Hello(Hello {
+            wire,
+            plan: PLAN_VERSION,
+            network: network.to_owned(),
+            public_key: vec![7; 32],
+            nonce: [7; 16],
+            supernode: false,
+            direct_links: false,
+            established: false,
+        }))
+    };
+    for (frame, reason) in
+        [(hello("another", WIRE_VERSION), Refusal::Network), (hello("test", WIRE_VERSION + 1), Refusal::Version)]
+    {
+        let mut socket = dial(&supernode.address()).await;
+        for chunk in cut(&encode(&frame), 16 << 10) {
+            socket.send(Message::binary(chunk)).await.unwrap();
+        }
+        let mut refused = None;
+        while let Some(Ok(message)) = socket.next().await {
+            if let Message::Binary(chunk) = message
+                && let Ok(Frame::Link(LinkFrame::Refuse(refusal))) = decode(&chunk[1..])
+            {
+                refused = Some(refusal);
+            }
+        }
+        assert_eq!(refused, Some(reason), "and then the socket ends");
+    }
+    for garbage in [&[][..], &[0], &[9; 100], &[0, 1, 255, 255, 255, 255, 255, 255, 255, 255]] {
+        let mut socket = dial(&supernode.address()).await;
+        socket.send(Message::binary(garbage.to_vec())).await.unwrap();
+        assert_eq!(closed_with(&mut socket).await, Some(CloseCode::Normal), "{garbage:?}");
+    }
+    until("all are forgotten", Duration::from_secs(5), || async {
+        (supernode.health().await.unwrap().sockets == 0).then_some(())
+    })
+    .await;
     supernode.shutdown().await;
 }
 

@@ -96,16 +96,20 @@ pub fn bare_command() -> Command {
     command
 }
 
-pub fn command(directory: &Path) -> Command {
+pub fn command(directory: &Path, listen: &str) -> Command {
     let mut command = bare_command();
-    command.arg("--data").arg(directory).args(["--listen", "127.0.0.1:0", "--network", "test", "--log", "warn"]);
+    command.arg("--data").arg(directory).args(["--listen", listen, "--network", "test", "--log", "warn"]);
     command
 }
 
 impl Program {
     /// Starts it and waits until it is ready.
     pub fn start(directory: &Path) -> Program {
-        let mut child = command(directory).stdout(Stdio::piped()).spawn().unwrap();
+        Program::start_at(directory, "127.0.0.1:0")
+    }
+
+    pub fn start_at(directory: &Path, listen: &str) -> Program {
+        let mut child = command(directory, listen).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line
