@@ -19,7 +19,7 @@ use crate::{
     wire::{Body, Contact, Frame},
 };
 
-const TICK_US: u64 = 250_000;
+const TICK_US: u64 = 500_000;
 const HANDSHAKE_US: u64 = 10 * SECOND_US;
 const FIND_US: u64 = 2 * SECOND_US;
 const FIND_OWN_US: u64 = 15 * SECOND_US;
@@ -29,6 +29,7 @@ const OPEN_US: u64 = SECOND_US;
 const GOSSIP_FULL_US: u64 = 10 * SECOND_US;
 const GOSSIP_CONTACTS: usize = 8;
 const OPENS_A_TICK: usize = 4;
+const PRUNES_A_TICK: usize = 4;
 const UPGRADES_A_TICK: usize = 4;
 const JOIN_PATIENCE_US: u64 = 5 * SECOND_US;
 const CONTACT_FAILURES_MAX: u32 = 3;
@@ -230,26 +231,17 @@ impl Overlay {
         self.heard_news(ctx, id, news);
     }
 
+    /// What this node tells a peer: contacts near to it when the table changed since, and now and then anyway.
     fn news(&mut self, ctx: &Ctx<'_>, id: &Id) -> News {
-        let mut news = News {
-            established: self.established,
-            home: self.home(),
-            sibling: self.siblings.contains(id),
-            contacts: self.contacts_near(id, GOSSIP_CONTACTS, id),
-        };
-        let digest = news.contacts.iter().fold(0_u64, |sum, contact| {
-            let id = contact.id.0;
-            sum.rotate_left(7) ^ u64::from_le_bytes([id[0], id[1], id[2], id[3], id[4], id[5], id[6], id[7]])
-        });
+        let mut contacts = Vec::new();
         if let Some(peer) = self.peers.get_mut(id) {
-            let (last, at) = peer.gossiped;
-            if last == digest && ctx.now.mono < at + GOSSIP_FULL_US {
-                news.contacts.clear();
-            } else {
-                peer.gossiped = (digest, ctx.now.mono);
+            let (version, at) = peer.gossiped;
+            if version != self.table_version || ctx.now.mono >= at + GOSSIP_FULL_US {
+                peer.gossiped = (self.table_version, ctx.now.mono);
+                contacts = self.contacts_near(id, GOSSIP_CONTACTS, id);
             }
         }
-        news
+        News { established: self.established, home: self.home(), sibling: self.siblings.contains(id), contacts }
     }
 
     fn heard_news(&mut self, ctx: &mut Ctx<'_>, id: Id, news: News) {
@@ -454,7 +446,7 @@ impl Overlay {
             *buckets.entry(self.me.common_prefix(id)).or_default() += 1;
         }
         let old = ctx.now.mono.saturating_sub(10 * SECOND_US);
-        let spare = self
+        let mut spare: Vec<(usize, bool, Id)> = self
             .peers
             .iter()
             .filter(|(id, peer)| {
@@ -464,8 +456,10 @@ impl Overlay {
                 (buckets.get(&self.me.common_prefix(id)).copied().unwrap_or(0), peer.direct.is_none(), *id)
             })
             .filter(|(count, ..)| *count > ctx.config.bucket_links)
-            .max();
-        if let Some((_, _, id)) = spare {
+            .collect();
+        spare.sort_unstable();
+        let surplus = (peers - ctx.config.links_opened_max).min(PRUNES_A_TICK);
+        for (_, _, id) in spare.into_iter().rev().take(surplus) {
             ctx.count("links_pruned");
             self.say_bye(ctx, id);
             self.unlink(ctx, id);

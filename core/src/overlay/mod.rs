@@ -99,6 +99,7 @@ pub struct Overlay {
     finds: maintain::Finds,
     events: VecDeque<Event>,
     open_due_us: u64,
+    table_version: u64,
     joined: bool,
     leaving: bool,
     /// Whether this node belongs to a network that was founded; told to peers.
@@ -127,6 +128,7 @@ impl Overlay {
             finds: maintain::Finds::default(),
             events: VecDeque::new(),
             open_due_us: 0,
+            table_version: 1,
             joined: false,
             leaving: false,
             established: false,

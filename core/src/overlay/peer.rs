@@ -29,7 +29,7 @@ pub struct Peer {
     pub measured_us: u64,
     /// When the next ping is due.
     pub ping_due_us: u64,
-    /// What was gossiped to it last, as a hash, and when.
+    /// Which version of the table was gossiped to it last, and when.
     pub gossiped: (u64, u64),
     /// When the next attempt at WebRTC is due, and how many failed.
     pub upgrade_due_us: u64,

@@ -91,6 +91,7 @@ impl Overlay {
     /// The linked peers changed.
     pub(super) fn table_changed(&mut self, ctx: &mut Ctx<'_>) {
         self.open_due_us = ctx.now.mono;
+        self.table_version += 1;
         let mut nearest: Vec<Id> = self.live().map(|(id, _)| *id).collect();
         nearest.sort_unstable_by_key(|id| id.distance(&self.me));
         nearest.truncate(ctx.config.siblings);

@@ -82,12 +82,12 @@ pub enum WireError {
 
 /// Encodes a frame with its version byte.
 pub fn encode(frame: &Frame) -> Vec<u8> {
-    let mut bytes = vec![WIRE_VERSION];
-    match postcard::to_extend(frame, Vec::with_capacity(64)) {
-        Ok(body) => bytes.extend(body),
-        Err(error) => debug_assert!(false, "frames always encode: {error}"),
-    }
-    bytes
+    let mut bytes = Vec::with_capacity(256);
+    bytes.push(WIRE_VERSION);
+    postcard::to_extend(frame, bytes).unwrap_or_else(|error| {
+        debug_assert!(false, "frames always encode: {error}");
+        Vec::new()
+    })
 }
 
 /// Decodes one whole frame; trailing bytes are an error.
