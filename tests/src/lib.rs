@@ -1,7 +1,10 @@
 //! Simulator, reference model, conformance and benches.
 //!
 //! The simulator is a library without clock, threads or sockets: it compiles to wasm32 too, where the same seed must
-//! give the same trace.
+//! give the same trace ([`mini`]).
 
+pub mod mini;
 pub mod model;
+pub mod ops;
+pub mod scenario;
 pub mod sim;

@@ -1,0 +1,55 @@
+//! Figures: `bench SCENARIO [--nodes N] [--seed S] [--latency-ms MS] [--inbound-mbit M]` prints one JSON object a line.
+//!
+//! Simulated figures (seconds, hops, messages) are exact for a seed; wall-clock figures say what this machine did.
+#![allow(clippy::disallowed_methods)] // a bench measures wall time
+
+mod report;
+mod size;
+mod swarm;
+
+use std::process::ExitCode;
+
+use report::{Options, Report};
+
+/// A scenario: its name, what it measures, and how.
+type Scenario = (&'static str, &'static str, fn(&Report) -> Result<(), String>);
+
+const SCENARIOS: [Scenario; 7] = [
+    ("broadcast", "sendAll to every node: messages, reached, hops, coverage", swarm::broadcast),
+    ("dht-lookup", "messages to owners of random keys: hops, links, correct owners", swarm::dht_lookup),
+    ("dht-ops", "puts and gets one after the other, wall clock and simulated latency", swarm::dht_ops),
+    ("scan-exact", "count(*) while 5% of the nodes crash: exact, short and said so, or wrong", swarm::scan_exact),
+    ("sim-speed", "how fast the simulator runs an idle network", swarm::sim_speed),
+    ("size", "what a page downloads: raw, gzip and brotli bytes", size::size),
+    ("short", "every simulated scenario on a small network", short),
+];
+
+fn short(report: &Report) -> Result<(), String> {
+    let small = Report { options: Options { nodes: report.options.nodes.or(Some(100)), ..report.options.clone() } };
+    let simulated = SCENARIOS.iter().filter(|(name, ..)| !["size", "short"].contains(name));
+    simulated.clone().try_for_each(|(name, _, run)| run(&small).map_err(|error| format!("{name}: {error}")))
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_none_or(|first| ["--help", "-h"].contains(&first.as_str())) {
+        println!("bench SCENARIO [--nodes N] [--seed S] [--latency-ms MS] [--inbound-mbit M]\nbench --list");
+        return ExitCode::SUCCESS;
+    }
+    if arguments[0] == "--list" {
+        SCENARIOS.iter().for_each(|(name, what, _)| println!("{name:12} {what}"));
+        return ExitCode::SUCCESS;
+    }
+    let Some((name, _, run)) = SCENARIOS.iter().find(|(name, ..)| *name == arguments[0]) else {
+        eprintln!("no scenario {:?}; bench --list names them", arguments[0]);
+        return ExitCode::from(2);
+    };
+    let result = Options::parse(&arguments[1..]).and_then(|options| run(&Report { options }));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Options of every scenario, and the one shape of its figures.
+
+use pontoon_tests::sim::{Latency, SimConfig};
+use serde_json::{Map, Value, json};
+
+/// What the command line says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// `--nodes`
+    pub nodes: Option<usize>,
+    /// `--seed`
+    pub seed: Option<u64>,
+    /// `--latency-ms`: every pair so far apart; heavy-tailed without.
+    pub latency_ms: Option<u64>,
+    /// `--inbound-mbit`
+    pub inbound_mbit: Option<u64>,
+}
+
+impl Options {
+    /// Reads `--name value` pairs.
+    pub fn parse(arguments: &[String]) -> Result<Options, String> {
+        let mut options = Options::default();
+        for pair in arguments.chunks(2) {
+            let [name, value] = pair else { return Err(format!("{} wants a value", pair[0])) };
+            let number: u64 = value.parse().map_err(|_| format!("{name} wants a number, not {value:?}"))?;
+            match name.as_str() {
+                "--nodes" => options.nodes = Some(number as usize),
+                "--seed" => options.seed = Some(number),
+                "--latency-ms" => options.latency_ms = Some(number),
+                "--inbound-mbit" => options.inbound_mbit = Some(number),
+                _ => return Err(format!("no option {name}")),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Nodes, or the scenario's own number.
+    pub fn nodes_or(&self, nodes: usize) -> usize {
+        self.nodes.unwrap_or(nodes)
+    }
+
+    /// The seed; 1 unless given.
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or(1)
+    }
+
+    /// The network that the options describe.
+    pub fn network(&self, nodes: usize) -> SimConfig {
+        let mut config = SimConfig::new(self.seed(), self.nodes_or(nodes));
+        if let Some(ms) = self.latency_ms {
+            config.latency = Latency::Fixed(ms * 1_000);
+        }
+        config.inbound_bits_per_s = self.inbound_mbit.map(|mbit| mbit * 1_000_000);
+        config
+    }
+}
+
+/// Prints figures.
+pub struct Report {
+    /// What the command line says.
+    pub options: Options,
+}
+
+impl Report {
+    /// One figure of a simulated scenario; `more` tells rows of one figure apart.
+    pub fn simulated(&self, config: &SimConfig, scenario: &str, figure: &str, value: f64, unit: &str, more: &[(&str, &str)]) {
+        let signing = format!("{:?}", config.signing).to_lowercase();
+        let mut line = line(scenario, figure, value, unit, more);
+        line.insert("nodes".to_owned(), json!(config.nodes));
+        line.insert("seed".to_owned(), json!(config.seed));
+        line.insert("signing".to_owned(), json!(signing));
+        println!("{}", Value::Object(line));
+    }
+
+    /// One figure that has nothing to do with a network.
+    pub fn plain(&self, scenario: &str, figure: &str, value: f64, unit: &str, more: &[(&str, &str)]) {
+        println!("{}", Value::Object(line(scenario, figure, value, unit, more)));
+    }
+}
+
+fn line(scenario: &str, figure: &str, value: f64, unit: &str, more: &[(&str, &str)]) -> Map<String, Value> {
+    let value = if value.fract() == 0.0 && value.abs() < 9e15 { json!(value as i64) } else { json!(value) };
+    let mut line = Map::new();
+    for (name, field) in [("scenario", json!(scenario)), ("figure", json!(figure)), ("value", value), ("unit", json!(unit))] {
+        line.insert(name.to_owned(), field);
+    }
+    more.iter().for_each(|(name, field)| {
+        line.insert((*name).to_owned(), json!(field));
+    });
+    line
+}

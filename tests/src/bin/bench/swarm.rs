@@ -1,0 +1,149 @@
+//! Scenarios of the simulated network.
+
+use std::time::Instant;
+
+use pontoon_core::{Command, Id, Reply, store::Outcome};
+use pontoon_tests::{
+    ops::{get, put},
+    scenario::{Counted, Scale},
+    sim::{Latency, SimConfig},
+};
+
+use crate::report::Report;
+
+const SECOND_US: u64 = 1_000_000;
+
+fn settled(config: &SimConfig) -> Result<(Scale, f64), String> {
+    let mut scale = Scale::new(config.clone());
+    let took = scale.sim.settle(300 * SECOND_US).map_err(|unsettled| unsettled.to_string())?;
+    Ok((scale, took as f64 / 1e6))
+}
+
+/// The `broadcast` scenario.
+pub fn broadcast(report: &Report) -> Result<(), String> {
+    let config = report.options.network(1_000);
+    let (mut scale, settled_s) = settled(&config)?;
+    let begun = scale.sim.now_us();
+    let cast = scale.broadcast();
+    let figure = |name: &str, value: f64, unit: &str| report.simulated(&config, "broadcast", name, value, unit, &[]);
+    figure("settled_s", settled_s, "s");
+    figure("messages", cast.messages as f64, "messages");
+    figure("reached", cast.once as f64, "nodes");
+    figure("coverage", cast.coverage, "");
+    if let Latency::Fixed(latency) = config.latency {
+        figure("hops_max", cast.last_us.saturating_sub(begun) as f64 / latency as f64, "hops");
+    }
+    Ok(())
+}
+
+/// The `dht-lookup` scenario: hops are counted by the clock, every hop being paid the same latency.
+pub fn dht_lookup(report: &Report) -> Result<(), String> {
+    let begun = Instant::now();
+    let config = report.options.network(1_000);
+    let Latency::Fixed(latency) = config.latency else { return Err("hops need a fixed latency".to_owned()) };
+    let (mut scale, _) = settled(&config)?;
+    scale.sim.take_deliveries();
+    let (mut hops, mut correct) = (Vec::new(), 0);
+    for number in 0..1_000_u32 {
+        let key = number.to_be_bytes().to_vec();
+        let node = scale.any_node();
+        let sent_us = scale.sim.now_us();
+        let owner = scale.sim.owner_of(&Id::object("lookup", &key, 0)).map(|owner| scale.sim.id(owner));
+        let command = Command::Send { namespace: "lookup".to_owned(), key, payload: Vec::new() };
+        if let Some(Ok(Reply::Delivered(to))) = scale.sim.call(node, command, 30 * SECOND_US) {
+            correct += usize::from(Some(to) == owner);
+        }
+        hops.extend(scale.sim.take_deliveries().iter().map(|delivery| (delivery.at_us - sent_us) / latency));
+    }
+    hops.sort_unstable();
+    let links = |node| scale.sim.inspect(node).map_or(0, |inspect| inspect.links.len());
+    let links_max = scale.sim.live().into_iter().skip(1).map(links).max().unwrap_or(0);
+    let figure = |name: &str, value: f64, unit: &str| report.simulated(&config, "dht-lookup", name, value, unit, &[]);
+    figure("hops_mean", hops.iter().sum::<u64>() as f64 / hops.len().max(1) as f64, "hops");
+    figure("hops_p99", hops.get(hops.len() * 99 / 100).copied().unwrap_or(0) as f64, "hops");
+    figure("hops_theory", (config.nodes as f64).log2() / 2.0, "hops");
+    figure("owner_correct", f64::from(correct as u32) / 1_000.0, "");
+    figure("links_max", links_max as f64, "links");
+    figure("wall_s", begun.elapsed().as_secs_f64(), "s");
+    Ok(())
+}
+
+/// The `dht-ops` scenario: one operation after the other, as a page would.
+pub fn dht_ops(report: &Report) -> Result<(), String> {
+    const OPS: usize = 500;
+    let config = report.options.network(64);
+    let (mut scale, _) = settled(&config)?;
+    for (op, per_s, p95) in [("put", "put_per_s", "put_p95_us"), ("get", "get_per_s", "get_p95_us")] {
+        let begun = Instant::now();
+        let mut latencies = Vec::new();
+        for number in 0..OPS {
+            let key = number.to_string().into_bytes();
+            let (node, started_us) = (scale.any_node(), scale.sim.now_us());
+            let value = [7; 1_000];
+            let asked = if op == "put" { put("ops", &key, &value) } else { get("ops", &key) };
+            let outcome = scale.sim.keys(node, vec![asked]).pop();
+            if !matches!(outcome, Some(Outcome::Stored { .. } | Outcome::Found { .. })) {
+                return Err(format!("{op} {number}: {outcome:?}"));
+            }
+            latencies.push(scale.sim.now_us() - started_us);
+        }
+        latencies.sort_unstable();
+        let more = [("system", "pontoon"), ("k", "3")];
+        report.simulated(&config, "dht-ops", per_s, OPS as f64 / begun.elapsed().as_secs_f64(), "1/s", &more);
+        report.simulated(&config, "dht-ops", p95, latencies[OPS * 95 / 100] as f64, "us", &more);
+    }
+    Ok(())
+}
+
+/// The `scan-exact` scenario: runs on a fresh network each, as a crashed twentieth is not to be repeated.
+pub fn scan_exact(report: &Report) -> Result<(), String> {
+    let config = report.options.network(300);
+    let (mut exact, mut short, mut wrong) = (0, 0, 0);
+    for run in 0..3 {
+        let (mut scale, _) = settled(&SimConfig { seed: config.seed + run, ..config.clone() })?;
+        let inserted = scale.insert(200);
+        if inserted != 200 {
+            return Err(format!("{inserted} of 200 rows inserted"));
+        }
+        for counted in scale.count(5, config.nodes / 20) {
+            match counted {
+                Counted::Exact => exact += 1,
+                Counted::Partial(_) | Counted::Failed => short += 1,
+                Counted::Wrong(_) => wrong += 1,
+            }
+        }
+    }
+    let figure = |name: &str, value: i32| report.simulated(&config, "scan-exact", name, f64::from(value), "queries", &[]);
+    figure("runs", exact + short + wrong);
+    figure("exact", exact);
+    figure("short_and_said_so", short);
+    figure("wrong", wrong);
+    Ok(())
+}
+
+/// The `sim-speed` scenario.
+pub fn sim_speed(report: &Report) -> Result<(), String> {
+    let config = report.options.network(1_000);
+    let (mut scale, _) = settled(&config)?;
+    let (begun, from_us, before) = (Instant::now(), scale.sim.now_us(), scale.sim.stats());
+    scale.sim.run_for(60 * SECOND_US);
+    let (wall_s, after) = (begun.elapsed().as_secs_f64(), scale.sim.stats());
+    let virtual_s = (scale.sim.now_us() - from_us) as f64 / 1e6;
+    let figure = |name: &str, value: f64, unit: &str| report.simulated(&config, "sim-speed", name, value, unit, &[]);
+    figure("virtual_s", virtual_s, "s");
+    figure("wall_s", wall_s, "s");
+    figure("events_per_s", (after.events - before.events) as f64 / wall_s, "1/s");
+    figure("maintenance_bytes_per_node_s", (after.bytes - before.bytes) as f64 / virtual_s / config.nodes as f64, "B/s");
+    match resident_bytes() {
+        Some(bytes) => figure("rss_bytes", bytes, "B"),
+        None => eprintln!("sim-speed: this system does not tell how much memory a process has"),
+    }
+    Ok(())
+}
+
+/// What Linux says of this process.
+fn resident_bytes() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok().map(|kib: f64| kib * 1_024.0)
+}

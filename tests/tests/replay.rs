@@ -1,0 +1,38 @@
+//! One seed replays everything: the same trace in two runs, and in the core compiled to wasm.
+
+use std::{path::PathBuf, process::Command};
+
+use pontoon_tests::mini;
+
+#[test]
+fn a_seed_replays_and_another_seed_differs() {
+    let first = mini::run(7);
+    println!("{first}");
+    assert_eq!(first, mini::run(7));
+    assert_ne!(first, mini::run(8));
+}
+
+#[test]
+fn wasm_gives_the_same_trace() {
+    let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("wasm");
+    let built = Command::new(env!("CARGO"))
+        .args(["rustc", "--quiet", "--locked", "--release", "--lib", "--crate-type", "cdylib"])
+        .args(["--target", "wasm32-unknown-unknown", "--manifest-path"])
+        .arg(package.join("Cargo.toml"))
+        .env("CARGO_TARGET_DIR", &target)
+        .status()
+        .expect("cargo runs");
+    assert!(built.success(), "the simulator compiles to wasm32-unknown-unknown");
+    let module = target.join("wasm32-unknown-unknown/release/pontoon_tests.wasm");
+    let output = Command::new("node")
+        .arg(package.join("wasm/trace.mjs"))
+        .arg(&module)
+        .arg("7")
+        .output()
+        .expect("node runs (Node 20 or later is needed)");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let wasm = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let native = mini::run(7);
+    assert!(native.ends_with(&wasm) && wasm.len() == 16, "native: {native}\nwasm: {wasm}");
+}

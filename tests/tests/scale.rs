@@ -1,0 +1,70 @@
+//! A thousand nodes: what was acknowledged is found, a broadcast costs N−1 messages, a count is exact or says so.
+//! `SOAK_SEEDS=50` runs more seeds; every failing seed is printed and replays alone with `SEED=n`.
+
+use std::{sync::Mutex, time::Instant};
+
+use pontoon_tests::{
+    scenario::{Counted, Scale},
+    sim::SimConfig,
+};
+
+const NODES: usize = 1_000;
+const SECOND_US: u64 = 1_000_000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+fn one(seed: u64) -> String {
+    let begun = Instant::now();
+    let mut scale = Scale::new(SimConfig::new(seed, NODES));
+    let settled = scale.sim.settle(300 * SECOND_US).unwrap_or_else(|unsettled| panic!("not settled: {unsettled}"));
+
+    let stored = scale.store(500);
+    assert_eq!((stored.acknowledged, stored.found), (500, 500), "{stored:?}");
+
+    let broadcast = scale.broadcast();
+    assert_eq!((broadcast.once, broadcast.repeated), (NODES - 1, 0), "{broadcast:?}");
+    assert_eq!((broadcast.told, broadcast.coverage), (NODES as u64 - 1, 1.0), "{broadcast:?}");
+    assert_eq!(broadcast.messages, NODES as u64 - 1, "{broadcast:?}");
+
+    assert_eq!(scale.insert(300), 300);
+    let counted = scale.count(5, 0);
+    assert_eq!(counted, vec![Counted::Exact; 5]);
+
+    let disturbed = scale.count(5, NODES / 20);
+    assert!(!disturbed.iter().any(|counted| matches!(counted, Counted::Wrong(_))), "{disturbed:?}");
+
+    let stats = scale.sim.stats();
+    let wall = begun.elapsed().as_secs_f64();
+    format!(
+        "settled in {:.0} s, {} s of {NODES} nodes in {wall:.1} s of wall time, {} events, with 5% crashing: {disturbed:?}",
+        settled as f64 / 1e6,
+        scale.sim.now_us() / SECOND_US,
+        stats.events
+    )
+}
+
+#[test]
+fn a_thousand_nodes_remember_reach_and_count() {
+    let seeds: Vec<u64> = match number("SEED") {
+        Some(seed) => vec![seed],
+        None => (1..=number("SOAK_SEEDS").unwrap_or(5)).collect(),
+    };
+    println!("identities: {:?}", SimConfig::new(1, NODES).signing);
+    let (next, failed) = (Mutex::new(seeds.into_iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let Some(seed) = next.lock().unwrap().next() else { break };
+                    match std::panic::catch_unwind(|| one(seed)) {
+                        Ok(line) => println!("seed {seed}: {line}"),
+                        Err(_) => failed.lock().unwrap().push(seed),
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(failed.into_inner().unwrap(), Vec::<u64>::new(), "seeds that failed");
+}
