@@ -112,9 +112,7 @@ impl Scale {
             self.sim.run_for(2_000);
         }
         let answers = self.sim.wait(&calls, 60 * SECOND_US);
-        let right = |(answer, (_, value)): &(Option<_>, &(_, Vec<u8>))| {
-            matches!(&outcomes(answer.clone(), 1)[..], [Outcome::Found { value: found, .. }] if found == value)
-        };
+        let right = |(answer, (_, value)): &(Option<_>, &(_, Vec<u8>))| matches!(&outcomes(answer.clone(), 1)[..], [Outcome::Found { value: found, .. }] if found == value);
         let found = answers.into_iter().zip(&expected).filter(right).count();
         (found, expected.len() - found)
     }
@@ -153,13 +151,13 @@ impl Scale {
         let mut calls = Vec::new();
         for first in (0..count).step_by(50) {
             let node = self.any_node();
-            let values: Vec<String> =
-                (first..count.min(first + 50)).map(|id| format!("({id}, 'note {id}')")).collect();
+            let values: Vec<String> = (first..count.min(first + 50)).map(|id| format!("({id}, 'note {id}')")).collect();
             let text = format!("INSERT INTO counted VALUES {}", values.join(", "));
             calls.push(self.sim.command(node, sql(&text, Vec::new(), None)));
         }
         let answers = self.sim.wait(&calls, 90 * SECOND_US);
-        self.rows = answers.into_iter().filter_map(|answer| rows(answer).ok()).map(|result| result.affected as usize).sum();
+        self.rows =
+            answers.into_iter().filter_map(|answer| rows(answer).ok()).map(|result| result.affected as usize).sum();
         self.rows
     }
 
@@ -202,8 +200,9 @@ impl Scale {
         for number in 0..count {
             let key = format!("race {number}").into_bytes();
             let (a, b) = (self.any_node(), self.any_node());
-            let calls = [(a, b"a"), (b, b"b")]
-                .map(|(node, value)| self.sim.command(node, keys(vec![put_if(NAMESPACE, &key, value, Expect::Absent)])));
+            let calls = [(a, b"a"), (b, b"b")].map(|(node, value)| {
+                self.sim.command(node, keys(vec![put_if(NAMESPACE, &key, value, Expect::Absent)]))
+            });
             let answers = self.sim.wait(&calls, 60 * SECOND_US);
             let won = |answer: &Option<_>| matches!(outcomes(answer.clone(), 1)[..], [Outcome::Stored { .. }]);
             wins.push(answers.iter().filter(|answer| won(answer)).count());

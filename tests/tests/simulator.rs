@@ -249,7 +249,8 @@ fn conditions_hold_at_the_owner() {
         sim.keys(4, vec![put_if("c", b"k", b"2", Expect::Absent)]),
         vec![Outcome::Conflict { current: Some((b"1".to_vec(), version)) }]
     );
-    let [Outcome::Stored { version: second }] = sim.keys(5, vec![put_if("c", b"k", b"3", Expect::Version(version))])[..]
+    let [Outcome::Stored { version: second }] =
+        sim.keys(5, vec![put_if("c", b"k", b"3", Expect::Version(version))])[..]
     else {
         panic!("not stored")
     };
@@ -267,7 +268,8 @@ fn what_is_removed_or_lapsed_is_absent() {
     use pontoon_tests::ops::{op, remove};
     let mut scale = settled(SimConfig::new(6, 15));
     let sim = &mut scale.sim;
-    let soft = |ttl_us| op("soft", b"k", Action::Put { value: b"v".to_vec(), expect: Expect::Any, ttl_us: Some(ttl_us) });
+    let soft =
+        |ttl_us| op("soft", b"k", Action::Put { value: b"v".to_vec(), expect: Expect::Any, ttl_us: Some(ttl_us) });
     assert!(matches!(sim.keys(1, vec![soft(5 * SECOND_US)])[..], [Outcome::Stored { .. }]));
     sim.run_for(3 * SECOND_US);
     let renew = op("soft", b"k", Action::Renew { ttl_us: 5 * SECOND_US });

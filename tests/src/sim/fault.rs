@@ -16,7 +16,7 @@ pub enum Crash {
 
 impl Sim {
     /// Starts a node, or starts it again on what its disk holds.
-    pub(super) fn start(&mut self, index: usize) {
+    pub(super) fn boot(&mut self, index: usize) {
         if self.is_up(index) {
             return;
         }

@@ -367,7 +367,7 @@ impl Sim {
             return;
         }
         match event {
-            Event::Start { node } => self.start(node),
+            Event::Start { node } => self.boot(node),
             Event::Resume { node, stood_still_us } => self.resume(node, stood_still_us),
             Event::Input { node, life, input } => self.feed(node, life, *input),
             Event::Wake { node, life } => {

@@ -63,7 +63,15 @@ pub struct Report {
 
 impl Report {
     /// One figure of a simulated scenario; `more` tells rows of one figure apart.
-    pub fn simulated(&self, config: &SimConfig, scenario: &str, figure: &str, value: f64, unit: &str, more: &[(&str, &str)]) {
+    pub fn simulated(
+        &self,
+        config: &SimConfig,
+        scenario: &str,
+        figure: &str,
+        value: f64,
+        unit: &str,
+        more: &[(&str, &str)],
+    ) {
         let signing = format!("{:?}", config.signing).to_lowercase();
         let mut line = line(scenario, figure, value, unit, more);
         line.insert("nodes".to_owned(), json!(config.nodes));
@@ -81,7 +89,9 @@ impl Report {
 fn line(scenario: &str, figure: &str, value: f64, unit: &str, more: &[(&str, &str)]) -> Map<String, Value> {
     let value = if value.fract() == 0.0 && value.abs() < 9e15 { json!(value as i64) } else { json!(value) };
     let mut line = Map::new();
-    for (name, field) in [("scenario", json!(scenario)), ("figure", json!(figure)), ("value", value), ("unit", json!(unit))] {
+    for (name, field) in
+        [("scenario", json!(scenario)), ("figure", json!(figure)), ("value", value), ("unit", json!(unit))]
+    {
         line.insert(name.to_owned(), field);
     }
     more.iter().for_each(|(name, field)| {

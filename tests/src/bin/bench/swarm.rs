@@ -113,7 +113,8 @@ pub fn scan_exact(report: &Report) -> Result<(), String> {
             }
         }
     }
-    let figure = |name: &str, value: i32| report.simulated(&config, "scan-exact", name, f64::from(value), "queries", &[]);
+    let figure =
+        |name: &str, value: i32| report.simulated(&config, "scan-exact", name, f64::from(value), "queries", &[]);
     figure("runs", exact + short + wrong);
     figure("exact", exact);
     figure("short_and_said_so", short);
@@ -133,7 +134,11 @@ pub fn sim_speed(report: &Report) -> Result<(), String> {
     figure("virtual_s", virtual_s, "s");
     figure("wall_s", wall_s, "s");
     figure("events_per_s", (after.events - before.events) as f64 / wall_s, "1/s");
-    figure("maintenance_bytes_per_node_s", (after.bytes - before.bytes) as f64 / virtual_s / config.nodes as f64, "B/s");
+    figure(
+        "maintenance_bytes_per_node_s",
+        (after.bytes - before.bytes) as f64 / virtual_s / config.nodes as f64,
+        "B/s",
+    );
     match resident_bytes() {
         Some(bytes) => figure("rss_bytes", bytes, "B"),
         None => eprintln!("sim-speed: this system does not tell how much memory a process has"),
