@@ -76,5 +76,5 @@ export const CHANGES: Statement[] = [
   { sql: "UPDATE airports SET name = $1 WHERE iata = $2", params: ["Seattle-Tacoma, afloat", "SEA"] },
   { sql: "UPDATE routes SET count = count + 1000 WHERE origin = 'BOI'" },
   { sql: "DELETE FROM routes WHERE origin = 'ATL' AND count < 100" },
-  { sql: "INSERT INTO airports VALUES ('P01', 'Pontoon', 'Afloat', 'WA', 'USA', 47.6, -122.5), ('P02', 'Pier', 'Ashore', 'MT', 'USA', 46, -110)" },
+  { sql: "INSERT INTO airports VALUES ('PONT1', 'Pontoon', 'Afloat', 'WA', 'USA', 47.6, -122.5), ('PONT2', 'Pier', 'Ashore', 'MT', 'USA', 46, -110)" },
 ];

@@ -186,7 +186,7 @@ test("the supernode is killed: all answers stay, messages arrive over direct lin
 
 test("it starts again on its old store: the tabs find it, and its rows are there", async () => {
   const writer = pages[3]!;
-  await run(writer, { sql: "INSERT INTO airports VALUES ('P03', 'Meanwhile', 'Away', 'NO', 'Norway', 59.9, 10.7)" });
+  await run(writer, { sql: "INSERT INTO airports VALUES ('PONT3', 'Meanwhile', 'Away', 'NO', 'Norway', 59.9, 10.7)" });
   await supernode.start();
   await until("every tab has a link to the supernode again", 30_000, async () => {
     for (const page of pages) {
@@ -199,7 +199,7 @@ test("it starts again on its old store: the tabs find it, and its rows are there
     const owned = store.namespaces.filter(({ namespace }) => /airports|routes/.test(namespace)).map((part) => part.owned);
     return owned.some((rows) => rows > 0) ? undefined : `it owns ${owned.join(", ") || "nothing"}`;
   });
-  await run(writer, { sql: "DELETE FROM airports WHERE iata = 'P03'" });
+  await run(writer, { sql: "DELETE FROM airports WHERE iata = 'PONT3'" });
   await until("all tabs answer with the supernode back", 20_000, () => anyWrong(pages));
 });
 
