@@ -1,0 +1,305 @@
+//! Links between nodes, fed and drained by hand: who is let in, who is not, and what a link's peer may not do.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use pontoon_core::{
+    Config, Id, Now,
+    crypto::{Ed25519, Identity},
+    error::Error,
+    node::{CallId, Command, Input, LinkId, Node, Origin, Output, Reply},
+    overlay::{Hello, LinkFrame, Refusal},
+    wire::{self, Chunks, Frame, PLAN_VERSION, WIRE_VERSION},
+};
+
+fn config(network: &str) -> Config {
+    Config { network: network.to_owned(), ..Config::default() }
+}
+
+fn node(seed: u8, config: Config) -> Node {
+    let mut node = Node::new(config, Box::new(Ed25519::from_seed(&[seed; 32])), [seed; 32], Now::default(), Vec::new());
+    node.handle_input(Now::default(), Input::Wake);
+    while node.poll_output().is_some() {}
+    node
+}
+
+/// Nodes joined by links whose ends are `(node, link)`; everything arrives at once and in order.
+struct World {
+    nodes: Vec<Node>,
+    ends: BTreeMap<(usize, LinkId), (usize, LinkId)>,
+    replies: Vec<(usize, CallId, Result<Reply, Error>)>,
+    messages: Vec<(usize, Id, Vec<u8>)>,
+    globals: Vec<(usize, String, Option<Vec<u8>>)>,
+    now: Now,
+}
+
+impl World {
+    fn new(nodes: Vec<Node>) -> World {
+        World {
+            nodes,
+            ends: BTreeMap::new(),
+            replies: Vec::new(),
+            messages: Vec::new(),
+            globals: Vec::new(),
+            now: Now::default(),
+        }
+    }
+
+    fn link(&mut self, a: usize, b: usize) {
+        let name = |from: usize, to: usize| LinkId((from * 100 + to) as u64);
+        self.ends.insert((a, name(a, b)), (b, name(b, a)));
+        self.ends.insert((b, name(b, a)), (a, name(a, b)));
+        self.nodes[a].handle_input(self.now, Input::LinkUp { link: name(a, b), origin: Origin::Accepted });
+        self.nodes[b].handle_input(self.now, Input::LinkUp { link: name(b, a), origin: Origin::Accepted });
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let mut todo: VecDeque<(usize, Input)> = VecDeque::new();
+        loop {
+            for index in 0..self.nodes.len() {
+                while let Some(output) = self.nodes[index].poll_output() {
+                    match output {
+                        Output::Send { link, bytes } => {
+                            if let Some((to, link)) = self.ends.get(&(index, link)) {
+                                todo.push_back((*to, Input::Chunk { link: *link, bytes }));
+                            }
+                        }
+                        Output::Close { link } => {
+                            if let Some(other) = self.ends.remove(&(index, link)) {
+                                self.ends.remove(&other);
+                                todo.push_back((other.0, Input::LinkDown { link: other.1 }));
+                            }
+                        }
+                        Output::Persist { token, .. } => todo.push_back((index, Input::Persisted { token })),
+                        Output::Reply { call, result } => self.replies.push((index, call, result)),
+                        Output::Message { from, payload, .. } => self.messages.push((index, from, payload)),
+                        Output::Global { name, value } => self.globals.push((index, name, value)),
+                        _ => {}
+                    }
+                }
+            }
+            let Some((to, input)) = todo.pop_front() else { break };
+            self.nodes[to].handle_input(self.now, input);
+        }
+    }
+
+    /// Lets time pass in small steps.
+    fn run(&mut self, us: u64) {
+        for _ in 0..us / 100_000 {
+            self.now.mono += 100_000;
+            self.now.wall += 100_000;
+            for node in &mut self.nodes {
+                node.handle_input(self.now, Input::Wake);
+            }
+            self.settle();
+        }
+    }
+
+    fn peers(&self, index: usize) -> Vec<Id> {
+        self.nodes[index].inspect(self.now).links.iter().map(|link| link.peer).collect()
+    }
+
+    fn counter(&self, index: usize, name: &str) -> u64 {
+        self.nodes[index].inspect(self.now).counters.get(name).copied().unwrap_or(0)
+    }
+
+    fn call(&mut self, index: usize, command: Command) -> CallId {
+        let call = CallId(self.now.mono + index as u64);
+        self.nodes[index].handle_input(self.now, Input::Command { call, command });
+        self.settle();
+        call
+    }
+}
+
+#[test]
+fn two_nodes_of_a_network_prove_themselves_and_are_linked() {
+    let mut world = World::new(vec![node(1, config("a")), node(2, config("a"))]);
+    world.link(0, 1);
+    assert_eq!(world.peers(0), [world.nodes[1].id()]);
+    assert_eq!(world.peers(1), [world.nodes[0].id()]);
+    world.run(1_000_000);
+    assert!(world.nodes[0].inspect(world.now).joined);
+}
+
+#[test]
+fn another_network_is_refused() {
+    let mut world = World::new(vec![node(1, config("a")), node(2, config("b"))]);
+    world.link(0, 1);
+    assert!(world.peers(0).is_empty() && world.peers(1).is_empty());
+    assert!(world.ends.is_empty(), "the transport is closed");
+}
+
+/// A peer made of bare frames, to say what no node says.
+struct Stranger {
+    node: Node,
+    chunks: Chunks,
+}
+
+const LINK: LinkId = LinkId(7);
+
+impl Stranger {
+    fn meet(config: Config) -> Stranger {
+        let mut stranger = Stranger { node: node(1, config), chunks: Chunks::default() };
+        stranger.node.handle_input(Now::default(), Input::LinkUp { link: LINK, origin: Origin::Accepted });
+        stranger
+    }
+
+    fn say(&mut self, frame: &Frame) {
+        for bytes in wire::cut(&wire::encode(frame), 16 * 1_024) {
+            self.node.handle_input(Now::default(), Input::Chunk { link: LINK, bytes });
+        }
+    }
+
+    /// What the node says, and whether it closes the link.
+    fn hear(&mut self) -> (Vec<Frame>, bool) {
+        let (mut frames, mut closed) = (Vec::new(), false);
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Send { link: LINK, bytes } => {
+                    let frame = self.chunks.push(&bytes, 1 << 21).unwrap();
+                    frames.extend(frame.map(|bytes| wire::decode(&bytes).unwrap()));
+                }
+                Output::Close { link: LINK } => closed = true,
+                _ => {}
+            }
+        }
+        (frames, closed)
+    }
+}
+
+fn hello(key: &Ed25519, wire: u8, plan: u16) -> Frame {
+    Frame::Link(LinkFrame::Hello(Hello {
+        wire,
+        plan,
+        network: "pontoon".to_owned(),
+        public_key: key.public_key(),
+        nonce: [3; 16],
+        supernode: false,
+        direct_links: false,
+        established: false,
+    }))
+}
+
+#[test]
+fn somebody_elses_key_is_refused() {
+    let mut stranger = Stranger::meet(Config::default());
+    let (victim, thief) = (Ed25519::from_seed(&[8; 32]), Ed25519::from_seed(&[9; 32]));
+    stranger.say(&hello(&victim, WIRE_VERSION, PLAN_VERSION));
+    stranger.say(&Frame::Link(LinkFrame::Proof { signature: thief.sign(b"anything") }));
+    let (frames, closed) = stranger.hear();
+    assert!(frames.contains(&Frame::Link(LinkFrame::Refuse(Refusal::Identity))) && closed);
+    assert!(stranger.node.inspect(Now::default()).links.is_empty());
+}
+
+#[test]
+fn another_version_is_refused_with_its_reason() {
+    for (wire, plan) in [(WIRE_VERSION + 1, PLAN_VERSION), (WIRE_VERSION, PLAN_VERSION + 1)] {
+        let mut stranger = Stranger::meet(Config::default());
+        stranger.say(&hello(&Ed25519::from_seed(&[8; 32]), wire, plan));
+        let (frames, closed) = stranger.hear();
+        assert!(frames.contains(&Frame::Link(LinkFrame::Refuse(Refusal::Version))) && closed);
+    }
+}
+
+#[test]
+fn nothing_is_heard_before_the_proof() {
+    let mut stranger = Stranger::meet(Config::default());
+    stranger.say(&Frame::Link(LinkFrame::HopAck { serial: 1 }));
+    let (frames, closed) = stranger.hear();
+    assert!(frames.contains(&Frame::Link(LinkFrame::Refuse(Refusal::Identity))) && closed);
+}
+
+#[test]
+fn bytes_that_are_no_frame_close_the_link_and_nothing_else() {
+    let mut stranger = Stranger::meet(Config::default());
+    stranger.node.handle_input(Now::default(), Input::Chunk { link: LINK, bytes: vec![0, WIRE_VERSION, 0xff, 0xff] });
+    let (_, closed) = stranger.hear();
+    assert!(closed);
+    assert_eq!(stranger.node.inspect(Now::default()).counters["frames_malformed"], 1);
+}
+
+#[test]
+fn peers_of_one_supernode_are_linked_over_it_and_talk() {
+    let supernode = Config { supernode: true, founder: true, direct_links: false, ..config("a") };
+    let peer = || Config { direct_links: false, ..config("a") };
+    let mut world = World::new(vec![node(1, supernode), node(2, peer()), node(3, peer())]);
+    world.link(0, 1);
+    world.link(0, 2);
+    world.run(3_000_000);
+    let links = world.nodes[1].inspect(world.now).links;
+    let relayed = links.iter().find(|link| link.peer == world.nodes[2].id()).unwrap();
+    assert_eq!((relayed.kind, relayed.via), ("relayed", Some(world.nodes[0].id())));
+
+    let to = world.nodes[2].id();
+    let call = world.call(1, Command::SendNode { to, payload: b"ahoy".to_vec() });
+    assert!(world.replies.contains(&(1, call, Ok(Reply::Delivered(to)))));
+    assert_eq!(world.messages, [(2, world.nodes[1].id(), b"ahoy".to_vec())]);
+}
+
+#[test]
+fn a_message_to_nobody_is_rejected_in_the_end() {
+    let mut world = World::new(vec![node(1, config("a")), node(2, config("a"))]);
+    world.link(0, 1);
+    let nobody = Id::hash(b"nobody");
+    let call = world.call(0, Command::SendNode { to: nobody, payload: b"ahoy".to_vec() });
+    world.run(35_000_000);
+    assert!(world.replies.contains(&(0, call, Err(Error::NodeUnreachable(nobody)))));
+}
+
+#[test]
+fn a_newcomer_gets_the_globals_and_later_changes() {
+    let mut world = World::new(vec![node(1, config("a")), node(2, config("a"))]);
+    let set = |value: &[u8]| Command::SetGlobal { name: "theme".to_owned(), value: Some(value.to_vec()) };
+    world.call(0, set(b"dark"));
+    world.link(0, 1);
+    assert_eq!(world.nodes[1].global("theme"), Some(&b"dark"[..]));
+    world.run(100_000);
+    world.call(1, set(b"light"));
+    assert_eq!(world.nodes[0].global("theme"), Some(&b"light"[..]));
+    let changes: Vec<usize> = world.globals.iter().map(|(index, ..)| *index).collect();
+    assert_eq!(changes, [0, 1, 1, 0], "each peer is told of each change once");
+}
+
+#[test]
+fn a_silent_peer_is_suspected_then_gone() {
+    let mut world = World::new(vec![node(1, config("a")), node(2, config("a"))]);
+    world.link(0, 1);
+    world.run(2_000_000);
+    world.ends.clear(); // nothing arrives any more, and nobody says so
+    world.run(5_000_000);
+    assert_eq!(world.counter(0, "peers_suspected"), 1);
+    world.run(6_000_000);
+    assert!(world.peers(0).is_empty());
+    assert_eq!(world.counter(0, "peers_down"), 1);
+}
+
+#[test]
+fn a_peer_that_leaves_says_goodbye_and_is_closed() {
+    let mut world = World::new(vec![node(1, config("a")), node(2, config("a"))]);
+    world.link(0, 1);
+    let call = world.call(0, Command::Leave);
+    world.run(5_000_000);
+    assert!(world.replies.contains(&(0, call, Ok(Reply::Done))));
+    assert!(world.peers(1).is_empty());
+    let call = world.call(0, Command::SendAll { payload: Vec::new() });
+    assert!(world.replies.contains(&(0, call, Err(Error::Closed))));
+}
+
+#[test]
+fn a_relay_does_not_carry_frames_in_another_name() {
+    let mut world = World::new(vec![
+        node(1, Config { supernode: true, ..config("a") }),
+        node(2, config("a")),
+        node(3, config("a")),
+    ]);
+    world.link(0, 1);
+    world.link(0, 2);
+    let forged =
+        Frame::Link(LinkFrame::Relay { from: Id::hash(b"mallory"), to: world.nodes[2].id(), frame: vec![1, 2] });
+    for bytes in wire::cut(&wire::encode(&forged), 16 * 1_024) {
+        world.nodes[0].handle_input(world.now, Input::Chunk { link: LinkId(1), bytes });
+    }
+    world.settle();
+    assert_eq!(world.counter(0, "relays_forged"), 1);
+    assert_eq!(world.counter(2, "frames_malformed"), 0, "nothing reached the third");
+}
