@@ -214,6 +214,9 @@ impl Dht {
                 match event {
                     group::Event::Retired(name) => self.owner.on_retired(env, &mut self.groups, &name),
                     group::Event::Activated(name) => self.owner.on_activated(env, &mut self.groups, &name),
+                    group::Event::Donated { from, of, to, page } => {
+                        self.owner.on_donated(env, &mut self.groups, from, of, to, page);
+                    }
                 }
             } else if let Some((asker, answer)) = self.owner.poll_answer() {
                 self.answer(ctx, view, asker, answer);

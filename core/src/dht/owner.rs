@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::message::Message;
 use crate::{
     config::Config,
-    group::{Env, Groups, Name, Step},
+    group::{Env, Groups, Name, Step, message::Page},
     id::Id,
     store::{Action, Batch, Expect, KeyOp, Outcome, Record, Refusal, Version},
 };
@@ -217,6 +217,46 @@ impl Owner {
         }
         for (name, (keys, batch, _)) in writes {
             self.write(env, groups, name, keys, batch);
+        }
+    }
+
+    /// Records of another history: written where they are newer than what is held. The donor is thanked when none of
+    /// them needs writing any more; until then it comes again.
+    pub fn on_donated(&mut self, env: &mut Env, groups: &mut Groups, from: Id, of: Name, to: Name, page: Page) {
+        let limit_us = env.ctx.now.wall.saturating_add(env.ctx.config.clock_skew_max_us);
+        let mut keys = Vec::new();
+        let mut batch = Batch::new();
+        let mut pending = false;
+        for record in page.records {
+            let (key, id) = ((record.namespace.clone(), record.key.clone()), record.id());
+            if !to.region.contains(&id) {
+                continue;
+            }
+            if self.busy.contains_key(&key) {
+                pending = true;
+                continue;
+            }
+            let held = env.store.get(&key.0, &key.1).cloned();
+            if held.as_ref().is_some_and(|held| held.version >= record.version) {
+                if held.is_some_and(|held| held.version != record.version) {
+                    env.ctx.count("store.conflict_lost");
+                }
+                continue;
+            }
+            pending = true;
+            env.ctx.count("store.conflict_won");
+            let (author, tag, version) = (record.version.author, record.version.counter, record.version);
+            batch.extend(env.store.merge(record, limit_us));
+            env.store.uncommitted(key.clone(), held);
+            let busy = Busy { id, author, tag, version, told: Vec::new(), waiting: VecDeque::new() };
+            self.busy.insert(key.clone(), busy);
+            keys.push(key);
+        }
+        if !keys.is_empty() {
+            self.write(env, groups, to, keys, batch);
+        }
+        if !pending {
+            groups.thank(env, from, of, to, page.until);
         }
     }
 

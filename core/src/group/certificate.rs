@@ -1,6 +1,11 @@
 //! Certificates: who owns a region in which epoch, and what an epoch change decides.
 //!
 //! Regions only ever split, so of two certificates for one key in one history the one of the higher epoch is newer.
+//! Giving members up for lost begins a new history, for those given up may do the same, or go on with a majority:
+//! each certificate names the histories it comes from, so that two of them are known for what they are to one another,
+//! and of two that forked everybody prefers the same one.
+
+use core::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +15,9 @@ use crate::id::{Id, Region};
 pub const MEMBERS_MAX: usize = 16;
 /// Epochs that may follow one another without any of them having become active.
 pub const SOURCES_MAX: usize = 12;
+
+/// Histories that a certificate names at most.
+pub const LINEAGE_MAX: usize = 16;
 
 /// A fragment: a region in one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,19 +52,22 @@ pub struct Certificate {
     pub assumed_lost: bool,
     /// Holders of the sources that this very epoch gives up: it starts with what the others have.
     pub lost: Vec<Id>,
+    /// The histories it comes from, by the epoch in which each began; the last is its own.
+    pub lineage: Vec<(u64, u64)>,
     /// Earlier epochs, newest first, back to the last one that may have been active: their records are merged.
     pub sources: Vec<Source>,
 }
 
 impl Certificate {
     /// The first certificate of a network.
-    pub fn founding(owner: Id) -> Certificate {
+    pub fn founding(owner: Id, history: u64) -> Certificate {
         Certificate {
             name: Name { region: Region::ALL, epoch: 1 },
             owner,
             members: vec![owner],
             assumed_lost: false,
             lost: Vec::new(),
+            lineage: vec![(history, 1)],
             sources: Vec::new(),
         }
     }
@@ -76,11 +87,45 @@ impl Certificate {
         Source { name: self.name, owner: self.owner, members: self.members.clone() }
     }
 
+    /// What this certificate is to `other`, where both speak of one key.
+    pub fn relation(&self, other: &Certificate) -> Relation {
+        let (mine, theirs) = (&self.lineage, &other.lineage);
+        let at = |lineage: &[(u64, u64)], of: &[(u64, u64)]| {
+            of.last().and_then(|(own, _)| lineage.iter().position(|(id, _)| id == own))
+        };
+        if mine.last().map(|last| last.0) == theirs.last().map(|last| last.0) {
+            return match self.name.epoch.cmp(&other.name.epoch) {
+                Ordering::Less => Relation::Older,
+                Ordering::Equal => Relation::Same,
+                Ordering::Greater => Relation::Newer,
+            };
+        }
+        // A history that others left by giving somebody up goes before theirs: it kept its majority.
+        if let Some(next) = at(theirs, mine).and_then(|index| theirs.get(index + 1)) {
+            return if self.name.epoch < next.1 { Relation::Older } else { Relation::Preferred };
+        }
+        if let Some(next) = at(mine, theirs).and_then(|index| mine.get(index + 1)) {
+            return if other.name.epoch < next.1 { Relation::Newer } else { Relation::Inferior };
+        }
+        let parted = |lineage: &[(u64, u64)], of: &[(u64, u64)]| {
+            let common = lineage.iter().rposition(|(id, _)| of.iter().any(|(other, _)| other == id));
+            lineage.get(common.map_or(0, |index| index + 1)).map(|(id, from)| (*from, *id))
+        };
+        let (ours, others) = (parted(mine, theirs), parted(theirs, mine));
+        let common = mine.iter().any(|(id, _)| theirs.iter().any(|(other, _)| other == id));
+        // Without a common history the one whose beginning is forgotten is the longer one.
+        let preferred = if common { ours < others } else { (others, self.name.epoch) < (ours, other.name.epoch) };
+        if preferred { Relation::Preferred } else { Relation::Inferior }
+    }
+
     /// Whether it keeps the bounds and makes sense in itself.
     pub fn well_formed(&self) -> bool {
         self.has(&self.owner)
             && self.members.len() <= MEMBERS_MAX
             && self.sources.len() <= SOURCES_MAX
+            && (1..=LINEAGE_MAX).contains(&self.lineage.len())
+            && self.lineage.is_sorted_by_key(|(_, from)| from)
+            && self.lineage.last().is_some_and(|(_, from)| *from <= self.name.epoch)
             && self.lost.len() <= MEMBERS_MAX * (SOURCES_MAX + 1)
             && self.sources.iter().all(|source| {
                 source.name.epoch < self.name.epoch
@@ -88,6 +133,21 @@ impl Certificate {
                     && source.name.region.covers(&self.name.region)
             })
     }
+}
+
+/// What one certificate is to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// The same epoch of one history.
+    Same,
+    /// An earlier epoch of the other's history.
+    Older,
+    /// A later epoch of the other's history.
+    Newer,
+    /// Histories forked; this one goes on.
+    Preferred,
+    /// Histories forked; the other goes on.
+    Inferior,
 }
 
 /// The value that one epoch change decides: what becomes of a fragment.
@@ -118,4 +178,44 @@ pub struct Ballot {
     pub round: u32,
     /// Tells proposers of one round apart.
     pub proposer: Id,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(epoch: u64, lineage: &[(u64, u64)]) -> Certificate {
+        let mut certificate = Certificate::founding(Id::ZERO, 0);
+        certificate.name.epoch = epoch;
+        certificate.lineage = lineage.to_vec();
+        certificate
+    }
+
+    #[test]
+    fn one_history_is_ordered_by_its_epochs() {
+        let (old, new) = (certificate(3, &[(7, 1)]), certificate(5, &[(7, 1)]));
+        assert_eq!((old.relation(&new), new.relation(&old)), (Relation::Older, Relation::Newer));
+        assert_eq!(old.relation(&old), Relation::Same);
+        // Giving up was the only way on.
+        let lonely = certificate(4, &[(7, 1), (9, 4)]);
+        assert_eq!((old.relation(&lonely), lonely.relation(&old)), (Relation::Older, Relation::Newer));
+    }
+
+    #[test]
+    fn of_two_histories_all_prefer_the_same() {
+        let majority = certificate(6, &[(7, 1)]);
+        let lonely = certificate(9, &[(7, 1), (9, 4)]);
+        assert_eq!((majority.relation(&lonely), lonely.relation(&majority)), (Relation::Preferred, Relation::Inferior));
+        let lonelier = certificate(20, &[(7, 1), (9, 4), (3, 15)]);
+        assert_eq!(
+            (majority.relation(&lonelier), lonelier.relation(&majority)),
+            (Relation::Preferred, Relation::Inferior)
+        );
+        let other = certificate(5, &[(7, 1), (8, 5)]);
+        assert_eq!((other.relation(&lonely), lonely.relation(&other)), (Relation::Inferior, Relation::Preferred));
+        assert_eq!((other.relation(&lonelier), lonelier.relation(&other)), (Relation::Inferior, Relation::Preferred));
+        // A list that has lost its beginning against one that ended before.
+        let long = certificate(90, &[(30, 70), (31, 80)]);
+        assert_eq!((other.relation(&long), long.relation(&other)), (Relation::Inferior, Relation::Preferred));
+    }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    certificate::{Ballot, Certificate, Change, Name, SOURCES_MAX, Source},
+    certificate::{Ballot, Certificate, Change, LINEAGE_MAX, Name, SOURCES_MAX, Source},
     message::Cursor,
 };
 use crate::{
@@ -31,6 +31,8 @@ pub struct Kept {
     pub active: bool,
     /// Set once the next epoch is decided: the parts that nobody has taken over yet. Gone when empty.
     pub retired: Option<Vec<Region>>,
+    /// The successors are of another history: they know nothing of this one's records, and are to be told.
+    pub forked: bool,
     /// Known successors.
     pub successors: Vec<Certificate>,
 }
@@ -45,6 +47,7 @@ impl Kept {
             synced: false,
             active: false,
             retired: None,
+            forked: false,
             successors: Vec::new(),
         }
     }
@@ -80,6 +83,8 @@ pub struct Fragment {
     pub turn_us: Option<u64>,
     /// When this node took it up, monotone clock.
     pub since_us: u64,
+    /// As holder of a forked fragment: to whom its records are being given, and up to where they are.
+    pub donated: Option<(Name, Option<Cursor>)>,
     /// As holder of a retired fragment: when to tell the successors again.
     pub remind_us: u64,
 }
@@ -159,6 +164,7 @@ impl Fragment {
             complete: false,
             differing: 0,
             contested: false,
+            donated: None,
             turn_us: None,
             since_us,
             remind_us: 0,
@@ -237,13 +243,21 @@ impl Fragment {
     }
 
     /// A certificate of the next epoch for a part of the region.
-    pub fn next(&self, region: Region, owner: Id, members: Vec<Id>, lost: &[Id]) -> Option<Certificate> {
+    /// Giving up `lost` begins the history `history`.
+    pub fn next(&self, region: Region, owner: Id, members: Vec<Id>, lost: &[Id], history: u64) -> Option<Certificate> {
+        let mut lineage = self.certificate().lineage.clone();
+        if !lost.is_empty() {
+            lineage.push((history, self.name().epoch + 1));
+            let surplus = lineage.len().saturating_sub(LINEAGE_MAX);
+            lineage.drain(..surplus);
+        }
         Some(Certificate {
             name: Name { region, epoch: self.name().epoch + 1 },
             owner,
             members,
             assumed_lost: self.certificate().assumed_lost || !lost.is_empty(),
             lost: lost.to_vec(),
+            lineage,
             sources: self.sources()?,
         })
     }

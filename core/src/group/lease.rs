@@ -66,7 +66,8 @@ impl Groups {
                 continue;
             };
             if fragment.certificate().owner != from {
-                env.ctx.count("group.fork");
+                let certificates = vec![fragment.certificate().clone()];
+                env.ctx.send(from, Message::Newer { certificates });
                 continue;
             }
             if fragment.retired() {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use rand_chacha::rand_core::Rng as _;
+
 use super::{
     Env, Groups, Timer, adopt_founding,
     certificate::{Change, Name},
@@ -49,6 +51,9 @@ impl Groups {
         if self.ticks.is_multiple_of(every) {
             self.renew(env, quiet, None);
         }
+        if self.ticks.is_multiple_of(4) {
+            self.spread_losses(env);
+        }
         if self.ticks.is_multiple_of(2) {
             let gone: Vec<Id> = self.peers.gone().copied().collect();
             // Not always the same ones when there are many.
@@ -84,6 +89,10 @@ impl Groups {
             let Some(fragment) = self.fragments.get(&name) else {
                 continue;
             };
+            if fragment.kept.forked {
+                self.donate(env, name);
+                continue;
+            }
             if fragment.retired() {
                 self.remind(env, name);
                 continue;
@@ -194,10 +203,10 @@ impl Groups {
         }
         near.push(self.me);
         if let Some((heir, part, rest)) = plan::hand_over(self.me, name.region, candidates) {
-            let mut into = fragment.next(part, heir, plan::members(heir, near.iter().copied(), replicas), &[]);
+            let mut into = fragment.next(part, heir, plan::members(heir, near.iter().copied(), replicas), &[], 0);
             let kept = rest.and_then(|rest| {
                 let members = plan::repaired(self.me, members, |id| !staying(id), near.iter().copied(), replicas);
-                fragment.next(rest, self.me, members, &[])
+                fragment.next(rest, self.me, members, &[], 0)
             });
             if rest.is_some() == kept.is_some()
                 && let Some(part) = into.take()
@@ -220,7 +229,7 @@ impl Groups {
             return;
         };
         fragment.contested = false;
-        let Some(next) = fragment.next(name.region, owner, members, &lost) else {
+        let Some(next) = fragment.next(name.region, owner, members, &lost, env.ctx.rng.next_u64()) else {
             env.ctx.count("group.sources_full");
             return;
         };

@@ -301,6 +301,12 @@ impl Groups {
 
     pub(super) fn on_push(&mut self, env: &mut Env, from: Id, name: Name, as_of_us: u64, page: Page) {
         let limit_us = env.ctx.now.wall.saturating_add(env.ctx.config.clock_skew_max_us);
+        // What a history that is given up wrote is not the owner's to remove before it has been told of it.
+        let forked = self
+            .fragments
+            .values()
+            .any(|held| held.kept.forked && held.name().region.intersect(&name.region).is_some());
+        let as_of_us = if forked { 0 } else { as_of_us };
         let Some(fragment) = self.fragments.get_mut(&name) else {
             return;
         };

@@ -173,6 +173,25 @@ pub enum Message {
     Ping,
     /// Yes.
     Pong,
+    /// Holder of a fragment whose history is given up → owner of the preferred one: hold these too, where they are
+    /// newer. Sent again until `Donated` answers.
+    Donate {
+        /// The receiver's fragment.
+        to: Name,
+        /// The sender's.
+        of: Name,
+        /// Of the range, what the sender has.
+        page: Page,
+    },
+    /// The page's records, or newer ones, are acknowledged here.
+    Donated {
+        /// The receiver's fragment.
+        to: Name,
+        /// The donor's.
+        of: Name,
+        /// End of the page's range.
+        until: Option<Cursor>,
+    },
     /// I am going: take me out of your groups.
     Leaving,
 }

@@ -14,6 +14,7 @@
 
 pub mod certificate;
 pub mod fragment;
+mod heal;
 mod info;
 mod lease;
 mod maintain;
@@ -28,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand_chacha::rand_core::Rng as _;
 
-pub use certificate::{Ballot, Certificate, Change, Name, Source};
+pub use certificate::{Ballot, Certificate, Change, Name, Relation, Source};
 pub use message::{Message, Timer};
 
 use self::{
@@ -67,6 +68,17 @@ pub enum Event {
     Retired(Name),
     /// This node serves a fragment from now on.
     Activated(Name),
+    /// Records of another history for a fragment that this node serves: to be written where they are newer.
+    Donated {
+        /// The donor.
+        from: Id,
+        /// Its fragment.
+        of: Name,
+        /// This node's.
+        to: Name,
+        /// The records.
+        page: message::Page,
+    },
 }
 
 /// What happens once a batch is on disk, beside the messages that waited for it.
@@ -262,6 +274,8 @@ impl Groups {
             Message::Who { region } => {
                 self.tell_newer(env, from, &Name { region, epoch: 0 });
             }
+            Message::Donate { to, of, page } => self.on_donate(env, from, to, of, page),
+            Message::Donated { to, of, until } => self.on_donated(env, from, to, of, until),
             Message::Ping => env.ctx.send(from, Message::Pong),
             Message::Pong => {}
             Message::Leaving => {
@@ -271,26 +285,48 @@ impl Groups {
         }
     }
 
-    /// Somebody names decided certificates; who waits for one that is active here is told so.
+    /// Somebody names decided certificates; who waits for one that is active here is told so, and who is behind is
+    /// told what is known.
     fn on_newer(&mut self, env: &mut Env, from: Id, certificates: Vec<Certificate>) {
         for certificate in certificates.into_iter().take(SUCCESSORS_MAX) {
-            let name = certificate.name;
             self.learn(env, &certificate);
-            let mine = |fragment: &&Fragment| {
-                matches!(fragment.stage, Stage::Active)
-                    && !fragment.retired()
-                    && fragment.name().epoch >= name.epoch
-                    && fragment.name().region.intersect(&name.region).is_some()
-            };
-            let active: Vec<Certificate> =
-                self.fragments.values().filter(mine).map(|fragment| fragment.certificate().clone()).collect();
-            if active.is_empty() {
-                self.tell_newer(env, from, &name);
+            let mut told = false;
+            let mut newer = Vec::new();
+            for fragment in self.fragments.values().filter(|fragment| !fragment.retired()) {
+                let held = fragment.certificate();
+                if held.name.region.intersect(&certificate.name.region).is_none() {
+                    continue;
+                }
+                let relation = held.relation(&certificate);
+                let later = matches!(relation, Relation::Same | Relation::Newer);
+                if later && matches!(fragment.stage, Stage::Active) {
+                    told = true;
+                    env.ctx.send(from, Message::Active { certificate: held.clone() });
+                } else if matches!(relation, Relation::Newer | Relation::Preferred) {
+                    newer.push(held.clone());
+                }
             }
-            for certificate in active {
-                env.ctx.send(from, Message::Active { certificate });
+            if !told {
+                newer.extend(self.superseding(&certificate));
+                newer.dedup();
+                if !newer.is_empty() {
+                    env.ctx.send(from, Message::Newer { certificates: newer });
+                }
             }
         }
+    }
+
+    /// Remembered certificates that `certificate` gives way to.
+    fn superseding(&self, certificate: &Certificate) -> Vec<Certificate> {
+        self.known
+            .values()
+            .filter(|known| {
+                known.name.region.intersect(&certificate.name.region).is_some()
+                    && matches!(known.relation(certificate), Relation::Newer | Relation::Preferred)
+            })
+            .take(SUCCESSORS_MAX)
+            .cloned()
+            .collect()
     }
 
     /// Tells a peer what is known to come after `name`, if anything.
@@ -311,40 +347,63 @@ impl Groups {
         }
         self.established = true;
         let name = certificate.name;
-        let older: Vec<Name> = self
+        let overlapping = |other: &&Certificate| other.name.region.intersect(&name.region).is_some();
+        let held = self.fragments.values().map(Fragment::certificate);
+        let mut newer = false;
+        for other in held.chain(self.known.values()).filter(overlapping) {
+            match certificate.relation(other) {
+                // A history that is given up is learnt of by those alone who are in it.
+                Relation::Inferior => {
+                    env.ctx.count("group.inferior");
+                    return;
+                }
+                Relation::Older => newer = true,
+                Relation::Same | Relation::Newer | Relation::Preferred => {}
+            }
+        }
+        let older: Vec<(Name, bool)> = self
             .fragments
-            .keys()
-            .filter(|held| held.epoch < name.epoch && held.region.covers(&name.region))
-            .copied()
+            .values()
+            .map(Fragment::certificate)
+            .filter(overlapping)
+            .filter_map(|held| match certificate.relation(held) {
+                Relation::Newer => {
+                    // Given up for lost, or gone before: what was acknowledged then may have been lost on others.
+                    let left_behind = held.lineage.last() != certificate.lineage.last()
+                        && (certificate.lost.contains(&self.me)
+                            || !certificate.sources.iter().any(|source| source.name == held.name));
+                    held.name.region.covers(&name.region).then_some((held.name, left_behind))
+                }
+                Relation::Preferred => Some((held.name, true)),
+                Relation::Same | Relation::Older | Relation::Inferior => None,
+            })
             .collect();
-        for held in &older {
-            self.retire(env, held, certificate);
+        for (held, forked) in &older {
+            self.retire(env, held, certificate, *forked);
         }
         self.remember(certificate);
-        let newer = self
-            .fragments
-            .keys()
-            .chain(self.known.keys())
-            .any(|other| other.epoch > name.epoch && other.region.intersect(&name.region).is_some());
         if certificate.has(&self.me) && !newer && !self.fragments.contains_key(&name) {
             self.adopt(env, certificate);
         }
-        for held in older {
+        for (held, _) in older {
             self.drop_if_done(env, held);
         }
     }
 
     fn remember(&mut self, certificate: &Certificate) {
         let name = certificate.name;
-        self.known.retain(|other, _| other.epoch >= name.epoch || !name.region.covers(&other.region));
+        self.known.retain(|_, other| {
+            let superseded = matches!(certificate.relation(other), Relation::Newer | Relation::Preferred);
+            !superseded || !name.region.covers(&other.name.region)
+        });
         self.known.entry(name).or_insert_with(|| certificate.clone());
         if self.known.len() > KNOWN_MAX {
             self.known.pop_first();
         }
     }
 
-    /// The fragment `held` has a successor.
-    fn retire(&mut self, env: &mut Env, held: &Name, successor: &Certificate) {
+    /// The fragment `held` has a successor, of its own history or (`forked`) of a preferred one.
+    fn retire(&mut self, env: &mut Env, held: &Name, successor: &Certificate, forked: bool) {
         let Some(fragment) = self.fragments.get_mut(held) else {
             return;
         };
@@ -352,19 +411,27 @@ impl Groups {
             fragment.kept.retired = Some(vec![held.region]);
             fragment.proposal = None;
             fragment.pushes.clear();
-            fragment.remind_us = env.ctx.now.mono + 2_000_000;
+            fragment.remind_us = if forked { 0 } else { env.ctx.now.mono + 2_000_000 };
             self.events.push_back(Event::Retired(*held));
         }
-        let news = !fragment.kept.successors.iter().any(|known| known.name == successor.name);
+        if forked && !fragment.kept.forked {
+            fragment.kept.forked = true;
+            env.ctx.count("group.forked");
+            env.ctx.trace("group", "forked", Some(successor.owner), || format!("{} epoch {}", held.region, held.epoch));
+        }
+        let news = !fragment.kept.successors.contains(successor);
         if news {
             let name = successor.name;
-            fragment.kept.successors.retain(|known| !name.region.covers(&known.name.region));
+            fragment.kept.successors.retain(|known| {
+                !name.region.covers(&known.name.region)
+                    || !matches!(successor.relation(known), Relation::Newer | Relation::Preferred)
+            });
             if fragment.kept.successors.len() < SUCCESSORS_MAX {
                 fragment.kept.successors.push(successor.clone());
             }
         }
         // An epoch that does not want this one's records follows one that had them and was active.
-        let spent = !successor.sources.iter().any(|source| source.name == *held);
+        let spent = !fragment.kept.forked && !successor.sources.iter().any(|source| source.name == *held);
         if spent && let Some(rest) = &mut fragment.kept.retired {
             *rest = rest.iter().flat_map(|part| part.subtract(&successor.name.region)).collect();
         }
@@ -401,6 +468,7 @@ impl Groups {
         self.learn(env, &certificate);
         let name = certificate.name;
         if let Some(fragment) = self.fragments.get_mut(&name)
+            && *fragment.certificate() == certificate
             && !fragment.kept.active
         {
             fragment.kept.active = true;
@@ -408,9 +476,10 @@ impl Groups {
         }
         let older: Vec<Name> = self
             .fragments
-            .keys()
-            .filter(|held| held.epoch < name.epoch && held.region.covers(&name.region))
-            .copied()
+            .values()
+            .filter(|held| held.retired() && !held.kept.forked && held.name().region.covers(&name.region))
+            .filter(|held| certificate.relation(held.certificate()) == Relation::Newer)
+            .map(Fragment::name)
             .collect();
         for held in older {
             if let Some(rest) = self.fragments.get_mut(&held).and_then(|fragment| fragment.kept.retired.as_mut()) {
@@ -465,7 +534,7 @@ impl Groups {
 
 /// The first peer of a network is a group of one.
 fn adopt_founding(groups: &mut Groups, env: &mut Env) {
-    let certificate = Certificate::founding(groups.me);
+    let certificate = Certificate::founding(groups.me, env.ctx.rng.next_u64());
     env.ctx.count("group.founded");
     groups.learn(env, &certificate);
 }

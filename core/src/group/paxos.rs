@@ -125,7 +125,8 @@ impl Groups {
             return false;
         };
         if fragment.certificate() != of {
-            env.ctx.count("group.fork");
+            let certificates = vec![fragment.certificate().clone()];
+            env.ctx.send(from, Message::Newer { certificates });
             return false;
         }
         fragment.round = fragment.round.max(ballot.round);

@@ -1,6 +1,7 @@
 //! Groups and the DHT together: see [`swarm`] for the world they live in.
 
 mod chaos;
+mod heal;
 mod life;
 mod swarm;
 mod writes;
