@@ -269,7 +269,7 @@ impl Owner {
     }
 
     fn park(&mut self, env: &mut Env, groups: &Groups, todo: Todo) {
-        let waits = self.jobs.get(&todo.job).is_some() && groups.owner_soon(&todo.id);
+        let waits = self.jobs.contains_key(&todo.job) && groups.owner_soon(&todo.id);
         if waits && self.parked.len() < env.ctx.config.owner_ops_max {
             self.parked.push((todo, env.ctx.now.mono.saturating_add(PARKED_US)));
         } else {

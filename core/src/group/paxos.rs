@@ -72,29 +72,21 @@ impl Groups {
         let of = fragment.certificate().clone();
         let Proposal { ballot, lost, change, .. } = proposal;
         let (ballot, lost) = (*ballot, lost.clone());
-        let (message, answered, step): (Message, Box<dyn Fn(&Id) -> bool>, Step) = match &proposal.phase {
-            Phase::Prepare(got) => (
-                Message::Prepare { of, ballot, lost },
-                Box::new(|id| got.contains_key(id)),
-                Step::Promised(name, ballot),
-            ),
+        let (message, answered, step): (Message, BTreeSet<Id>, Step) = match &proposal.phase {
+            Phase::Prepare(got) => {
+                (Message::Prepare { of, ballot, lost }, got.keys().copied().collect(), Step::Promised(name, ballot))
+            }
             Phase::Accept(got) => {
                 let change = match &fragment.kept.accepted {
                     Some((_, accepted)) => accepted.clone(),
                     None => change.clone(),
                 };
-                (
-                    Message::Accept { of, ballot, lost, change },
-                    Box::new(|id| got.contains(id)),
-                    Step::Accepted(name, ballot),
-                )
+                (Message::Accept { of, ballot, lost, change }, got.clone(), Step::Accepted(name, ballot))
             }
         };
         let mut todo = others(fragment.certificate(), &me);
-        todo.retain(|id| !answered(id));
-        let own = answered(&me);
-        drop(answered);
-        if own {
+        todo.retain(|id| !answered.contains(id));
+        if answered.contains(&me) {
             for (to, body) in to_all(&todo, &message) {
                 env.ctx.send(to, body);
             }
