@@ -34,7 +34,7 @@ impl Disk {
 
     /// Power is gone: `kept` of the batches under way made it, without anybody being told.
     pub fn crash(&mut self, kept: usize) {
-        for _ in 0..kept {
+        for _ in 0..kept.min(self.pending.len()) {
             if let Some((_, batch)) = self.pending.pop_front() {
                 self.apply(batch);
             }
