@@ -30,6 +30,9 @@ const SCHEMA_VERSION: u32 = 1;
 /// What became of a batch.
 pub type Written = Result<(), String>;
 
+/// Who is told, by token.
+type Answer = Box<dyn Fn(u64, Written)>;
+
 /// See the module's documentation.
 #[derive(Clone)]
 pub struct Disk(Rc<Shared>);
@@ -37,7 +40,7 @@ pub struct Disk(Rc<Shared>);
 struct Shared {
     /// `None`: memory only; what was written is forgotten with the page.
     database: Option<Database>,
-    answer: RefCell<Option<Box<dyn Fn(u64, Written)>>>,
+    answer: RefCell<Option<Answer>>,
     waiting: RefCell<VecDeque<(u64, Batch)>>,
     writing: Cell<bool>,
     /// Who closes waits for the last transaction.

@@ -1,5 +1,6 @@
 //! The browser driver in a real browser: `npm test` in wasm/ starts a supernode and runs these by wasm-pack.
 #![cfg(target_arch = "wasm32")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "browser/disk.rs"]
 mod disk;

@@ -10,7 +10,10 @@ use super::{fresh, until};
 
 /// Where the harness started a supernode for the network `pontoon`. Without one these tests fail: they are not skipped.
 fn supernode() -> &'static str {
-    option_env!("PONTOON_TEST_SUPERNODE").expect("PONTOON_TEST_SUPERNODE: run these tests by `npm test` in wasm/")
+    match option_env!("PONTOON_TEST_SUPERNODE") {
+        Some(address) => address,
+        None => panic!("PONTOON_TEST_SUPERNODE is not set: run these tests by `npm test` in wasm/"),
+    }
 }
 
 async fn open(storage: &str) -> Engine {

@@ -1,0 +1,53 @@
+// The built package as server-side rendering meets it: no page, no WebSocket, no IndexedDB.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+const { connect, PontoonError } = await import("pontoon-db");
+const { decodeValue, encodeValue } = await import("../dist/values.js");
+const { placeholders } = await import("../dist/sql.js");
+
+test("importing touches no globals and gives connect and PontoonError", () => {
+  assert.equal(typeof connect, "function");
+  assert.ok(new PontoonError("conflict", "somebody was faster") instanceof Error);
+});
+
+test("wrong options reject with invalid_argument", async () => {
+  const wrong = [
+    undefined,
+    { network: "", supernodes: [] },
+    { network: "shop", supernodes: "ws://a" },
+    { network: "shop", supernodes: ["ftp://a"] },
+    { network: "shop", supernodes: [], storage: "disk" },
+    { network: "shop", supernodes: [], tabs: "one" },
+    { network: "shop", supernodes: [], seed: new Uint8Array(31) },
+  ];
+  for (const options of wrong) {
+    await assert.rejects(connect(options), (error) => error instanceof PontoonError && error.code === "invalid_argument");
+  }
+});
+
+test("values come back as they were put", () => {
+  const values = ["", "text, also ünïcode 🛶", new Uint8Array([0, 255]), new Uint8Array(), 0, -1.5, true, null, [1, ["a"]], { a: { b: null } }];
+  for (const value of values) assert.deepEqual(decodeValue(encodeValue(value)), value);
+});
+
+test("bytes that something else wrote come back as they are", () => {
+  for (const bytes of [[], [1, 2, 3], [0xb1, 0xff], [0xb2, 0x7b]]) {
+    const foreign = new Uint8Array(bytes);
+    assert.deepEqual(decodeValue(foreign), foreign);
+  }
+});
+
+test("what JSON cannot say is refused", () => {
+  const circular = {};
+  circular.self = circular;
+  for (const value of [undefined, () => 1, 1n, circular]) {
+    assert.throws(() => encodeValue(value), (error) => error.code === "invalid_argument");
+  }
+});
+
+test("a template's values become numbered parameters", () => {
+  const text = (strings, ..._values) => placeholders(strings);
+  assert.equal(text`SELECT 1`, "SELECT 1");
+  assert.equal(text`INSERT INTO t VALUES (${1}, ${2})`, "INSERT INTO t VALUES ($1, $2)");
+});
