@@ -67,6 +67,17 @@ export function links(page: Page): Promise<LinkInfo[]> {
   return page.evaluate(() => window.pontoon!.links());
 }
 
+/** Who a peer is linked with and which fragments it holds, for a failure's report. */
+export function holdings({ id, role, joined, links, fragments }: Inspect): string {
+  const short = (peer: string): string => peer.slice(0, 6);
+  const linked = links.map((link) => `${short(link.peer)} ${link.kind}`).join(", ");
+  const held = fragments.map(({ region, epoch, owner, members, state, leaseMs, records }) => {
+    const group = `${short(owner)} of ${members.map(short).join(" ")}`;
+    return `      ${region.padEnd(6)} epoch ${epoch} ${state.padEnd(8)} lease ${leaseMs} ms, ${records} records, ${group}`;
+  });
+  return [`    ${role} ${short(id)}${joined ? "" : " (not joined)"}: ${linked}`, ...held].join("\n");
+}
+
 /** Runs a statement in the page. Errors of the database come back as values. */
 export function ask(page: Page, { sql, params = [] }: Statement, timeout = 30_000): Promise<Outcome> {
   return page.evaluate(
@@ -107,8 +118,9 @@ export async function until(what: string, deadlineMs: number, problem: () => Pro
   let last: string | undefined = "never looked";
   while (performance.now() - began < deadlineMs) {
     last = await problem();
+    const took = Math.round(performance.now() - began);
+    if (last === undefined && took > deadlineMs) last = `only after ${took} ms`;
     if (last === undefined) {
-      const took = Math.round(performance.now() - began);
       console.log(`    ${what} after ${took} ms`);
       return took;
     }

@@ -145,7 +145,7 @@ export class Loader {
         });
       }
       const took = duration(performance.now() - began);
-      this.show(1, written === 0 ? `All ${plural(total, "row")} were aboard already.` : `${plural(written, "row")} of ${names} aboard in ${took}.`);
+      this.show(1, written === 0 ? `All ${plural(total, "row")} were aboard already.` : `${plural(total, "row")} of ${names} aboard in ${took}.`);
     } catch (error) {
       this.error.hidden = false;
       this.error.replaceChildren(h("code", {}, errorCode(error) ?? "error"), ` ${errorMessage(error)}`);
@@ -177,6 +177,7 @@ export class Loader {
         return (await this.db.query(insertText(table.name, rows), rows.flat())).affected;
       } catch (error) {
         if (errorCode(error) !== "unique_violation" || attempt === ATTEMPTS) throw error;
+        console.warn("rows of a batch are there already", table.name, error);
         rows = await this.missing(table, rows);
       }
     }
