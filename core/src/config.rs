@@ -74,6 +74,8 @@ pub struct Config {
     pub deadline_us: u64,
     /// Operations and queries that one peer runs at once for itself.
     pub calls_max: usize,
+    /// Fragments held, as owner or member.
+    pub fragments_max: usize,
     /// Operations under way at one peer as their keys' owner.
     pub owner_ops_max: usize,
     /// Bytes of one record's value.
@@ -135,6 +137,7 @@ impl Default for Config {
 
             deadline_us: 30 * SECOND_US,
             calls_max: 1_024,
+            fragments_max: 16_384,
             owner_ops_max: 16_384,
             value_bytes_max: 256 * 1_024,
             key_bytes_max: 4 * 1_024,

@@ -62,6 +62,4 @@ pub enum Message {
 pub enum Timer {
     /// A request of this peer is due for another attempt.
     Retry(u64),
-    /// Writes that have not reached their majority are sent again.
-    Tick,
 }

@@ -1,6 +1,7 @@
 //! Operations on keys: routed to the owner, replicated to its group, acknowledged by a majority.
 
 mod client;
+mod decide;
 pub mod message;
 mod owner;
 #[cfg(test)]
@@ -15,7 +16,7 @@ use self::{
     owner::{Answer, Asker, Owner},
 };
 use crate::{
-    config::{Config, SECOND_US},
+    config::Config,
     ctx::{Ctx, Now},
     group::{self, Env, Groups, fragment::Kept},
     id::{Id, Region},
@@ -36,9 +37,6 @@ pub enum DhtEvent {
         outcomes: Vec<Outcome>,
     },
 }
-
-/// Between two looks at writes under way.
-const TICK_US: u64 = SECOND_US / 2;
 
 /// Store, groups, owner and client of keys, as one.
 pub struct Dht {
@@ -90,7 +88,6 @@ impl Dht {
     /// Sets the first timers.
     pub fn start(&mut self, ctx: &mut Ctx) {
         ctx.add("store.damaged", self.store.damaged());
-        ctx.timer(TICK_US, crate::node::Timer::Dht(Timer::Tick));
         Groups::start(ctx);
     }
 
@@ -126,18 +123,14 @@ impl Dht {
         let group::Timer::Tick = timer;
         let owner = &self.owner;
         self.groups.tick(env!(self, ctx, view), |name| owner.quiet(name));
+        self.owner.tick(env!(self, ctx, view), &mut self.groups);
         self.settle(ctx, view);
     }
 
     /// A timer of this layer.
     pub fn on_timer(&mut self, ctx: &mut Ctx, view: &dyn View, timer: Timer) {
-        match timer {
-            Timer::Retry(request) => self.attempt(ctx, view, request),
-            Timer::Tick => {
-                ctx.timer(TICK_US, crate::node::Timer::Dht(Timer::Tick));
-                self.owner.tick(env!(self, ctx, view), &mut self.groups);
-            }
-        }
+        let Timer::Retry(request) = timer;
+        self.attempt(ctx, view, request);
         self.settle(ctx, view);
     }
 
@@ -213,7 +206,10 @@ impl Dht {
                 let env = env!(self, ctx, view);
                 match event {
                     group::Event::Retired(name) => self.owner.on_retired(env, &mut self.groups, &name),
-                    group::Event::Activated(name) => self.owner.on_activated(env, &mut self.groups, &name),
+                    group::Event::Activated(name) => {
+                        self.owner.on_activated(env, &mut self.groups, &name);
+                        self.groups.go_on(env, name);
+                    }
                     group::Event::Donated { from, of, to, page } => {
                         self.owner.on_donated(env, &mut self.groups, from, of, to, page);
                     }

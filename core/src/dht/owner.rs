@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::message::Message;
+use super::{
+    decide::{Decision, decide},
+    message::Message,
+};
 use crate::{
-    config::Config,
     group::{Env, Groups, Name, Step, message::Page},
     id::Id,
-    store::{Action, Batch, Expect, KeyOp, Outcome, Record, Refusal, Version},
+    store::{Action, Batch, KeyOp, Outcome, Record, Refusal, Version},
 };
 
 type Key = (String, Vec<u8>);
@@ -166,7 +168,7 @@ impl Owner {
             let key = (todo.op.namespace.clone(), todo.op.key.clone());
             if let Some(busy) = self.busy.get_mut(&key) {
                 let retried = (busy.author, busy.tag) == (todo.author, todo.tag) && todo.op.action != Action::Get;
-                if retried {
+                if retried && busy.told.len() < WAITING_MAX {
                     busy.told.push((todo.job, todo.index));
                 } else if busy.waiting.len() < WAITING_MAX {
                     busy.waiting.push_back(todo);
@@ -178,7 +180,14 @@ impl Owner {
             let held = env.store.get(&key.0, &key.1).cloned();
             let room = env.ctx.config.store_bytes_max.saturating_sub(env.store.bytes());
             let known = self.recent.get(&(todo.author, todo.tag)).copied();
-            match decide(&todo, held.as_ref(), known, env.ctx.now.wall, room, env.ctx.config) {
+            match decide(
+                (&todo.op, todo.author, todo.tag),
+                held.as_ref(),
+                known,
+                env.ctx.now.wall,
+                room,
+                env.ctx.config,
+            ) {
                 Decision::Answer(outcome) => self.tell(todo.job, todo.index, Some(outcome)),
                 Decision::Write { value, expiry_us } => {
                     let above = held.as_ref().map(|held| held.version);
@@ -479,66 +488,13 @@ fn replicate(env: &mut Env, groups: &Groups, serial: u64, write: &Write) {
         return;
     };
     let me = env.ctx.me;
-    let members: Vec<Id> = fragment.certificate().members.clone();
-    for to in members.into_iter().filter(|id| *id != me && !write.stored.contains(id)) {
-        let records = records(env, write);
-        env.ctx.send(to, Message::Replicate { of: write.of, serial, records });
+    let members = fragment.certificate().members.iter();
+    let late: Vec<Id> = members.filter(|id| **id != me && !write.stored.contains(id)).copied().collect();
+    if late.is_empty() {
+        return;
     }
-}
-
-enum Decision {
-    Answer(Outcome),
-    Write { value: Option<Vec<u8>>, expiry_us: Option<u64> },
-}
-
-/// What becomes of an operation, given the newest record of its key (acknowledged).
-fn decide(
-    todo: &Todo,
-    held: Option<&Record>,
-    known: Option<Version>,
-    wall_us: u64,
-    room: u64,
-    config: &Config,
-) -> Decision {
-    let seen = held.filter(|held| held.visible(wall_us));
-    let value = seen.and_then(|seen| seen.value.clone());
-    if todo.op.action != Action::Get {
-        let done = held
-            .map(|held| held.version)
-            .filter(|version| (version.author, version.counter) == (todo.author, todo.tag));
-        if let Some(version) = done.or(known) {
-            return Decision::Answer(Outcome::Stored { version });
-        }
-    }
-    let current = || value.clone().zip(seen.map(|seen| seen.version));
-    let holds = |expect: &Expect| match expect {
-        Expect::Any => true,
-        Expect::Absent => seen.is_none(),
-        Expect::Version(version) => seen.is_some_and(|seen| seen.version == *version),
-    };
-    let too_large = |value: &[u8]| value.len() > config.value_bytes_max;
-    let KeyOp { namespace, key, .. } = &todo.op;
-    if key.len() > config.key_bytes_max || namespace.len() > config.key_bytes_max {
-        return Decision::Answer(Outcome::Refused(Refusal::TooLarge));
-    }
-    match &todo.op.action {
-        Action::Get => Decision::Answer(match (value, seen) {
-            (Some(value), Some(seen)) => Outcome::Found { value, version: seen.version, expiry_us: seen.expiry_us },
-            _ => Outcome::Absent,
-        }),
-        Action::Put { value, .. } if too_large(value) => Decision::Answer(Outcome::Refused(Refusal::TooLarge)),
-        Action::Put { value, .. } if value.len() as u64 + key.len() as u64 > room => {
-            Decision::Answer(Outcome::Refused(Refusal::QuotaExceeded))
-        }
-        Action::Put { expect, .. } | Action::Remove { expect } if !holds(expect) => {
-            Decision::Answer(Outcome::Conflict { current: current() })
-        }
-        Action::Put { value, ttl_us, .. } => {
-            Decision::Write { value: Some(value.clone()), expiry_us: ttl_us.map(|ttl| wall_us.saturating_add(ttl)) }
-        }
-        Action::Remove { .. } if seen.is_none() => Decision::Answer(Outcome::Absent),
-        Action::Remove { .. } => Decision::Write { value: None, expiry_us: None },
-        Action::Renew { .. } if seen.is_none() => Decision::Answer(Outcome::Absent),
-        Action::Renew { ttl_us } => Decision::Write { value, expiry_us: Some(wall_us.saturating_add(*ttl_us)) },
+    let records = records(env, write);
+    for to in late {
+        env.ctx.send(to, Message::Replicate { of: write.of, serial, records: records.clone() });
     }
 }

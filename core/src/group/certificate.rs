@@ -16,6 +16,8 @@ pub const MEMBERS_MAX: usize = 16;
 /// Epochs that may follow one another without any of them having become active.
 pub const SOURCES_MAX: usize = 12;
 
+/// No fragment lives through so many epochs.
+const EPOCHS_MAX: u64 = u64::MAX / 2;
 /// Histories that a certificate names at most.
 pub const LINEAGE_MAX: usize = 16;
 
@@ -121,6 +123,7 @@ impl Certificate {
     /// Whether it keeps the bounds and makes sense in itself.
     pub fn well_formed(&self) -> bool {
         self.has(&self.owner)
+            && self.name.epoch < EPOCHS_MAX
             && self.members.len() <= MEMBERS_MAX
             && self.sources.len() <= SOURCES_MAX
             && (1..=LINEAGE_MAX).contains(&self.lineage.len())
@@ -129,7 +132,7 @@ impl Certificate {
             && self.lost.len() <= MEMBERS_MAX * (SOURCES_MAX + 1)
             && self.sources.iter().all(|source| {
                 source.name.epoch < self.name.epoch
-                    && source.members.len() <= MEMBERS_MAX
+                    && (1..=MEMBERS_MAX).contains(&source.members.len())
                     && source.name.region.covers(&self.name.region)
             })
     }
@@ -164,7 +167,7 @@ impl Change {
         (1..=2).contains(&self.into.len())
             && self.into.iter().all(|certificate| {
                 certificate.well_formed()
-                    && certificate.name.epoch == of.epoch + 1
+                    && Some(certificate.name.epoch) == of.epoch.checked_add(1)
                     && of.region.covers(&certificate.name.region)
             })
             && of.region.subtract_all(regions).is_empty()

@@ -199,26 +199,30 @@ impl Fragment {
     /// How much longer a majority's leases hold at the owner, on its own clocks. A sixteenth is left for clocks that
     /// run differently; a clock that jumps ends the lease.
     pub fn lease_us(&self, me: &Id, now: Now, lease_us: u64) -> u64 {
-        let span = lease_us - lease_us / 16;
-        let certificate = self.certificate();
-        let mut left: Vec<u64> = certificate
-            .members
-            .iter()
-            .map(|member| {
-                let Some(sent) = (if member == me { Some(&now) } else { self.grants.get(member) }) else {
-                    return 0;
-                };
-                let elapsed = now.mono.saturating_sub(sent.mono).max(now.wall.saturating_sub(sent.wall));
-                span.saturating_sub(elapsed)
-            })
-            .collect();
+        let mut left: Vec<u64> =
+            self.certificate().members.iter().map(|member| self.granted_us(member, me, now, lease_us)).collect();
         left.sort_unstable_by(|a, b| b.cmp(a));
-        left.get(certificate.majority() - 1).copied().unwrap_or(0)
+        left.get(self.certificate().majority() - 1).copied().unwrap_or(0)
+    }
+
+    fn granted_us(&self, member: &Id, me: &Id, now: Now, lease_us: u64) -> u64 {
+        let Some(sent) = (if member == me { Some(&now) } else { self.grants.get(member) }) else {
+            return 0;
+        };
+        let elapsed = now.mono.saturating_sub(sent.mono).max(now.wall.saturating_sub(sent.wall));
+        (lease_us - lease_us / 16).saturating_sub(elapsed)
+    }
+
+    /// Whether a majority's leases hold.
+    pub fn leased(&self, me: &Id, now: Now, lease_us: u64) -> bool {
+        let certificate = self.certificate();
+        let granting = certificate.members.iter().filter(|member| self.granted_us(member, me, now, lease_us) > 0);
+        granting.count() >= certificate.majority()
     }
 
     /// Whether this node answers for it.
     pub fn serving(&self, me: &Id, now: Now, lease_us: u64) -> bool {
-        matches!(self.stage, Stage::Active) && !self.frozen() && self.lease_us(me, now, lease_us) > 0
+        matches!(self.stage, Stage::Active) && !self.frozen() && self.leased(me, now, lease_us)
     }
 
     /// Whether these members may decide, with `lost` given up: a majority, or all others.

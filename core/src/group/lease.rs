@@ -13,6 +13,8 @@ use crate::{ctx::Now, id::Id, store::Digest};
 const SENT_MAX: usize = 32;
 /// Leases in one message.
 const LEASES_MAX: usize = 1_024;
+/// Certificates told in one answer; the rest is told in the next one.
+const NEWER_MAX: usize = 32;
 /// Differing digests in a row after which a member asks to be brought in step.
 const DIFFERING_MAX: u32 = 2;
 
@@ -58,21 +60,22 @@ impl Groups {
     pub(super) fn on_renew(&mut self, env: &mut Env, from: Id, sent_us: u64, leases: Vec<(Name, Option<Digest>)>) {
         let mut granted = Vec::new();
         let mut lacking = Vec::new();
+        let mut newer = Vec::new();
         for (name, digest) in leases.into_iter().take(LEASES_MAX) {
             let Some(fragment) = self.fragments.get_mut(&name) else {
-                if !self.tell_newer(env, from, &name) {
+                let known = self.newer_than(&name);
+                if known.is_empty() {
                     lacking.push(name);
                 }
+                newer.extend(known);
                 continue;
             };
             if fragment.certificate().owner != from {
-                let certificates = vec![fragment.certificate().clone()];
-                env.ctx.send(from, Message::Newer { certificates });
+                newer.push(fragment.certificate().clone());
                 continue;
             }
             if fragment.retired() {
-                let certificates = fragment.kept.successors.clone();
-                env.ctx.send(from, Message::Newer { certificates });
+                newer.extend(fragment.kept.successors.iter().cloned());
                 continue;
             }
             if fragment.frozen_by_another(&from) {
@@ -93,6 +96,10 @@ impl Groups {
             } else {
                 fragment.differing = 0;
             }
+        }
+        newer.truncate(NEWER_MAX);
+        if !newer.is_empty() {
+            env.ctx.send(from, Message::Newer { certificates: newer });
         }
         if !granted.is_empty() || !lacking.is_empty() {
             env.ctx.send(from, Message::Granted { sent_us, granted, lacking });

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rand_chacha::rand_core::Rng as _;
 
 use super::{
-    Env, Groups, Timer, adopt_founding,
+    Env, Groups, Timer,
     certificate::{Change, Name},
     fragment::{Fragment, Phase, Stage},
     jitter,
@@ -78,7 +78,7 @@ impl Groups {
         self.goodbyes.retain(|_, until| *until > now);
         let may_found = env.ctx.config.founder && !self.established && !self.leaving && self.fragments.is_empty();
         if may_found && now.saturating_sub(self.started_us) >= FOUND_AFTER_US {
-            adopt_founding(self, env);
+            self.found(env);
         }
         if self.fragments.is_empty() {
             return;
@@ -105,6 +105,12 @@ impl Groups {
         if self.leaving {
             self.say_goodbye(env);
         }
+    }
+
+    /// A fragment is active: what is to be done next with it is done at once.
+    pub fn go_on(&mut self, env: &mut Env, name: Name) {
+        let candidates = self.candidates(env);
+        self.next_step(env, name, &candidates);
     }
 
     fn bring_in_step(&mut self, env: &mut Env, name: Name) {
@@ -153,9 +159,12 @@ impl Groups {
             }
             return;
         }
-        if fragment.proposal.is_some() {
-            return;
+        if !fragment.quorum(&[], |id| self.peer_alive(env, id)) {
+            self.ask_around(env, name);
         }
+        let Some(fragment) = self.fragments.get(&name).filter(|fragment| fragment.proposal.is_none()) else {
+            return;
+        };
         if fragment.certificate().owner != self.me {
             self.consider_take_over(env, name, candidates);
             return;
@@ -305,9 +314,6 @@ impl Groups {
         let gone = self.gone_for(env, &owner, TAKE_OVER_AFTER_US) || idle_us > 3 * lease_us;
         let living = fragment.quorum(&[], |id| self.peer_alive(env, id));
         let due = !bound && gone && !self.leaving;
-        if due && !living {
-            self.ask_around(env, name);
-        }
         if !due || !living {
             if let Some(fragment) = self.fragments.get_mut(&name) {
                 fragment.turn_us = None;

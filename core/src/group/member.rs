@@ -25,6 +25,10 @@ impl Groups {
             env.ctx.send(from, dht::Message::Frozen { of, newer });
             return;
         }
+        if self.waiting.len() > env.ctx.config.owner_ops_max {
+            env.ctx.count("group.disk_behind");
+            return;
+        }
         let lawful = |record: &Record| record.version.wall_us <= limit_us && of.region.contains(&record.id());
         if !records.iter().all(lawful) {
             env.ctx.count("group.absurd_version");

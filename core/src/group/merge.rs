@@ -375,7 +375,7 @@ impl Groups {
         if fragment.confirmed.len() < majority {
             return;
         }
-        if fragment.lease_us(&me, now, lease_us) == 0 {
+        if !fragment.leased(&me, now, lease_us) {
             return;
         }
         fragment.stage = Stage::Active;

@@ -24,6 +24,7 @@ pub mod message;
 mod paxos;
 mod peers;
 pub mod plan;
+mod succession;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -39,10 +40,10 @@ use self::{
 use crate::{
     config::Config,
     ctx::{Ctx, Now},
-    id::{Id, Region},
+    id::Id,
     node::Output,
     overlay::View,
-    store::{Batch, Store, disk},
+    store::{Batch, Store},
     wire::Body,
 };
 
@@ -50,6 +51,9 @@ use crate::{
 const KNOWN_MAX: usize = 512;
 /// Successors remembered of one retired fragment.
 const SUCCESSORS_MAX: usize = 32;
+
+/// Goodbyes remembered.
+const GOODBYES_MAX: usize = 1_024;
 
 /// What every call of this layer is handed.
 pub struct Env<'a, 'c> {
@@ -279,232 +283,11 @@ impl Groups {
             Message::Ping => env.ctx.send(from, Message::Pong),
             Message::Pong => {}
             Message::Leaving => {
-                self.goodbyes.insert(from, env.ctx.now.mono + 30_000_000);
-                self.maintain(env);
-            }
-        }
-    }
-
-    /// Somebody names decided certificates; who waits for one that is active here is told so, and who is behind is
-    /// told what is known.
-    fn on_newer(&mut self, env: &mut Env, from: Id, certificates: Vec<Certificate>) {
-        for certificate in certificates.into_iter().take(SUCCESSORS_MAX) {
-            self.learn(env, &certificate);
-            let mut told = false;
-            let mut newer = Vec::new();
-            for fragment in self.fragments.values().filter(|fragment| !fragment.retired()) {
-                let held = fragment.certificate();
-                if held.name.region.intersect(&certificate.name.region).is_none() {
-                    continue;
-                }
-                let relation = held.relation(&certificate);
-                let later = matches!(relation, Relation::Same | Relation::Newer);
-                if later && matches!(fragment.stage, Stage::Active) {
-                    told = true;
-                    env.ctx.send(from, Message::Active { certificate: held.clone() });
-                } else if matches!(relation, Relation::Newer | Relation::Preferred) {
-                    newer.push(held.clone());
-                }
-            }
-            if !told {
-                newer.extend(self.superseding(&certificate));
-                newer.dedup();
-                if !newer.is_empty() {
-                    env.ctx.send(from, Message::Newer { certificates: newer });
+                if self.goodbyes.len() < GOODBYES_MAX {
+                    self.goodbyes.insert(from, env.ctx.now.mono + 30_000_000);
                 }
             }
         }
-    }
-
-    /// Remembered certificates that `certificate` gives way to.
-    fn superseding(&self, certificate: &Certificate) -> Vec<Certificate> {
-        self.known
-            .values()
-            .filter(|known| {
-                known.name.region.intersect(&certificate.name.region).is_some()
-                    && matches!(known.relation(certificate), Relation::Newer | Relation::Preferred)
-            })
-            .take(SUCCESSORS_MAX)
-            .cloned()
-            .collect()
-    }
-
-    /// Tells a peer what is known to come after `name`, if anything.
-    fn tell_newer(&mut self, env: &mut Env, to: Id, name: &Name) -> bool {
-        let certificates = self.newer_than(name);
-        let known = !certificates.is_empty();
-        if known && to != self.me {
-            env.ctx.send(to, Message::Newer { certificates });
-        }
-        known
-    }
-
-    /// A certificate is decided: older fragments of its region retire, and this node takes up its part in it.
-    fn learn(&mut self, env: &mut Env, certificate: &Certificate) {
-        if !certificate.well_formed() {
-            env.ctx.count("group.malformed");
-            return;
-        }
-        self.established = true;
-        let name = certificate.name;
-        let overlapping = |other: &&Certificate| other.name.region.intersect(&name.region).is_some();
-        let held = self.fragments.values().map(Fragment::certificate);
-        let mut newer = false;
-        for other in held.chain(self.known.values()).filter(overlapping) {
-            match certificate.relation(other) {
-                // A history that is given up is learnt of by those alone who are in it.
-                Relation::Inferior => {
-                    env.ctx.count("group.inferior");
-                    return;
-                }
-                Relation::Older => newer = true,
-                Relation::Same | Relation::Newer | Relation::Preferred => {}
-            }
-        }
-        let older: Vec<(Name, bool)> = self
-            .fragments
-            .values()
-            .map(Fragment::certificate)
-            .filter(overlapping)
-            .filter_map(|held| match certificate.relation(held) {
-                Relation::Newer => {
-                    // Given up for lost, or gone before: what was acknowledged then may have been lost on others.
-                    let left_behind = held.lineage.last() != certificate.lineage.last()
-                        && (certificate.lost.contains(&self.me)
-                            || !certificate.sources.iter().any(|source| source.name == held.name));
-                    held.name.region.covers(&name.region).then_some((held.name, left_behind))
-                }
-                Relation::Preferred => Some((held.name, true)),
-                Relation::Same | Relation::Older | Relation::Inferior => None,
-            })
-            .collect();
-        for (held, forked) in &older {
-            self.retire(env, held, certificate, *forked);
-        }
-        self.remember(certificate);
-        if certificate.has(&self.me) && !newer && !self.fragments.contains_key(&name) {
-            self.adopt(env, certificate);
-        }
-        for (held, _) in older {
-            self.drop_if_done(env, held);
-        }
-    }
-
-    fn remember(&mut self, certificate: &Certificate) {
-        let name = certificate.name;
-        self.known.retain(|_, other| {
-            let superseded = matches!(certificate.relation(other), Relation::Newer | Relation::Preferred);
-            !superseded || !name.region.covers(&other.name.region)
-        });
-        self.known.entry(name).or_insert_with(|| certificate.clone());
-        if self.known.len() > KNOWN_MAX {
-            self.known.pop_first();
-        }
-    }
-
-    /// The fragment `held` has a successor, of its own history or (`forked`) of a preferred one.
-    fn retire(&mut self, env: &mut Env, held: &Name, successor: &Certificate, forked: bool) {
-        let Some(fragment) = self.fragments.get_mut(held) else {
-            return;
-        };
-        if fragment.kept.retired.is_none() {
-            fragment.kept.retired = Some(vec![held.region]);
-            fragment.proposal = None;
-            fragment.pushes.clear();
-            fragment.remind_us = if forked { 0 } else { env.ctx.now.mono + 2_000_000 };
-            self.events.push_back(Event::Retired(*held));
-        }
-        if forked && !fragment.kept.forked {
-            fragment.kept.forked = true;
-            env.ctx.count("group.forked");
-            env.ctx.trace("group", "forked", Some(successor.owner), || format!("{} epoch {}", held.region, held.epoch));
-        }
-        let news = !fragment.kept.successors.contains(successor);
-        if news {
-            let name = successor.name;
-            fragment.kept.successors.retain(|known| {
-                !name.region.covers(&known.name.region)
-                    || !matches!(successor.relation(known), Relation::Newer | Relation::Preferred)
-            });
-            if fragment.kept.successors.len() < SUCCESSORS_MAX {
-                fragment.kept.successors.push(successor.clone());
-            }
-        }
-        // An epoch that does not want this one's records follows one that had them and was active.
-        let spent = !fragment.kept.forked && !successor.sources.iter().any(|source| source.name == *held);
-        if spent && let Some(rest) = &mut fragment.kept.retired {
-            *rest = rest.iter().flat_map(|part| part.subtract(&successor.name.region)).collect();
-        }
-        if news || spent {
-            self.save(env, held, Vec::new(), Vec::new(), Step::None);
-        }
-    }
-
-    /// Writes a fragment's state, after `batch` and in one step with it.
-    fn save(&mut self, env: &mut Env, name: &Name, mut batch: Batch, sends: Vec<(Id, Body)>, step: Step) {
-        if let Some(fragment) = self.fragments.get(name) {
-            let key = disk::fragment_key(name);
-            let value = disk::seal(&key, &fragment.kept);
-            batch.push((key, Some(value)));
-            self.persist(env, batch, sends, step);
-        }
-    }
-
-    /// Takes up this node's part in a decided certificate.
-    fn adopt(&mut self, env: &mut Env, certificate: &Certificate) {
-        let name = certificate.name;
-        env.ctx
-            .trace("group", "certificate", Some(certificate.owner), || format!("{} epoch {}", name.region, name.epoch));
-        env.store.track(name);
-        self.fragments.insert(name, Fragment::new(Kept::new(certificate.clone()), Stage::Member, env.ctx.now.mono));
-        self.save(env, &name, Vec::new(), Vec::new(), Step::None);
-        if certificate.owner == self.me {
-            self.begin_merge(env, name);
-        }
-    }
-
-    /// An epoch is active: what earlier ones keep of its region may go.
-    fn on_active(&mut self, env: &mut Env, certificate: Certificate) {
-        self.learn(env, &certificate);
-        let name = certificate.name;
-        if let Some(fragment) = self.fragments.get_mut(&name)
-            && *fragment.certificate() == certificate
-            && !fragment.kept.active
-        {
-            fragment.kept.active = true;
-            self.save(env, &name, Vec::new(), Vec::new(), Step::None);
-        }
-        let older: Vec<Name> = self
-            .fragments
-            .values()
-            .filter(|held| held.retired() && !held.kept.forked && held.name().region.covers(&name.region))
-            .filter(|held| certificate.relation(held.certificate()) == Relation::Newer)
-            .map(Fragment::name)
-            .collect();
-        for held in older {
-            if let Some(rest) = self.fragments.get_mut(&held).and_then(|fragment| fragment.kept.retired.as_mut()) {
-                *rest = rest.iter().flat_map(|part| part.subtract(&name.region)).collect();
-                self.drop_if_done(env, held);
-            }
-        }
-    }
-
-    /// Forgets a retired fragment that nobody wants any more, and the records that lie in no other one.
-    fn drop_if_done(&mut self, env: &mut Env, name: Name) {
-        let done = |fragment: &Fragment| fragment.kept.retired.as_ref().is_some_and(Vec::is_empty);
-        if !self.fragments.get(&name).is_some_and(done) {
-            return;
-        }
-        self.fragments.remove(&name);
-        env.store.untrack(&name);
-        let held: Vec<Region> = self.fragments.keys().map(|name| name.region).collect();
-        let mut batch: Batch = Vec::new();
-        if !name.region.subtract_all(&held).is_empty() {
-            batch = env.store.retain(&name.region, &held);
-        }
-        batch.push((disk::fragment_key(&name), None));
-        self.persist(env, batch, Vec::new(), Step::None);
-        env.ctx.trace("group", "dropped", None, || format!("{} epoch {}", name.region, name.epoch));
     }
 
     fn peer_alive(&self, env: &Env, id: &Id) -> bool {
@@ -530,13 +313,6 @@ impl Groups {
         });
         ids.into_iter().collect()
     }
-}
-
-/// The first peer of a network is a group of one.
-fn adopt_founding(groups: &mut Groups, env: &mut Env) {
-    let certificate = Certificate::founding(groups.me, env.ctx.rng.next_u64());
-    env.ctx.count("group.founded");
-    groups.learn(env, &certificate);
 }
 
 /// A random time below `below_us`.

@@ -11,7 +11,7 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use crate::{
     config::Config,
     ctx::{Ctx, Now, Outbox, Post, Rng},
-    dht::{Dht, DhtEvent, Timer},
+    dht::{Dht, DhtEvent},
     group,
     id::{Coverage, Id, Region},
     node::{Output, Timer as NodeTimer},
@@ -245,7 +245,7 @@ impl Swarm {
                 let (_, timer) = self.nodes.get_mut(&me).unwrap().out.timers.pop_first().unwrap();
                 self.call(me, |dht, ctx, view| match timer {
                     NodeTimer::Group(timer) => dht.on_group_timer(ctx, view, timer),
-                    NodeTimer::Dht(timer @ (Timer::Retry(_) | Timer::Tick)) => dht.on_timer(ctx, view, timer),
+                    NodeTimer::Dht(timer) => dht.on_timer(ctx, view, timer),
                     other => panic!("{other:?}"),
                 });
             } else {

@@ -1,0 +1,71 @@
+//! What one operation does to one key: a pure function.
+
+use crate::{
+    config::Config,
+    id::Id,
+    store::{Action, Expect, KeyOp, Outcome, Record, Refusal, Version},
+};
+
+/// See [`decide`].
+pub enum Decision {
+    /// Nothing is to be written.
+    Answer(Outcome),
+    /// This is the key's next record.
+    Write {
+        /// `None` removes it.
+        value: Option<Vec<u8>>,
+        /// When it lapses, wall clock.
+        expiry_us: Option<u64>,
+    },
+}
+
+/// What becomes of `op`, asked by `author` under `tag`, given the newest record of its key (acknowledged), the version
+/// that an earlier attempt is known to have written, and how many bytes the store has left.
+pub fn decide(
+    (op, author, tag): (&KeyOp, Id, u32),
+    held: Option<&Record>,
+    known: Option<Version>,
+    wall_us: u64,
+    room: u64,
+    config: &Config,
+) -> Decision {
+    let seen = held.filter(|held| held.visible(wall_us));
+    let value = seen.and_then(|seen| seen.value.clone());
+    if op.action != Action::Get {
+        let done = held.map(|held| held.version).filter(|version| (version.author, version.counter) == (author, tag));
+        if let Some(version) = done.or(known) {
+            return Decision::Answer(Outcome::Stored { version });
+        }
+    }
+    let current = || value.clone().zip(seen.map(|seen| seen.version));
+    let holds = |expect: &Expect| match expect {
+        Expect::Any => true,
+        Expect::Absent => seen.is_none(),
+        Expect::Version(version) => seen.is_some_and(|seen| seen.version == *version),
+    };
+    let too_large = |value: &[u8]| value.len() > config.value_bytes_max;
+    let KeyOp { namespace, key, .. } = op;
+    if key.len() > config.key_bytes_max || namespace.len() > config.key_bytes_max {
+        return Decision::Answer(Outcome::Refused(Refusal::TooLarge));
+    }
+    match &op.action {
+        Action::Get => Decision::Answer(match (value, seen) {
+            (Some(value), Some(seen)) => Outcome::Found { value, version: seen.version, expiry_us: seen.expiry_us },
+            _ => Outcome::Absent,
+        }),
+        Action::Put { value, .. } if too_large(value) => Decision::Answer(Outcome::Refused(Refusal::TooLarge)),
+        Action::Put { value, .. } if value.len() as u64 + key.len() as u64 > room => {
+            Decision::Answer(Outcome::Refused(Refusal::QuotaExceeded))
+        }
+        Action::Put { expect, .. } | Action::Remove { expect } if !holds(expect) => {
+            Decision::Answer(Outcome::Conflict { current: current() })
+        }
+        Action::Put { value, ttl_us, .. } => {
+            Decision::Write { value: Some(value.clone()), expiry_us: ttl_us.map(|ttl| wall_us.saturating_add(ttl)) }
+        }
+        Action::Remove { .. } if seen.is_none() => Decision::Answer(Outcome::Absent),
+        Action::Remove { .. } => Decision::Write { value: None, expiry_us: None },
+        Action::Renew { .. } if seen.is_none() => Decision::Answer(Outcome::Absent),
+        Action::Renew { ttl_us } => Decision::Write { value, expiry_us: Some(wall_us.saturating_add(*ttl_us)) },
+    }
+}

@@ -1,0 +1,249 @@
+//! How certificates follow one another at one node: learning, taking up, retiring, dropping.
+//!
+//! A node acts on a certificate whoever brings it: that it exists proves that it is decided. What an earlier epoch
+//! holds is kept until a later one is known to have all of it.
+
+use rand_chacha::rand_core::Rng as _;
+
+use super::{
+    Env, Event, Groups, KNOWN_MAX, SUCCESSORS_MAX, Step,
+    certificate::{Certificate, Name, Relation},
+    fragment::{Fragment, Kept, Stage},
+    message::Message,
+};
+use crate::{
+    id::{Id, Region},
+    store::{Batch, disk},
+    wire::Body,
+};
+
+impl Groups {
+    /// The first peer of a network is a group of one.
+    pub(super) fn found(&mut self, env: &mut Env) {
+        let certificate = Certificate::founding(self.me, env.ctx.rng.next_u64());
+        env.ctx.count("group.founded");
+        self.learn(env, &certificate);
+    }
+
+    /// Somebody names decided certificates; who waits for one that is active here is told so, and who is behind is
+    /// told what is known.
+    pub(super) fn on_newer(&mut self, env: &mut Env, from: Id, certificates: Vec<Certificate>) {
+        for certificate in certificates.into_iter().take(SUCCESSORS_MAX) {
+            self.learn(env, &certificate);
+            let mut told = false;
+            let mut newer = Vec::new();
+            for fragment in self.fragments.values().filter(|fragment| !fragment.retired()) {
+                let held = fragment.certificate();
+                if held.name.region.intersect(&certificate.name.region).is_none() {
+                    continue;
+                }
+                let relation = held.relation(&certificate);
+                let later = matches!(relation, Relation::Same | Relation::Newer);
+                if later && matches!(fragment.stage, Stage::Active) {
+                    told = true;
+                    env.ctx.send(from, Message::Active { certificate: held.clone() });
+                } else if matches!(relation, Relation::Newer | Relation::Preferred) {
+                    newer.push(held.clone());
+                }
+            }
+            if !told {
+                newer.extend(self.superseding(&certificate));
+                newer.dedup();
+                if !newer.is_empty() {
+                    env.ctx.send(from, Message::Newer { certificates: newer });
+                }
+            }
+        }
+    }
+
+    /// Remembered certificates that `certificate` gives way to.
+    pub(super) fn superseding(&self, certificate: &Certificate) -> Vec<Certificate> {
+        self.known
+            .values()
+            .filter(|known| {
+                known.name.region.intersect(&certificate.name.region).is_some()
+                    && matches!(known.relation(certificate), Relation::Newer | Relation::Preferred)
+            })
+            .take(SUCCESSORS_MAX)
+            .cloned()
+            .collect()
+    }
+
+    /// Tells a peer what is known to come after `name`, if anything.
+    pub(super) fn tell_newer(&mut self, env: &mut Env, to: Id, name: &Name) -> bool {
+        let certificates = self.newer_than(name);
+        let known = !certificates.is_empty();
+        if known && to != self.me {
+            env.ctx.send(to, Message::Newer { certificates });
+        }
+        known
+    }
+
+    /// A certificate is decided: older fragments of its region retire, and this node takes up its part in it.
+    pub(super) fn learn(&mut self, env: &mut Env, certificate: &Certificate) {
+        if !certificate.well_formed() {
+            env.ctx.count("group.malformed");
+            return;
+        }
+        self.established = true;
+        let name = certificate.name;
+        let overlapping = |other: &&Certificate| other.name.region.intersect(&name.region).is_some();
+        let held = self.fragments.values().map(Fragment::certificate);
+        let mut newer = false;
+        for other in held.chain(self.known.values()).filter(overlapping) {
+            match certificate.relation(other) {
+                // A history that is given up is learnt of by those alone who are in it.
+                Relation::Inferior => {
+                    env.ctx.count("group.inferior");
+                    return;
+                }
+                Relation::Older => newer = true,
+                Relation::Same | Relation::Newer | Relation::Preferred => {}
+            }
+        }
+        let older: Vec<(Name, bool)> = self
+            .fragments
+            .values()
+            .map(Fragment::certificate)
+            .filter(overlapping)
+            .filter_map(|held| match certificate.relation(held) {
+                Relation::Newer => {
+                    // Given up for lost, or gone before: what was acknowledged then may have been lost on others.
+                    let left_behind = held.lineage.last() != certificate.lineage.last()
+                        && (certificate.lost.contains(&self.me)
+                            || !certificate.sources.iter().any(|source| source.name == held.name));
+                    held.name.region.covers(&name.region).then_some((held.name, left_behind))
+                }
+                Relation::Preferred => Some((held.name, true)),
+                Relation::Same | Relation::Older | Relation::Inferior => None,
+            })
+            .collect();
+        for (held, forked) in &older {
+            self.retire(env, held, certificate, *forked);
+        }
+        self.remember(certificate);
+        if certificate.has(&self.me) && !newer && !self.fragments.contains_key(&name) {
+            self.adopt(env, certificate);
+        }
+        for (held, _) in older {
+            self.drop_if_done(env, held);
+        }
+    }
+
+    pub(super) fn remember(&mut self, certificate: &Certificate) {
+        let name = certificate.name;
+        self.known.retain(|_, other| {
+            let superseded = matches!(certificate.relation(other), Relation::Newer | Relation::Preferred);
+            !superseded || !name.region.covers(&other.name.region)
+        });
+        self.known.entry(name).or_insert_with(|| certificate.clone());
+        if self.known.len() > KNOWN_MAX {
+            self.known.pop_first();
+        }
+    }
+
+    /// The fragment `held` has a successor, of its own history or (`forked`) of a preferred one.
+    pub(super) fn retire(&mut self, env: &mut Env, held: &Name, successor: &Certificate, forked: bool) {
+        let Some(fragment) = self.fragments.get_mut(held) else {
+            return;
+        };
+        if fragment.kept.retired.is_none() {
+            fragment.kept.retired = Some(vec![held.region]);
+            fragment.proposal = None;
+            fragment.pushes.clear();
+            fragment.remind_us = if forked { 0 } else { env.ctx.now.mono + 2_000_000 };
+            self.events.push_back(Event::Retired(*held));
+        }
+        if forked && !fragment.kept.forked {
+            fragment.kept.forked = true;
+            env.ctx.count("group.forked");
+            env.ctx.trace("group", "forked", Some(successor.owner), || format!("{} epoch {}", held.region, held.epoch));
+        }
+        let news = !fragment.kept.successors.contains(successor);
+        if news {
+            let name = successor.name;
+            fragment.kept.successors.retain(|known| {
+                !name.region.covers(&known.name.region)
+                    || !matches!(successor.relation(known), Relation::Newer | Relation::Preferred)
+            });
+            if fragment.kept.successors.len() < SUCCESSORS_MAX {
+                fragment.kept.successors.push(successor.clone());
+            }
+        }
+        // An epoch that does not want this one's records follows one that had them and was active.
+        let spent = !fragment.kept.forked && !successor.sources.iter().any(|source| source.name == *held);
+        if spent && let Some(rest) = &mut fragment.kept.retired {
+            *rest = rest.iter().flat_map(|part| part.subtract(&successor.name.region)).collect();
+        }
+        if news || spent {
+            self.save(env, held, Vec::new(), Vec::new(), Step::None);
+        }
+    }
+
+    /// Writes a fragment's state, after `batch` and in one step with it.
+    pub(super) fn save(&mut self, env: &mut Env, name: &Name, mut batch: Batch, sends: Vec<(Id, Body)>, step: Step) {
+        if let Some(fragment) = self.fragments.get(name) {
+            let key = disk::fragment_key(name);
+            let value = disk::seal(&key, &fragment.kept);
+            batch.push((key, Some(value)));
+            self.persist(env, batch, sends, step);
+        }
+    }
+
+    /// Takes up this node's part in a decided certificate.
+    pub(super) fn adopt(&mut self, env: &mut Env, certificate: &Certificate) {
+        let name = certificate.name;
+        env.ctx
+            .trace("group", "certificate", Some(certificate.owner), || format!("{} epoch {}", name.region, name.epoch));
+        env.store.track(name);
+        self.fragments.insert(name, Fragment::new(Kept::new(certificate.clone()), Stage::Member, env.ctx.now.mono));
+        self.save(env, &name, Vec::new(), Vec::new(), Step::None);
+        if certificate.owner == self.me {
+            self.begin_merge(env, name);
+        }
+    }
+
+    /// An epoch is active: what earlier ones keep of its region may go.
+    pub(super) fn on_active(&mut self, env: &mut Env, certificate: Certificate) {
+        self.learn(env, &certificate);
+        let name = certificate.name;
+        if let Some(fragment) = self.fragments.get_mut(&name)
+            && *fragment.certificate() == certificate
+            && !fragment.kept.active
+        {
+            fragment.kept.active = true;
+            self.save(env, &name, Vec::new(), Vec::new(), Step::None);
+        }
+        let older: Vec<Name> = self
+            .fragments
+            .values()
+            .filter(|held| held.retired() && !held.kept.forked && held.name().region.covers(&name.region))
+            .filter(|held| certificate.relation(held.certificate()) == Relation::Newer)
+            .map(Fragment::name)
+            .collect();
+        for held in older {
+            if let Some(rest) = self.fragments.get_mut(&held).and_then(|fragment| fragment.kept.retired.as_mut()) {
+                *rest = rest.iter().flat_map(|part| part.subtract(&name.region)).collect();
+                self.drop_if_done(env, held);
+            }
+        }
+    }
+
+    /// Forgets a retired fragment that nobody wants any more, and the records that lie in no other one.
+    pub(super) fn drop_if_done(&mut self, env: &mut Env, name: Name) {
+        let done = |fragment: &Fragment| fragment.kept.retired.as_ref().is_some_and(Vec::is_empty);
+        if !self.fragments.get(&name).is_some_and(done) {
+            return;
+        }
+        self.fragments.remove(&name);
+        env.store.untrack(&name);
+        let held: Vec<Region> = self.fragments.keys().map(|name| name.region).collect();
+        let mut batch: Batch = Vec::new();
+        if !name.region.subtract_all(&held).is_empty() {
+            batch = env.store.retain(&name.region, &held);
+        }
+        batch.push((disk::fragment_key(&name), None));
+        self.persist(env, batch, Vec::new(), Step::None);
+        env.ctx.trace("group", "dropped", None, || format!("{} epoch {}", name.region, name.epoch));
+    }
+}
