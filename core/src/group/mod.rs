@@ -25,6 +25,7 @@ mod paxos;
 mod peers;
 pub mod plan;
 mod succession;
+mod unsaved;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -36,6 +37,7 @@ pub use message::{Message, Timer};
 use self::{
     fragment::{Fragment, Kept, Stage},
     peers::Peers,
+    unsaved::Unsaved,
 };
 use crate::{
     config::Config,
@@ -101,6 +103,9 @@ pub enum Step {
 }
 
 struct Waiting {
+    batch: Batch,
+    /// How many pairs, at the front, an earlier batch should have written.
+    carried: usize,
     sends: Vec<(Id, Body)>,
     step: Step,
 }
@@ -112,6 +117,9 @@ pub struct Groups {
     known: BTreeMap<Name, Certificate>,
     peers: Peers,
     waiting: BTreeMap<u64, Waiting>,
+    unsaved: Unsaved,
+    /// Batches up to this token were asked for before a refusal of an earlier one was known.
+    doubtful: u64,
     events: VecDeque<Event>,
     /// Clocks of recent renewals, by which grants are dated.
     sent: VecDeque<Now>,
@@ -142,6 +150,8 @@ impl Groups {
             known: BTreeMap::new(),
             peers: Peers::default(),
             waiting: BTreeMap::new(),
+            unsaved: Unsaved::default(),
+            doubtful: 0,
             events: VecDeque::new(),
             sent: VecDeque::new(),
             started_us: now.mono,
@@ -220,13 +230,29 @@ impl Groups {
     /// Writes a batch; once it is on disk the messages go out and the step is taken.
     pub fn persist(&mut self, env: &mut Env, batch: Batch, sends: Vec<(Id, Body)>, step: Step) {
         let token = env.ctx.serial();
-        self.waiting.insert(token, Waiting { sends, step });
-        env.ctx.output(Output::Persist { token, batch });
+        let mut whole = self.unsaved.take();
+        let carried = whole.len();
+        whole.extend(batch);
+        env.ctx.output(Output::Persist { token, batch: whole.clone() });
+        self.waiting.insert(token, Waiting { batch: whole, carried, sends, step });
     }
 
     /// The disk answered. Gives a step that is the owner's to take, and whether it is on disk.
     pub fn on_persisted(&mut self, env: &mut Env, token: u64, done: bool) -> Option<(u64, bool)> {
-        let Waiting { sends, step } = self.waiting.remove(&token)?;
+        let Waiting { mut batch, carried, sends, step } = self.waiting.remove(&token)?;
+        let write = matches!(step, Step::Write(_));
+        if !done && let Some((last, _)) = self.waiting.last_key_value() {
+            self.doubtful = *last;
+        }
+        // An owner's write stands for itself; whatever else was asked for before a refusal was known relies on it.
+        let done = done && (write || token > self.doubtful);
+        if !done {
+            if write {
+                // What it wrote itself the owner sees to.
+                batch.truncate(carried);
+            }
+            self.unsaved.refused(batch, self.waiting.range(token..).map(|(_, waiting)| &waiting.batch));
+        }
         if let Step::Write(serial) = step {
             return Some((serial, done));
         }
