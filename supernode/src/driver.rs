@@ -31,7 +31,7 @@ use crate::{
     clock::Clock,
     disk::{Disk, Done},
     settings::Limits,
-    socket::{self, Client},
+    socket::{self, AllQueued, Client},
 };
 
 /// What sockets and dial tasks report.
@@ -115,6 +115,7 @@ pub(crate) struct Parts {
     pub(crate) network: String,
     pub(crate) chunk_bytes: usize,
     pub(crate) links: Links,
+    pub(crate) queued: AllQueued,
     /// For the tasks that dial.
     pub(crate) events_in: mpsc::Sender<Event>,
     pub(crate) events: mpsc::Receiver<Event>,
@@ -333,6 +334,7 @@ impl Driver {
     fn dial(&mut self, address: String) {
         let parts = &self.parts;
         let (events, limits, link) = (parts.events_in.clone(), parts.limits.clone(), parts.links.next());
+        let queued = parts.queued.clone();
         let config = socket::config(parts.chunk_bytes);
         let crowded = self.dials.len() >= limits.dials_max;
         self.dials.spawn(async move {
@@ -348,7 +350,7 @@ impl Driver {
                 }
             };
             match attempt.await {
-                Ok(socket) => socket::run(socket, link, Origin::Dialled { address }, events, &limits).await,
+                Ok(socket) => socket::run(socket, link, Origin::Dialled { address }, events, queued, &limits).await,
                 Err(reason) => {
                     let _ = events.send(Event::DialFailed { address, reason }).await;
                 }

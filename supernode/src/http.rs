@@ -35,7 +35,7 @@ use crate::{
     driver::{Event, Links, Request},
     settings::{Limits, SOCKET_PATH},
     site::{self, Site, plain},
-    socket,
+    socket::{self, AllQueued},
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -49,6 +49,7 @@ pub(crate) struct App {
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) links: Links,
+    pub(crate) queued: AllQueued,
     pub(crate) limits: Limits,
     pub(crate) chunk_bytes: usize,
     pub(crate) site: Site,
@@ -139,7 +140,8 @@ async fn upgrade(
         let config = socket::config(app.chunk_bytes);
         let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;
         let _busy = app.busy.clone();
-        socket::run(socket, app.links.next(), Origin::Accepted, app.events.clone(), &app.limits).await;
+        let (events, queued) = (app.events.clone(), app.queued.clone());
+        socket::run(socket, app.links.next(), Origin::Accepted, events, queued, &app.limits).await;
     });
     response
 }

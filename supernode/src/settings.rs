@@ -43,8 +43,14 @@ pub struct Limits {
     pub clients_max: usize,
     /// TCP connections at once, clients included; one more is closed unheard.
     pub connections_max: usize,
-    /// Bytes waiting to be sent to one client; one more chunk and the client is cut.
+    /// Bytes waiting to be sent to one client; one more chunk and the client is cut. Above what the engine sends in one
+    /// burst (a batch of large records) to a client that takes it.
     pub queue_bytes_max: usize,
+    /// Bytes waiting to be sent to all clients. Beyond it, whoever has more than [`Limits::queue_fair_bytes`] waiting
+    /// and is to be sent another chunk is cut.
+    pub queues_bytes_max: usize,
+    /// See [`Limits::queues_bytes_max`].
+    pub queue_fair_bytes: usize,
     /// Events of all sockets that wait for the engine; sockets are not read meanwhile.
     pub events_max: usize,
     /// Calls of the application that wait for the engine; callers wait meanwhile.
@@ -72,7 +78,9 @@ impl Default for Limits {
         Limits {
             clients_max: 10_000,
             connections_max: 11_000,
-            queue_bytes_max: 8 << 20,
+            queue_bytes_max: 64 << 20,
+            queues_bytes_max: 512 << 20,
+            queue_fair_bytes: 1 << 20,
             events_max: 1_024,
             requests_max: 256,
             disk_bytes_max: 64 << 20,

@@ -56,12 +56,42 @@ enum Item {
     Close(CloseCode),
 }
 
+/// Bytes that wait in all queues together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AllQueued(Arc<AtomicUsize>);
+
+/// Bytes that wait in one queue, and in all.
+#[derive(Debug)]
+struct Queued {
+    own: AtomicUsize,
+    all: AllQueued,
+}
+
+impl Queued {
+    /// Bytes that wait with these: in this queue, in all.
+    fn add(&self, bytes: usize) -> (usize, usize) {
+        let own = self.own.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        (own, self.all.0.fetch_add(bytes, Ordering::Relaxed) + bytes)
+    }
+
+    fn subtract(&self, bytes: usize) {
+        self.own.fetch_sub(bytes, Ordering::Relaxed);
+        self.all.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(*self.own.get_mut(), Ordering::Relaxed);
+    }
+}
+
 /// The driver's end of a socket. Dropping it cuts the socket.
 #[derive(Debug)]
 pub(crate) struct Client {
     queue: mpsc::UnboundedSender<Item>,
-    queued: Arc<AtomicUsize>,
-    queue_bytes_max: usize,
+    queued: Arc<Queued>,
+    limits: Limits,
     /// When to cut what has not left by then.
     patience: oneshot::Sender<Duration>,
 }
@@ -73,8 +103,9 @@ pub(crate) struct Overflow;
 impl Client {
     /// Queues one chunk.
     pub(crate) fn send(&self, bytes: Vec<u8>) -> Result<(), Overflow> {
-        let cost = bytes.len() + OVERHEAD_BYTES;
-        if self.queued.fetch_add(cost, Ordering::Relaxed) + cost > self.queue_bytes_max {
+        let (own, all) = self.queued.add(bytes.len() + OVERHEAD_BYTES);
+        let crowded = all > self.limits.queues_bytes_max && own > self.limits.queue_fair_bytes;
+        if own > self.limits.queue_bytes_max || crowded {
             return Err(Overflow);
         }
         // An error says that the socket is gone; its `Event::Down` is on the way.
@@ -112,14 +143,15 @@ pub(crate) async fn run<S>(
     link: LinkId,
     origin: Origin,
     events: mpsc::Sender<Event>,
+    all: AllQueued,
     limits: &Limits,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (queue, items) = mpsc::unbounded_channel();
-    let queued = Arc::new(AtomicUsize::new(0));
+    let queued = Arc::new(Queued { own: AtomicUsize::new(0), all });
     let (patience, patient) = oneshot::channel();
-    let client = Client { queue, queued: Arc::clone(&queued), queue_bytes_max: limits.queue_bytes_max, patience };
+    let client = Client { queue, queued: Arc::clone(&queued), limits: limits.clone(), patience };
     if events.send(Event::Up { link, origin, client }).await.is_err() {
         return;
     }
@@ -165,7 +197,7 @@ async fn receive(
 async fn transmit(
     mut sink: impl Sink<Message, Error = tungstenite::Error> + Unpin,
     mut items: mpsc::UnboundedReceiver<Item>,
-    queued: &AtomicUsize,
+    queued: &Queued,
     ping_every: Duration,
 ) -> End {
     let mut ping = interval(ping_every);
@@ -186,7 +218,7 @@ async fn transmit(
                 Item::Chunk(bytes) => bytes,
                 Item::Close(code) => return if sink.flush().await.is_ok() { End::Let(code) } else { End::Gone },
             };
-            queued.fetch_sub(bytes.len() + OVERHEAD_BYTES, Ordering::Relaxed);
+            queued.subtract(bytes.len() + OVERHEAD_BYTES);
             if sink.feed(Message::Binary(bytes.into())).await.is_err() {
                 return End::Gone;
             }
@@ -250,11 +282,15 @@ mod tests {
 
     /// A socket whose wire holds 4 KiB, its far end, and the driver's end of it.
     async fn socket(limits: Limits) -> End2End {
+        socket_among(limits, AllQueued::default()).await
+    }
+
+    async fn socket_among(limits: Limits, all: AllQueued) -> End2End {
         let (near, far) = tokio::io::duplex(4 << 10);
         let near = WebSocketStream::from_raw_socket(near, Role::Server, Some(config(16 << 10))).await;
         let far = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
         let (events_in, mut events) = mpsc::channel(4);
-        let task = tokio::spawn(async move { run(near, LINK, Origin::Accepted, events_in, &limits).await });
+        let task = tokio::spawn(async move { run(near, LINK, Origin::Accepted, events_in, all, &limits).await });
         let Some(Event::Up { client, .. }) = events.recv().await else { panic!("a socket is announced first") };
         End2End { far, client, events, task }
     }
@@ -315,6 +351,25 @@ mod tests {
         assert!(matches!(events.recv().await, Some(Event::Down { link: LINK })));
         task.await.unwrap();
         drop(far);
+    }
+
+    #[tokio::test]
+    async fn when_all_queues_are_long_the_long_ones_are_cut() {
+        let limits = Limits { queues_bytes_max: 100_000, queue_fair_bytes: 10_000, ..Limits::default() };
+        let all = AllQueued::default();
+        let greedy = socket_among(limits.clone(), all.clone()).await;
+        let modest = socket_among(limits, all.clone()).await;
+        let sent = (0..200).take_while(|_| greedy.client.send(vec![0; 1_000]).is_ok()).count();
+        assert!((90..100).contains(&sent), "{sent}");
+        for _ in 0..9 {
+            modest.client.send(vec![0; 1_000]).unwrap();
+        }
+        assert_eq!(modest.client.send(vec![0; 1_000]), Err(Overflow));
+        // Cut, it gives back what it held.
+        drop(greedy.client);
+        greedy.task.await.unwrap();
+        assert!(all.0.load(Ordering::Relaxed) < 20_000);
+        modest.client.send(vec![0; 1_000]).unwrap();
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use crate::{
     driver::{self, Health, Links, Parts, Request},
     http::{self, App},
     settings::{SOCKET_PATH, Settings, SettingsError},
+    socket::AllQueued,
     store::{Opened, Store, StoreError},
 };
 
@@ -78,11 +79,12 @@ impl Supernode {
         let (requests_in, requests) = mpsc::channel(limits.requests_max);
         let (busy_in, busy) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(());
-        let links = Links::default();
+        let (links, queued) = (Links::default(), AllQueued::default());
         let app = App {
             events: events_in.clone(),
             requests: requests_in.clone(),
             links: links.clone(),
+            queued: queued.clone(),
             chunk_bytes,
             site,
             clients: Arc::new(Semaphore::new(limits.clients_max)),
@@ -90,7 +92,8 @@ impl Supernode {
             limits: limits.clone(),
         };
         let close_timeout = limits.close_timeout;
-        let parts = Parts { node, clock, disk, limits, network, chunk_bytes, links, events_in, events, requests };
+        let parts =
+            Parts { node, clock, disk, limits, network, chunk_bytes, links, queued, events_in, events, requests };
         let driver = tokio::spawn(driver::run(parts));
         tokio::spawn(http::serve(listener, app, stopped));
         Ok(Supernode { id, local_addr, requests: requests_in, stop, busy, driver, close_timeout })

@@ -56,6 +56,16 @@ async fn read_all(supernode: &Supernode, keys: &[u32]) {
     }
 }
 
+/// Two peers are a group of two: from then on each acknowledged write is on both disks.
+async fn both_hold_the_key_space(peer: &Supernode) {
+    until("both hold the key space", PATIENCE, || async {
+        let fragments = peer.inspect().await.unwrap().fragments;
+        let held: f64 = fragments.iter().filter(|part| part.members.len() == 2).map(|part| part.share).sum();
+        (held == 1.0).then_some(())
+    })
+    .await;
+}
+
 /// Records of the ledger that the program says it holds.
 async fn held(program: &Program) -> u64 {
     let inspect = get(program.address, "/v1/inspect").await.json();
@@ -70,13 +80,7 @@ async fn acknowledged_records_survive_kill_9() {
     let program = Program::start(a.path());
     let listen = program.address.to_string();
     let writer = start_peer(b.path(), &program.socket_address()).await;
-    // Two peers are a group of two: each acknowledged write is on both disks.
-    until("both hold the key space", PATIENCE, || async {
-        let fragments = writer.inspect().await.unwrap().fragments;
-        let held: f64 = fragments.iter().filter(|part| part.members.len() == 2).map(|part| part.share).sum();
-        (held == 1.0).then_some(())
-    })
-    .await;
+    both_hold_the_key_space(&writer).await;
     let mut acknowledged = put(&writer, 0..300).await;
     assert_eq!(acknowledged.len(), 300);
 
@@ -93,6 +97,33 @@ async fn acknowledged_records_survive_kill_9() {
     let reader = start_peer(c.path(), &program.socket_address()).await;
     read_all(&reader, &acknowledged).await;
     reader.shutdown().await;
+    writer.shutdown().await;
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
+    let [a, b] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let program = Program::start_on_a_small_disk(a.path());
+    let listen = program.address.to_string();
+    let writer = start_peer(b.path(), &program.socket_address()).await;
+    both_hold_the_key_space(&writer).await;
+    let acknowledged = put(&writer, 0..100).await;
+    assert_eq!(acknowledged.len(), 100);
+
+    let large = |key| op(key, Action::Put { value: vec![1; 100_000], expect: Expect::Any, ttl_us: None });
+    let outcomes = run(&writer, (1_000..1_200).map(large).collect()).await;
+    let stored = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Stored { .. })).count();
+    assert!(stored < 150, "{stored} of 200 large records are said to be on a disk that takes some 80");
+    let health = get(program.address, "/healthz").await.json();
+    assert!(health["counters"]["batchesFailed"].as_u64().unwrap() > 0, "{health}");
+
+    // With room again, it goes on where it was.
+    program.kill();
+    let program = Program::start_at(a.path(), &listen);
+    let on_disk = held(&program).await;
+    assert!(on_disk >= 100 + stored as u64, "{on_disk} records of {}", 100 + stored);
+    read_all(&writer, &acknowledged).await;
     writer.shutdown().await;
 }
 

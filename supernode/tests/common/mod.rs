@@ -89,7 +89,11 @@ pub struct Program {
 
 /// The program without arguments, and without the environment of whoever runs the tests.
 pub fn bare_command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pontoon-supernode"));
+    bare_command_of(env!("CARGO_BIN_EXE_pontoon-supernode"))
+}
+
+fn bare_command_of(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PONTOON_")) {
         command.env_remove(name);
     }
@@ -98,7 +102,14 @@ pub fn bare_command() -> Command {
 
 pub fn command(directory: &Path, listen: &str) -> Command {
     let mut command = bare_command();
-    command.arg("--data").arg(directory).args(["--listen", listen, "--network", "test", "--log", "warn"]);
+    command.arg("--data").arg(directory).args([
+        "--listen",
+        listen,
+        "--network",
+        "test",
+        "--log",
+        "pontoon_supernode=debug,pontoon=trace",
+    ]);
     command
 }
 
@@ -109,7 +120,24 @@ impl Program {
     }
 
     pub fn start_at(directory: &Path, listen: &str) -> Program {
-        let mut child = command(directory, listen).stdout(Stdio::piped()).spawn().unwrap();
+        Program::run(command(directory, listen))
+    }
+
+    /// Starts it where a file may have some megabytes only: for it, the disk is full then.
+    #[cfg(unix)]
+    pub fn start_on_a_small_disk(directory: &Path) -> Program {
+        let program = command(directory, "127.0.0.1:0");
+        let mut shell = bare_command_of("sh");
+        // Without the signal, writing fails as it does on a full disk. A block has 512 or 1,024 bytes.
+        shell.args(["-c", "trap '' XFSZ; ulimit -f 8192; exec \"$0\" \"$@\""]);
+        shell.arg(program.get_program());
+        // It complains of every write.
+        shell.args(program.get_args().map(|argument| if argument == "warn" { "off".as_ref() } else { argument }));
+        Program::run(shell)
+    }
+
+    fn run(mut command: Command) -> Program {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line
