@@ -99,6 +99,7 @@ impl Disk {
 
 fn work(mut medium: impl Medium, todo: &mpsc::Receiver<Job>, answer: &answers::UnboundedSender<Done>) {
     let mut waiting = VecDeque::new();
+    let mut failing = false;
     while let Some(first) = waiting.pop_front().or_else(|| todo.recv().ok()) {
         waiting.extend(todo.try_iter());
         let (mut tokens, mut bytes, mut batches) = (vec![first.token], first.bytes, vec![first.batch]);
@@ -110,10 +111,14 @@ fn work(mut medium: impl Medium, todo: &mpsc::Receiver<Job>, answer: &answers::U
             bytes += job.bytes;
             batches.push(job.batch);
         }
-        let result = medium.write(&batches).map_err(|error| {
-            tracing::error!(%error, batches = batches.len(), "the store did not take a write");
-            error.to_string()
-        });
+        let result = medium.write(&batches).map_err(|error| error.to_string());
+        // A full disk is told once, not for every write.
+        match &result {
+            Err(error) if !failing => tracing::error!(error, "the store takes no writes"),
+            Ok(()) if failing => tracing::warn!("the store takes writes again"),
+            _ => {}
+        }
+        failing = result.is_err();
         // Nobody listens any more while the driver closes; the batches are written all the same.
         let _ = answer.send(Done { tokens, bytes, result });
     }
