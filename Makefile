@@ -7,6 +7,7 @@ DATA ?= target/demo-data
 BENCH ?= cargo run --release --locked --quiet -p pontoon-tests --bin bench --
 
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 .PHONY: help setup demo page test check bench soak clean
 
 help: ## list these commands
