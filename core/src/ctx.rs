@@ -4,13 +4,14 @@
 //! to the [`Outbox`]: messages to other peers as [`Post`]s (the overlay carries them), everything else as
 //! [`Output`]s. Timers are never cancelled: a layer checks, when one fires, whether it still matters.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
     config::Config,
     id::Id,
+    map::Map,
     node::{Output, Timer},
     wire::Body,
 };
@@ -56,9 +57,9 @@ pub struct Outbox {
     /// For the overlay.
     pub posts: VecDeque<Post>,
     /// Timers by due time, then by order of setting.
-    pub timers: BTreeMap<(u64, u64), Timer>,
+    pub timers: Map<(u64, u64), Timer>,
     /// Things counted, by name; shown by `inspect`.
-    pub counters: BTreeMap<&'static str, u64>,
+    pub counters: Map<&'static str, u64>,
     /// Whether trace events are wanted.
     pub tracing: bool,
     serial: u64,

@@ -1,10 +1,8 @@
 //! Serialisable snapshots and the trace stream: the only things that a debug page reads.
 
-use std::collections::BTreeMap;
-
 use serde::{Serialize, Serializer};
 
-use crate::id::Id;
+use crate::{id::Id, map::Map};
 
 fn hex<S: Serializer>(id: &Id, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
@@ -61,9 +59,9 @@ pub struct Inspect {
     /// What this node stores.
     pub store: StoreInfo,
     /// Globals by name; values as bytes.
-    pub globals: BTreeMap<String, Vec<u8>>,
+    pub globals: Map<String, Vec<u8>>,
     /// Everything counted since the start.
-    pub counters: BTreeMap<String, u64>,
+    pub counters: Map<String, u64>,
 }
 
 /// An open link.

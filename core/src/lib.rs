@@ -30,6 +30,7 @@ pub mod globals;
 pub mod group;
 pub mod id;
 pub mod inspect;
+pub mod map;
 pub mod messaging;
 pub mod node;
 pub mod overlay;

@@ -1,13 +1,12 @@
 //! The asker's side of one operation on one key: sent to the owner, again and again until it answers or time is up.
 
-use std::collections::BTreeMap;
-
 use rand_chacha::rand_core::Rng as _;
 
 use super::message::{Message, Timer};
 use crate::{
     group::{Env, Groups},
     id::Id,
+    map::Map,
     store::KeyOp,
 };
 
@@ -31,7 +30,7 @@ struct Request {
 /// Requests under way.
 #[derive(Default)]
 pub struct Client {
-    requests: BTreeMap<u64, Request>,
+    requests: Map<u64, Request>,
 }
 
 /// What to do for a request now.

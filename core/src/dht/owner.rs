@@ -4,7 +4,7 @@
 //! is not on a majority of disks. A write's version carries a tag of its request: the owner, or a later one, knows a
 //! retried write by it and does not repeat it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::{
     decide::{Decision, decide},
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     group::{Env, Groups, Name, Step, message::Page},
     id::Id,
+    map::{Map, Set},
     store::{Action, Batch, KeyOp, Outcome, Record, Refusal, Version},
 };
 
@@ -81,7 +82,7 @@ struct Busy {
 struct Write {
     of: Name,
     keys: Vec<Key>,
-    stored: BTreeSet<Id>,
+    stored: Set<Id>,
     /// The disk refused it.
     failed: bool,
     sent_us: u64,
@@ -90,15 +91,15 @@ struct Write {
 /// See the module.
 #[derive(Default)]
 pub struct Owner {
-    jobs: BTreeMap<u64, Job>,
+    jobs: Map<u64, Job>,
     next_job: u64,
     pending: usize,
-    busy: BTreeMap<Key, Busy>,
-    writes: BTreeMap<u64, Write>,
+    busy: Map<Key, Busy>,
+    writes: Map<u64, Write>,
     /// Keys whose fragment changed while their write was under way, and that this node goes on owning.
-    limbo: BTreeSet<Key>,
+    limbo: Set<Key>,
     parked: Vec<(Todo, u64)>,
-    recent: BTreeMap<(Id, u32), Version>,
+    recent: Map<(Id, u32), Version>,
     recent_order: VecDeque<(Id, u32)>,
     answers: VecDeque<(Asker, Answer)>,
 }
@@ -158,7 +159,7 @@ impl Owner {
     }
 
     fn run(&mut self, env: &mut Env, groups: &mut Groups, todos: Vec<Todo>) {
-        let mut writes: BTreeMap<Name, (Vec<Key>, Batch, usize)> = BTreeMap::new();
+        let mut writes: Map<Name, (Vec<Key>, Batch, usize)> = Map::new();
         for todo in todos {
             let Some(certificate) = groups.serving_for(&todo.id, env.ctx.now, env.ctx.config) else {
                 self.park(env, groups, todo);
@@ -271,7 +272,7 @@ impl Owner {
 
     fn write(&mut self, env: &mut Env, groups: &mut Groups, of: Name, keys: Vec<Key>, batch: Batch) {
         let serial = env.ctx.serial();
-        let write = Write { of, keys, stored: BTreeSet::new(), failed: false, sent_us: env.ctx.now.mono };
+        let write = Write { of, keys, stored: Set::new(), failed: false, sent_us: env.ctx.now.mono };
         replicate(env, groups, serial, &write);
         self.writes.insert(serial, write);
         groups.persist(env, batch, Vec::new(), Step::Write(serial));

@@ -1,10 +1,8 @@
 //! A whole network in one map: the naive reference that a swarm is compared with.
 //!
-//! [`Local`] hosts a [`Run`] as a swarm does, but every record is in one `BTreeMap`, every operation succeeds, and
+//! [`Local`] hosts a [`Run`] as a swarm does, but every record is in one `Map`, every operation succeeds, and
 //! a gather runs the fragment over all records at once. [`Local::split`] cuts the records into parts as if so many
 //! owners held them, runs the fragment over each and combines the answers pairwise.
-
-use std::collections::BTreeMap;
 
 use super::{
     fragment::{Budget, FragmentPlan, Partial},
@@ -13,6 +11,7 @@ use super::{
 use crate::{
     Error, Id, Now,
     data::{Cost, QueryResult, Value},
+    map::Map,
     sql::ast::Statement,
     store::{Action, Expect, KeyOp, Outcome, Version},
 };
@@ -25,7 +24,7 @@ type RecordKey = (String, Vec<u8>);
 /// See the module's documentation.
 #[derive(Default)]
 pub struct Local {
-    records: BTreeMap<RecordKey, (Vec<u8>, Version)>,
+    records: Map<RecordKey, (Vec<u8>, Version)>,
     writes: u32,
     statements: u128,
     /// Microseconds since the Unix epoch: `now()`.

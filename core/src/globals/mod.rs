@@ -3,11 +3,9 @@
 //! A change floods over links: a peer that learns something new tells its linked peers once. A newcomer gets a
 //! snapshot over each link that opens, and digests in between repair what a lost message left behind.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use crate::{config::SECOND_US, ctx::Ctx, error::Error, id::Id, node::Output};
+use crate::{config::SECOND_US, ctx::Ctx, error::Error, id::Id, map::Map, node::Output};
 
 const NAME_BYTES_MAX: usize = 256;
 const VALUE_BYTES_MAX: usize = 4 * 1_024;
@@ -36,7 +34,7 @@ pub enum Message {
 /// The map.
 #[derive(Default)]
 pub struct Globals {
-    entries: BTreeMap<String, Entry>,
+    entries: Map<String, Entry>,
 }
 
 impl Globals {

@@ -3,8 +3,6 @@
 //! What a member promised, accepted or learnt as decided is on its disk before it is answered; leases and the owner's
 //! stage are not on disk: after a restart leases are void, and the owner changes the epoch before it serves again.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -14,6 +12,7 @@ use super::{
 use crate::{
     ctx::Now,
     id::{Id, Region},
+    map::{Map, Set},
 };
 
 /// What is on the disk.
@@ -62,11 +61,11 @@ pub struct Fragment {
     /// As member: no help for other proposers before this time of the monotone clock.
     pub granted_until_us: u64,
     /// As owner: when the requests were sent that members granted last.
-    pub grants: BTreeMap<Id, Now>,
+    pub grants: Map<Id, Now>,
     /// As owner: members known to be in step.
-    pub confirmed: BTreeSet<Id>,
+    pub confirmed: Set<Id>,
     /// As owner: pages under way to members: the key after which the last one starts, and when it was sent.
-    pub pushes: BTreeMap<Id, (Option<Cursor>, u64)>,
+    pub pushes: Map<Id, (Option<Cursor>, u64)>,
     /// This node's proposal for the next epoch.
     pub proposal: Option<Proposal>,
     /// No proposal of this node before this time.
@@ -110,7 +109,7 @@ pub struct Merge {
     /// Which of the certificate's sources is being read.
     pub index: usize,
     /// Holders asked: where their next page starts, or how they ended.
-    pub holders: BTreeMap<Id, Progress>,
+    pub holders: Map<Id, Progress>,
     /// Whether somebody answered since the last look.
     pub moved: bool,
 }
@@ -143,9 +142,9 @@ pub struct Proposal {
 #[derive(Debug)]
 pub enum Phase {
     /// Promises and what was accepted before.
-    Prepare(BTreeMap<Id, Option<(Ballot, Change)>>),
+    Prepare(Map<Id, Option<(Ballot, Change)>>),
     /// Acceptances.
-    Accept(BTreeSet<Id>),
+    Accept(Set<Id>),
 }
 
 impl Fragment {
@@ -155,9 +154,9 @@ impl Fragment {
             kept,
             stage,
             granted_until_us: 0,
-            grants: BTreeMap::new(),
-            confirmed: BTreeSet::new(),
-            pushes: BTreeMap::new(),
+            grants: Map::new(),
+            confirmed: Set::new(),
+            pushes: Map::new(),
             proposal: None,
             quiet_until_us: 0,
             round: 0,

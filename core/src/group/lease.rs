@@ -4,10 +4,8 @@
 //! counts from when it *sent* what was granted, and a sixteenth less. So the owner stops before anybody may go on
 //! without it, as long as clocks run at nearly the same rate. Requests to one member travel as one message.
 
-use std::collections::BTreeMap;
-
 use super::{Env, Groups, certificate::Name, fragment::Stage, message::Message};
-use crate::{ctx::Now, id::Id, store::Digest};
+use crate::{ctx::Now, id::Id, map::Map, store::Digest};
 
 /// Sent renewals whose clocks are remembered.
 const SENT_MAX: usize = 32;
@@ -32,7 +30,7 @@ impl Groups {
 
     /// Asks all members for leases on what this node owns. `quiet` says that no write of a fragment is under way.
     pub(super) fn renew(&mut self, env: &mut Env, quiet: impl Fn(&Name) -> bool, only: Option<Name>) {
-        let mut leases: BTreeMap<Id, Vec<(Name, Option<Digest>)>> = BTreeMap::new();
+        let mut leases: Map<Id, Vec<(Name, Option<Digest>)>> = Map::new();
         for (name, fragment) in &self.fragments {
             let owner = fragment.certificate().owner == self.me && !fragment.retired();
             let running = matches!(fragment.stage, Stage::Merging(_) | Stage::Syncing | Stage::Active);

@@ -1,7 +1,5 @@
 //! The tick: founding, repair, hand-over, take-over, giving up, reminding.
 
-use std::collections::BTreeSet;
-
 use rand_chacha::rand_core::Rng as _;
 
 use super::{
@@ -12,7 +10,7 @@ use super::{
     message::Message,
     plan,
 };
-use crate::{config::SECOND_US, ctx::Ctx, id::Id};
+use crate::{config::SECOND_US, ctx::Ctx, id::Id, map::Set};
 
 /// Between two looks.
 pub(super) const TICK_US: u64 = SECOND_US / 2;
@@ -67,7 +65,7 @@ impl Groups {
     /// Looks at everything once.
     pub fn maintain(&mut self, env: &mut Env) {
         let now = env.ctx.now.mono;
-        let mut wanted: BTreeSet<Id> = env.view.peers().into_iter().collect();
+        let mut wanted: Set<Id> = env.view.peers().into_iter().collect();
         wanted.extend(env.view.siblings());
         for fragment in self.fragments.values() {
             wanted.extend(&fragment.certificate().members);
@@ -227,8 +225,8 @@ impl Groups {
         }
         let gone = |id: &Id| self.gone_for(env, id, REPAIR_AFTER_US);
         let repaired = plan::repaired(self.me, members, gone, candidates.iter().copied(), replicas);
-        let before: BTreeSet<&Id> = members.iter().collect();
-        if repaired.iter().collect::<BTreeSet<_>>() != before {
+        let before: Set<&Id> = members.iter().collect();
+        if repaired.iter().collect::<Set<_>>() != before {
             self.propose_owner(env, name, self.me, repaired, Vec::new());
         }
     }
@@ -277,7 +275,7 @@ impl Groups {
             return None;
         }
         let sources = certificate.sources.iter().flat_map(|source| source.members.iter());
-        let lost: BTreeSet<Id> = certificate.members.iter().chain(sources).filter(gone).copied().collect();
+        let lost: Set<Id> = certificate.members.iter().chain(sources).filter(gone).copied().collect();
         Some(lost.into_iter().collect())
     }
 
@@ -342,7 +340,7 @@ impl Groups {
         };
         fragment.remind_us = now + REMIND_US;
         let rest = fragment.kept.retired.clone().unwrap_or_default();
-        let mut told = BTreeSet::new();
+        let mut told = Set::new();
         for certificate in fragment.kept.successors.clone() {
             if !rest.iter().any(|part| part.intersect(&certificate.name.region).is_some()) {
                 continue;
@@ -375,7 +373,7 @@ impl Groups {
 
     fn say_goodbye(&mut self, env: &mut Env) {
         self.nobody = env.view.siblings().is_empty();
-        let mut told: BTreeSet<Id> = env.view.siblings().iter().copied().collect();
+        let mut told: Set<Id> = env.view.siblings().iter().copied().collect();
         told.extend(self.fragments.values().map(|fragment| fragment.certificate().owner));
         told.remove(&self.me);
         for to in told {

@@ -6,15 +6,13 @@
 //! *Syncing*: every member compares digests and is sent what differs; when a majority is in step and the lease holds,
 //! the epoch is active, and those who keep records for earlier epochs are told.
 
-use std::collections::BTreeSet;
-
 use super::{
     Env, Event, Groups, Step,
     certificate::{Certificate, Name},
     fragment::{Merge, Progress, Stage},
     message::{Cursor, Message, Page},
 };
-use crate::{id::Id, store::Digest};
+use crate::{id::Id, map::Set, store::Digest};
 
 /// Records of one page, about.
 const PAGE_BYTES: usize = 200 * 1_024;
@@ -385,7 +383,7 @@ impl Groups {
         self.save(env, &name, Vec::new(), Vec::new(), Step::None);
         env.ctx.count("group.activated");
         env.ctx.trace("group", "active", None, || format!("{} epoch {}", name.region, name.epoch));
-        let mut told: BTreeSet<Id> = certificate.members.iter().copied().collect();
+        let mut told: Set<Id> = certificate.members.iter().copied().collect();
         told.extend(certificate.sources.iter().flat_map(|source| source.members.iter().copied()));
         for to in told.into_iter().filter(|id| *id != me) {
             env.ctx.send(to, Message::Active { certificate: certificate.clone() });

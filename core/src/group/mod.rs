@@ -27,7 +27,7 @@ pub mod plan;
 mod succession;
 mod unsaved;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use rand_chacha::rand_core::Rng as _;
 
@@ -43,6 +43,7 @@ use crate::{
     config::Config,
     ctx::{Ctx, Now},
     id::Id,
+    map::{Map, Set},
     node::Output,
     overlay::View,
     store::{Batch, Store},
@@ -113,10 +114,10 @@ struct Waiting {
 /// All fragments that this node holds.
 pub struct Groups {
     me: Id,
-    fragments: BTreeMap<Name, Fragment>,
-    known: BTreeMap<Name, Certificate>,
+    fragments: Map<Name, Fragment>,
+    known: Map<Name, Certificate>,
     peers: Peers,
-    waiting: BTreeMap<u64, Waiting>,
+    waiting: Map<u64, Waiting>,
     unsaved: Unsaved,
     /// Batches up to this token were asked for before a refusal of an earlier one was known.
     doubtful: u64,
@@ -126,7 +127,7 @@ pub struct Groups {
     established: bool,
     started_us: u64,
     /// Peers that said goodbye, until when that is remembered.
-    goodbyes: BTreeMap<Id, u64>,
+    goodbyes: Map<Id, u64>,
     leaving: bool,
     /// While leaving: nobody is there to take anything.
     nobody: bool,
@@ -136,7 +137,7 @@ pub struct Groups {
 impl Groups {
     /// From what the disk holds of fragments. `damaged`: records were lost, so no copy here vouches for being whole.
     pub fn restore(me: Id, now: Now, kept: Vec<Kept>, damaged: bool, store: &mut Store) -> Groups {
-        let mut fragments = BTreeMap::new();
+        let mut fragments = Map::new();
         for mut kept in kept {
             kept.synced &= !damaged;
             let stage = if kept.certificate.owner == me { Stage::Restarted } else { Stage::Member };
@@ -147,15 +148,15 @@ impl Groups {
             me,
             established: !fragments.is_empty(),
             fragments,
-            known: BTreeMap::new(),
+            known: Map::new(),
             peers: Peers::default(),
-            waiting: BTreeMap::new(),
+            waiting: Map::new(),
             unsaved: Unsaved::default(),
             doubtful: 0,
             events: VecDeque::new(),
             sent: VecDeque::new(),
             started_us: now.mono,
-            goodbyes: BTreeMap::new(),
+            goodbyes: Map::new(),
             leaving: false,
             nobody: false,
             ticks: 0,
@@ -329,7 +330,7 @@ impl Groups {
     /// Peers that may become members or owners: there for a second, and staying.
     fn candidates(&self, env: &Env) -> Vec<Id> {
         let now = env.ctx.now.mono;
-        let mut ids: BTreeSet<Id> = env.view.peers().into_iter().collect();
+        let mut ids: Set<Id> = env.view.peers().into_iter().collect();
         ids.extend(env.view.siblings());
         ids.retain(|id| {
             *id != self.me

@@ -4,8 +4,6 @@
 //! lease binds its giver: no promise to anybody but the owner while it holds. Where members are given up for lost,
 //! all others must consent instead of a majority; that is the one step that may split a group in two histories.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{
     Env, Groups, Step,
     certificate::{Ballot, Certificate, Change, Name},
@@ -13,7 +11,11 @@ use super::{
     jitter,
     message::Message,
 };
-use crate::{id::Id, wire::Body};
+use crate::{
+    id::Id,
+    map::{Map, Set},
+    wire::Body,
+};
 
 impl Groups {
     /// Starts an attempt at `change`, in round 0 if this is the owner's first.
@@ -37,7 +39,7 @@ impl Groups {
                 ballot: first,
                 change: change.clone(),
                 lost: Vec::new(),
-                phase: Phase::Accept(BTreeSet::new()),
+                phase: Phase::Accept(Set::new()),
                 since_us: now,
             });
             let message = Message::Accept { of, ballot: first, lost, change };
@@ -48,13 +50,8 @@ impl Groups {
         let ballot = Ballot { round, proposer: me };
         fragment.round = round;
         fragment.kept.promised = Some(ballot);
-        fragment.proposal = Some(Proposal {
-            ballot,
-            change,
-            lost: lost.clone(),
-            phase: Phase::Prepare(BTreeMap::new()),
-            since_us: now,
-        });
+        fragment.proposal =
+            Some(Proposal { ballot, change, lost: lost.clone(), phase: Phase::Prepare(Map::new()), since_us: now });
         let message = Message::Prepare { of, ballot, lost };
         env.ctx.count("group.prepare");
         self.save(env, &name, Vec::new(), to_all(&others, &message), Step::Promised(name, ballot));
@@ -72,7 +69,7 @@ impl Groups {
         let of = fragment.certificate().clone();
         let Proposal { ballot, lost, change, .. } = proposal;
         let (ballot, lost) = (*ballot, lost.clone());
-        let (message, answered, step): (Message, BTreeSet<Id>, Step) = match &proposal.phase {
+        let (message, answered, step): (Message, Set<Id>, Step) = match &proposal.phase {
             Phase::Prepare(got) => {
                 (Message::Prepare { of, ballot, lost }, got.keys().copied().collect(), Step::Promised(name, ballot))
             }
@@ -212,7 +209,7 @@ impl Groups {
             return;
         };
         let change = bound.unwrap_or_else(|| proposal.change.clone());
-        proposal.phase = Phase::Accept(BTreeSet::new());
+        proposal.phase = Phase::Accept(Set::new());
         fragment.kept.accepted = Some((ballot, change.clone()));
         let others = others(fragment.certificate(), &me);
         let message = Message::Accept { of: fragment.certificate().clone(), ballot, lost, change };
@@ -239,7 +236,7 @@ impl Groups {
             _ => return,
         };
         env.ctx.count("group.decided");
-        let mut told: BTreeSet<Id> = fragment.certificate().members.iter().copied().collect();
+        let mut told: Set<Id> = fragment.certificate().members.iter().copied().collect();
         for certificate in &change.into {
             told.extend(&certificate.members);
         }

@@ -1,8 +1,6 @@
 //! Who is there, for how long, and who is gone, for how long, as far as groups care.
 
-use std::collections::BTreeMap;
-
-use crate::{id::Id, overlay::View};
+use crate::{id::Id, map::Map, overlay::View};
 
 /// A peer heard from within this time is there, linked or not.
 const HEARD_US: u64 = 3_000_000;
@@ -19,7 +17,7 @@ struct Peer {
 /// See the module.
 #[derive(Default)]
 pub struct Peers {
-    peers: BTreeMap<Id, Peer>,
+    peers: Map<Id, Peer>,
 }
 
 impl Peers {

@@ -4,13 +4,11 @@
 //! goes along with every later batch until one is taken: without it, the second request to store a record would find it
 //! in memory, write nothing, and vouch for what a crash then loses.
 
-use std::collections::BTreeMap;
-
-use crate::store::Batch;
+use crate::{map::Map, store::Batch};
 
 /// Pairs to be written, by key.
 #[derive(Debug, Default)]
-pub struct Unsaved(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+pub struct Unsaved(Map<Vec<u8>, Option<Vec<u8>>>);
 
 impl Unsaved {
     /// Takes the pairs out, to go before a batch.

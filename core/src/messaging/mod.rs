@@ -3,7 +3,7 @@
 //! `send` and `sendNode` are retried until the receiver acknowledges or the deadline passes; the receiver remembers
 //! names of messages, so that a retry is delivered once. `sendAll` is a task of the `spread` layer.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,7 @@ use crate::{
     ctx::Ctx,
     error::Error,
     id::Id,
+    map::{Map, Set},
     node::{CallId, Output, Reply},
     wire::Contact,
 };
@@ -61,8 +62,8 @@ struct Waiting {
 /// Messages of one node that are under way, and names of those that arrived.
 #[derive(Default)]
 pub struct Messaging {
-    waiting: BTreeMap<u64, Waiting>,
-    seen: BTreeSet<(Id, u64)>,
+    waiting: Map<u64, Waiting>,
+    seen: Set<(Id, u64)>,
     order: VecDeque<(Id, u64)>,
 }
 

@@ -1,7 +1,5 @@
 //! Commands of the application, and the work that tasks bring: who waits for what.
 
-use std::collections::BTreeMap;
-
 use rand_chacha::rand_core::Rng as _;
 
 use super::{CallId, Command, Node, NodeGround, Output, Reply, Timer, ctx, ground};
@@ -13,6 +11,7 @@ use crate::{
     error::Error,
     exec::{Budget, Env, FragmentPlan, GatherEnd, Need, Run},
     id::{Id, Region},
+    map::Map,
     overlay::View as _,
     spread::{self, Report, Work, op_bytes},
     store::{Action, KeyOp, Outcome, Refusal},
@@ -25,9 +24,9 @@ const LEAVE_US: u64 = 4 * SECOND_US;
 /// What this node's application, and tasks that pass through, wait for.
 #[derive(Default)]
 pub struct Calls {
-    tickets: BTreeMap<u64, Ticket>,
-    batches: BTreeMap<u64, Batch>,
-    statements: BTreeMap<CallId, Statement>,
+    tickets: Map<u64, Ticket>,
+    batches: Map<u64, Batch>,
+    statements: Map<CallId, Statement>,
     leaving: Option<CallId>,
 }
 

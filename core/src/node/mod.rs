@@ -159,11 +159,9 @@ impl Node {
     }
 
     fn fire_timers(&mut self) {
-        while let Some(entry) = self.out.timers.first_entry() {
-            if entry.key().0 > self.now.mono {
-                break;
-            }
-            match entry.remove() {
+        while self.out.timers.first_key_value().is_some_and(|((at, _), _)| *at <= self.now.mono) {
+            let Some((_, timer)) = self.out.timers.pop_first() else { break };
+            match timer {
                 Timer::Overlay(timer) => {
                     self.overlay.established = self.dht.established();
                     self.overlay.on_timer(&mut ctx!(self), timer);
@@ -244,7 +242,7 @@ impl Node {
 
     /// A snapshot for debug pages and tests.
     pub fn inspect(&self, now: Now) -> Inspect {
-        let mut counters: std::collections::BTreeMap<String, u64> =
+        let mut counters: crate::map::Map<String, u64> =
             self.out.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         counters.insert(
             "rtc_budget_left".to_owned(),

@@ -1,13 +1,12 @@
 //! The tick: dialling, probes, suspicion, finding peers, opening, upgrading and pruning links.
 
-use std::collections::BTreeMap;
-
 use rand_chacha::rand_core::Rng as _;
 
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
     id::{Id, Region},
+    map::Map,
     node::{LinkId, Output},
     overlay::{
         Event, Message, Overlay, Timer,
@@ -46,7 +45,7 @@ pub struct Dial {
 /// Questions that wait for an answer.
 #[derive(Debug, Default)]
 pub struct Finds {
-    waiting: BTreeMap<u64, Find>,
+    waiting: Map<u64, Find>,
     own_due_us: u64,
     own_answered: bool,
     linked_us: Option<u64>,
@@ -366,7 +365,7 @@ impl Overlay {
         nearest.sort_by_cached_key(|id| id.distance(&self.me));
         nearest.dedup();
         let mut opened = 0;
-        let mut buckets: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut buckets: Map<u32, usize> = Map::new();
         for (rank, id) in nearest.iter().enumerate() {
             let count = buckets.entry(self.me.common_prefix(id)).or_default();
             let wanted = rank < ctx.config.siblings
@@ -441,7 +440,7 @@ impl Overlay {
         if ctx.config.supernode || peers <= ctx.config.links_opened_max {
             return;
         }
-        let mut buckets: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut buckets: Map<u32, usize> = Map::new();
         for id in self.peers.keys() {
             *buckets.entry(self.me.common_prefix(id)).or_default() += 1;
         }

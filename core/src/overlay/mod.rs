@@ -25,7 +25,7 @@ mod rtc;
 mod table;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 pub use frame::{Dest, Hello, LinkFrame, Message, Refusal, Routed, SessionName};
 pub use view::View;
@@ -43,6 +43,7 @@ use crate::{
     ctx::Ctx,
     id::Id,
     inspect::{LinkInfo, PeerInfo},
+    map::{Map, Set},
     node::{Input, LinkId, Origin, Output, SessionId},
     wire::{Body, Contact},
 };
@@ -84,18 +85,18 @@ pub enum Event {
 pub struct Overlay {
     identity: Box<dyn Identity>,
     me: Id,
-    channels: BTreeMap<LinkId, Channel>,
-    relayed: BTreeMap<Id, Channel>,
-    peers: BTreeMap<Id, Peer>,
-    contacts: BTreeMap<Id, Known>,
-    dead: BTreeMap<Id, u64>,
-    sessions: BTreeMap<SessionId, Session>,
+    channels: Map<LinkId, Channel>,
+    relayed: Map<Id, Channel>,
+    peers: Map<Id, Peer>,
+    contacts: Map<Id, Known>,
+    dead: Map<Id, u64>,
+    sessions: Map<SessionId, Session>,
     rtc_opened: u32,
-    dials: BTreeMap<String, Dial>,
-    pending: BTreeMap<u64, Pending>,
+    dials: Map<String, Dial>,
+    pending: Map<u64, Pending>,
     seen: Seen,
     siblings: Vec<Id>,
-    empty_slots: BTreeMap<u32, u64>,
+    empty_slots: Map<u32, u64>,
     finds: maintain::Finds,
     events: VecDeque<Event>,
     open_due_us: u64,
@@ -113,18 +114,18 @@ impl Overlay {
         Overlay {
             identity,
             me,
-            channels: BTreeMap::new(),
-            relayed: BTreeMap::new(),
-            peers: BTreeMap::new(),
-            contacts: BTreeMap::new(),
-            dead: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            channels: Map::new(),
+            relayed: Map::new(),
+            peers: Map::new(),
+            contacts: Map::new(),
+            dead: Map::new(),
+            sessions: Map::new(),
             rtc_opened: 0,
-            dials: BTreeMap::new(),
-            pending: BTreeMap::new(),
+            dials: Map::new(),
+            pending: Map::new(),
             seen: Seen::default(),
             siblings: Vec::new(),
-            empty_slots: BTreeMap::new(),
+            empty_slots: Map::new(),
             finds: maintain::Finds::default(),
             events: VecDeque::new(),
             open_due_us: 0,
@@ -245,7 +246,7 @@ impl Overlay {
     }
 
     /// Ids of linked peers, for tests of bounds.
-    pub fn linked(&self) -> BTreeSet<Id> {
+    pub fn linked(&self) -> Set<Id> {
         self.peers.keys().copied().collect()
     }
 }

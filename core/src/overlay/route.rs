@@ -3,11 +3,12 @@
 //! A hop that took a message answers `HopAck` at once and is responsible from then on. The sender judges *the next
 //! hop only*: without an acknowledgement within its measured round trips it tries the next best neighbour.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::{
     ctx::{Ctx, Post},
     id::Id,
+    map::Set,
     overlay::{
         Event, Overlay, Timer,
         channel::Path,
@@ -29,7 +30,7 @@ pub struct Pending {
 /// Messages delivered or handed on lately, so that a retry that crossed a late acknowledgement is not taken twice.
 #[derive(Debug, Default)]
 pub struct Seen {
-    names: BTreeSet<(Id, u64)>,
+    names: Set<(Id, u64)>,
     order: VecDeque<(Id, u64)>,
 }
 

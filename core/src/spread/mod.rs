@@ -12,7 +12,7 @@
 mod message;
 pub mod split;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 pub use message::{Message, Report, Work};
 pub use split::{Ground, To};
@@ -22,6 +22,7 @@ use crate::{
     ctx::Ctx,
     exec::{Budget, FragmentPlan},
     id::{Id, Region},
+    map::Map,
     store::{KeyOp, Outcome},
     wire::Contact,
 };
@@ -75,7 +76,7 @@ struct Branch {
     region: Region,
     to: Option<Id>,
     until_us: u64,
-    pieces: BTreeMap<u32, Vec<u8>>,
+    pieces: Map<u32, Vec<u8>>,
     bytes: usize,
     count: Option<u32>,
 }
@@ -88,7 +89,7 @@ struct Job {
     work: Work,
     plan: Option<FragmentPlan>,
     until_us: u64,
-    branches: BTreeMap<u64, Branch>,
+    branches: Map<u64, Branch>,
     leaves: u32,
     counted: bool,
     report: Report,
@@ -99,8 +100,8 @@ struct Job {
 /// The tasks that one node takes part in.
 #[derive(Default)]
 pub struct Spread {
-    jobs: BTreeMap<u64, Job>,
-    branches: BTreeMap<u64, u64>,
+    jobs: Map<u64, Job>,
+    branches: Map<u64, u64>,
     events: VecDeque<Event>,
 }
 
@@ -168,7 +169,7 @@ impl Spread {
             plan: None,
             work,
             until_us,
-            branches: BTreeMap::new(),
+            branches: Map::new(),
             leaves: 0,
             counted: false,
             report: Report::default(),
@@ -217,7 +218,7 @@ impl Spread {
                 let until_us = ctx.now.mono + PATIENCE_US;
                 job.branches.insert(
                     branch,
-                    Branch { region: part, to: target, until_us, pieces: BTreeMap::new(), bytes: 0, count: None },
+                    Branch { region: part, to: target, until_us, pieces: Map::new(), bytes: 0, count: None },
                 );
                 self.branches.insert(branch, id);
                 job.report.messages += 1;
@@ -380,8 +381,7 @@ impl Spread {
         }
         let incomplete = match &mut job.work {
             Work::Keys { ops, .. } => {
-                let done: std::collections::BTreeSet<u32> =
-                    job.report.outcomes.iter().map(|(index, _)| *index).collect();
+                let done: crate::map::Set<u32> = job.report.outcomes.iter().map(|(index, _)| *index).collect();
                 ops.retain(|(index, _)| !done.contains(index));
                 !ops.is_empty()
             }

@@ -4,8 +4,6 @@
 //! statement ([`ColumnId`]), so that moving a predicate or dropping a column never renumbers anything. In these
 //! plans [`Scalar::Column`] and [`SortKey::column`] hold such identities.
 
-use std::collections::BTreeSet;
-
 use super::{
     ast::{BinaryOp, JoinKind},
     scalar::Scalar,
@@ -16,6 +14,7 @@ use crate::{
         fragment::Decode,
         ops::{aggregate::AggregateCall, sort::SortKey},
     },
+    map::Set,
 };
 
 /// Identifies a column within a statement.
@@ -162,8 +161,8 @@ impl Scalar {
     }
 
     /// The columns that it reads.
-    pub fn columns(&self) -> BTreeSet<ColumnId> {
-        let mut columns = BTreeSet::new();
+    pub fn columns(&self) -> Set<ColumnId> {
+        let mut columns = Set::new();
         let _ = self.replace(&mut |id| {
             columns.insert(id);
             Some(Scalar::Column(id))

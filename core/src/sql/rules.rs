@@ -6,13 +6,12 @@
 //!   there is one: comma joins become hash joins instead of products.
 //! - *Columns that nobody reads are dropped* where they are read.
 
-use std::collections::BTreeSet;
-
 use super::{
     ast::JoinKind,
     logical::{ColumnId, Logical},
     scalar::Scalar,
 };
+use crate::map::Set;
 
 /// Applies all rules.
 pub fn optimise(plan: Logical) -> Logical {
@@ -115,13 +114,13 @@ fn join_all(inputs: Vec<Logical>, mut conjuncts: Vec<Scalar>) -> Logical {
 }
 
 /// The plan without columns that are not needed.
-fn prune(plan: Logical, needed: &BTreeSet<ColumnId>) -> Logical {
-    let reads = |needed: &BTreeSet<ColumnId>, scalars: &mut dyn Iterator<Item = &Scalar>| {
+fn prune(plan: Logical, needed: &Set<ColumnId>) -> Logical {
+    let reads = |needed: &Set<ColumnId>, scalars: &mut dyn Iterator<Item = &Scalar>| {
         let mut all = needed.clone();
         scalars.for_each(|scalar| all.extend(scalar.columns()));
         all
     };
-    let none = BTreeSet::new();
+    let none = Set::new();
     match plan {
         Logical::Unit => Logical::Unit,
         Logical::Scan(mut scan) => {

@@ -1,7 +1,5 @@
 //! Names in sight: which column a name means, and what a statement knows while it is bound.
 
-use std::collections::BTreeMap;
-
 use super::{
     catalog::TableDescriptor,
     fault::{AMBIGUOUS_COLUMN, UNDEFINED_COLUMN, UNDEFINED_TABLE, fail},
@@ -12,6 +10,7 @@ use crate::{
     Error,
     data::{Type, Value},
     exec::ops::aggregate::AggregateCall,
+    map::Map,
 };
 
 /// A column in sight.
@@ -66,7 +65,7 @@ pub struct Typed {
 
 /// Binds one statement: hands out identities and knows names and types by them.
 pub struct Binder<'a> {
-    pub(super) tables: &'a BTreeMap<String, TableDescriptor>,
+    pub(super) tables: &'a Map<String, TableDescriptor>,
     pub(super) params: &'a [Value],
     /// The value of `now()`.
     pub(super) now_us: i64,
@@ -80,7 +79,7 @@ pub struct Binder<'a> {
 impl<'a> Binder<'a> {
     /// A binder that knows these tables and parameters.
     pub fn new(
-        tables: &'a BTreeMap<String, TableDescriptor>,
+        tables: &'a Map<String, TableDescriptor>,
         params: &'a [Value],
         now_us: i64,
         locality_bits: u8,

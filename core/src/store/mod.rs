@@ -8,10 +8,7 @@ pub mod digest;
 pub mod disk;
 pub mod record;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-};
+use std::ops::Bound;
 
 pub use digest::Digest;
 pub use record::{Action, Expect, KeyOp, Outcome, Record, Refusal, Version};
@@ -22,6 +19,7 @@ use crate::{
         message::{Cursor, Page},
     },
     id::{Id, Region},
+    map::{Map, Set},
 };
 
 /// What a driver writes to its disk in one atomic step: `None` deletes the key.
@@ -38,12 +36,12 @@ struct Entry {
 /// All records that this node holds.
 #[derive(Default)]
 pub struct Store {
-    spaces: BTreeMap<String, BTreeMap<Vec<u8>, Entry>>,
+    spaces: Map<String, Map<Vec<u8>, Entry>>,
     /// Keys whose newest record is not acknowledged yet, with the last acknowledged one.
-    uncommitted: BTreeMap<Cursor, Option<Record>>,
-    tracked: BTreeMap<Name, Digest>,
+    uncommitted: Map<Cursor, Option<Record>>,
+    tracked: Map<Name, Digest>,
     /// When records may be forgotten.
-    lapsing: BTreeSet<(u64, Cursor)>,
+    lapsing: Set<(u64, Cursor)>,
     tombstone_us: u64,
     records: usize,
     bytes: u64,
@@ -198,7 +196,7 @@ impl Store {
     /// The digest of a region: one look at every record.
     pub fn digest_of(&self, region: &Region) -> Digest {
         let mut digest = Digest::default();
-        let entries = self.spaces.values().flat_map(BTreeMap::values);
+        let entries = self.spaces.values().flat_map(Map::values);
         for entry in entries.filter(|entry| region.contains(&entry.id)) {
             digest.add(&entry.id, &entry.record.version);
         }
@@ -237,7 +235,7 @@ impl Store {
 
     /// Makes a key range of a region what the page says. What is not in the page and not newer than `as_of_us` goes.
     pub fn apply(&mut self, region: &Region, page: Page, as_of_us: u64, limit_us: u64) -> Batch {
-        let listed: BTreeSet<Cursor> =
+        let listed: Set<Cursor> =
             page.records.iter().map(|record| (record.namespace.clone(), record.key.clone())).collect();
         let gone: Vec<Cursor> = self
             .from(page.after.as_ref())
@@ -289,7 +287,7 @@ impl Store {
         let space = self.spaces.get(namespace);
         space
             .into_iter()
-            .flat_map(BTreeMap::values)
+            .flat_map(Map::values)
             .filter(move |entry| regions(&entry.id))
             .filter_map(|entry| {
                 if self.uncommitted.is_empty() {

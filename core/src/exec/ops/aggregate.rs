@@ -13,8 +13,6 @@
 //! weights and therefore run complete; only different values travel to them.
 //! Without grouping expressions there is one row, also over no rows at all. Emits in group order.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Batch, Operator, project::project};
@@ -25,6 +23,7 @@ use crate::{
         order::{Key, compare},
     },
     exec::eval::{eval, mismatch, overflow},
+    map::Map,
     sql::{
         fault::{INTERNAL, UNSUPPORTED, fail},
         scalar::Scalar,
@@ -207,7 +206,7 @@ struct Held {
     weight: i64,
     states: Vec<State>,
     /// The values of DISTINCT aggregates with their weights, by aggregate; empty for others.
-    values: Vec<BTreeMap<Key, i64>>,
+    values: Vec<Map<Key, i64>>,
 }
 
 /// See the module's documentation.
@@ -215,13 +214,13 @@ pub struct Aggregate {
     keys: Vec<Scalar>,
     calls: Vec<AggregateCall>,
     mode: Mode,
-    groups: BTreeMap<Key, Held>,
+    groups: Map<Key, Held>,
 }
 
 impl Aggregate {
     /// Groups by `keys` and computes `calls`.
     pub fn new(keys: Vec<Scalar>, calls: Vec<AggregateCall>, mode: Mode) -> Aggregate {
-        Aggregate { keys, calls, mode, groups: BTreeMap::new() }
+        Aggregate { keys, calls, mode, groups: Map::new() }
     }
 
     fn absorb_row(&mut self, row: &[Value], weight: i64) -> Result<(), Error> {
@@ -247,11 +246,11 @@ impl Aggregate {
     }
 }
 
-fn held<'a>(groups: &'a mut BTreeMap<Key, Held>, calls: &[AggregateCall], key: Row) -> &'a mut Held {
+fn held<'a>(groups: &'a mut Map<Key, Held>, calls: &[AggregateCall], key: Row) -> &'a mut Held {
     groups.entry(Key(key)).or_insert_with(|| Held {
         weight: 0,
         states: calls.iter().map(|call| State::new(call.function)).collect(),
-        values: vec![BTreeMap::new(); calls.len()],
+        values: vec![Map::new(); calls.len()],
     })
 }
 

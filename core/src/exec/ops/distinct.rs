@@ -7,21 +7,19 @@
 //!
 //! State: every different row with its weight. Emits at the end, in row order.
 
-use std::collections::BTreeMap;
-
 use super::{Batch, Operator};
-use crate::{Error, data::order::Key};
+use crate::{Error, data::order::Key, map::Map};
 
 /// See the module's documentation.
 pub struct Distinct {
-    weights: BTreeMap<Key, i64>,
+    weights: Map<Key, i64>,
     partial: bool,
 }
 
 impl Distinct {
     /// Adds up weights only (`partial`), or also brings them to one.
     pub fn new(partial: bool) -> Distinct {
-        Distinct { weights: BTreeMap::new(), partial }
+        Distinct { weights: Map::new(), partial }
     }
 }
 

@@ -12,13 +12,12 @@
 //! pair is tried (a nested loop). The product of weights makes it bilinear, hence incremental; unmatched left rows
 //! are decided at the end.
 
-use std::collections::BTreeMap;
-
 use super::{Batch, Operator, project::project};
 use crate::{
     Error,
     data::{Row, SignedRow, Value, order::Key},
     exec::eval::truth,
+    map::Map,
     sql::{
         ast::JoinKind,
         fault::{BUDGET, fail},
@@ -42,7 +41,7 @@ pub struct HashJoin {
     /// Must be true over the joined row.
     residual: Option<Scalar>,
     right_width: usize,
-    kept: [BTreeMap<Key, Vec<Kept>>; 2],
+    kept: [Map<Key, Vec<Kept>>; 2],
     /// Left rows with a NULL key.
     lonely: Vec<SignedRow>,
     ended: [bool; 2],
@@ -63,7 +62,7 @@ impl HashJoin {
             keys: [left_keys, right_keys],
             residual,
             right_width,
-            kept: [BTreeMap::new(), BTreeMap::new()],
+            kept: [Map::new(), Map::new()],
             lonely: Vec::new(),
             ended: [false; 2],
             pairs: 0,
@@ -126,7 +125,7 @@ impl Operator for HashJoin {
     }
 
     fn describe(&self) -> (&'static str, usize) {
-        ("hash join", self.kept.iter().flat_map(BTreeMap::values).map(Vec::len).sum())
+        ("hash join", self.kept.iter().flat_map(Map::values).map(Vec::len).sum())
     }
 }
 

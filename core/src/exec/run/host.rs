@@ -1,11 +1,12 @@
 //! What the steps of a statement share: needs on their way out, answers awaited, cost and coverage so far.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::{Env, GatherEnd, Need};
 use crate::{
     data::{Cost, QueryResult},
     exec::fragment::FragmentPlan,
+    map::Map,
     store::KeyOp,
 };
 
@@ -14,7 +15,7 @@ pub(super) struct Host {
     pub env: Env,
     pub queue: VecDeque<Need>,
     /// How many outcomes each open need awaits; `None` for a gather.
-    open: BTreeMap<u32, Option<usize>>,
+    open: Map<u32, Option<usize>>,
     serial: u32,
     cost: Cost,
     coverage: f64,
@@ -26,7 +27,7 @@ impl Host {
         Host {
             env,
             queue: VecDeque::new(),
-            open: BTreeMap::new(),
+            open: Map::new(),
             serial: 0,
             cost: Cost::default(),
             coverage: 1.0,

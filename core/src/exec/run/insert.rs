@@ -1,7 +1,5 @@
 //! INSERT: rows are evaluated, checked and put where nothing is yet.
 
-use std::collections::BTreeSet;
-
 use super::{
     GatherEnd,
     host::Host,
@@ -13,6 +11,7 @@ use crate::{
     Error,
     data::{Row, Type, Value, codec},
     exec::{cast::cast, eval::eval, fragment::Partial},
+    map::Set,
     sql::{
         ast::{Expr, Insert, InsertSource},
         catalog::TableDescriptor,
@@ -97,7 +96,7 @@ impl InsertJob {
 
     /// Rows as conditional puts.
     fn write(&mut self, host: &mut Host) -> Step {
-        let mut keys = BTreeSet::new();
+        let mut keys = Set::new();
         for (index, values) in core::mem::take(&mut self.rows).into_iter().enumerate() {
             let mut row = self.defaults.clone();
             for (value, target) in values.into_iter().zip(&self.targets) {

@@ -12,8 +12,6 @@ mod modify;
 mod query;
 mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use self::{
     define::{CreateJob, DropJob, entry},
     host::Host,
@@ -26,6 +24,7 @@ use super::fragment::{FragmentPlan, Partial};
 use crate::{
     Error, Id, Now,
     data::{Column, Cost, Nested, QueryResult, Type, Value},
+    map::{Map, Set},
     sql::{
         ast::{Insert, InsertSource, Select, Statement, TableRef},
         catalog::{self, TableDescriptor},
@@ -108,13 +107,13 @@ impl Run {
     /// A statement with its parameters (`$1` is `params[0]`).
     pub fn new(statement: Statement, params: Vec<Value>, env: Env) -> Run {
         let mut run = Run { host: Host::new(env), state: State::Over(None) };
-        let mut names = BTreeSet::new();
+        let mut names = Set::new();
         tables_of(&statement, &mut names);
         let names: Vec<String> = names.into_iter().filter(|name| catalog::system_table(name).is_none()).collect();
         if names.len() > TABLES_MAX {
             run.over(fail(TOO_COMPLEX, format!("a statement that names more than {TABLES_MAX} tables")));
         } else if names.is_empty() {
-            run.begin(statement, params, &BTreeMap::new());
+            run.begin(statement, params, &Map::new());
         } else {
             let bits = run.host.env.locality_bits;
             run.host.ops(names.iter().map(|name| entry(name, bits, Action::Get)).collect());
@@ -181,7 +180,7 @@ impl Run {
         }
     }
 
-    fn begin(&mut self, statement: Statement, params: Vec<Value>, tables: &BTreeMap<String, TableDescriptor>) {
+    fn begin(&mut self, statement: Statement, params: Vec<Value>, tables: &Map<String, TableDescriptor>) {
         match self.plan(statement, &params, tables) {
             Ok(mut job) => {
                 let step = job.start(&mut self.host);
@@ -209,7 +208,7 @@ impl Run {
         &self,
         statement: Statement,
         params: &[Value],
-        tables: &BTreeMap<String, TableDescriptor>,
+        tables: &Map<String, TableDescriptor>,
     ) -> Result<Box<dyn Job>, Error> {
         let env = &self.host.env;
         let mut binder = Binder::new(tables, params, env.now.wall as i64, env.locality_bits);
@@ -232,7 +231,7 @@ impl Run {
     }
 }
 
-fn table(tables: &BTreeMap<String, TableDescriptor>, name: &str) -> Result<TableDescriptor, Error> {
+fn table(tables: &Map<String, TableDescriptor>, name: &str) -> Result<TableDescriptor, Error> {
     if catalog::system_table(name).is_some() {
         return fail(UNSUPPORTED, format!("\"{name}\" is read-only"));
     }
@@ -243,8 +242,8 @@ fn table(tables: &BTreeMap<String, TableDescriptor>, name: &str) -> Result<Table
 }
 
 /// The tables that the catalog knows; a name it does not know is an error only where it is used.
-fn resolved(names: Vec<String>, outcomes: Vec<Outcome>) -> Result<BTreeMap<String, TableDescriptor>, Error> {
-    let mut tables = BTreeMap::new();
+fn resolved(names: Vec<String>, outcomes: Vec<Outcome>) -> Result<Map<String, TableDescriptor>, Error> {
+    let mut tables = Map::new();
     for (name, outcome) in names.into_iter().zip(outcomes) {
         match outcome {
             Outcome::Found { value, .. } => {
@@ -260,7 +259,7 @@ fn resolved(names: Vec<String>, outcomes: Vec<Outcome>) -> Result<BTreeMap<Strin
 }
 
 /// The tables that a statement names and whose definition it needs.
-fn tables_of(statement: &Statement, names: &mut BTreeSet<String>) {
+fn tables_of(statement: &Statement, names: &mut Set<String>) {
     match statement {
         Statement::CreateTable(_) | Statement::DropTable { .. } => {}
         Statement::Insert(Insert { table, source, .. }) => {
@@ -280,7 +279,7 @@ fn tables_of(statement: &Statement, names: &mut BTreeSet<String>) {
     }
 }
 
-fn tables_of_select(select: &Select, names: &mut BTreeSet<String>) {
+fn tables_of_select(select: &Select, names: &mut Set<String>) {
     let mut open: Vec<&TableRef> = select.from.iter().collect();
     while let Some(item) = open.pop() {
         match item {
@@ -297,7 +296,7 @@ fn tables_of_select(select: &Select, names: &mut BTreeSet<String>) {
 fn explained(
     statement: &Nested<Statement>,
     mut binder: Binder<'_>,
-    tables: &BTreeMap<String, TableDescriptor>,
+    tables: &Map<String, TableDescriptor>,
 ) -> Result<Vec<String>, Error> {
     let (head, plan) = match &**statement {
         Statement::Select(select) => {

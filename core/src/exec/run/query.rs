@@ -1,7 +1,5 @@
 //! A SELECT at its asker: gathers and gets feed the dataflow; when all have ended the result is complete.
 
-use std::collections::BTreeMap;
-
 use super::{
     GatherEnd,
     host::Host,
@@ -14,6 +12,7 @@ use crate::{
         dataflow::Dataflow,
         fragment::{Budget, FragmentPlan, Partial},
     },
+    map::Map,
     sql::physical::{Node, Source},
     store::{Action, KeyOp, Outcome, Version},
 };
@@ -51,12 +50,12 @@ pub(super) struct QueryJob {
     columns: Vec<Column>,
     flow: Option<Dataflow>,
     /// The source that each need feeds.
-    feeds: BTreeMap<u32, (usize, Source)>,
+    feeds: Map<u32, (usize, Source)>,
 }
 
 impl QueryJob {
     pub fn new(plan: Node, columns: Vec<Column>) -> Result<QueryJob, Error> {
-        Ok(QueryJob { columns, flow: Some(Dataflow::new(plan)?), feeds: BTreeMap::new() })
+        Ok(QueryJob { columns, flow: Some(Dataflow::new(plan)?), feeds: Map::new() })
     }
 
     /// The rows, once all sources have ended.

@@ -9,11 +9,12 @@
 //! Every write is conditional on the version it was computed from, so is every undo: neither ever overwrites what
 //! somebody else wrote in between. There are no transactions: others may see rows of a statement before its end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::host::Host;
 use crate::{
     Error,
+    map::Map,
     sql::fault::{SERIALIZATION, UNIQUE_VIOLATION, fail},
     store::{Action, Expect, KeyOp, Outcome, Version},
 };
@@ -90,9 +91,9 @@ pub(super) struct Writer {
     namespace: String,
     locality_bits: u8,
     queue: VecDeque<Write>,
-    in_flight: BTreeMap<u32, Vec<Write>>,
+    in_flight: Map<u32, Vec<Write>>,
     undo: Vec<(Vec<u8>, Action)>,
-    undoing: BTreeMap<u32, usize>,
+    undoing: Map<u32, usize>,
     failed: Option<Error>,
     /// Rows written.
     pub affected: u64,
@@ -105,9 +106,9 @@ impl Writer {
             namespace: table.namespace.clone(),
             locality_bits: table.locality_bits,
             queue: VecDeque::new(),
-            in_flight: BTreeMap::new(),
+            in_flight: Map::new(),
             undo: Vec::new(),
-            undoing: BTreeMap::new(),
+            undoing: Map::new(),
             failed: None,
             affected: 0,
         }
