@@ -82,8 +82,8 @@ pub(crate) fn values(values: parsed::Values) -> Result<Vec<Vec<Expr>>> {
     values.rows.into_iter().map(row).collect()
 }
 
-/// A value of a row; the word DEFAULT stands for itself.
-fn value(value: parsed::Expr) -> Result<Expr> {
+/// A value of a row or an assignment; the word DEFAULT stands for itself.
+pub(crate) fn value(value: parsed::Expr) -> Result<Expr> {
     match &value {
         parsed::Expr::Identifier(ident)
             if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default") =>

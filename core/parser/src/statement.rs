@@ -12,7 +12,7 @@ use sqlparser::ast as parsed;
 use crate::{
     ParseError, Result,
     expr::{expr, name, object_name},
-    query::{select, values},
+    query::{select, value, values},
     unsupported,
 };
 
@@ -180,7 +180,7 @@ fn update(update: parsed::Update) -> Result<Statement> {
     for assignment in update.assignments {
         match assignment.target {
             parsed::AssignmentTarget::ColumnName(column) => {
-                assignments.push((object_name(column)?, expr(assignment.value, 0)?));
+                assignments.push((object_name(column)?, value(assignment.value)?));
             }
             parsed::AssignmentTarget::Tuple(_) => return unsupported("assignment to several columns at once"),
         }

@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// Parts of one expression after what is repeated is written out.
+const NODES_MAX: u32 = 100_000;
+
 impl Typed {
     fn new(scalar: Scalar, data_type: Option<Type>) -> Typed {
         Typed { scalar, data_type, untyped: false }
@@ -125,6 +128,7 @@ fn fold(scalar: Scalar) -> Scalar {
 impl Binder<'_> {
     /// Binds an expression.
     pub fn expr(&mut self, expr: &Expr, scope: &Scope) -> Result<Typed, Error> {
+        self.bound = 0;
         self.nested(expr, scope, 0)
     }
 
@@ -137,6 +141,11 @@ impl Binder<'_> {
         // Binding adds a few levels (BETWEEN, NOT, casts); what is bound must still decode at an owner.
         if depth > DEPTH_MAX / 3 {
             return fail(TOO_COMPLEX, "an expression that nests too deep");
+        }
+        // BETWEEN and CASE repeat their operand, so nesting them multiplies.
+        self.bound += 1;
+        if self.bound > NODES_MAX {
+            return fail(TOO_COMPLEX, "an expression with too many parts");
         }
         let depth = depth + 1;
         let typed = match expr {

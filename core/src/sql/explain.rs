@@ -55,9 +55,8 @@ fn tree(node: &Node, names: &[String], depth: usize, lines: &mut Vec<String>) {
             // The results are named after what they compute, in whichever step it runs.
             let (keys, calls) = (0..keys.len() as u32, keys.len() as u32..(keys.len() + calls.len()) as u32);
             let named = |range: core::ops::Range<u32>| range.map(over_output).collect::<Vec<_>>().join(", ");
-            let by = if keys.is_empty() { String::new() } else { format!(" by {}", named(keys)) };
             let mode = if *mode == Mode::Final { " final" } else { "" };
-            format!("Aggregate [asker]{mode} {}{by}", named(calls)).replace("  ", " ")
+            format!("Aggregate [asker]{mode}{}", grouping(&named(calls), &named(keys)))
         }
         Op::Distinct => "Distinct [asker]".to_owned(),
         Op::Sort(keys, None) => format!("Sort [asker] {}", order(keys, &over_output)),
@@ -108,9 +107,9 @@ fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>
         Output::Distinct => push(format!("Distinct [{place}]")),
         Output::Top(keys, count) => push(format!("TopK [{place}] {count} by {}", order(keys, &over_projected))),
         Output::Groups(keys, calls) => {
-            let by = if keys.is_empty() { String::new() } else { format!(" by {}", list(keys, &over_projected)) };
             let calls: Vec<String> = calls.iter().map(|call| aggregate(call, &over_projected)).collect();
-            push(format!("Aggregate [{place}] partial {}{by}", calls.join(", ")).replace("  ", " "));
+            let what = grouping(&calls.join(", "), &list(keys, &over_projected));
+            push(format!("Aggregate [{place}] partial{what}"));
         }
     }
     if let Some(exprs) = &projected {
@@ -122,6 +121,11 @@ fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>
     let columns: Vec<String> = source.read.iter().map(label).collect();
     let what = if source.keys.is_some() { "Records" } else { "Scan" };
     push(format!("{what} [{place}] {} ({})", source.name, columns.join(", ")));
+}
+
+fn grouping(calls: &str, keys: &str) -> String {
+    let calls = if calls.is_empty() { String::new() } else { format!(" {calls}") };
+    if keys.is_empty() { calls } else { format!("{calls} by {keys}") }
 }
 
 fn indented(depth: usize, line: &str) -> String {
@@ -182,8 +186,8 @@ pub fn scalar(expr: &Scalar, names: Names) -> String {
         Scalar::IsNull(a) => format!("{} IS NULL", inner(a)),
         Scalar::IsBool(a, value) => format!("{} IS {}", inner(a), if *value { "TRUE" } else { "FALSE" }),
         Scalar::In(a, items) => {
+            let more = if items.len() > 5 { ", .." } else { "" };
             let items: Vec<String> = items.iter().take(5).map(|item| scalar(item, names)).collect();
-            let more = if items.len() == 5 { ", .." } else { "" };
             format!("{} IN ({}{more})", inner(a), items.join(", "))
         }
         Scalar::Like(a, b, fold) => format!("{} {} {}", inner(a), if *fold { "ILIKE" } else { "LIKE" }, inner(b)),

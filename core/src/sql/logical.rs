@@ -9,13 +9,17 @@ use super::{
     scalar::Scalar,
 };
 use crate::{
-    data::{Nested, Type},
+    data::{Nested, Type, Value},
     exec::{
         fragment::Decode,
         ops::{aggregate::AggregateCall, sort::SortKey},
     },
     map::Set,
 };
+
+/// Nodes that an expression may grow to when others are put into it: what computes `a + a` of `a + a` of `a + a` and
+/// so on stays in steps.
+pub const SUBSTITUTED_MAX: usize = 2_000;
 
 /// Identifies a column within a statement.
 pub type ColumnId = u32;
@@ -153,6 +157,24 @@ impl Scalar {
             return replace(*id);
         }
         self.map_children(&mut |child| child.replace(replace).ok_or(())).ok()
+    }
+
+    /// How many nodes it would have with each column replaced by something of `size_of` nodes.
+    pub fn size_with(&self, size_of: &dyn Fn(ColumnId) -> usize) -> usize {
+        if let Scalar::Column(id) = self {
+            return size_of(*id);
+        }
+        let mut size = 1_usize;
+        let _ = self.map_children::<()>(&mut |child| {
+            size = size.saturating_add(child.size_with(size_of));
+            Ok(Scalar::Literal(Value::Null))
+        });
+        size
+    }
+
+    /// How many nodes it has.
+    pub fn size(&self) -> usize {
+        self.size_with(&|_| 1)
     }
 
     /// From identities of columns to their positions in `schema`.

@@ -10,13 +10,13 @@
 use super::{
     ast::{BinaryOp, JoinKind},
     fault::{TOO_COMPLEX, fail},
-    logical::{ColumnId, Logical, Scan},
+    logical::{ColumnId, Logical, SUBSTITUTED_MAX, Scan},
     scalar::Scalar,
     select::lost_column,
 };
 use crate::{
     Error,
-    data::{Nested, Row, Type, Value, codec},
+    data::{DEPTH_MAX, Nested, Row, Type, Value, codec},
     exec::{
         fragment::{FragmentPlan, Output},
         ops::{
@@ -187,17 +187,24 @@ pub fn source(scan: Scan, identity: bool) -> Result<Node, Error> {
         project,
         output: Output::Rows,
     };
-    let source = Source { name: scan.name, fragment: checked(fragment)?, keys, read };
+    check(&fragment)?;
+    let source = Source { name: scan.name, fragment, keys, read };
     Ok(Node { op: Op::Source(source), inputs: Vec::new(), schema: scan.output })
 }
 
-/// A fragment that owners will be able to decode.
-fn checked(fragment: FragmentPlan) -> Result<FragmentPlan, Error> {
+/// Whether owners will be able to decode a fragment.
+fn check(fragment: &FragmentPlan) -> Result<(), Error> {
+    let of_output = match &fragment.output {
+        Output::Groups(keys, calls) => {
+            keys.iter().chain(calls.iter().filter_map(|call| call.arg.as_ref())).map(depth).max()
+        }
+        _ => None,
+    };
     let scalars = fragment.filter.iter().chain(fragment.project.iter().flatten());
-    if scalars.map(depth).max().unwrap_or(0) > crate::data::DEPTH_MAX - 8 {
+    if scalars.map(depth).max().max(of_output).unwrap_or(0) > DEPTH_MAX - 8 {
         return fail(TOO_COMPLEX, "an expression that nests too deep");
     }
-    Ok(fragment)
+    Ok(())
 }
 
 fn depth(scalar: &Scalar) -> u32 {
@@ -212,15 +219,24 @@ fn depth(scalar: &Scalar) -> u32 {
 fn project(mut input: Node, exprs: Vec<(ColumnId, Scalar)>) -> Result<Node, Error> {
     let schema: Vec<ColumnId> = exprs.iter().map(|(id, _)| *id).collect();
     let computed = exprs.iter().map(|(_, scalar)| positions(scalar, &input.schema)).collect::<Result<Vec<_>, _>>()?;
-    if let Some(source) = rows_of(&mut input) {
+    if let Some(source) = rows_of(&mut input)
+        && small(&computed, &source.fragment.project)
+    {
         source.fragment.project = Some(through(&computed, &source.fragment.project)?);
-        source.fragment = checked(source.fragment.clone())?;
+        check(&source.fragment)?;
         return Ok(Node { schema, ..input });
     }
     if schema == input.schema && exprs.iter().all(|(id, scalar)| *scalar == Scalar::Column(*id)) {
         return Ok(input);
     }
     Ok(Node { op: Op::Project(computed), inputs: vec![input], schema })
+}
+
+/// Whether expressions over the result of a projection stay small as expressions over its input.
+fn small(exprs: &[Scalar], projection: &Option<Vec<Scalar>>) -> bool {
+    let size_of =
+        |position: u32| projection.as_ref().and_then(|all| all.get(position as usize)).map_or(1, Scalar::size);
+    exprs.iter().all(|expr| expr.size_with(&size_of) <= SUBSTITUTED_MAX.max(expr.size()))
 }
 
 /// Expressions over the result of a projection, as expressions over its input.
@@ -251,7 +267,12 @@ fn aggregate(
     };
     let mut calls = calls.into_iter().map(over).collect::<Result<Vec<_>, Error>>()?;
     let mut mode = Mode::Complete;
-    if let Some(source) = rows_of(&mut input) {
+    if let Some(source) = rows_of(&mut input)
+        && keys
+            .iter()
+            .chain(calls.iter().filter_map(|call| call.arg.as_ref()))
+            .all(|scalar| small(core::slice::from_ref(scalar), &source.fragment.project))
+    {
         let fragment = &mut source.fragment;
         if calls.iter().any(|call| call.distinct) {
             // Values must be told apart over all owners: they send different keys and arguments, weights added up.
@@ -270,7 +291,7 @@ fn aggregate(
             fragment.output = Output::Groups(keys.clone(), calls.clone());
             mode = Mode::Final;
         }
-        *fragment = checked(fragment.clone())?;
+        check(fragment)?;
     }
     Ok(Node { op: Op::Aggregate { keys, calls, mode }, inputs: vec![input], schema })
 }

@@ -8,7 +8,7 @@
 
 use super::{
     ast::JoinKind,
-    logical::{ColumnId, Logical},
+    logical::{ColumnId, Logical, SUBSTITUTED_MAX},
     scalar::Scalar,
 };
 use crate::map::Set;
@@ -51,13 +51,17 @@ fn push(plan: Logical, mut conjuncts: Vec<Scalar>) -> Logical {
         Logical::Distinct { input } => Logical::Distinct { input: Box::new(push(*input, conjuncts)) },
         Logical::Sort { input, keys } => Logical::Sort { input: Box::new(push(*input, conjuncts)), keys },
         Logical::Project { input, exprs } => {
-            let below = conjuncts.iter().filter_map(|conjunct| substitute(conjunct, &exprs)).collect();
-            Logical::Project { input: Box::new(push(*input, below)), exprs }
+            let small = conjuncts.extract_if(.., |conjunct| grown(conjunct, &exprs) <= SUBSTITUTED_MAX);
+            let below = small.filter_map(|conjunct| substitute(&conjunct, &exprs)).collect();
+            filtered(Logical::Project { input: Box::new(push(*input, below)), exprs }, conjuncts)
         }
         Logical::Aggregate { input, keys, calls } => {
             // Without keys there is a group even when no row is left, so nothing may go below.
             let ids: Vec<ColumnId> = keys.iter().map(|(id, _)| *id).collect();
-            let below = if keys.is_empty() { Vec::new() } else { take_within(&mut conjuncts, &ids) };
+            let below = conjuncts.extract_if(.., |conjunct| {
+                !keys.is_empty() && conjunct.within(&ids) && grown(conjunct, &keys) <= SUBSTITUTED_MAX
+            });
+            let below: Vec<Scalar> = below.collect();
             let below = below.iter().filter_map(|conjunct| substitute(conjunct, &keys)).collect();
             filtered(Logical::Aggregate { input: Box::new(push(*input, below)), keys, calls }, conjuncts)
         }
@@ -77,6 +81,11 @@ fn push(plan: Logical, mut conjuncts: Vec<Scalar>) -> Logical {
 
 fn substitute(conjunct: &Scalar, exprs: &[(ColumnId, Scalar)]) -> Option<Scalar> {
     conjunct.replace(&mut |id| exprs.iter().find(|(other, _)| *other == id).map(|(_, scalar)| scalar.clone()))
+}
+
+/// How large a conjunct becomes below a projection.
+fn grown(conjunct: &Scalar, exprs: &[(ColumnId, Scalar)]) -> usize {
+    conjunct.size_with(&|id| exprs.iter().find(|(other, _)| *other == id).map_or(1, |(_, scalar)| scalar.size()))
 }
 
 /// The inputs and conditions of neighbouring inner joins.

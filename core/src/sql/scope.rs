@@ -72,6 +72,8 @@ pub struct Binder<'a> {
     pub(super) locality_bits: u8,
     names: Vec<String>,
     types: Vec<Option<Type>>,
+    /// Parts of the expression that is being bound.
+    pub(super) bound: u32,
     /// Aggregates found so far; `None` where none may be.
     pub(super) aggregates: Option<Vec<(ColumnId, AggregateCall)>>,
 }
@@ -84,7 +86,16 @@ impl<'a> Binder<'a> {
         now_us: i64,
         locality_bits: u8,
     ) -> Binder<'a> {
-        Binder { tables, params, now_us, locality_bits, names: Vec::new(), types: Vec::new(), aggregates: None }
+        Binder {
+            tables,
+            params,
+            now_us,
+            locality_bits,
+            names: Vec::new(),
+            types: Vec::new(),
+            bound: 0,
+            aggregates: None,
+        }
     }
 
     /// A new column.

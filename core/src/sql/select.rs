@@ -124,6 +124,9 @@ impl Binder<'_> {
     }
 
     fn from(&mut self, from: &[TableRef], depth: u32) -> Result<(Logical, Scope), Error> {
+        if from.len() > NESTING_MAX as usize {
+            return fail(TOO_COMPLEX, format!("FROM of more than {NESTING_MAX} tables"));
+        }
         let mut all: Option<(Logical, Scope)> = None;
         for item in from {
             let next = self.table_ref(item, depth + 1)?;

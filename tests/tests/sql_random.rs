@@ -1,0 +1,252 @@
+//! Random queries over random rows: the whole, the same spread over owners, and SQLite agree; hostile text is refused.
+//!
+//! Queries are made of what PostgreSQL and SQLite type alike: small integers, text, NULL, conditions only where a
+//! condition belongs. Without ORDER BY rows are compared as multisets.
+
+use pontoon_core::{data::Value, exec::local::Local};
+use proptest::prelude::*;
+use rusqlite::types::ValueRef;
+
+const COLUMNS: &[&str] = &["t.k", "t.a", "t.b"];
+
+fn integer(depth: u32, columns: &'static [&'static str]) -> BoxedStrategy<String> {
+    let leaf = prop_oneof![
+        4 => prop::sample::select(columns).prop_map(str::to_owned),
+        2 => (-3_i64..8).prop_map(|number| number.to_string()),
+        1 => Just("NULL".to_owned()),
+    ];
+    if depth == 0 {
+        return leaf.boxed();
+    }
+    let inner = || integer(depth - 1, columns);
+    prop_oneof![
+        4 => leaf,
+        3 => (inner(), prop::sample::select(&["+", "-", "*"][..]), inner())
+            .prop_map(|(a, op, b)| format!("({a} {op} {b})")),
+        1 => (inner(), 2_i64..5).prop_map(|(a, by)| format!("({a} / {by})")),
+        1 => (inner(), 2_i64..5).prop_map(|(a, by)| format!("({a} % {by})")),
+        1 => (condition(depth - 1, columns), inner(), inner())
+            .prop_map(|(when, a, b)| format!("CASE WHEN {when} THEN {a} ELSE {b} END")),
+        1 => (inner(), inner()).prop_map(|(a, b)| format!("coalesce({a}, {b}, 0)")),
+        1 => inner().prop_map(|a| format!("abs({a})")),
+    ]
+    .boxed()
+}
+
+fn condition(depth: u32, columns: &'static [&'static str]) -> BoxedStrategy<String> {
+    let value = || integer(depth.min(1), columns);
+    let leaf = prop_oneof![
+        4 => (value(), prop::sample::select(&["=", "<>", "<", "<=", ">", ">="][..]), value())
+            .prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+        1 => (value(), any::<bool>()).prop_map(|(a, not)| format!("{a} IS {}NULL", if not { "NOT " } else { "" })),
+        1 => (value(), prop::collection::vec(value(), 1..4), any::<bool>())
+            .prop_map(|(a, list, not)| format!("{a} {}IN ({})", if not { "NOT " } else { "" }, list.join(", "))),
+        1 => (value(), value(), value()).prop_map(|(a, low, high)| format!("{a} BETWEEN {low} AND {high}")),
+        1 => Just("t.c LIKE 'x%'".to_owned()),
+        1 => (0_i64..12).prop_map(|key| format!("t.k = {key}")),
+    ];
+    if depth == 0 {
+        return leaf.boxed();
+    }
+    let inner = || condition(depth - 1, columns);
+    prop_oneof![
+        3 => leaf,
+        2 => (inner(), prop::sample::select(&["AND", "OR"][..]), inner()).prop_map(|(a, op, b)| format!("({a} {op} {b})")),
+        1 => inner().prop_map(|a| format!("NOT ({a})")),
+    ]
+    .boxed()
+}
+
+fn aggregate() -> BoxedStrategy<String> {
+    prop_oneof![
+        Just("count(*)".to_owned()),
+        (prop::sample::select(&["count", "sum", "min", "max"][..]), any::<bool>(), integer(1, COLUMNS))
+            .prop_map(|(name, distinct, arg)| format!("{name}({}{arg})", if distinct { "DISTINCT " } else { "" })),
+    ]
+    .boxed()
+}
+
+/// A query, and whether its rows are in order.
+fn query() -> BoxedStrategy<(String, bool)> {
+    let from = prop_oneof![
+        3 => Just("t".to_owned()),
+        1 => Just("t JOIN u ON t.a = u.a".to_owned()),
+        1 => Just("t LEFT JOIN u ON t.b = u.a AND u.v > t.a".to_owned()),
+        1 => Just("t, u".to_owned()),
+    ];
+    let filter =
+        prop_oneof![1 => Just(String::new()), 3 => condition(2, COLUMNS).prop_map(|all| format!(" WHERE {all}"))];
+    let items = || prop::collection::vec(integer(2, COLUMNS), 1..4);
+    let plain = (from.clone(), filter.clone(), items(), any::<bool>()).prop_map(|(from, filter, items, distinct)| {
+        let distinct = if distinct { "DISTINCT " } else { "" };
+        (format!("SELECT {distinct}{} FROM {from}{filter}", items.join(", ")), false)
+    });
+    let top = (from.clone(), filter.clone(), items(), any::<bool>(), 0_u8..6, 0_u8..4).prop_map(
+        |(from, filter, items, descending, limit, offset)| {
+            let direction = if descending { "DESC NULLS FIRST" } else { "ASC NULLS LAST" };
+            let order: Vec<String> = (1..=items.len()).map(|item| format!("{item} {direction}")).collect();
+            let sql = format!("SELECT {} FROM {from}{filter} ORDER BY {}", items.join(", "), order.join(", "));
+            (format!("{sql} LIMIT {limit} OFFSET {offset}"), true)
+        },
+    );
+    let grouped = (from, filter, items(), prop::collection::vec(aggregate(), 1..4), any::<bool>()).prop_map(
+        |(from, filter, keys, aggregates, having)| {
+            let keys: Vec<String> = keys.into_iter().filter(|key| key.contains('t')).collect();
+            let all = [&keys[..], &aggregates].concat().join(", ");
+            let ordinals: Vec<String> = (1..=keys.len()).map(|key| key.to_string()).collect();
+            let by = if keys.is_empty() { String::new() } else { format!(" GROUP BY {}", ordinals.join(", ")) };
+            let having = if having { " HAVING count(*) > 1" } else { "" };
+            (format!("SELECT {all} FROM {from}{filter}{by}{having}"), false)
+        },
+    );
+    prop_oneof![plain, top, grouped].boxed()
+}
+
+type Rows = Vec<(Option<i64>, Option<i64>, Option<String>)>;
+
+fn rows() -> impl Strategy<Value = Rows> {
+    let number = || prop::option::weighted(0.85, -2_i64..5);
+    prop::collection::vec((number(), number(), prop::option::of("[xy]{0,2}")), 0..25)
+}
+
+fn fill(run: &mut dyn FnMut(String), rows: &Rows) {
+    let number = |number: &Option<i64>| number.map_or("NULL".to_owned(), |number| number.to_string());
+    run("CREATE TABLE t (k INTEGER PRIMARY KEY, a INTEGER, b INTEGER, c TEXT)".to_owned());
+    run("CREATE TABLE u (a INTEGER, v INTEGER)".to_owned());
+    for (key, (a, b, c)) in rows.iter().enumerate() {
+        let c = c.as_ref().map_or("NULL".to_owned(), |text| format!("'{text}'"));
+        run(format!("INSERT INTO t VALUES ({key}, {}, {}, {c})", number(a), number(b)));
+        if key % 3 != 0 {
+            run(format!("INSERT INTO u (v, a) VALUES ({key}, {})", number(b)));
+        }
+    }
+}
+
+fn ours(local: &mut Local, sql: &str, ordered: bool) -> Vec<String> {
+    let statement = pontoon_parser::parse_one(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let result = local.execute(statement, Vec::new()).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let mut rows: Vec<String> =
+        result.rows.iter().map(|row| row.iter().map(Value::to_string).collect::<Vec<_>>().join("|")).collect();
+    if !ordered {
+        rows.sort();
+    }
+    rows
+}
+
+fn sqlite(connection: &rusqlite::Connection, sql: &str, ordered: bool) -> Vec<String> {
+    let mut statement = connection.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let width = statement.column_count();
+    let text = |row: &rusqlite::Row<'_>, index: usize| match row.get_ref(index).unwrap() {
+        ValueRef::Null => "NULL".to_owned(),
+        ValueRef::Integer(number) => number.to_string(),
+        other => panic!("{sql}: {other:?}"),
+    };
+    let mut rows: Vec<String> = statement
+        .query_map((), |row| Ok((0..width).map(|index| text(row, index)).collect::<Vec<_>>().join("|")))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    if !ordered {
+        rows.sort();
+    }
+    rows
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whole_spread_and_sqlite_agree(
+        rows in rows(),
+        queries in prop::collection::vec(query(), 1..6),
+        parts in 2_usize..9,
+        salt in any::<u64>(),
+    ) {
+        let mut local = Local::new();
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "case_sensitive_like", true).unwrap();
+        fill(&mut |sql| { connection.execute(&sql, ()).unwrap(); }, &rows);
+        fill(&mut |sql| { ours(&mut local, &sql, true); }, &rows);
+        for (sql, ordered) in queries {
+            local.split(1, 0);
+            let whole = ours(&mut local, &sql, ordered);
+            local.split(parts, salt);
+            prop_assert_eq!(&ours(&mut local, &sql, ordered), &whole, "spread over {} owners: {}", parts, sql);
+            prop_assert_eq!(&sqlite(&connection, &sql, ordered), &whole, "SQLite: {}", sql);
+        }
+    }
+
+    #[test]
+    fn hostile_text_gives_an_error_or_a_statement(
+        seed in prop::sample::select(&[
+            "SELECT a, count(*) FROM t JOIN u ON t.x = u.y WHERE a > $1 GROUP BY a HAVING sum(b) > 2 ORDER BY 1 LIMIT 3",
+            "CREATE TABLE IF NOT EXISTS t (a INT PRIMARY KEY, b TEXT NOT NULL DEFAULT 'x', c TIMESTAMP)",
+            "INSERT INTO t (a, b) VALUES (1, 'x'), (-9223372036854775808, NULL)",
+            "UPDATE t SET a = CASE WHEN b LIKE 'x%' THEN 1 ELSE a END WHERE b BETWEEN 1 AND 2 OR c IN (1, 2, 3)",
+            "DELETE FROM t WHERE NOT EXISTS (SELECT 1) AND CAST(a AS TEXT) || 'x' = substr('é', 1)",
+        ][..]),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), "[ -~\\n]|[()'\",;.$*é\u{0}]|SELECT |NOT |CASE "), 0..8),
+        cut in any::<prop::sample::Index>(),
+        noise in ".{0,40}",
+    ) {
+        let mut chars: Vec<String> = seed.chars().map(String::from).collect();
+        edits.into_iter().for_each(|(at, edit)| *at.get_mut(&mut chars) = edit);
+        let mut local = Local::new();
+        for sql in [chars.concat(), chars[..cut.index(chars.len())].concat(), noise] {
+            for statement in pontoon_parser::parse(&sql).unwrap_or_default() {
+                // What the parser lets pass travels to peers: it must encode, decode and run without a panic.
+                let bytes = postcard::to_allocvec(&statement).unwrap();
+                prop_assert_eq!(&postcard::from_bytes::<pontoon_core::sql::ast::Statement>(&bytes).unwrap(), &statement);
+                let _ = local.execute(statement, vec![Value::Null]);
+            }
+        }
+    }
+
+    #[test]
+    fn hostile_syntax_trees_run_without_a_panic(
+        seed in prop::sample::select(&[
+            "SELECT a, count(*), sum(a + 1) FROM t WHERE a > 1 GROUP BY a ORDER BY 1 LIMIT 3",
+            "SELECT DISTINCT x.a FROM t AS x LEFT JOIN t AS y ON x.a = y.a AND y.b LIKE 'x%'",
+            "INSERT INTO t VALUES (3, 'x'), (4, NULL)",
+            "UPDATE t SET a = CASE WHEN b = 'x' THEN 1 ELSE a END WHERE a BETWEEN 1 AND 2",
+        ][..]),
+        noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+    ) {
+        let mut local = Local::new();
+        for sql in ["CREATE TABLE t (a INT PRIMARY KEY, b TEXT)", "INSERT INTO t VALUES (1, 'x'), (2, NULL)"] {
+            local.execute(pontoon_parser::parse_one(sql).unwrap(), Vec::new()).unwrap();
+        }
+        let mut bytes = postcard::to_allocvec(&pontoon_parser::parse_one(seed).unwrap()).unwrap();
+        noise.into_iter().for_each(|(at, byte)| *at.get_mut(&mut bytes) = byte);
+        if let Ok(statement) = postcard::from_bytes(&bytes) {
+            let _ = local.execute(statement, vec![Value::Integer(1)]);
+        }
+    }
+}
+
+#[test]
+fn deep_long_and_wide_text_is_a_typed_error() {
+    let code = |sql: &str| pontoon_parser::parse(sql).err().map(|error| error.code);
+    let deep = [
+        format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000)),
+        format!("SELECT {}1", "NOT ".repeat(50_000)),
+        format!("SELECT {}1", "- ".repeat(50_000)),
+        format!("SELECT 1{}", " + 1".repeat(200_000)),
+        format!("SELECT 1 WHERE 1 = 1{}", " AND 1 = 1".repeat(200_000)),
+        format!("SELECT {}1{}", "CASE WHEN true THEN ".repeat(500), " END".repeat(500)),
+        format!("SELECT * FROM {}t{}", "(SELECT * FROM ".repeat(500), ") AS x".repeat(500)),
+        format!("SELECT * FROM {}t{}", "(".repeat(2_000), ")".repeat(2_000)),
+        format!("SELECT * FROM t{}", " JOIN t ON true".repeat(700)),
+        format!("{}SELECT 1", "EXPLAIN ".repeat(1_000)),
+        format!("CREATE TABLE t (a {}INT{})", "STRUCT<".repeat(500), ">".repeat(500)),
+        "x".repeat(pontoon_parser::TEXT_BYTES_MAX + 1),
+    ];
+    for sql in deep {
+        assert!(code(&sql).is_some(), "{}", &sql[..40]);
+    }
+    let wide = format!("SELECT 1 WHERE 1 IN (1{})", ", 1".repeat(10_000));
+    assert_eq!(code(&wide), None);
+    let long = format!("SELECT 1 WHERE 1 = 2{}", " OR 1 = 1".repeat(600));
+    let statement = pontoon_parser::parse_one(&long).unwrap();
+    assert_eq!(Local::new().execute(statement, Vec::new()).unwrap().rows.len(), 1);
+}

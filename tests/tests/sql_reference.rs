@@ -1,0 +1,261 @@
+//! SQL against SQLite: the same statements over the same rows give the same results.
+//!
+//! The engine runs in the naive host that keeps all records in one map, once whole and once as if they were spread
+//! over several owners. SQLite types by value and orders NULLs first, so queries say `NULLS FIRST`/`LAST` where it
+//! matters, and compare what both type alike.
+
+use std::fmt::Write as _;
+
+use pontoon_core::{
+    Error,
+    data::{QueryResult, Value},
+    exec::local::Local,
+};
+use rusqlite::types::ValueRef;
+
+const SCHEMA: &str = "
+    CREATE TABLE airports (iata TEXT PRIMARY KEY, name TEXT NOT NULL, city TEXT, state TEXT, lat REAL, lon REAL);
+    CREATE TABLE routes (origin TEXT, destination TEXT, flights INTEGER, PRIMARY KEY (origin, destination));
+    CREATE TABLE delays (at INTEGER, origin TEXT, minutes INTEGER)";
+
+const CITIES: &[(&str, &str)] = &[
+    ("Springfield", "IL"),
+    ("Springfield", "MO"),
+    ("Portland", "OR"),
+    ("Portland", "ME"),
+    ("Aurora", "CO"),
+    ("Salem", "OR"),
+    ("Dover", "DE"),
+    ("Fargo", "ND"),
+    ("Juneau", "AK"),
+    ("O'Fallon", "MO"),
+    ("Zürich", ""),
+];
+
+/// A small generator, so that the rows are the same in every run (Marsaglia, *Xorshift RNGs*, 2003).
+struct Xorshift(u64);
+
+impl Xorshift {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// INSERT statements for the three tables.
+fn rows() -> Vec<String> {
+    let mut random = Xorshift(0x5eed_cafe_f00d_1234);
+    let code = |index: u64| {
+        let letter = |by: u64| char::from(b'A' + (index / by % 26) as u8);
+        format!("{}{}{}", letter(1), letter(7), letter(3))
+    };
+    let quote = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let codes: Vec<String> = (0..60).map(|index| code(index * 11 + 3)).collect();
+    let mut airports = String::from("INSERT INTO airports (iata, name, city, state, lat, lon) VALUES ");
+    for (index, iata) in codes.iter().enumerate() {
+        let (city, state) = CITIES[random.below(CITIES.len() as u64) as usize];
+        let state = if state.is_empty() { "NULL".to_owned() } else { quote(state) };
+        let lat = if random.below(7) == 0 { "NULL".to_owned() } else { format!("{}.25", 25 + random.below(25)) };
+        let separator = if index == 0 { "" } else { ", " };
+        let name = quote(&format!("{city} Field {index}"));
+        let lon = 60 + random.below(60);
+        write!(airports, "{separator}({}, {name}, {}, {state}, {lat}, -{lon}.5)", quote(iata), quote(city)).unwrap();
+    }
+    let mut routes = String::from("INSERT INTO routes VALUES ");
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < 200 {
+        let (a, b) = (random.below(66) as usize, random.below(60) as usize);
+        // Some origins are airports that nobody knows.
+        let origin = codes.get(a).cloned().unwrap_or_else(|| format!("?{a}"));
+        if !seen.insert((a, b)) {
+            continue;
+        }
+        let separator = if seen.len() == 1 { "" } else { ", " };
+        write!(routes, "{separator}({}, {}, {})", quote(&origin), quote(&codes[b]), random.below(500)).unwrap();
+    }
+    let mut delays = String::from("INSERT INTO delays (minutes, origin, at) VALUES ");
+    for index in 0..150 {
+        let minutes = if random.below(9) == 0 { "NULL".to_owned() } else { (random.below(90) as i64 - 20).to_string() };
+        let separator = if index == 0 { "" } else { ", " };
+        write!(delays, "{separator}({minutes}, {}, {})", quote(&codes[random.below(9) as usize]), index / 4).unwrap();
+    }
+    vec![airports, routes, delays]
+}
+
+/// Queries whose rows come in a given order.
+const ORDERED: &[&str] = &[
+    "SELECT iata, name FROM airports ORDER BY iata",
+    "SELECT * FROM airports WHERE iata > 'M' ORDER BY iata DESC LIMIT 7",
+    "SELECT a.state, count(*) AS routes, sum(r.flights) AS flights FROM routes r JOIN airports a ON r.origin = a.iata
+     GROUP BY a.state ORDER BY flights DESC NULLS LAST, a.state NULLS LAST LIMIT 10",
+    "SELECT city, lat FROM airports ORDER BY lat NULLS FIRST, iata LIMIT 12 OFFSET 3",
+    "SELECT city, lat FROM airports ORDER BY lat DESC NULLS LAST, iata LIMIT 5",
+    "SELECT DISTINCT city FROM airports ORDER BY city",
+    "SELECT DISTINCT city, state FROM airports ORDER BY 1 DESC, 2 NULLS FIRST",
+    "SELECT origin, flights * 2 + 1 AS twice FROM routes WHERE flights BETWEEN 100 AND 120 ORDER BY twice, origin",
+    "SELECT origin, destination FROM routes ORDER BY flights % 10, origin, destination LIMIT 20",
+    "SELECT state, count(*) n FROM airports GROUP BY state HAVING count(*) > 4 ORDER BY n DESC, state NULLS LAST",
+    "SELECT state, avg(lat), min(lat), max(lat) FROM airports WHERE lat IS NOT NULL GROUP BY 1 ORDER BY 1 NULLS LAST",
+    "SELECT length(city) AS letters, count(*) FROM airports GROUP BY letters ORDER BY letters",
+    "SELECT a.iata, r.destination FROM airports a LEFT JOIN routes r ON a.iata = r.origin AND r.flights > 450
+     ORDER BY a.iata, r.destination NULLS FIRST",
+    "SELECT r.origin, a.city FROM routes r LEFT JOIN airports a ON r.origin = a.iata WHERE a.iata IS NULL
+     ORDER BY r.origin, r.destination",
+    "SELECT o.city, d.city, r.flights FROM routes r JOIN airports o ON r.origin = o.iata
+     JOIN airports d ON r.destination = d.iata WHERE o.state = d.state ORDER BY r.flights DESC, o.iata, d.iata",
+    "SELECT o.iata, d.iata FROM airports o, airports d, routes r
+     WHERE r.origin = o.iata AND r.destination = d.iata AND o.lat > d.lat + 15 ORDER BY 1, 2",
+    "SELECT a.iata, b.iata FROM airports a CROSS JOIN airports b WHERE a.lat < b.lat AND a.city = 'Salem'
+     AND b.city = 'Fargo' ORDER BY 1, 2",
+    "SELECT x.city, x.n FROM (SELECT city, count(*) AS n FROM airports GROUP BY city) AS x WHERE x.n > 5 ORDER BY x.n, 1",
+    "SELECT at, sum(minutes) FROM delays GROUP BY at HAVING sum(minutes) > 60 ORDER BY at",
+    "SELECT origin, count(minutes), count(*), count(DISTINCT minutes), sum(DISTINCT minutes) FROM delays
+     GROUP BY origin ORDER BY origin",
+    "SELECT iata FROM airports WHERE iata = 'DAB' ORDER BY 1",
+    "SELECT CASE WHEN flights > 400 THEN 'many' WHEN flights > 200 THEN 'some' ELSE 'few' END AS how, count(*)
+     FROM routes GROUP BY how ORDER BY how",
+    "SELECT upper(city) || '/' || coalesce(lower(state), '?') FROM airports WHERE state IS NOT NULL OR lat > 40 AND city <> 'Zürich' ORDER BY iata",
+    "SELECT city FROM airports GROUP BY city ORDER BY count(*) DESC, city LIMIT 3",
+    "SELECT a.city, sum(d.minutes) FROM delays d JOIN airports a ON d.origin = a.iata GROUP BY a.city
+     ORDER BY sum(d.minutes) DESC NULLS LAST, a.city",
+];
+
+/// Queries whose rows come in any order.
+const UNORDERED: &[&str] = &[
+    "SELECT 1 + 2 * 3, 7 / 2, -7 / 2, 7 % 3, 'a' || 'b', NULL IS NULL",
+    "SELECT count(*) FROM airports",
+    "SELECT count(*), sum(flights), min(flights), max(flights), avg(flights) FROM routes",
+    "SELECT count(*), sum(flights), max(origin) FROM routes WHERE flights < 0",
+    "SELECT count(lat), count(*), count(DISTINCT city), count(DISTINCT state) FROM airports",
+    "SELECT * FROM airports WHERE city LIKE 'Spring%'",
+    "SELECT * FROM airports WHERE name NOT LIKE '%Field 1%' AND city LIKE '_o%'",
+    "SELECT iata FROM airports WHERE city IN ('Salem', 'Dover', 'O''Fallon')",
+    "SELECT iata FROM airports WHERE state NOT IN ('OR', 'ME')",
+    "SELECT iata FROM airports WHERE state IN ('OR', NULL)",
+    "SELECT iata FROM airports WHERE NOT (lat > 30 OR state = 'MO')",
+    "SELECT iata FROM airports WHERE lat > 30 AND NOT state = 'MO' OR city = 'Fargo'",
+    "SELECT * FROM airports WHERE iata IN ('DAB', 'OCE', 'nope')",
+    "SELECT * FROM routes WHERE origin = 'DAB' AND destination = 'OCE'",
+    "SELECT origin, destination FROM routes WHERE origin IN ('DAB', 'OCE') AND destination IN ('OCE', 'DAB', 'ZDI')",
+    "SELECT round(lat), round(lat, 1), abs(lon), CAST(lat AS INTEGER) FROM airports WHERE lat > 40",
+    "SELECT substr(name, 1, 5), substr(name, 3), trim('  x '), replace(city, 'l', 'LL'), nullif(state, 'OR') FROM airports",
+    "SELECT minutes, count(*) FROM delays WHERE minutes > 0 OR minutes IS NULL GROUP BY minutes",
+    "SELECT at / 10, max(minutes) - min(minutes) FROM delays GROUP BY at / 10",
+    "SELECT DISTINCT flights / 100 FROM routes WHERE flights > 250",
+    "SELECT r.flights, d.minutes FROM routes r JOIN delays d ON r.origin = d.origin AND r.flights > d.minutes * 20",
+    "SELECT count(*) FROM routes a JOIN routes b ON a.destination = b.origin",
+    "SELECT a.origin, b.destination FROM routes a JOIN routes b ON a.destination = b.origin
+     WHERE a.flights > 400 AND b.flights > 400",
+    "SELECT sum(n), max(n) FROM (SELECT origin, count(*) AS n FROM routes GROUP BY origin) AS t",
+    "SELECT state, sum(n) FROM (SELECT city, state, count(*) n FROM airports GROUP BY city, state) AS t GROUP BY state",
+    "SELECT city, state FROM airports LEFT JOIN delays ON iata = origin WHERE minutes IS NULL",
+    "SELECT max(lat) - min(lat) AS span, count(*) * 2 FROM airports WHERE state = 'OR'",
+    "SELECT coalesce(state, 'none') AS s, count(*) FROM airports GROUP BY s HAVING coalesce(state, 'none') <> 'MO'",
+    "SELECT CASE origin WHEN 'DAB' THEN 1 WHEN 'OCE' THEN 2 END AS k, count(*) FROM routes GROUP BY k",
+    "SELECT origin FROM routes WHERE flights = (0 + 7) * 10 OR flights > 495",
+    "SELECT minutes IS NULL, minutes > 10, at BETWEEN 3 AND 9 FROM delays",
+];
+
+/// Changes, compared by their count and by the tables afterwards.
+const CHANGES: &[&str] = &[
+    "UPDATE airports SET city = upper(city), lat = lat + 1 WHERE state = 'OR'",
+    "UPDATE routes SET flights = flights * 2 WHERE origin = 'DAB'",
+    "UPDATE delays SET minutes = CASE WHEN minutes IS NULL THEN 0 ELSE minutes - 1 END",
+    "UPDATE airports SET iata = 'x' || iata WHERE lat IS NULL",
+    "DELETE FROM routes WHERE flights < 50 OR origin = destination",
+    "DELETE FROM delays WHERE at = 7",
+    "INSERT INTO airports (iata, name) VALUES ('new', 'Nowhere'), ('nex', 'Elsewhere')",
+    "INSERT INTO delays (origin, minutes) SELECT origin, sum(flights) FROM routes GROUP BY origin",
+    "DELETE FROM airports WHERE iata = 'new'",
+    "UPDATE airports SET state = NULL WHERE iata IN ('nex', 'DAB', 'none')",
+];
+
+const TABLES: &[&str] = &["airports", "routes", "delays"];
+
+struct Pair {
+    ours: Local,
+    sqlite: rusqlite::Connection,
+}
+
+fn run(local: &mut Local, sql: &str) -> Result<QueryResult, Error> {
+    let statement = pontoon_parser::parse_one(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    local.execute(statement, Vec::new())
+}
+
+impl Pair {
+    fn new(parts: usize) -> Pair {
+        let mut pair = Pair { ours: Local::new(), sqlite: rusqlite::Connection::open_in_memory().unwrap() };
+        pair.ours.split(parts, 99);
+        pair.sqlite.pragma_update(None, "case_sensitive_like", true).unwrap();
+        for statement in SCHEMA.split(';').map(str::to_owned).chain(rows()) {
+            run(&mut pair.ours, &statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+            pair.sqlite.execute(&statement, ()).unwrap();
+        }
+        pair
+    }
+
+    fn expected(&self, sql: &str) -> Vec<Vec<String>> {
+        let mut statement = self.sqlite.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let width = statement.column_count();
+        let mut rows = statement.query(()).unwrap();
+        let mut all = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            let text = |index| match row.get_ref(index).unwrap() {
+                ValueRef::Null => "NULL".to_owned(),
+                ValueRef::Integer(number) => number.to_string(),
+                ValueRef::Real(number) => format!("{number:.9}"),
+                ValueRef::Text(text) => String::from_utf8(text.to_vec()).unwrap(),
+                ValueRef::Blob(bytes) => format!("{bytes:?}"),
+            };
+            all.push((0..width).map(text).collect());
+        }
+        all
+    }
+
+    fn compare(&mut self, sql: &str, ordered: bool) {
+        let result = run(&mut self.ours, sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let text = |value: &Value| match value {
+            Value::Real(number) => format!("{number:.9}"),
+            // SQLite has no booleans.
+            Value::Boolean(truth) => i64::from(*truth).to_string(),
+            other => other.to_string(),
+        };
+        let mut ours: Vec<Vec<String>> = result.rows.iter().map(|row| row.iter().map(text).collect()).collect();
+        let mut expected = self.expected(sql);
+        if !ordered {
+            ours.sort();
+            expected.sort();
+        }
+        assert_eq!(ours, expected, "{sql}");
+        assert_eq!(result.coverage, 1.0);
+    }
+}
+
+#[test]
+fn queries_answer_as_sqlite_does() {
+    assert!(ORDERED.len() + UNORDERED.len() >= 40);
+    for parts in [1, 7] {
+        let mut pair = Pair::new(parts);
+        ORDERED.iter().for_each(|sql| pair.compare(sql, true));
+        UNORDERED.iter().for_each(|sql| pair.compare(sql, false));
+        // The comparison is worth something only if the queries find something.
+        let empty = ORDERED.iter().chain(UNORDERED).filter(|sql| pair.expected(sql).is_empty()).count();
+        assert!(empty <= 2, "{empty} queries have no rows");
+    }
+}
+
+#[test]
+fn changes_change_what_sqlite_changes() {
+    for parts in [1, 5] {
+        let mut pair = Pair::new(parts);
+        for sql in CHANGES {
+            let result = run(&mut pair.ours, sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            assert_eq!(result.affected as usize, pair.sqlite.execute(sql, ()).unwrap(), "{sql}");
+            for table in TABLES {
+                pair.compare(&format!("SELECT * FROM {table}"), false);
+            }
+        }
+    }
+}
