@@ -1,5 +1,6 @@
 // The story of a swarm: four tabs and a supernode, data, questions, newcomers, failures.
 
+import { createRequire } from "node:module";
 import { type BrowserContext, expect, type Page, test } from "@playwright/test";
 import { type Answer, askSqlite, SCHEMA, Supernode } from "./processes";
 import { CHANGES, QUERIES } from "./queries";
@@ -137,6 +138,19 @@ test("tab B's console shows the answer, its coverage and its plan", async () => 
   await expect(b.locator("#result .plan")).toContainText(/join/i);
   const missing = await ask(b, { sql: "SELECT x FROM no_such_table" });
   expect(missing).toMatchObject({ code: "undefined_table" });
+});
+
+test("the page is accessible, light and dark", async () => {
+  const b = pages[1]!;
+  await b.addScriptTag({ path: createRequire(import.meta.url).resolve("axe-core") });
+  for (const colorScheme of ["light", "dark"] as const) {
+    await b.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    const violations = await b.evaluate(async () => {
+      const { violations } = await (window as unknown as { axe: typeof import("axe-core") }).axe.run();
+      return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(" ")).join(", ")}`);
+    });
+    expect.soft(violations, colorScheme).toEqual([]);
+  }
 });
 
 test("rows are spread: nobody owns all of a table, and all own it together", async () => {

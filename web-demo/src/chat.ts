@@ -38,13 +38,13 @@ export class Chat {
 
   private async say(text: string): Promise<void> {
     const line = this.line(null, text);
-    const fate = h("span", {}, " …");
+    const fate = h("small", {}, "…");
     line.append(fate);
     try {
       const { nodes } = await this.db.sendAll({ say: text });
-      fate.textContent = ` reached ${plural(nodes, "peer")}`;
+      fate.textContent = `reached ${plural(nodes, "peer")}`;
     } catch (error) {
-      fate.textContent = ` not sent: ${errorMessage(error)}`;
+      fate.textContent = `not sent: ${errorMessage(error)}`;
     }
   }
 

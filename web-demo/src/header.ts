@@ -29,7 +29,7 @@ export class Header {
     this.state.dataset["state"] = snapshot.joined ? "joined" : "connecting";
     setText(this.state, snapshot.joined ? "joined" : "connecting");
     const others = snapshot.peers.filter((peer) => peer.id !== snapshot.id);
-    setText(byId("peer-count"), `${others.length} and this`);
+    setText(byId("peer-count"), `${others.length + 1} with this`);
     const direct = snapshot.links.filter((link) => link.kind === "direct").length;
     const relayed = snapshot.links.length - direct;
     setText(byId("link-count"), relayed === 0 ? `${direct} direct` : `${direct} direct, ${relayed} relayed`);

@@ -16,6 +16,9 @@ const BATCHES_AT_ONCE = 3;
 /** How often a batch is tried when somebody else inserts the same rows at the same time. */
 const ATTEMPTS = 5;
 
+/** Between two counts of the tables' rows. */
+const COUNT_MS = 3000;
+
 type Row = SqlParam[];
 
 interface Table {
@@ -80,21 +83,24 @@ export class Loader {
   private readonly error = byId("load-error");
   private joined = false;
   private busy = false;
-  private peers = -1;
+  /** Peers and records as of the last count: another tab may have loaded. */
+  private counted = "";
+  private countedAt = -Infinity;
 
   constructor(private readonly db: Pontoon) {
     this.basic.addEventListener("click", () => void this.load([TABLES.airports, TABLES.routes]));
     this.flights.addEventListener("click", () => void this.load([TABLES.flights]));
   }
 
-  /** Counts again when somebody came or went. */
-  snapshot({ joined, peers }: Inspect): void {
+  /** Counts again, now and then, when peers or records came or went. */
+  snapshot({ joined, peers, store }: Inspect): void {
     this.joined = joined;
     this.basic.disabled = this.flights.disabled = !joined || this.busy;
-    if (joined && !this.busy && peers.length !== this.peers) {
-      this.peers = peers.length;
-      void this.refresh();
-    }
+    const counted = `${peers.length} ${store.records}`;
+    if (!joined || this.busy || counted === this.counted || performance.now() - this.countedAt < COUNT_MS) return;
+    this.counted = counted;
+    this.countedAt = performance.now();
+    void this.refresh();
   }
 
   /** Shows which sample tables the swarm has, and how many rows of them. */

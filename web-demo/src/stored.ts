@@ -42,11 +42,16 @@ function namespaceRow(namespace: NamespaceInfo): HTMLElement {
   return h(
     "tr",
     { "data-namespace": namespace.namespace },
-    h("td", {}, h("code", {}, namespace.namespace)),
+    h("td", { title: namespace.namespace }, h("code", {}, shortNamespace(namespace.namespace))),
     h("td", { class: "number" }, count(namespace.records)),
     h("td", { class: "number" }, count(namespace.owned)),
     h("td", { class: "number" }, bytes(namespace.bytes)),
   );
+}
+
+/** Rows of a table live in a namespace named after it and a hash of its definition; the hash says little to people. */
+function shortNamespace(namespace: string): string {
+  return namespace.replace(/^pontoon\.rows\.(.+)\.[0-9a-f]{16,}$/, "rows of $1");
 }
 
 function fragmentRow(fragment: FragmentInfo, me: string): HTMLElement {
