@@ -49,11 +49,13 @@ check: ## format, lints with warnings as errors, types, and the unit tests of co
 	node scripts/test.mjs units
 
 bench: ## the short set of figures, one JSON object a line
+	@scripts/setup.sh --build
+	@$(MAKE) --no-print-directory page >&2
 	$(BENCH) short
 	$(BENCH) size
 
 soak: ## the long runs: the simulator over 50 seeds
-	SOAK_SEEDS=50 cargo test --release --locked -p pontoon-tests -- --include-ignored --nocapture
+	SOAK_SEEDS=50 cargo test --release --locked -p pontoon-tests --test scale -- --nocapture
 
 clean: ## remove what was built (not the installed tools)
 	cargo clean
