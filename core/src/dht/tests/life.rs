@@ -166,3 +166,26 @@ fn a_damaged_record_is_never_served() {
         assert_eq!(swarm.get(id(3), &number.to_be_bytes()), Some(b"v".to_vec()));
     }
 }
+
+/// An owner that is cut off from everybody goes on answering while its lease holds, and nobody else does by then:
+/// that no two answer at once is checked after every event.
+#[test]
+fn a_lease_is_waited_out() {
+    for seed in 0..4 {
+        let mut swarm = Swarm::empty(seed);
+        swarm.config.lease_us = 8 * SECOND;
+        for number in 0..4 {
+            swarm.start(id(number), number == 0);
+        }
+        swarm.until(20 * SECOND, Swarm::settled);
+        swarm.pass(2 * SECOND);
+        for other in [0, 1, 3] {
+            swarm.cut(id(2), id(other));
+        }
+        swarm.pass(5 * SECOND);
+        let answers = |swarm: &Swarm| swarm.owners().iter().any(|(owner, _, _)| *owner == id(2));
+        assert!(answers(&swarm), "its lease holds still");
+        swarm.until(10 * SECOND, |swarm| !answers(swarm));
+        swarm.until(10 * SECOND, Swarm::whole);
+    }
+}
