@@ -111,19 +111,14 @@ async function docTests() {
   await run("cargo", ["test", "--doc", "--locked"]);
 }
 
+/** The driver in headless Chromium (wasm-pack), then the demo's pages (Playwright), both with the supernode just built. */
 async function browsers() {
-  const env = {
-    CHROMEDRIVER: await find("chromedriver"),
-    PONTOON_SUPERNODE: path.join(await targetDirectory(), "debug", "pontoon-supernode"),
-  };
-  await run("npm", ["run", "test", "--workspaces", "--if-present"], { env }); // wasm-pack and node:test
-  await run("npm", ["run", "e2e", "--workspace", "pontoon-demo"], { env });
-}
-
-async function find(command) {
-  let found;
-  await run("which", [command], { onLine: (line) => (found = line) });
-  return found;
+  const env = { PONTOON_SUPERNODE: path.join(await targetDirectory(), "debug", "pontoon-supernode") };
+  const failures = [];
+  for (const script of [["test", "--workspaces", "--if-present"], ["e2e", "--workspace", "pontoon-demo"]]) {
+    await run("npm", ["run", ...script], { env }).catch((error) => failures.push(`npm run ${script[0]}: ${error.message}`));
+  }
+  if (failures.length > 0) throw new Error(failures.join("; "));
 }
 
 async function targetDirectory() {
