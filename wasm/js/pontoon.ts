@@ -62,12 +62,12 @@ export class Pontoon {
 
   /** Runs SQL with parameters `$1`, `$2`, ... Several statements run one after the other; the last one's result is given. */
   async query<R = Row>(text: string, params: readonly SqlParam[] = [], options: CallOptions = {}): Promise<QueryResult<R>> {
-    const parsed = await guard(statements(text));
+    const parsed = await guard(() => statements(text));
     if (parsed.length === 0) throw new PontoonError("syntax_error", "no statement");
     let result: QueryResult<R> | undefined;
     for (const statement of parsed) {
-      const raw = await guard(this.#engine.execute(statement, params as unknown[], options.timeout));
-      result = { ...raw, rows: rowObjects<R>(raw.columns.map((column) => column.name), raw.values) };
+      const { values, ...rest } = await guard(() => this.#engine.execute(statement, params as unknown[], options.timeout));
+      result = { rows: rowObjects<R>(rest.columns.map((column) => column.name), values), ...rest };
     }
     return result as QueryResult<R>;
   }
@@ -81,12 +81,12 @@ export class Pontoon {
     }
     const expect = options.ifAbsent ? "absent" : options.ifVersion;
     const { ttl, timeout } = options;
-    return { version: await guard(this.#engine.put(namespace, keyBytes(key), encodeValue(value), expect, ttl, timeout)) };
+    return { version: await guard(() => this.#engine.put(namespace, keyBytes(key), encodeValue(value), expect, ttl, timeout)) };
   }
 
   /** The current value; `null` only when the key is known to be absent; rejects when that could not be found out. */
   async get<V extends Storable = Storable>(namespace: string, key: Key, options: CallOptions = {}): Promise<Entry<V> | null> {
-    const found = await guard(this.#engine.get(namespace, keyBytes(key), options.timeout));
+    const found = await guard(() => this.#engine.get(namespace, keyBytes(key), options.timeout));
     if (!found) return null;
     const { version, expires } = found;
     return { namespace, key, value: decodeValue(found.value) as V, version, expires };
@@ -94,17 +94,17 @@ export class Pontoon {
 
   /** Removes a key; of an absent key without effect. */
   async remove(namespace: string, key: Key, options: RemoveOptions = {}): Promise<void> {
-    await guard(this.#engine.remove(namespace, keyBytes(key), options.ifVersion, options.timeout));
+    await guard(() => this.#engine.remove(namespace, keyBytes(key), options.ifVersion, options.timeout));
   }
 
   /** Lets a value live until `ttl` ms from now; false when the key is absent. */
   renew(namespace: string, key: Key, ttl: number, options: CallOptions = {}): Promise<boolean> {
-    return guard(this.#engine.renew(namespace, keyBytes(key), ttl, options.timeout));
+    return guard(() => this.#engine.renew(namespace, keyBytes(key), ttl, options.timeout));
   }
 
   /** What this peer itself holds of some namespaces. */
   async lscan(namespaces: readonly string[]): Promise<LocalEntry[]> {
-    const records = await guard(this.#engine.lscan([...namespaces]));
+    const records = await guard(() => this.#engine.lscan([...namespaces]));
     return records.map(({ namespace, key, value, version, expires }) => ({
       namespace,
       key: new TextDecoder().decode(key),
@@ -119,17 +119,17 @@ export class Pontoon {
 
   /** A message to the owner of a key; gives the id of the peer that took it. */
   async send(namespace: string, key: Key, message: Storable): Promise<string> {
-    return guard(this.#engine.send(namespace, keyBytes(key), encodeValue(message)));
+    return guard(() => this.#engine.send(namespace, keyBytes(key), encodeValue(message)));
   }
 
   /** A message to a peer; resolves when delivered, rejects with `unreachable` when not. */
   async sendNode(id: string, message: Storable): Promise<void> {
-    await guard(this.#engine.sendNode(id, encodeValue(message)));
+    await guard(() => this.#engine.sendNode(id, encodeValue(message)));
   }
 
   /** A message to every other peer. */
   async sendAll(message: Storable): Promise<Reached> {
-    return guard(this.#engine.sendAll(encodeValue(message)));
+    return guard(() => this.#engine.sendAll(encodeValue(message)));
   }
 
   onMessage(listener: (message: Message) => void): Unsubscribe {
@@ -140,7 +140,7 @@ export class Pontoon {
 
   /** Sets a global of the network; `undefined` removes it. */
   async setGlobal(name: string, value: Storable | undefined): Promise<void> {
-    await guard(this.#engine.setGlobal(name, value === undefined ? undefined : encodeValue(value)));
+    await guard(() => this.#engine.setGlobal(name, value === undefined ? undefined : encodeValue(value)));
   }
 
   /** A global as this peer knows it, at once. */
@@ -199,7 +199,7 @@ export class Pontoon {
 
   /** Hands over what this peer holds, says goodbye and frees its slot. Further calls reject with `closed`. */
   close(): Promise<void> {
-    this.#closing ??= guard(this.#engine.close());
+    this.#closing ??= guard(() => this.#engine.close());
     return this.#closing;
   }
 
@@ -260,9 +260,10 @@ function tell<T>(listeners: Set<(value: T) => void>, value: T): void {
   }
 }
 
-async function guard<T>(call: Promise<T>): Promise<T> {
+/** The engine's calls throw (wrong arguments) or reject (everything else): both become a rejection with a PontoonError. */
+async function guard<T>(call: () => Promise<T>): Promise<T> {
   try {
-    return await call;
+    return await call();
   } catch (cause) {
     throw PontoonError.from(cause);
   }

@@ -1,0 +1,55 @@
+// A real supernode for tests: on a free port, with a store of its own that is removed in the end.
+//
+// PONTOON_SUPERNODE names the binary; without it, it is built.
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+
+const root = path.resolve(import.meta.dirname, "..", "..");
+
+/** Starts one and waits until it answers; gives its WebSocket address and `stop`, which kills it. */
+export async function startSupernode() {
+  const binary = process.env.PONTOON_SUPERNODE ?? build();
+  const port = await freePort();
+  const data = mkdtempSync(path.join(tmpdir(), "pontoon-test-"));
+  const child = spawn(binary, ["--listen", `127.0.0.1:${port}`, "--data", data, "--log", "warn"], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  const ended = new Promise((resolve) => child.once("error", resolve).once("exit", resolve));
+  const stop = async () => {
+    child.kill("SIGKILL");
+    await ended;
+    rmSync(data, { recursive: true, force: true });
+  };
+  for (let attempt = 0; attempt < 200; attempt += 1) {
+    if (await fetch(`http://127.0.0.1:${port}/healthz`).then((answer) => answer.ok, () => false)) {
+      return { address: `ws://127.0.0.1:${port}/pontoon`, stop };
+    }
+    if (child.exitCode !== null || child.pid === undefined) break;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  await stop();
+  throw new Error(`the supernode ${binary} does not answer on port ${port}`);
+}
+
+function build() {
+  execFileSync("cargo", ["build", "--locked", "-p", "pontoon-supernode"], { cwd: root, stdio: "inherit" });
+  const metadata = execFileSync("cargo", ["metadata", "--format-version=1", "--no-deps", "--locked"], {
+    cwd: root,
+    maxBuffer: 1 << 26,
+  });
+  return path.join(JSON.parse(metadata).target_directory, "debug", "pontoon-supernode");
+}
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}

@@ -1,0 +1,111 @@
+// The built package in two tabs of a real Chromium, with a real supernode: what a page's author meets.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import path from "node:path";
+import { after, before, test } from "node:test";
+import { chromium } from "playwright-core";
+import { startSupernode } from "../scripts/supernode.mjs";
+
+const dist = path.resolve(import.meta.dirname, "..", "dist");
+const types = { ".js": "text/javascript", ".wasm": "application/wasm" };
+const blank = "<!doctype html><title>A page</title>";
+
+let supernode, site, browser, tabs;
+
+before(async () => {
+  supernode = await startSupernode();
+  site = createServer(async (request, response) => {
+    if (request.url === "/") return response.setHeader("content-type", "text/html").end(blank);
+    const file = path.join(dist, path.normalize(request.url));
+    const body = await readFile(file).catch(() => null);
+    response.writeHead(body ? 200 : 404, { "content-type": types[path.extname(file)] ?? "text/plain" }).end(body);
+  });
+  await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"],
+  });
+  const context = await browser.newContext();
+  tabs = [await context.newPage(), await context.newPage()];
+  for (const tab of tabs) await join(tab);
+});
+
+after(async () => {
+  await browser?.close();
+  site?.close();
+  await supernode?.stop();
+});
+
+/** Loads the page and connects; `db` is a global of the page then. */
+async function join(tab) {
+  await tab.goto(`http://127.0.0.1:${site.address().port}/`);
+  await tab.evaluate(async (supernode) => {
+    const { connect } = await import("/index.js");
+    window.db = await connect({ network: "pontoon", supernodes: [supernode], timeout: 30_000 });
+  }, supernode.address);
+}
+
+const identity = (tab) => tab.evaluate(() => `${db.id} in slot ${db.stats().driver.slot}`);
+
+async function until(what, ms, condition) {
+  for (const end = Date.now() + ms; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 100))) {
+    if (await condition()) return;
+  }
+  assert.fail(`waited ${ms} ms in vain: ${what}`);
+}
+
+test("each tab is a peer, and links turn direct", { timeout: 60_000 }, async () => {
+  const [a, b] = tabs;
+  assert.notEqual(await identity(a), await identity(b));
+  for (const tab of tabs) {
+    await until("a direct WebRTC link", 45_000, () =>
+      tab.evaluate(() => db.links().some((link) => link.transport === "webrtc" && link.kind === "direct")));
+  }
+});
+
+test("values of every type come back from another tab", { timeout: 60_000 }, async () => {
+  const [a, b] = tabs;
+  await a.evaluate(async () => {
+    await db.put("things", "k", { hello: ["world", 1] });
+    await db.sql`CREATE TABLE t (id INTEGER PRIMARY KEY, s TEXT, at TIMESTAMP, x REAL, ok BOOLEAN, b BLOB)`;
+    await db.sql`INSERT INTO t VALUES (${2n ** 60n}, ${"ü"}, ${new Date(5)}, ${0.5}, ${true}, ${new Uint8Array([1, 2])})`;
+  });
+  const found = await b.evaluate(async () => {
+    const entry = await db.get("things", "k");
+    const { rows, coverage, columns } = await db.sql`SELECT * FROM t`;
+    const [{ id, s, at, x, ok, b }] = rows;
+    return {
+      entry: entry.value, absent: await db.get("things", "other"), coverage,
+      types: columns.map((column) => column.type), values: [String(id), typeof id, s, at.getTime(), x, ok, [...b]],
+    };
+  });
+  assert.deepEqual(found, {
+    entry: { hello: ["world", 1] }, absent: null, coverage: 1,
+    types: ["INTEGER", "TEXT", "TIMESTAMP", "REAL", "BOOLEAN", "BLOB"],
+    values: [String(2n ** 60n), "bigint", "ü", 5, 0.5, true, [1, 2]],
+  });
+});
+
+test("failures have codes", { timeout: 60_000 }, async () => {
+  const codes = await tabs[1].evaluate(async () => {
+    const code = (call) => call.then(() => "no failure", (error) => (error.name === "PontoonError" ? error.code : error.name));
+    return [
+      await code(db.put("things", "k", 1, { ifAbsent: true })),
+      await code(db.query("SELEC")),
+      await code(db.query("SELECT * FROM nowhere")),
+      await code(db.query("SELECT $1", [undefined])),
+      await code(db.sendNode("0".repeat(40), "anybody?")),
+    ];
+  });
+  assert.deepEqual(codes, ["conflict", "syntax_error", "undefined_table", "invalid_argument", "unreachable"]);
+});
+
+test("a reload keeps identity and slot; a closed database says so", { timeout: 60_000 }, async () => {
+  const [, b] = tabs;
+  const before = await identity(b);
+  await join(b);
+  assert.equal(await identity(b), before);
+  const code = await b.evaluate(() => db.close().then(() => db.get("things", "k")).catch((error) => error.code));
+  assert.equal(code, "closed");
+});
