@@ -50,7 +50,7 @@ pub struct Node {
 }
 
 enum Event {
-    Deliver { to: Id, from: Id, body: Body },
+    Deliver { to: Id, from: Id, body: Box<Body> },
     Persisted { at: Id, life: u32, token: u64, batch: crate::store::Batch },
 }
 
@@ -208,7 +208,7 @@ impl Swarm {
             let lost = self.random(1_000) < self.loss || !(self.filter)(&me, &to, &body);
             let delay = if to == me { 0 } else { 5_000 + self.random(45_000) };
             if !lost && self.is_cut(me, to).is_none() {
-                self.push(delay, Event::Deliver { to, from: me, body });
+                self.push(delay, Event::Deliver { to, from: me, body: Box::new(body) });
             }
         }
         for output in outputs {
@@ -251,7 +251,7 @@ impl Swarm {
             } else {
                 match self.events.pop_first().unwrap().1 {
                     Event::Deliver { to, from, body } => {
-                        self.call(to, |dht, ctx, view| match body {
+                        self.call(to, |dht, ctx, view| match *body {
                             Body::Group(message) => dht.on_group_message(ctx, view, from, message),
                             Body::Dht(message) => dht.on_message(ctx, view, from, message),
                             other => panic!("{other:?}"),
