@@ -1,10 +1,9 @@
 //! Calls in flight: each a promise that the engine's reply settles, in the shape the call wants.
 
-use std::collections::BTreeMap;
-
 use js_sys::{Array, Function, Promise, Uint8Array};
 use pontoon_core::{
     CallId, Error, Reply,
+    map::Map,
     store::{Outcome, Refusal},
 };
 use wasm_bindgen::JsValue;
@@ -30,7 +29,7 @@ pub enum Shape {
 /// See the module's documentation.
 #[derive(Default)]
 pub struct Calls {
-    pending: BTreeMap<CallId, Pending>,
+    pending: Map<CallId, Pending>,
     last: u64,
 }
 

@@ -10,11 +10,10 @@ mod websocket;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     rc::{Rc, Weak},
 };
 
-use pontoon_core::{Input, LinkId, Origin, Output, SessionId};
+use pontoon_core::{Input, LinkId, Origin, Output, SessionId, map::Map};
 use wasm_bindgen::JsValue;
 
 pub use signal::Signal;
@@ -175,12 +174,12 @@ struct Host {
 
 #[derive(Default)]
 struct Tables {
-    sockets: BTreeMap<LinkId, Rc<Socket>>,
+    sockets: Map<LinkId, Rc<Socket>>,
     /// Sessions that wait for the other side's offer. Only an offer is worth one of the page's connections.
-    awaited: BTreeMap<SessionId, Awaited>,
-    sessions: BTreeMap<SessionId, Rc<Session>>,
+    awaited: Map<SessionId, Awaited>,
+    sessions: Map<SessionId, Rc<Session>>,
     /// Open data channels.
-    channels: BTreeMap<LinkId, SessionId>,
+    channels: Map<LinkId, SessionId>,
 }
 
 struct Awaited {
