@@ -6,6 +6,7 @@ const { headless, ...launchOptions } = CHROMIUM;
 
 export default defineConfig({
   testDir: "e2e",
+  outputDir: "../target/e2e",
   workers: 1,
   retries: 0,
   forbidOnly: true,
