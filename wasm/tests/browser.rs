@@ -32,15 +32,15 @@ async fn pause(duration: Duration) {
     JsFuture::from(promise).await.unwrap();
 }
 
-/// Waits until `condition` holds; fails after ten seconds.
+/// Waits until `condition` holds; fails after thirty seconds.
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    for _ in 0..1_000 {
+    for _ in 0..3_000 {
         if condition() {
             return;
         }
         pause(Duration::from_millis(10)).await;
     }
-    panic!("waited ten seconds in vain: {what}");
+    panic!("waited thirty seconds in vain: {what}");
 }
 
 /// A name that no other run has used.
