@@ -29,7 +29,7 @@ LIMIT 10`,
     sql: `SELECT a.name, count(*) AS destinations, avg(r.count) AS flights_each
 FROM routes r JOIN airports a ON r.origin = a.iata
 GROUP BY a.name
-HAVING count(*) > 100
+HAVING count(*) >= 90
 ORDER BY destinations DESC`,
   },
   {
