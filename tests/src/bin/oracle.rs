@@ -73,7 +73,7 @@ fn answer(database: &Connection, statement: &Statement) -> Result<Json, Box<dyn 
     if width == 0 {
         return Ok(json!({ "affected": prepared.raw_execute()? }));
     }
-    let columns: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = prepared.column_names().map(str::to_owned).collect();
     let mut found = prepared.raw_query();
     let mut rows = Vec::new();
     while let Some(row) = found.next()? {
