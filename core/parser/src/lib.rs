@@ -12,7 +12,7 @@
 //!
 //! let statements = pontoon_parser::parse("CREATE TABLE t (a INT PRIMARY KEY); SELECT a FROM t WHERE a > $1")?;
 //! assert!(matches!(statements[1], Statement::Select(_)));
-//! let error = pontoon_parser::parse_one("SELECT\n  FROM WHERE").unwrap_err();
+//! let error = pontoon_parser::parse_one("SELECT a\n  FROM t WHERE )").unwrap_err();
 //! assert_eq!((error.code, error.line), ("syntax_error", Some(2)));
 //! # Ok::<(), pontoon_parser::ParseError>(())
 //! ```
