@@ -174,6 +174,21 @@ impl core::str::FromStr for Id {
     }
 }
 
+/// The `count` nearest to `to` of some ids, nearest first, each once.
+pub fn nearest(ids: &[Id], to: &Id, count: usize) -> Vec<Id> {
+    let mut near: Vec<Id> = Vec::new();
+    for id in ids {
+        let rank = near.partition_point(|other| other.distance(to) < id.distance(to));
+        if rank < count && near.get(rank) != Some(id) {
+            if near.len() == count {
+                near.pop();
+            }
+            near.insert(rank, *id);
+        }
+    }
+    near
+}
+
 /// An XOR distance, ordered as an unsigned 160-bit number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Distance(Id);
@@ -405,6 +420,20 @@ mod tests {
         #[test]
         fn text_and_back(id in ids()) {
             prop_assert_eq!(id.to_string().parse(), Ok(id));
+        }
+
+        #[test]
+        fn the_nearest_are_the_head_of_all_sorted(
+            few in prop::collection::vec(ids(), 0..20),
+            to in ids(),
+            count in 0_usize..30,
+        ) {
+            let twice = [few.clone(), few.clone()].concat();
+            let mut sorted = few;
+            sorted.sort_unstable_by_key(|id| id.distance(&to));
+            sorted.dedup();
+            sorted.truncate(count);
+            prop_assert_eq!(nearest(&twice, &to, count), sorted);
         }
 
         #[test]

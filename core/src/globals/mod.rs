@@ -3,6 +3,8 @@
 //! A change floods over links: a peer that learns something new tells its linked peers once. A newcomer gets a
 //! snapshot over each link that opens, and digests in between repair what a lost message left behind.
 
+use core::cmp::Reverse;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{config::SECOND_US, ctx::Ctx, error::Error, id::Id, map::Map, node::Output};
@@ -123,13 +125,13 @@ impl Globals {
     fn snapshot(&self) -> Vec<(String, Entry)> {
         // 256 entries of at most 4 KiB exceed one frame; the newest fit, digests bring the rest.
         let mut bytes = 0;
-        let mut entries: Vec<_> = self.entries.iter().map(|(name, entry)| (name.clone(), entry.clone())).collect();
-        entries.sort_by_key(|(_, entry)| core::cmp::Reverse(entry.wall_us));
-        entries.retain(|(name, entry)| {
+        let newest_first: Map<(Reverse<u64>, &String), &Entry> =
+            self.entries.iter().map(|(name, entry)| ((Reverse(entry.wall_us), name), entry)).collect();
+        let fits = |((_, name), entry): &(&(_, &String), &&Entry)| {
             bytes += name.len() + entry.value.as_ref().map_or(0, Vec::len) + 64;
             bytes < 512 * 1_024
-        });
-        entries
+        };
+        newest_first.iter().take_while(fits).map(|((_, name), entry)| ((*name).clone(), (*entry).clone())).collect()
     }
 
     fn digest(&self) -> u64 {

@@ -198,10 +198,10 @@ impl Fragment {
     /// How much longer a majority's leases hold at the owner, on its own clocks. A sixteenth is left for clocks that
     /// run differently; a clock that jumps ends the lease.
     pub fn lease_us(&self, me: &Id, now: Now, lease_us: u64) -> u64 {
-        let mut left: Vec<u64> =
+        let left: Vec<u64> =
             self.certificate().members.iter().map(|member| self.granted_us(member, me, now, lease_us)).collect();
-        left.sort_unstable_by(|a, b| b.cmp(a));
-        left.get(self.certificate().majority() - 1).copied().unwrap_or(0)
+        let by_majority = |us: &&u64| left.iter().filter(|other| other >= us).count() >= self.certificate().majority();
+        left.iter().filter(by_majority).max().copied().unwrap_or(0)
     }
 
     fn granted_us(&self, member: &Id, me: &Id, now: Now, lease_us: u64) -> u64 {

@@ -288,10 +288,9 @@ impl Groups {
         };
         let turn = fragment.turn_us.unwrap_or_else(|| {
             let owner = fragment.certificate().owner;
-            let mut members: Vec<&Id> =
-                fragment.certificate().members.iter().filter(|id| self.peer_alive(env, id)).collect();
-            members.sort_unstable_by_key(|id| owner.distance(id));
-            let rank = members.iter().position(|id| **id == me).unwrap_or(0) as u64;
+            let members = &fragment.certificate().members;
+            let before = |id: &&Id| owner.distance(id) < owner.distance(&me) && self.peer_alive(env, id);
+            let rank = if members.contains(&me) { members.iter().filter(before).count() as u64 } else { 0 };
             now + rank * RANK_US + jitter(env.ctx, RANK_US / 2)
         });
         if let Some(fragment) = self.fragments.get_mut(&name) {

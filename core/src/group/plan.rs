@@ -1,13 +1,11 @@
 //! The rules by which owners choose members and hand parts to closer peers: pure functions.
 
-use crate::id::{Id, Region};
+use crate::id::{Id, Region, nearest};
 
 /// The `replicas` members of a group: the owner, then the nearest to it among `candidates`.
 pub fn members(owner: Id, candidates: impl IntoIterator<Item = Id>, replicas: usize) -> Vec<Id> {
-    let mut near: Vec<Id> = candidates.into_iter().filter(|id| *id != owner).collect();
-    near.sort_unstable_by_key(|id| owner.distance(id));
-    near.dedup();
-    near.truncate(replicas.saturating_sub(1));
+    let others: Vec<Id> = candidates.into_iter().filter(|id| *id != owner).collect();
+    let mut near = nearest(&others, &owner, replicas.saturating_sub(1));
     near.insert(0, owner);
     near
 }
@@ -21,11 +19,8 @@ pub fn repaired(
     replicas: usize,
 ) -> Vec<Id> {
     let mut kept: Vec<Id> = members.iter().copied().filter(|id| *id == owner || !gone(id)).collect();
-    let mut near: Vec<Id> = candidates.into_iter().filter(|id| !kept.contains(id)).collect();
-    near.sort_unstable_by_key(|id| owner.distance(id));
-    near.dedup();
-    near.truncate(replicas.saturating_sub(kept.len()));
-    kept.extend(near);
+    let others: Vec<Id> = candidates.into_iter().filter(|id| !kept.contains(id)).collect();
+    kept.extend(nearest(&others, &owner, replicas.saturating_sub(kept.len())));
     kept.truncate(replicas.max(1));
     kept
 }

@@ -5,7 +5,7 @@ use rand_chacha::rand_core::Rng as _;
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
-    id::{Id, Region},
+    id::{Id, Region, nearest},
     map::Map,
     node::{LinkId, Output},
     overlay::{
@@ -361,9 +361,8 @@ impl Overlay {
             return;
         }
         self.open_due_us = ctx.now.mono + OPEN_US;
-        let mut nearest: Vec<Id> = self.contacts.keys().chain(self.peers.keys()).copied().collect();
-        nearest.sort_by_cached_key(|id| id.distance(&self.me));
-        nearest.dedup();
+        let heard_of: Vec<Id> = self.contacts.keys().chain(self.peers.keys()).copied().collect();
+        let nearest = nearest(&heard_of, &self.me, heard_of.len());
         let mut opened = 0;
         let mut buckets: Map<u32, usize> = Map::new();
         for (rank, id) in nearest.iter().enumerate() {
@@ -456,9 +455,12 @@ impl Overlay {
             })
             .filter(|(count, ..)| *count > ctx.config.bucket_links)
             .collect();
-        spare.sort_unstable();
         let surplus = (peers - ctx.config.links_opened_max).min(PRUNES_A_TICK);
-        for (_, _, id) in spare.into_iter().rev().take(surplus) {
+        for _ in 0..surplus {
+            let Some((worst, (_, _, id))) = spare.iter().copied().enumerate().max_by_key(|(_, peer)| *peer) else {
+                break;
+            };
+            spare.swap_remove(worst);
             ctx.count("links_pruned");
             self.say_bye(ctx, id);
             self.unlink(ctx, id);

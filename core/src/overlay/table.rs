@@ -7,7 +7,7 @@
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
-    id::{ID_BITS, Id, Region},
+    id::{ID_BITS, Id, Region, nearest},
     overlay::{Event, Overlay},
     wire::Contact,
 };
@@ -92,9 +92,8 @@ impl Overlay {
     pub(super) fn table_changed(&mut self, ctx: &mut Ctx<'_>) {
         self.open_due_us = ctx.now.mono;
         self.table_version += 1;
-        let mut nearest: Vec<Id> = self.live().map(|(id, _)| *id).collect();
-        nearest.sort_unstable_by_key(|id| id.distance(&self.me));
-        nearest.truncate(ctx.config.siblings);
+        let live: Vec<Id> = self.live().map(|(id, _)| *id).collect();
+        let nearest = nearest(&live, &self.me, ctx.config.siblings);
         if nearest != self.siblings {
             self.siblings = nearest;
             self.events.push_back(Event::ViewChanged);
@@ -161,13 +160,8 @@ impl Overlay {
 
     /// Live linked peers nearest to `target`, as contacts for others.
     pub(super) fn contacts_near(&self, target: &Id, count: usize, except: &Id) -> Vec<Contact> {
-        let mut near: Vec<Id> = self.live().map(|(id, _)| *id).filter(|id| id != except).collect();
-        if near.len() > count {
-            near.select_nth_unstable_by_key(count, |id| id.distance(target));
-            near.truncate(count);
-        }
-        near.sort_unstable_by_key(|id| id.distance(target));
-        near.iter().filter_map(|id| self.contact_of(id)).collect()
+        let others: Vec<Id> = self.live().map(|(id, _)| *id).filter(|id| id != except).collect();
+        nearest(&others, target, count).iter().filter_map(|id| self.contact_of(id)).collect()
     }
 
     /// How a linked peer is reached by others: over its supernode, or over us.

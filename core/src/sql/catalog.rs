@@ -43,7 +43,7 @@ impl TableDescriptor {
         if create.columns.is_empty() || create.columns.len() > COLUMNS_MAX {
             return fail(INVALID_DEFINITION, format!("a table has 1 to {COLUMNS_MAX} columns"));
         }
-        let mut names: Vec<&str> = create.columns.iter().map(|column| column.name.as_str()).collect();
+        let names: Vec<&str> = create.columns.iter().map(|column| column.name.as_str()).collect();
         if names.iter().chain([&create.name.as_str()]).any(|name| name.is_empty() || name.len() > NAME_BYTES_MAX) {
             return fail(INVALID_DEFINITION, format!("a name has 1 to {NAME_BYTES_MAX} bytes"));
         }
@@ -62,9 +62,8 @@ impl TableDescriptor {
             columns[position].not_null = true;
             primary_key.push(position as u32);
         }
-        names.sort_unstable();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return fail(DUPLICATE_COLUMN, format!("column \"{}\" specified more than once", twice[0]));
+        if let Some((_, twice)) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
+            return fail(DUPLICATE_COLUMN, format!("column \"{twice}\" specified more than once"));
         }
         Ok(TableDescriptor {
             name: create.name.clone(),

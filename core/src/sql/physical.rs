@@ -24,6 +24,7 @@ use crate::{
             sort::SortKey,
         },
     },
+    map::Set,
     wire::PLAN_VERSION,
 };
 
@@ -335,10 +336,8 @@ fn lookup_keys(scan: &Scan) -> Option<Vec<Vec<u8>>> {
         };
         rows = rows.iter().flat_map(with).collect();
     }
-    let mut keys: Vec<Vec<u8>> = rows.iter().map(|row| codec::encode_key(row)).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    Some(keys)
+    let keys: Set<Vec<u8>> = rows.iter().map(|row| codec::encode_key(row)).collect();
+    Some(keys.into_iter().collect())
 }
 
 /// The values that a conjunct admits for a column; `None` when it does not say.
