@@ -228,7 +228,8 @@ impl<K: Ord, V> Map<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.remove_entry(key).map(|(_, value)| value)
+        let place = self.find(key).ok()?;
+        Some(self.take(place).1)
     }
 
     /// Takes out a key and its value.

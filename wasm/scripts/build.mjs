@@ -1,8 +1,8 @@
 // Builds the npm package into dist/: both wasm modules with their bindings (by way of pkg/), then the TypeScript.
 //
-//   node scripts/build.mjs          what is shipped: size-optimised by wasm-opt (half a minute)
-//   node scripts/build.mjs --fast   without wasm-opt
+//   node scripts/build.mjs
 //
+// There is no wasm-opt: it makes the module smaller, and what a page downloads larger (docs/decisions/015-size.md).
 // What is newer than its source is left alone, so that a second run takes a second.
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -13,7 +13,6 @@ const packageDir = path.resolve(import.meta.dirname, "..");
 const root = path.resolve(packageDir, "..");
 const pkg = path.join(packageDir, "pkg");
 const dist = path.join(packageDir, "dist");
-const fast = process.argv.includes("--fast");
 
 /** Each wasm module: its crate's file name and its folder in the package. */
 const modules = [
@@ -39,28 +38,17 @@ const built = path.join(JSON.parse(metadata).target_directory, "wasm32-unknown-u
 for (const { name, place } of modules) {
   const source = path.join(built, `${name}.wasm`);
   const out = path.join(pkg, place);
-  const wasm = path.join(out, `${name}_bg.wasm`);
-  // One file says how the module was made, and when it was done.
+  // One file says when the module was made.
   const stamp = path.join(out, ".made");
-  const how = fast ? "fast" : "optimised";
-  if (modified(stamp) > modified(source) && readFileSync(stamp, "utf8") === how) continue;
+  if (modified(stamp) > modified(source)) continue;
   rmSync(out, { recursive: true, force: true });
   mkdirSync(out, { recursive: true });
-  run("wasm-bindgen", "--target", "web", "--out-dir", out, source);
-  if (!fast) optimise(wasm);
-  writeFileSync(stamp, how);
+  run("wasm-bindgen", "--target", "web", "--remove-name-section", "--remove-producers-section", "--out-dir", out, source);
+  writeFileSync(stamp, "");
 }
 
 run(process.execPath, tool("typescript", "tsc"), "-p", packageDir);
 cpSync(pkg, dist, { recursive: true, filter: (file) => !/(\.made|\.gitignore|_bg\.wasm\.d\.ts)$/.test(file) });
-
-/** `wasm-opt -Oz`, by the npm package binaryen. */
-function optimise(file) {
-  const small = `${file}.opt`;
-  run(process.execPath, tool("binaryen", "wasm-opt"), "-Oz", "--all-features", file, "-o", small);
-  writeFileSync(file, readFileSync(small));
-  rmSync(small);
-}
 
 /** The script of an npm package's command, wherever npm put the package. */
 function tool(from, command) {

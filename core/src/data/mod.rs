@@ -3,6 +3,7 @@
 pub mod codec;
 mod nested;
 pub mod order;
+pub mod real;
 pub mod time;
 
 use core::fmt;

@@ -2,7 +2,7 @@
 
 use crate::{
     Error,
-    data::{Type, Value, time},
+    data::{Type, Value, real, time},
     sql::fault::{DATATYPE_MISMATCH, INVALID_TEXT, OUT_OF_RANGE, fail},
 };
 
@@ -42,7 +42,7 @@ fn parse(text: &str, to: Type) -> Result<Value, Error> {
     let value = match to {
         Type::Text => Some(Value::Text(text.to_owned())),
         Type::Integer => trimmed.parse().ok().map(Value::Integer),
-        Type::Real => trimmed.parse().ok().map(Value::Real),
+        Type::Real => real::parse(trimmed).map(Value::Real),
         Type::Boolean => match trimmed.to_ascii_lowercase().as_str() {
             "t" | "true" | "yes" | "on" | "1" => Some(Value::Boolean(true)),
             "f" | "false" | "no" | "off" | "0" => Some(Value::Boolean(false)),
