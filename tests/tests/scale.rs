@@ -5,7 +5,7 @@ use std::{sync::Mutex, time::Instant};
 
 use pontoon_tests::{
     scenario::{Counted, Scale},
-    sim::SimConfig,
+    sim::{Signing, SimConfig},
 };
 
 const NODES: usize = 1_000;
@@ -17,7 +17,9 @@ fn number(name: &str) -> Option<u64> {
 
 fn one(seed: u64) -> String {
     let begun = Instant::now();
-    let mut scale = Scale::new(SimConfig::new(seed, NODES));
+    // Real signatures on the first seed; they are a quarter of the time, and decide nothing here.
+    let signing = if seed == 1 { Signing::Ed25519 } else { Signing::KeyedHash };
+    let mut scale = Scale::new(SimConfig { signing, ..SimConfig::new(seed, NODES) });
     let settled = scale.sim.settle(300 * SECOND_US).unwrap_or_else(|unsettled| panic!("not settled: {unsettled}"));
 
     let stored = scale.store(500);
@@ -38,7 +40,7 @@ fn one(seed: u64) -> String {
     let stats = scale.sim.stats();
     let wall = begun.elapsed().as_secs_f64();
     format!(
-        "settled in {:.0} s, {} s of {NODES} nodes in {wall:.1} s of wall time, {} events, with 5% crashing: {disturbed:?}",
+        "{signing:?}, settled in {:.0} s, {} s of {NODES} nodes in {wall:.1} s of wall time, {} events, with 5% crashing: {disturbed:?}",
         settled as f64 / 1e6,
         scale.sim.now_us() / SECOND_US,
         stats.events
@@ -51,7 +53,6 @@ fn a_thousand_nodes_remember_reach_and_count() {
         Some(seed) => vec![seed],
         None => (1..=number("SOAK_SEEDS").unwrap_or(5)).collect(),
     };
-    println!("identities: {:?}", SimConfig::new(1, NODES).signing);
     let (next, failed) = (Mutex::new(seeds.into_iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {

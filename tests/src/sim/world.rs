@@ -22,11 +22,8 @@ impl Sim {
 
     /// The `count` live nodes nearest to a node, itself left out, nearest first.
     pub fn nearest(&self, node: usize, count: usize) -> Vec<usize> {
-        let me = self.id(node);
-        let mut others: Vec<usize> = self.live().into_iter().filter(|other| *other != node).collect();
-        others.sort_by_key(|other| self.id(*other).distance(&me));
-        others.truncate(count);
-        others
+        let live: Vec<(usize, Id)> = self.live().into_iter().map(|node| (node, self.id(node))).collect();
+        nearest(&live, node, &self.id(node), count)
     }
 
     /// The index of a node by its id.
@@ -38,12 +35,13 @@ impl Sim {
     /// space, each nearest to its owner.
     pub fn settled(&self) -> Result<(), Unsettled> {
         let live = self.live();
+        let ids: Vec<(usize, Id)> = live.iter().map(|node| (*node, self.id(*node))).collect();
         let mut owned: Vec<(Region, usize)> = Vec::new();
         let (mut outside, mut lonely) = (0, 0);
         for node in &live {
             let Some(inspect) = self.inspect(*node) else { continue };
             outside += usize::from(!inspect.joined);
-            let siblings = self.nearest(*node, self.config.core.siblings);
+            let siblings = nearest(&ids, *node, &inspect.id, self.config.core.siblings);
             let known = |id: &Id| inspect.links.iter().any(|link| link.sibling && link.peer == *id);
             lonely += usize::from(!siblings.iter().all(|sibling| known(&self.id(*sibling))));
             for fragment in inspect.fragments.iter().filter(|held| held.state == "active" && held.owner == inspect.id) {
@@ -84,6 +82,18 @@ impl Sim {
             }
         }
     }
+}
+
+/// The `count` of `nodes` nearest to `node` with id `me`, itself left out, nearest first.
+fn nearest(nodes: &[(usize, Id)], node: usize, me: &Id, count: usize) -> Vec<usize> {
+    let others = nodes.iter().filter(|(other, _)| *other != node);
+    let mut others: Vec<_> = others.map(|(other, id)| (id.distance(me), *other)).collect();
+    if others.len() > count {
+        others.select_nth_unstable(count);
+        others.truncate(count);
+    }
+    others.sort_unstable();
+    others.into_iter().map(|(_, other)| other).collect()
 }
 
 /// Reads a ternary pattern.
