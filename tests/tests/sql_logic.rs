@@ -3,6 +3,7 @@
 //! `SQLLOGICTEST_DIR` names a directory with scripts; all `*.test` files directly in it are run. A statement that is
 //! refused as `feature_not_supported` counts as not supported yet and is printed as a number; anything else that
 //! does not give the expected result is a failure, is printed, and fails the test.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use std::path::PathBuf;
 

@@ -2,6 +2,7 @@
 //!
 //! Queries are made of what PostgreSQL and SQLite type alike: small integers, text, NULL, conditions only where a
 //! condition belongs. Without ORDER BY rows are compared as multisets.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use pontoon_core::{data::Value, exec::local::Local};
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
 //! Statements as a user meets them: definitions, violations, errors with stable codes, parameters, EXPLAIN.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use pontoon_core::{
     Error,
