@@ -53,7 +53,7 @@ impl Id {
             return object;
         }
         let mask = Id::prefix_mask(u32::from(locality_bits));
-        Id::hash(namespace.as_bytes()).and(mask).or(object.and(mask.not()))
+        Id::hash(namespace.as_bytes()).and(mask).or(object.and(!mask))
     }
 
     /// Bit `index`, counted from the most significant (0) to the least (159).
@@ -107,12 +107,6 @@ impl Id {
         self.zip(other, |a, b| a | b)
     }
 
-    /// Bitwise complement.
-    #[must_use]
-    pub fn not(self) -> Id {
-        self.zip(self, |a, _| !a)
-    }
-
     /// Number of one bits.
     pub fn count_ones(&self) -> u32 {
         self.0.iter().map(|byte| byte.count_ones()).sum()
@@ -137,6 +131,14 @@ impl Id {
             *out = op(*a, b);
         }
         Id(out)
+    }
+}
+
+impl core::ops::Not for Id {
+    type Output = Id;
+
+    fn not(self) -> Id {
+        self.zip(self, |a, _| !a)
     }
 }
 
@@ -305,13 +307,13 @@ impl Region {
         if self.mask != other.mask || differing.count_ones() != 1 {
             return None;
         }
-        let mask = self.mask.and(differing.not());
+        let mask = self.mask.and(!differing);
         Some(Region::new(mask, self.value))
     }
 
     /// The id of this region nearest to `id`.
     pub fn nearest(&self, id: &Id) -> Id {
-        id.and(self.mask.not()).or(self.value)
+        id.and(!self.mask).or(self.value)
     }
 
     /// The size as a coverage.

@@ -156,8 +156,9 @@ impl Stranger {
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Send { link: LINK, bytes } => {
-                    let frame = self.chunks.push(&bytes, 1 << 21).unwrap();
-                    frames.extend(frame.map(|bytes| wire::decode(&bytes).unwrap()));
+                    if let Ok(Some(frame)) = self.chunks.push(&bytes, 1 << 21) {
+                        frames.extend(wire::decode(&frame));
+                    }
                 }
                 Output::Close { link: LINK } => closed = true,
                 _ => {}

@@ -197,7 +197,7 @@ impl Node {
 
     fn overlay_event(&mut self, event: overlay::Event) {
         match event {
-            overlay::Event::Deliver { from, body, .. } => self.deliver(from, body),
+            overlay::Event::Deliver { from, body, .. } => self.deliver(from, *body),
             overlay::Event::PeerUp(peer) => {
                 self.dht.on_peer_up(&mut ctx!(self), &self.overlay, peer);
                 self.globals.on_peer_up(&mut ctx!(self), peer);

@@ -120,7 +120,7 @@ impl Overlay {
         let jitter = ctx.rng.next_u64() % (SECOND_US / 2);
         if let Some(dial) = self.dials.get_mut(address) {
             dial.busy = false;
-            dial.retry_us = ctx.now.mono + (SECOND_US / 2 << dial.failures.min(4)) + jitter;
+            dial.retry_us = ctx.now.mono + ((SECOND_US / 2) << dial.failures.min(4)) + jitter;
             dial.failures += 1;
             ctx.trace("link", "dial-failed", None, || address.to_owned());
         }

@@ -67,7 +67,7 @@ pub enum Event {
         /// The key that it was routed to, if it was.
         key: Option<Id>,
         /// The message.
-        body: Body,
+        body: Box<Body>,
     },
     /// A peer has an open link now.
     PeerUp(Id),

@@ -62,7 +62,7 @@ impl Overlay {
         match post {
             Post::Node { to, via: _, body } if to == self.me => {
                 let from = self.contact(ctx);
-                self.events.push_back(Event::Deliver { from, key: None, body });
+                self.events.push_back(Event::Deliver { from, key: None, body: Box::new(body) });
             }
             Post::Node { to, via, body } => {
                 if self.peers.get(&to).is_some_and(|peer| !peer.suspected) {
@@ -146,7 +146,7 @@ impl Overlay {
                 };
                 ctx.add("routed_hops", u64::from(routed.hops));
                 ctx.count("routed_delivered");
-                self.events.push_back(Event::Deliver { from: routed.origin, key, body: routed.body });
+                self.events.push_back(Event::Deliver { from: routed.origin, key, body: Box::new(routed.body) });
             }
             Hop::Next(hop) => {
                 if self.pending.len() >= ctx.config.routes_pending_max {
@@ -220,7 +220,7 @@ impl Overlay {
             Frame::Direct(body) => {
                 let supernode = self.peers.get(&id).is_some_and(|peer| peer.supernode);
                 let from = Contact { id, relay: None, supernode };
-                self.events.push_back(Event::Deliver { from, key: None, body });
+                self.events.push_back(Event::Deliver { from, key: None, body: Box::new(body) });
             }
             Frame::Link(frame) => match frame {
                 LinkFrame::HopAck { serial } => self.hop_acked(id, serial),
