@@ -1,5 +1,6 @@
 //! Hostile bytes to a node with live links: random chunks, mutated, truncated, joined and replayed real ones. No panic,
 //! the node stays within its bounds, and the network goes on.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how a test fails, helpers included
 
 use pontoon_core::{store::Outcome, wire};
 use pontoon_tests::{

@@ -1,4 +1,5 @@
 //! One seed replays everything: the same trace in two runs, and in the core compiled to wasm.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how a test fails, helpers included
 
 use std::{path::PathBuf, process::Command};
 

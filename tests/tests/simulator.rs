@@ -1,4 +1,5 @@
 //! Scenarios of a few dozen nodes, each on several seeds: joining, leaving, crashing, parting, racing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how a test fails, helpers included
 
 use pontoon_core::{
     Command, Reply,
