@@ -298,7 +298,8 @@ impl Overlay {
     fn ask(&mut self, ctx: &mut Ctx<'_>, target: Id, bucket: Option<u32>) {
         let first = self.next_hop(&target, &self.me, &[]).or_else(|| {
             let live: Vec<Id> = self.live().map(|(id, _)| *id).collect();
-            let pick = ctx.rng.next_u64() as usize % live.len().max(1);
+            // Drawn before it is narrowed: a 32-bit platform must draw the same.
+            let pick = (ctx.rng.next_u64() % live.len().max(1) as u64) as usize;
             live.get(pick).copied()
         });
         let Some(first) = first else { return };
