@@ -19,9 +19,9 @@ setup: ## install what is missing: wasm target, wasm-bindgen, wasm-pack, npm pac
 demo: ## build everything, start a supernode on 127.0.0.1:8080 and say which page to open
 	@scripts/setup.sh --build
 	@$(MAKE) --no-print-directory page
-	@cargo build --release --locked --quiet -p pontoon-supernode
+	@cargo build --release --locked -p pontoon-supernode
 	@mkdir -p $(DATA)
-	@exec target/release/pontoon-supernode --listen $(LISTEN) --data $(DATA) --log warn
+	@exec cargo run --release --locked --quiet -p pontoon-supernode -- --listen $(LISTEN) --data $(DATA) --log warn
 
 # The wasm modules, the npm package and the demo page, each only if its sources changed.
 page: web-demo/dist/index.html
