@@ -77,6 +77,11 @@ async function build() {
   await run("scripts/setup.sh", []);
   await run("make", ["--no-print-directory", "page"]);
   await buildBinaries();
+  // What wasm-pack will run, compiled as it does: package by package.
+  for (const crate of ["wasm", "wasm/parser"]) {
+    const cwd = path.join(root, crate);
+    await run("cargo", ["build", "--tests", "--locked", "--target", "wasm32-unknown-unknown"], { cwd });
+  }
 }
 
 async function buildBinaries(...flags) {
