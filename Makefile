@@ -24,7 +24,7 @@ demo: ## build everything, start a supernode on 127.0.0.1:8080 and say which pag
 	@exec cargo run --release --locked --quiet -p pontoon-supernode -- --listen $(LISTEN) --data $(DATA) --log warn
 
 # The wasm modules, the npm package and the demo page, each only if its sources changed.
-page: web-demo/dist/index.html
+page: web-demo/dist/index.html ; @:
 
 SOURCES = $(shell find $(1) -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/pkg/*')
 
