@@ -77,6 +77,10 @@ impl Ground for NodeGround<'_> {
     fn nearest_to(&self, key: &Id) -> bool {
         self.overlay.nearest_to(key)
     }
+
+    fn known_empty(&self, key: &Id) -> bool {
+        self.overlay.known_empty(key, self.siblings)
+    }
 }
 
 /// The context of a call into a layer, and the ground for tasks: borrows only the fields that no layer is.
@@ -204,7 +208,7 @@ impl Node {
             }
             overlay::Event::PeerDown(peer) => {
                 self.dht.on_peer_down(&mut ctx!(self), &self.overlay, peer);
-                self.spread.on_peer_down(&mut ctx!(self), &ground!(self), peer);
+                self.spread.on_peer_down(&ctx!(self), peer);
             }
             overlay::Event::ViewChanged => self.dht.on_view_changed(&mut ctx!(self), &self.overlay),
             overlay::Event::Established(_) => self.dht.on_peer_established(),

@@ -28,6 +28,8 @@ const OPEN_US: u64 = SECOND_US;
 const GOSSIP_FULL_US: u64 = 10 * SECOND_US;
 const GOSSIP_CONTACTS: usize = 8;
 const OPENS_A_TICK: usize = 4;
+/// Links fewer than the most that there may be, so that newcomers find room.
+const ROOM_KEPT: usize = 8;
 const PRUNES_A_TICK: usize = 4;
 const UPGRADES_A_TICK: usize = 4;
 const JOIN_PATIENCE_US: u64 = 5 * SECOND_US;
@@ -368,7 +370,10 @@ impl Overlay {
         let mut buckets: Map<u32, usize> = Map::new();
         for (rank, id) in nearest.iter().enumerate() {
             let count = buckets.entry(self.me.common_prefix(id)).or_default();
+            // A bucket without any link is a hole in this node's routing: it is filled even beyond the links that a node
+            // opens for comfort.
             let wanted = rank < ctx.config.siblings
+                || *count == 0
                 || (*count < ctx.config.bucket_links && self.peers.len() < ctx.config.links_opened_max);
             if self.peers.contains_key(id) {
                 *count += 1;
@@ -434,10 +439,12 @@ impl Overlay {
         }
     }
 
-    /// Closes links that neither side needs while there are more than this node opens.
+    /// Closes links that neither side counts among its siblings while room for newcomers is short. A link that this
+    /// node can spare may fill a bucket at the other end, which would only open another: so not before.
     fn prune(&mut self, ctx: &mut Ctx<'_>) {
         let peers = self.peers.values().filter(|peer| !peer.supernode).count();
-        if ctx.config.supernode || peers <= ctx.config.links_opened_max {
+        let keep = ctx.config.links_max.saturating_sub(ROOM_KEPT);
+        if ctx.config.supernode || peers <= keep {
             return;
         }
         let mut buckets: Map<u32, usize> = Map::new();
@@ -456,7 +463,7 @@ impl Overlay {
             })
             .filter(|(count, ..)| *count > ctx.config.bucket_links)
             .collect();
-        let surplus = (peers - ctx.config.links_opened_max).min(PRUNES_A_TICK);
+        let surplus = (peers - keep).min(PRUNES_A_TICK);
         for _ in 0..surplus {
             let Some((worst, (_, _, id))) = spare.iter().copied().enumerate().max_by_key(|(_, peer)| *peer) else {
                 break;

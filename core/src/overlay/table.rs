@@ -123,6 +123,12 @@ impl Overlay {
         Slot::Unknown
     }
 
+    /// Whether the slot that `key` falls into is known to be empty.
+    pub fn known_empty(&self, key: &Id, siblings_max: usize) -> bool {
+        let alone = self.joined && self.peers.is_empty();
+        alone || self.slot(self.me.common_prefix(key), siblings_max) == Slot::Empty
+    }
+
     /// The bits of this node's region in the trie of live nodes, as far as the table knows: those where the trie
     /// branches or may branch.
     pub fn region(&self, siblings_max: usize) -> Region {

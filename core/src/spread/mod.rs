@@ -29,6 +29,7 @@ use crate::{
 
 const WORKING_US: u64 = SECOND_US;
 const PATIENCE_US: u64 = 3 * SECOND_US;
+const LAST_WORD_US: u64 = SECOND_US;
 const PIECE_BYTES: usize = 128 * 1_024;
 const DEPTH_MAX: u8 = 64;
 const MISSING_MAX: usize = 1_024;
@@ -316,17 +317,13 @@ impl Spread {
         self.check_over(ctx, ground, id);
     }
 
-    /// A peer has no link any more: what was handed to it is missing.
-    pub fn on_peer_down(&mut self, ctx: &mut Ctx<'_>, ground: &dyn Ground, peer: Id) {
-        let lost: Vec<u64> = self
-            .jobs
-            .values()
-            .flat_map(|job| job.branches.iter())
-            .filter(|(_, branch)| branch.to == Some(peer))
-            .map(|(name, _)| *name)
-            .collect();
-        for name in lost {
-            self.give_up(ctx, ground, name);
+    /// A peer has no link any more. It may live on and have closed a link that it does not need: what was handed to it
+    /// is missing only if its answer does not come over another way soon.
+    pub fn on_peer_down(&mut self, ctx: &Ctx<'_>, peer: Id) {
+        let until_us = ctx.now.mono + LAST_WORD_US;
+        let branches = self.jobs.values_mut().flat_map(|job| job.branches.values_mut());
+        for branch in branches.filter(|branch| branch.to == Some(peer)) {
+            branch.until_us = branch.until_us.min(until_us);
         }
     }
 

@@ -15,6 +15,8 @@ pub trait Ground {
     fn owner_of(&self, region: &Region) -> Option<(Id, Region)>;
     /// Whether this node knows nobody nearer to `key` than itself.
     fn nearest_to(&self, key: &Id) -> bool;
+    /// Whether nobody lives where `key` differs from this node's id first; a slot that is not known is not empty.
+    fn known_empty(&self, key: &Id) -> bool;
 }
 
 /// Where a part of a region goes.
@@ -81,10 +83,12 @@ pub fn by_table(me: &Id, ground: &dyn Ground, region: &Region) -> Split {
     for part in rest {
         if let Some(peer) = ground.peer_in(&part) {
             split.parts.push((part, To::Peer(peer)));
-        } else if ground.nearest_to(&part.nearest(me)) {
-            split.own.push(part); // nobody lives there
-        } else {
+        } else if !ground.nearest_to(&part.nearest(me)) {
             split.parts.push((part, To::Key(part.nearest(me))));
+        } else if ground.known_empty(&part.nearest(me)) {
+            split.own.push(part);
+        } else {
+            split.missing.push(part);
         }
     }
     split
@@ -152,6 +156,10 @@ mod tests {
         }
         fn nearest_to(&self, key: &Id) -> bool {
             self.ids.iter().all(|id| id.distance(key) >= self.me.distance(key))
+        }
+        fn known_empty(&self, key: &Id) -> bool {
+            let slot = self.me.common_prefix(key);
+            self.ids.iter().all(|id| self.me.common_prefix(id) != slot)
         }
     }
 
