@@ -271,17 +271,21 @@ impl Overlay {
     fn proof(&mut self, ctx: &mut Ctx<'_>, path: Path, signature: &[u8]) {
         let me = self.me;
         let Some(channel) = self.channel(path) else { return };
-        let Some(hello) = channel.hello.take() else {
-            self.refuse(ctx, path, Refusal::Identity);
+        let (hello, nonce) = (channel.hello.clone(), channel.nonce);
+        let proven = hello.filter(|hello| {
+            let message = challenge(&ctx.config.network, &nonce, &Id::hash(&hello.public_key), &me);
+            self.identity.verify(&hello.public_key, &message, signature)
+        });
+        let Some(hello) = proven else {
+            ctx.count("identities_refused");
+            // Over a relay it may be meant for an earlier channel between the two. Refusing it would close this one,
+            // and two peers that both begin anew each time would go on for ever; a handshake without proof expires.
+            if let Path::Transport(_) = path {
+                self.refuse(ctx, path, Refusal::Identity);
+            }
             return;
         };
         let id = Id::hash(&hello.public_key);
-        let message = challenge(&ctx.config.network, &channel.nonce, &id, &me);
-        if !self.identity.verify(&hello.public_key, &message, signature) {
-            ctx.count("identities_refused");
-            self.refuse(ctx, path, Refusal::Identity);
-            return;
-        }
         if let Some(channel) = self.channel(path) {
             channel.peer = Some(id);
         }

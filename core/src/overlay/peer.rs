@@ -75,8 +75,9 @@ impl Rtt {
 
     /// How long to wait for an answer of the next hop.
     pub fn timeout_us(&self, config: &Config) -> u64 {
-        let guess =
-            if self.smoothed_us == 0 { 3 * config.rtt_initial_us } else { self.smoothed_us + 4 * self.variation_us };
+        // On a steady link the variation dies out: without a margin the answer would be late by the smallest delay.
+        let margin = (4 * self.variation_us).max(config.rto_min_us / 2);
+        let guess = if self.smoothed_us == 0 { 3 * config.rtt_initial_us } else { self.smoothed_us + margin };
         guess.clamp(config.rto_min_us, config.rto_max_us)
     }
 }
@@ -94,6 +95,10 @@ mod tests {
             rtt.sample(40_000);
         }
         assert_eq!(rtt.timeout_us(&config), config.rto_min_us);
+        for _ in 0..50 {
+            rtt.sample(200_000);
+        }
+        assert!(rtt.timeout_us(&config) > 240_000, "a steady link leaves a margin");
         for _ in 0..50 {
             rtt.sample(900_000);
         }
