@@ -267,6 +267,11 @@ impl Dht {
         serving.map(|it| (it.name.region, it.name.epoch, it.assumed_lost)).collect()
     }
 
+    /// Regions that this node owns by certificate, under a lease or not.
+    pub fn certified(&self) -> Vec<Region> {
+        self.groups.certified().collect()
+    }
+
     /// Acknowledged, visible records of a namespace within some (disjoint) regions, by key. The caller asks only for
     /// regions that this node owns.
     pub fn scan<'a>(

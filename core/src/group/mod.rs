@@ -42,7 +42,7 @@ use self::{
 use crate::{
     config::Config,
     ctx::{Ctx, Now},
-    id::Id,
+    id::{Id, Region},
     map::{Map, Set},
     node::Output,
     overlay::View,
@@ -187,6 +187,12 @@ impl Groups {
     pub fn serving<'a>(&'a self, now: Now, config: &'a Config) -> impl Iterator<Item = &'a Certificate> + 'a {
         let serving = move |fragment: &&Fragment| fragment.serving(&self.me, now, config.lease_us);
         self.fragments.values().filter(serving).map(Fragment::certificate)
+    }
+
+    /// The regions of the fragments that this node owns, whether it may answer for them now or not.
+    pub fn certified(&self) -> impl Iterator<Item = Region> + '_ {
+        let mine = |fragment: &&Fragment| !fragment.retired() && fragment.certificate().owner == self.me;
+        self.fragments.values().filter(mine).map(|fragment| fragment.name().region)
     }
 
     /// The fragment that this node may answer for right now and that an id lies in.

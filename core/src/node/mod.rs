@@ -168,6 +168,7 @@ impl Node {
             match timer {
                 Timer::Overlay(timer) => {
                     self.overlay.established = self.dht.established();
+                    self.overlay.owned = self.dht.certified();
                     self.overlay.on_timer(&mut ctx!(self), timer);
                 }
                 Timer::Group(timer) => self.dht.on_group_timer(&mut ctx!(self), &self.overlay, timer),

@@ -41,7 +41,7 @@ use self::{
 use crate::{
     crypto::Identity,
     ctx::Ctx,
-    id::Id,
+    id::{Id, Region},
     inspect::{LinkInfo, PeerInfo},
     map::{Map, Set},
     node::{Input, LinkId, Origin, Output, SessionId},
@@ -105,6 +105,8 @@ pub struct Overlay {
     leaving: bool,
     /// Whether this node belongs to a network that was founded; told to peers.
     pub established: bool,
+    /// The regions that this node owns by certificate: they tell which buckets are inhabited.
+    pub owned: Vec<Region>,
 }
 
 impl Overlay {
@@ -133,6 +135,7 @@ impl Overlay {
             joined: false,
             leaving: false,
             established: false,
+            owned: Vec::new(),
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Bucket `i` holds the peers that share exactly `i` leading bits with this node. A slot is *filled*, *known to be
 //! empty* (probed, or deeper than the farthest of a full set of siblings), or *unknown*; an unknown one is never
-//! taken for empty.
+//! taken for empty. Certificates say more than any probe: a bucket in which this node owns something is empty, and one
+//! in which an owner of its own place owns nothing is somebody else's, so that somebody lives there.
 
 use crate::{
     config::SECOND_US,
@@ -117,10 +118,18 @@ impl Overlay {
         }
         let deep = self.siblings.len() >= siblings_max
             && self.siblings.last().is_some_and(|last| index > self.me.common_prefix(last));
-        if deep || self.empty_slots.contains_key(&index) || (self.joined && self.peers.is_empty()) {
+        let probed = self.empty_slots.contains_key(&index) && !self.inhabited(index);
+        if deep || probed || (self.joined && self.peers.is_empty()) {
             return Slot::Empty;
         }
         Slot::Unknown
+    }
+
+    /// Whether certificates say that somebody lives in bucket `index`: this node owns its own place, and nothing there.
+    fn inhabited(&self, index: u32) -> bool {
+        let bucket = Region::prefix(&self.me, index).fix(index, !self.me.bit(index));
+        self.owned.iter().any(|region| region.contains(&self.me))
+            && !self.owned.iter().any(|region| region.intersect(&bucket).is_some())
     }
 
     /// Whether the slot that `key` falls into is known to be empty.
@@ -180,5 +189,26 @@ impl Overlay {
 
     pub(super) fn usable_relay(&self, id: &Id) -> bool {
         self.peers.get(id).is_some_and(|peer| peer.direct.is_some() && !peer.suspected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::KeyedHash;
+
+    #[test]
+    fn a_certificate_overrules_a_probe_that_found_nobody() {
+        let mut overlay = Overlay::new(Box::new(KeyedHash([7; 32])));
+        let me = overlay.me;
+        assert_eq!(overlay.slot(3, 8), Slot::Unknown);
+        overlay.empty_slots.insert(3, 0);
+        assert_eq!(overlay.slot(3, 8), Slot::Empty, "a newcomer owns nothing: it has its probes alone");
+        overlay.owned = vec![Region::ALL];
+        assert_eq!(overlay.slot(3, 8), Slot::Empty, "what this node owns nobody else lives in");
+        overlay.owned = vec![Region::ALL.fix(3, me.bit(3))];
+        assert_eq!(overlay.slot(3, 8), Slot::Unknown, "somebody else owns it, whatever the probe said");
+        overlay.owned.push(Region::ALL.fix(3, !me.bit(3)).fix(4, me.bit(4)));
+        assert_eq!(overlay.slot(3, 8), Slot::Empty, "a second fragment reaches into the bucket");
     }
 }

@@ -1,5 +1,7 @@
 //! What is true of a simulated network, seen from outside: the nearest nodes, and whether everybody agrees.
 
+use std::collections::BTreeSet;
+
 use pontoon_core::{Id, Region, id::Coverage};
 
 use super::Sim;
@@ -31,19 +33,24 @@ impl Sim {
         (0..self.len()).find(|node| self.id(*node) == *id)
     }
 
-    /// Whether all live nodes have joined, know their true siblings, and own disjoint regions that make up the whole
-    /// space, each nearest to its owner.
+    /// Whether all live nodes have joined, know their true siblings, have a link into every bucket where somebody
+    /// lives, and own disjoint regions that make up the whole space, each nearest to its owner.
     pub fn settled(&self) -> Result<(), Unsettled> {
         let live = self.live();
         let ids: Vec<(usize, Id)> = live.iter().map(|node| (*node, self.id(*node))).collect();
         let mut owned: Vec<(Region, usize)> = Vec::new();
-        let (mut outside, mut lonely) = (0, 0);
+        let (mut outside, mut lonely, mut blind) = (0, 0, 0);
         for node in &live {
             let Some(inspect) = self.inspect(*node) else { continue };
             outside += usize::from(!inspect.joined);
             let siblings = nearest(&ids, *node, &inspect.id, self.config.core.siblings);
             let known = |id: &Id| inspect.links.iter().any(|link| link.sibling && link.peer == *id);
             lonely += usize::from(!siblings.iter().all(|sibling| known(&self.id(*sibling))));
+            let buckets = |of: &mut dyn Iterator<Item = Id>| -> BTreeSet<u32> {
+                of.filter(|id| *id != inspect.id).map(|id| inspect.id.common_prefix(&id)).collect()
+            };
+            let inhabited = buckets(&mut ids.iter().map(|(_, id)| *id));
+            blind += usize::from(buckets(&mut inspect.links.iter().map(|link| link.peer)) != inhabited);
             for fragment in inspect.fragments.iter().filter(|held| held.state == "active" && held.owner == inspect.id) {
                 owned.push((region(&fragment.region), *node));
             }
@@ -53,6 +60,9 @@ impl Sim {
         }
         if lonely > 0 {
             return Err(Unsettled(format!("{lonely} of {} nodes do not know their siblings", live.len())));
+        }
+        if blind > 0 {
+            return Err(Unsettled(format!("{blind} of {} nodes lack a link into a bucket", live.len())));
         }
         // No id of a region is nearer to somebody else: so regions of different owners are disjoint.
         for (region, node) in &owned {
