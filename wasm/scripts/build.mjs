@@ -1,13 +1,15 @@
-// Builds the npm package into dist/: both wasm modules with their bindings (by way of pkg/), then the TypeScript.
+// Builds the npm package into dist/: both wasm modules with their bindings (by way of pkg/), then the TypeScript; all
+// JavaScript is minified.
 //
 //   node scripts/build.mjs
 //
 // There is no wasm-opt: it makes the module smaller, and what a page downloads larger (docs/decisions/015-size.md).
 // What is newer than its source is left alone, so that a second run takes a second.
 import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
+import { minifySync } from "rolldown/utils";
 
 const packageDir = path.resolve(import.meta.dirname, "..");
 const root = path.resolve(packageDir, "..");
@@ -49,6 +51,16 @@ for (const { name, place } of modules) {
 
 run(process.execPath, tool("typescript", "tsc"), "-p", packageDir);
 cpSync(pkg, dist, { recursive: true, filter: (file) => !/(\.made|\.gitignore|_bg\.wasm\.d\.ts)$/.test(file) });
+for (const name of readdirSync(dist, { recursive: true, encoding: "utf8" })) {
+  if (name.endsWith(".js")) minify(path.join(dist, name));
+}
+
+/** Takes comments and long names out of a module; what documents it is its `.d.ts`. */
+function minify(file) {
+  const { code, errors } = minifySync(file, readFileSync(file, "utf8"), { module: true });
+  if (errors.length > 0) throw new Error(`${file}: ${errors[0].message}`);
+  writeFileSync(file, code);
+}
 
 /** The script of an npm package's command, wherever npm put the package. */
 function tool(from, command) {

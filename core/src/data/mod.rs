@@ -1,10 +1,12 @@
 //! Values, rows and signed batches: what flows between operators.
 
+pub mod case;
 pub mod codec;
 mod nested;
 pub mod order;
 pub mod real;
 pub mod time;
+mod whole;
 
 use core::fmt;
 
@@ -96,7 +98,7 @@ impl fmt::Display for Value {
         match self {
             Value::Null => f.write_str("NULL"),
             Value::Integer(number) => write!(f, "{number}"),
-            Value::Real(number) => write!(f, "{number}"),
+            Value::Real(number) => f.write_str(&real::print(*number)),
             Value::Text(text) => f.write_str(text),
             Value::Boolean(truth) => write!(f, "{truth}"),
             Value::Timestamp(at_us) => f.write_str(&time::format(*at_us)),

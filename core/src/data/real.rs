@@ -1,11 +1,13 @@
-//! Reals from text, rounded correctly: what the standard library's parser gives for every text.
+//! Reals from text and to text, rounded correctly: what the standard library gives for every text and every real.
 //!
 //! The number is an exact fraction of two whole numbers; as many bits of its quotient as a real holds, and whether
 //! anything is left, decide (Clinger, *How to read floating point numbers accurately*, PLDI 1990, algorithm
-//! AlgorithmM). The standard library's is faster, for 13 kB more of tables and code (brotli) in every page that loads
-//! the engine, and nothing reads reals from text but `CAST`.
+//! AlgorithmM). The standard library's ways are faster, for some 20 kB more of tables and code (brotli) in every page
+//! that loads the engine, and nothing reads or prints reals but `CAST` and `||`.
 
 use core::cmp::Ordering;
+
+use super::whole::Whole;
 
 /// Digits that can matter: more decide only whether a number is above the middle of two reals or that middle itself.
 const DIGITS_MAX: usize = 800;
@@ -85,7 +87,7 @@ fn whole_exponent(text: &[u8]) -> Option<i64> {
 
 /// The real nearest to `digits` · 10^`exponent`, which is not zero; of two equally near ones the even one.
 fn nearest(digits: Whole, exponent: i64) -> f64 {
-    let (mut above, mut below) = (digits, Whole(vec![1]));
+    let (mut above, mut below) = (digits, Whole::from(1));
     let scaled = if exponent < 0 { &mut below } else { &mut above };
     for _ in 0..exponent.unsigned_abs() {
         scaled.times_plus(10, 0);
@@ -122,53 +124,96 @@ fn nearest(digits: Whole, exponent: i64) -> f64 {
     f64::from_bits((biased << 52) + kept)
 }
 
-/// A whole number, least word first, no zeros in front.
-#[derive(Default)]
-struct Whole(Vec<u32>);
-
-impl Whole {
-    fn is_zero(&self) -> bool {
-        self.0.is_empty()
+/// The shortest decimal that is read as this real again, of those the nearest to it; without an exponent, as the
+/// standard library prints it.
+pub fn print(real: f64) -> String {
+    if real.is_nan() {
+        return "NaN".to_owned();
     }
-
-    fn bits(&self) -> i64 {
-        self.0.last().map_or(0, |top| self.0.len() as i64 * 32 - i64::from(top.leading_zeros()))
+    let mut text = String::new();
+    if real.is_sign_negative() {
+        text.push('-');
     }
-
-    fn times_plus(&mut self, factor: u32, summand: u32) {
-        let mut carry = u64::from(summand);
-        for word in &mut self.0 {
-            carry += u64::from(*word) * u64::from(factor);
-            *word = carry as u32;
-            carry >>= 32;
-        }
-        if carry > 0 {
-            self.0.push(carry as u32);
-        }
+    if real.is_infinite() {
+        text.push_str("inf");
+        return text;
     }
-
-    fn shift_left(&mut self, bits: u64) {
-        self.times_plus(1 << (bits % 32), 0);
-        if !self.is_zero() {
-            self.0.splice(0..0, core::iter::repeat_n(0, (bits / 32) as usize));
-        }
+    let (digits, point) = shortest(real.abs());
+    let mut digits = digits.into_iter().map(|digit| char::from(b'0' + digit));
+    if point <= 0 {
+        text.push('0');
     }
-
-    fn compare(&self, other: &Whole) -> Ordering {
-        self.0.len().cmp(&other.0.len()).then_with(|| self.0.iter().rev().cmp(other.0.iter().rev()))
+    for _ in 0..point {
+        text.push(digits.next().unwrap_or('0'));
     }
+    if digits.len() > 0 {
+        text.push('.');
+        (point..0).for_each(|_| text.push('0'));
+        text.extend(digits);
+    }
+    text
+}
 
-    /// Takes away what is not greater.
-    fn subtract(&mut self, other: &Whole) {
-        let mut borrow = 0_i64;
-        for (index, word) in self.0.iter_mut().enumerate() {
-            borrow += i64::from(*word) - i64::from(other.0.get(index).copied().unwrap_or(0));
-            *word = borrow as u32;
-            borrow >>= 32;
+/// The digits of [`print`] and how many of them stand before the point (below zero: zeros behind it).
+///
+/// Free-format printing after Steele and White (*How to print floating-point numbers accurately*, PLDI 1990):
+/// `number / unit` is the real, `above` and `below` half the ways to its neighbours in the same unit.
+fn shortest(real: f64) -> (Vec<u8>, i32) {
+    if real == 0.0 {
+        return (Vec::new(), 0);
+    }
+    let (fraction, biased) = (real.to_bits() & ((1 << 52) - 1), (real.to_bits() >> 52) as i64);
+    let (mantissa, exponent) = if biased == 0 { (fraction, -1_074) } else { (fraction | 1 << 52, biased - 1_075) };
+    // The neighbour below a power of two is nearer.
+    let uneven = fraction == 0 && biased > 1;
+    let even = mantissa % 2 == 0;
+    let (mut number, mut unit) = (Whole::from(mantissa), Whole::from(1));
+    let (mut above, mut below) = (Whole::from(1), Whole::from(1));
+    let spread = 1 + u64::from(uneven);
+    number.shift_left(spread + exponent.max(0).unsigned_abs());
+    unit.shift_left(spread + exponent.min(0).unsigned_abs());
+    above.shift_left(spread - 1 + exponent.max(0).unsigned_abs());
+    below.shift_left(exponent.max(0).unsigned_abs());
+    let reaches = |number: &Whole, above: &Whole, unit: &Whole| {
+        let mut most = number.clone();
+        most.add(above);
+        match most.compare(unit) {
+            Ordering::Greater => true,
+            Ordering::Equal => even,
+            Ordering::Less => false,
         }
-        while self.0.last() == Some(&0) {
-            self.0.pop();
+    };
+    let mut point = 0;
+    while reaches(&number, &above, &unit) {
+        unit.times_plus(10, 0);
+        point += 1;
+    }
+    let mut digits = Vec::new();
+    loop {
+        [&mut number, &mut above, &mut below].into_iter().for_each(|whole| whole.times_plus(10, 0));
+        if digits.is_empty() && !reaches(&number, &above, &unit) {
+            point -= 1;
+            continue;
         }
+        let mut digit = 0;
+        while number.compare(&unit) != Ordering::Less {
+            number.subtract(&unit);
+            digit += 1;
+        }
+        let low = match number.compare(&below) {
+            Ordering::Less => true,
+            Ordering::Equal => even,
+            Ordering::Greater => false,
+        };
+        let high = reaches(&number, &above, &unit);
+        if !low && !high {
+            digits.push(digit);
+            continue;
+        }
+        number.times_plus(2, 0);
+        let up = high && (!low || number.compare(&unit) != Ordering::Less);
+        digits.push(digit + u8::from(up));
+        return (digits, point);
     }
 }
 
@@ -219,10 +264,30 @@ mod tests {
         }
 
         #[test]
+        fn as_the_standard_library_prints_them(bits in any::<u64>(), small in any::<f32>(), whole in any::<i64>()) {
+            for real in [f64::from_bits(bits), f64::from(small), whole as f64, whole as f64 / 100.0] {
+                prop_assert_eq!(print(real), real.to_string());
+            }
+        }
+
+        #[test]
         fn the_middle_of_two_reals_goes_to_the_even_one(bits in 0..f64::MAX.to_bits()) {
             let text = middle(bits);
             same(&text);
             same(&text.replace("e-1081", "1e-1082"));
+        }
+    }
+
+    #[test]
+    fn printed_edges() {
+        let mut edges =
+            vec![0.0, 1.0, 0.1, 0.3, 1e21, 1e22, 1e23, 123.0, 9.5, 1e-7, f64::MAX, f64::MIN_POSITIVE, 5e-324];
+        edges.extend([f64::INFINITY, f64::NAN, f64::EPSILON, 9_007_199_254_740_993.0, 100.0, 0.05, 1_000_000.5]);
+        edges.extend((-1_074..1_024).map(|power| f64::powi(2.0, power)));
+        for edge in edges {
+            for real in [edge, -edge] {
+                assert_eq!(print(real), real.to_string());
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use super::eval::{arithmetic, as_real, eval, mismatch, overflow};
 use crate::{
     Error,
     data::{
-        Nested, Value,
+        Nested, Value, case,
         order::compare,
         time::{self, Parts},
     },
@@ -100,8 +100,8 @@ pub fn call<'a>(function: Function, args: &'a [Nested<Scalar>], row: &'a [Value]
 /// A function whose arguments are not NULL.
 fn strict(function: Function, values: &[&Value]) -> Result<Value, Error> {
     Ok(match (function, values) {
-        (Function::Lower, [Value::Text(text)]) => Value::Text(text.to_lowercase()),
-        (Function::Upper, [Value::Text(text)]) => Value::Text(text.to_uppercase()),
+        (Function::Lower, [Value::Text(text)]) => Value::Text(text.chars().map(case::lower).collect()),
+        (Function::Upper, [Value::Text(text)]) => Value::Text(text.chars().map(case::upper).collect()),
         (Function::Length, [Value::Text(text)]) => Value::Integer(text.chars().count() as i64),
         (Function::Length, [Value::Blob(bytes)]) => Value::Integer(bytes.len() as i64),
         (Function::Abs, [Value::Integer(number)]) => Value::Integer(number.checked_abs().ok_or_else(overflow)?),
@@ -236,7 +236,7 @@ fn date_trunc(field: &str, at_us: i64) -> Result<Value, Error> {
 /// Whether `text` matches a LIKE pattern: `%` any text, `_` any character, `\` takes the next character literally.
 /// Time is at most the product of the lengths: only the last `%` is ever tried again.
 pub fn like(text: &str, pattern: &str, fold_case: bool) -> bool {
-    let same = |a: char, b: char| a == b || fold_case && a.to_lowercase().eq(b.to_lowercase());
+    let same = |a: char, b: char| a == b || fold_case && case::lower(a) == case::lower(b);
     let (mut text, mut pattern) = (text.chars(), pattern.chars());
     // The text and the pattern after the last `%`, to go on from when what follows does not match here.
     let mut retry: Option<(core::str::Chars, core::str::Chars)> = None;
