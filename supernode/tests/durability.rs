@@ -27,7 +27,7 @@ fn value(key: u32) -> Vec<u8> {
 
 async fn run(supernode: &Supernode, ops: Vec<KeyOp>) -> Vec<Outcome> {
     match supernode.call(Command::Keys { ops, deadline_us: Some(DEADLINE_US) }).await {
-        Ok(Reply::Keys(outcomes)) => outcomes,
+        Ok(Reply::Keys(outcomes, _)) => outcomes,
         other => panic!("{other:?}"),
     }
 }

@@ -2,11 +2,15 @@
 
 use pontoon_core::{
     CallId, Command, Error, Reply,
-    data::{QueryResult, Value},
+    data::QueryResult,
+    exec::{Env, Need},
+    sql::asking::{Asking, Definitions},
     store::{Action, Expect, KeyOp, Outcome},
 };
 
 use crate::sim::{Answer, Sim};
+
+const MINUTE_US: u64 = 60_000_000;
 
 /// An operation on one key of a bare namespace.
 pub fn op(namespace: &str, key: &[u8], action: Action) -> KeyOp {
@@ -38,46 +42,91 @@ pub fn keys(ops: Vec<KeyOp>) -> Command {
     Command::Keys { ops, deadline_us: None }
 }
 
-/// One statement given as SQL text.
-///
-/// # Panics
-/// When the text does not parse: tests write only statements that do.
-#[allow(clippy::panic)]
-pub fn sql(text: &str, params: Vec<Value>, deadline_us: Option<u64>) -> Command {
-    match pontoon_parser::parse(text).map(|statements| postcard::to_allocvec(&statements[0])) {
-        Ok(Ok(statement)) => Command::Execute { statement, params, deadline_us },
-        error => panic!("{text}: {error:?}"),
-    }
-}
-
 /// The outcomes of [`keys`]; every other answer counts as unreachable.
 pub fn outcomes(answer: Option<Answer>, count: usize) -> Vec<Outcome> {
     match answer {
-        Some(Ok(Reply::Keys(outcomes))) => outcomes,
+        Some(Ok(Reply::Keys(outcomes, _))) => outcomes,
         _ => vec![Outcome::Unreachable; count],
     }
 }
 
-/// The result of [`sql`].
-pub fn rows(answer: Option<Answer>) -> Result<QueryResult, Error> {
-    match answer {
-        Some(Ok(Reply::Rows(result))) => Ok(result),
-        Some(Err(error)) => Err(error),
-        Some(Ok(other)) => Err(Error::Invalid(format!("not rows: {other:?}"))),
-        None => Err(Error::Unreachable),
-    }
+/// A statement under way at a node.
+pub struct Ask {
+    node: usize,
+    asking: Asking,
+    deadline_us: Option<u64>,
+    open: Vec<(u32, CallId)>,
 }
 
 impl Sim {
     /// Operations at a node, answered within a minute of virtual time.
     pub fn keys(&mut self, node: usize, ops: Vec<KeyOp>) -> Vec<Outcome> {
         let count = ops.len();
-        outcomes(self.call(node, keys(ops), 60_000_000), count)
+        outcomes(self.call(node, keys(ops), MINUTE_US), count)
     }
 
     /// A statement at a node, answered within a minute of virtual time.
     pub fn sql(&mut self, node: usize, text: &str) -> Result<QueryResult, Error> {
-        rows(self.call(node, sql(text, Vec::new(), None), 60_000_000))
+        let mut definitions = Definitions::default();
+        let ask = self.ask(node, &mut definitions, text, None)?;
+        self.answers(vec![ask], &mut definitions, MINUTE_US).remove(0)
+    }
+
+    /// Begins a statement at a node; each thing that it needs may take `deadline_us`.
+    pub fn ask(
+        &mut self,
+        node: usize,
+        definitions: &mut Definitions,
+        text: &str,
+        deadline_us: Option<u64>,
+    ) -> Result<Ask, Error> {
+        let random = u128::from(self.draw(u64::MAX)) << 64 | u128::from(self.draw(u64::MAX));
+        let env = Env { now_us: self.clocks(node).wall as i64, random, me: self.id(node), locality_bits: 0 };
+        let asking = Asking::new(pontoon_parser::parse_one(text)?, Vec::new(), env, definitions);
+        let mut ask = Ask { node, asking, deadline_us, open: Vec::new() };
+        self.issue(&mut ask);
+        Ok(ask)
+    }
+
+    /// Runs until all statements are over or `limit_us` passed; their results in the same order.
+    pub fn answers(
+        &mut self,
+        mut asks: Vec<Ask>,
+        definitions: &mut Definitions,
+        limit_us: u64,
+    ) -> Vec<Result<QueryResult, Error>> {
+        let limit = self.now_us() + limit_us;
+        while asks.iter().any(|ask| !ask.open.is_empty()) && self.now_us() < limit {
+            let open: Vec<CallId> = asks.iter().flat_map(|ask| ask.open.iter().map(|(_, call)| *call)).collect();
+            let mut answers = self.wait(&open, limit - self.now_us()).into_iter();
+            for ask in &mut asks {
+                for ((need, _), answer) in core::mem::take(&mut ask.open).into_iter().zip(&mut answers) {
+                    match answer {
+                        Some(Ok(Reply::Keys(outcomes, cost))) => {
+                            ask.asking.on_ops(definitions, need, outcomes, cost);
+                        }
+                        Some(Ok(Reply::Gathered(partial, end))) => {
+                            ask.asking.on_gathered(definitions, need, partial, end);
+                        }
+                        // What it needs does not come: it never ends, which counts as unreachable.
+                        _ => {}
+                    }
+                }
+                self.issue(ask);
+            }
+        }
+        asks.iter_mut().map(|ask| ask.asking.finished().unwrap_or(Err(Error::Unreachable))).collect()
+    }
+
+    fn issue(&mut self, ask: &mut Ask) {
+        let deadline_us = ask.deadline_us;
+        while let Some(need) = ask.asking.poll() {
+            let (need, command) = match need {
+                Need::Ops { need, ops } => (need, Command::Keys { ops, deadline_us }),
+                Need::Gather { need, fragment } => (need, Command::Gather { fragment, deadline_us }),
+            };
+            ask.open.push((need, self.command(ask.node, command)));
+        }
     }
 
     /// Starts one operation.

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use pontoon_core::{
     Command, Reply,
     data::Value,
+    sql::asking::Definitions,
     store::{Expect, Outcome},
 };
 
 use crate::{
     model::KeyModel,
-    ops::{get, keys, outcomes, put, put_if, rows, sql},
+    ops::{get, keys, outcomes, put, put_if},
     sim::{Crash, Sim, SimConfig},
 };
 
@@ -148,16 +149,15 @@ impl Scale {
         if created.is_err() {
             return 0;
         }
-        let mut calls = Vec::new();
+        let (mut definitions, mut asks) = (Definitions::default(), Vec::new());
         for first in (0..count).step_by(50) {
             let node = self.any_node();
             let values: Vec<String> = (first..count.min(first + 50)).map(|id| format!("({id}, 'note {id}')")).collect();
             let text = format!("INSERT INTO counted VALUES {}", values.join(", "));
-            calls.push(self.sim.command(node, sql(&text, Vec::new(), None)));
+            asks.extend(self.sim.ask(node, &mut definitions, &text, None));
         }
-        let answers = self.sim.wait(&calls, 90 * SECOND_US);
-        self.rows =
-            answers.into_iter().filter_map(|answer| rows(answer).ok()).map(|result| result.affected as usize).sum();
+        let answers = self.sim.answers(asks, &mut definitions, 90 * SECOND_US);
+        self.rows = answers.into_iter().flatten().map(|result| result.affected as usize).sum();
         self.rows
     }
 
@@ -167,8 +167,14 @@ impl Scale {
         while asking.len() < askers {
             asking.insert(self.any_node());
         }
-        let command = sql("SELECT count(*) FROM counted", Vec::new(), Some(12 * SECOND_US));
-        let calls: Vec<_> = asking.iter().map(|node| self.sim.command(*node, command.clone())).collect();
+        // With the definition known the counting itself begins at once, and goes on while nodes die.
+        let (reader, mut definitions) = (self.any_node(), Definitions::default());
+        let known = self.sim.ask(reader, &mut definitions, "EXPLAIN SELECT count(*) FROM counted", None);
+        self.sim.answers(known.into_iter().collect(), &mut definitions, 60 * SECOND_US);
+        let (mut asks, deadline_us) = (Vec::new(), Some(12 * SECOND_US));
+        for node in &asking {
+            asks.extend(self.sim.ask(*node, &mut definitions, "SELECT count(*) FROM counted", deadline_us));
+        }
         for _ in 0..crashing {
             let victim = self.any_node();
             if victim == 0 || asking.contains(&victim) {
@@ -179,10 +185,10 @@ impl Scale {
             let pause = self.sim.draw(2 * 400_000 / crashing as u64);
             self.sim.run_for(pause);
         }
-        let answers = self.sim.wait(&calls, 30 * SECOND_US);
+        let answers = self.sim.answers(asks, &mut definitions, 30 * SECOND_US);
         answers
             .into_iter()
-            .map(|answer| match rows(answer) {
+            .map(|answer| match answer {
                 Err(_) => Counted::Failed,
                 Ok(result) if result.coverage < 1.0 => Counted::Partial(result.coverage),
                 Ok(result) => match result.rows.first().map(Vec::as_slice) {

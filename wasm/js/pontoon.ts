@@ -2,7 +2,7 @@
 
 import type { Engine } from "./core/pontoon_wasm.js";
 import { PontoonError } from "./errors.js";
-import { placeholders, statements } from "./sql.js";
+import { placeholders, Sql } from "./sql.js";
 import type {
   CallOptions,
   Entry,
@@ -39,6 +39,7 @@ export class Pontoon {
   /** This peer's id: 40 hexadecimal digits. */
   readonly id: string;
   readonly #engine: Engine;
+  readonly #sql: Sql;
   readonly #messages = new Set<(message: Message) => void>();
   readonly #globals = new Set<(change: GlobalChange) => void>();
   readonly #traces = new Set<(event: TraceEvent) => void>();
@@ -49,6 +50,7 @@ export class Pontoon {
   /** @internal */
   constructor(engine: Engine) {
     this.#engine = engine;
+    this.#sql = new Sql(engine);
     this.id = engine.id;
     engine.listen((event: EngineEvent) => this.#onEvent(event));
   }
@@ -62,14 +64,8 @@ export class Pontoon {
 
   /** Runs SQL with parameters `$1`, `$2`, ... Several statements run one after the other; the last one's result is given. */
   async query<R = Row>(text: string, params: readonly SqlParam[] = [], options: CallOptions = {}): Promise<QueryResult<R>> {
-    const parsed = await guard(() => statements(text));
-    if (parsed.length === 0) throw new PontoonError("syntax_error", "no statement");
-    let result: QueryResult<R> | undefined;
-    for (const statement of parsed) {
-      const { values, ...rest } = await guard(() => this.#engine.execute(statement, params as unknown[], options.timeout));
-      result = { rows: rowObjects<R>(rest.columns.map((column) => column.name), values), ...rest };
-    }
-    return result as QueryResult<R>;
+    const { values, ...rest } = await guard(() => this.#sql.run(text, params, options.timeout));
+    return { rows: rowObjects<R>(rest.columns.map((column) => column.name), values), ...rest };
   }
 
   // --- Storage -----------------------------------------------------------------------------------------------------

@@ -1,28 +1,54 @@
-// SQL text to encoded statements. The parser is a wasm module of its own, fetched when a page first runs SQL text.
+// SQL text. What runs it is a wasm module of its own, fetched when a page first runs SQL; the engine gives it records.
 
+import type { Engine } from "./core/pontoon_wasm.js";
 import { PontoonError } from "./errors.js";
+import type { QueryResult, SqlParam, SqlValue } from "./types.js";
 
 /** Texts whose statements are remembered, the latest used ones. */
 const CACHE_MAX = 256;
 /** Longer texts (bulk inserts with literals) are parsed each time. */
 const CACHED_TEXT_MAX = 4_096;
 
-type Parse = (text: string) => Uint8Array[];
+type Module = typeof import("./parser/pontoon_wasm_parser.js");
 
-let parser: Promise<Parse> | undefined;
+/** A result whose rows are one flat list of values. */
+export type RawResult = Omit<QueryResult, "rows"> & { values: SqlValue[] };
+
+let loading: Promise<Module> | undefined;
 const cache = new Map<string, Uint8Array[]>();
 
-/** The statements of `text`, each as the engine takes it. */
-export async function statements(text: string): Promise<Uint8Array[]> {
-  if (typeof text !== "string") throw new PontoonError("invalid_argument", "SQL is given as a string");
+/** SQL over one engine. */
+export class Sql {
+  readonly #engine: Engine;
+  #sql: InstanceType<Module["Sql"]> | undefined;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  /** Runs the statements of `text` one after the other; gives the result of the last one. */
+  async run(text: string, params: readonly SqlParam[], timeout: number | undefined): Promise<RawResult> {
+    if (typeof text !== "string") throw new PontoonError("invalid_argument", "SQL is given as a string");
+    const module = await (loading ??= load());
+    this.#sql ??= new module.Sql(this.#engine);
+    let result: RawResult | undefined;
+    for (const statement of statements(module, text)) {
+      result = (await this.#sql.run(statement, params as unknown[], timeout)) as RawResult;
+    }
+    if (!result) throw new PontoonError("syntax_error", "no statement");
+    return result;
+  }
+}
+
+/** The statements of `text`, encoded. */
+function statements(module: Module, text: string): Uint8Array[] {
   const known = cache.get(text);
   if (known) {
     cache.delete(text);
     cache.set(text, known);
     return known;
   }
-  parser ??= load();
-  const parsed = (await parser)(text);
+  const parsed = module.parse(text);
   if (text.length <= CACHED_TEXT_MAX) {
     cache.set(text, parsed);
     if (cache.size > CACHE_MAX) cache.delete(cache.keys().next().value as string);
@@ -30,14 +56,14 @@ export async function statements(text: string): Promise<Uint8Array[]> {
   return parsed;
 }
 
-async function load(): Promise<Parse> {
+async function load(): Promise<Module> {
   try {
     const module = await import("./parser/pontoon_wasm_parser.js");
     await module.default();
-    return module.parse;
+    return module;
   } catch (cause) {
-    parser = undefined; // The next statement tries again.
-    throw new PontoonError("unreachable", `the SQL parser could not be loaded: ${String(cause)}`, { cause });
+    loading = undefined; // The next statement tries again.
+    throw new PontoonError("unreachable", `the SQL module could not be loaded: ${String(cause)}`, { cause });
   }
 }
 

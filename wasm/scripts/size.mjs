@@ -1,6 +1,6 @@
 // Sizes of what a page downloads, one JSON line a figure:
-//   peer     the engine's wasm and all JavaScript except the parser's bindings
-//   parser   the SQL parser's wasm and its bindings, fetched when a page first runs SQL text
+//   peer     the engine's wasm and all JavaScript except the bindings of SQL
+//   parser   the wasm of SQL and its bindings, fetched when a page first runs SQL text
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { brotliCompressSync, gzipSync } from "node:zlib";

@@ -9,7 +9,7 @@ use pontoon_core::{
     node::Node,
     store::{Action, Expect, KeyOp},
 };
-use serde::Serialize as _;
+use serde::{Serialize as _, de::DeserializeOwned};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
@@ -26,13 +26,10 @@ use crate::{
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-import type { ConnectOptions, Column, Cost, SqlValue, Reached } from "../types.js";
+import type { ConnectOptions, Reached } from "../types.js";
 
 interface RawEntry { value: Uint8Array; version: string; expires: Date | null }
 interface RawRecord extends RawEntry { namespace: string; key: Uint8Array }
-interface RawResult {
-  columns: Column[]; values: SqlValue[]; affected: number; coverage: number; assumedLost: boolean; cost: Cost;
-}
 "#;
 
 #[wasm_bindgen]
@@ -47,11 +44,11 @@ extern "C" {
     #[wasm_bindgen(typescript_type = "Promise<RawRecord[]>")]
     pub type RecordsPromise;
     /// See the TypeScript section.
-    #[wasm_bindgen(typescript_type = "Promise<RawResult>")]
-    pub type ResultPromise;
-    /// See the TypeScript section.
     #[wasm_bindgen(typescript_type = "Promise<Reached>")]
     pub type ReachedPromise;
+    /// A promise of bytes.
+    #[wasm_bindgen(typescript_type = "Promise<Uint8Array>")]
+    pub type BytesPromise;
     /// A promise of text.
     #[wasm_bindgen(typescript_type = "Promise<string>")]
     pub type TextPromise;
@@ -215,18 +212,22 @@ impl Engine {
         self.driver.node(|node| node.global(name).map(<[u8]>::to_vec))
     }
 
-    /// Runs one encoded statement.
-    pub fn execute(
-        &self,
-        statement: Vec<u8>,
-        params: Vec<JsValue>,
-        timeout: Option<f64>,
-    ) -> Result<ResultPromise, JsValue> {
-        let deadline_us = micros("timeout", timeout)?;
-        let params = params.iter().enumerate().map(|(index, value)| values::parameter(index, value));
-        let params = params.collect::<Result<Vec<_>, _>>()?;
-        let command = Command::Execute { statement, params, deadline_us };
-        Ok(self.driver.call(command, Shape::Plain).unchecked_into())
+    /// Carries out encoded operations on keys; gives their outcomes and the cost, encoded. For SQL.
+    pub fn keys(&self, ops: &[u8], timeout: Option<f64>) -> Result<BytesPromise, JsValue> {
+        let (ops, deadline_us) = (decode(ops)?, micros("timeout", timeout)?);
+        Ok(self.driver.call(Command::Keys { ops, deadline_us }, Shape::Encoded).unchecked_into())
+    }
+
+    /// Runs an encoded fragment; gives what came and how it ended, encoded. For SQL.
+    pub fn gather(&self, fragment: &[u8], timeout: Option<f64>) -> Result<BytesPromise, JsValue> {
+        let (fragment, deadline_us) = (decode(fragment)?, micros("timeout", timeout)?);
+        Ok(self.driver.call(Command::Gather { fragment, deadline_us }, Shape::Encoded).unchecked_into())
+    }
+
+    /// The network's locality bits, which the places of the catalog and of new tables depend on.
+    #[wasm_bindgen(getter, js_name = localityBits)]
+    pub fn locality_bits(&self) -> u8 {
+        self.driver.node(|node| node.config().locality_bits)
     }
 
     /// A snapshot for debug pages.
@@ -269,6 +270,11 @@ impl Engine {
         let ops = vec![KeyOp { namespace, locality_bits: 0, key, action }];
         Ok(self.driver.call(Command::Keys { ops, deadline_us }, shape).unchecked_into())
     }
+}
+
+/// What the SQL module has encoded.
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DriverError> {
+    postcard::from_bytes(bytes).map_err(|error| DriverError::Invalid(error.to_string()))
 }
 
 /// Milliseconds from JavaScript as microseconds.

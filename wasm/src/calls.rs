@@ -6,6 +6,7 @@ use pontoon_core::{
     map::Map,
     store::{Outcome, Refusal},
 };
+use serde::Serialize;
 use wasm_bindgen::JsValue;
 
 use crate::{
@@ -22,6 +23,8 @@ pub enum Shape {
     Version,
     /// Whether the key was there.
     Renewed,
+    /// The whole reply, encoded.
+    Encoded,
     /// What the reply itself says.
     Plain,
 }
@@ -84,7 +87,9 @@ impl Calls {
 
 fn shaped(shape: Shape, reply: Reply) -> Result<JsValue, JsValue> {
     match reply {
-        Reply::Keys(outcomes) => match outcomes.into_iter().next() {
+        Reply::Keys(outcomes, cost) if shape == Shape::Encoded => encoded(&(outcomes, cost)),
+        Reply::Gathered(partial, end) => encoded(&(partial, end)),
+        Reply::Keys(outcomes, _) => match outcomes.into_iter().next() {
             Some(outcome) => key_outcome(shape, outcome),
             None => Err(DriverError::Internal("an empty reply".to_owned()).into()),
         },
@@ -101,8 +106,14 @@ fn shaped(shape: Shape, reply: Reply) -> Result<JsValue, JsValue> {
         Reply::Reached { nodes, coverage } => {
             Ok(js::object([("nodes", values::number(nodes)), ("coverage", coverage.into())]))
         }
-        Reply::Rows(result) => Ok(values::query_result(&result)),
         Reply::Done => Ok(JsValue::UNDEFINED),
+    }
+}
+
+fn encoded<T: Serialize>(reply: &T) -> Result<JsValue, JsValue> {
+    match postcard::to_allocvec(reply) {
+        Ok(bytes) => Ok(Uint8Array::from(&bytes[..]).into()),
+        Err(error) => Err(DriverError::Internal(error.to_string()).into()),
     }
 }
 

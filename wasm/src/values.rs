@@ -1,60 +1,13 @@
-//! SQL values, versions and results as JavaScript sees them.
+//! Versions, times and records as JavaScript sees them.
 
-use js_sys::{Array, BigInt, Date, Number, Uint8Array};
+use js_sys::{Date, Uint8Array};
 use pontoon_core::{
     Id,
-    data::{QueryResult, Type, Value},
     store::{Record, Version},
 };
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsValue;
 
 use crate::{error::DriverError, js};
-
-/// A parameter of a statement. A safe integer is an INTEGER, any other number a REAL.
-pub fn parameter(index: usize, value: &JsValue) -> Result<Value, DriverError> {
-    let bad = |what: &str| DriverError::Invalid(format!("parameter ${}: {what}", index + 1));
-    if value.is_null() {
-        return Ok(Value::Null);
-    }
-    if let Some(text) = value.as_string() {
-        return Ok(Value::Text(text));
-    }
-    if let Some(boolean) = value.as_bool() {
-        return Ok(Value::Boolean(boolean));
-    }
-    if let Some(number) = value.as_f64() {
-        return Ok(if Number::is_safe_integer(value) { Value::Integer(number as i64) } else { Value::Real(number) });
-    }
-    if value.is_bigint() {
-        return i64::try_from(value.clone()).map(Value::Integer).map_err(|_| bad("beyond 64 bits"));
-    }
-    if let Some(bytes) = value.dyn_ref::<Uint8Array>() {
-        return Ok(Value::Blob(bytes.to_vec()));
-    }
-    if let Some(date) = value.dyn_ref::<Date>() {
-        let ms = date.get_time();
-        return if ms.is_nan() { Err(bad("an invalid Date")) } else { Ok(Value::Timestamp(ms as i64 * 1_000)) };
-    }
-    Err(bad("a string, number, bigint, boolean, null, Date or Uint8Array is wanted"))
-}
-
-/// A value of a result.
-pub fn to_js(value: &Value) -> JsValue {
-    match value {
-        Value::Null => JsValue::NULL,
-        Value::Integer(integer) => integer_to_js(*integer),
-        Value::Real(real) => JsValue::from_f64(*real),
-        Value::Text(text) => JsValue::from_str(text),
-        Value::Boolean(boolean) => JsValue::from_bool(*boolean),
-        Value::Timestamp(micros) => date(*micros),
-        Value::Blob(bytes) => Uint8Array::from(&bytes[..]).into(),
-    }
-}
-
-fn integer_to_js(integer: i64) -> JsValue {
-    let float = integer as f64;
-    if float.abs() <= Number::MAX_SAFE_INTEGER { JsValue::from_f64(float) } else { BigInt::from(integer).into() }
-}
 
 /// A `Date` of microseconds since the epoch.
 fn date(micros: i64) -> JsValue {
@@ -83,33 +36,6 @@ pub fn version(text: &str) -> Result<Version, DriverError> {
     parse().ok_or_else(|| DriverError::Invalid("not a version".to_owned()))
 }
 
-/// A result: columns, and the values of all rows in one flat list (fewer crossings between wasm and JavaScript).
-pub fn query_result(result: &QueryResult) -> JsValue {
-    let columns = Array::new();
-    for column in &result.columns {
-        let data_type = column.data_type.map_or(JsValue::NULL, |data_type| type_name(data_type).into());
-        columns.push(&js::object([("name", JsValue::from_str(&column.name)), ("type", data_type)]));
-    }
-    let values = Array::new();
-    for value in result.rows.iter().flatten() {
-        values.push(&to_js(value));
-    }
-    let cost = js::object([
-        ("messages", number(result.cost.messages)),
-        ("bytes", number(result.cost.bytes)),
-        ("peers", number(result.cost.peers)),
-        ("elapsedMs", JsValue::from_f64(result.cost.elapsed_us as f64 / 1_000.0)),
-    ]);
-    js::object([
-        ("columns", columns.into()),
-        ("values", values.into()),
-        ("affected", number(result.affected)),
-        ("coverage", JsValue::from_f64(result.coverage)),
-        ("assumedLost", JsValue::from_bool(result.assumed_lost)),
-        ("cost", cost),
-    ])
-}
-
 /// A record of a local scan; tombstones are left out by the caller.
 pub fn record(record: &Record, value: &[u8]) -> JsValue {
     js::object([
@@ -124,15 +50,4 @@ pub fn record(record: &Record, value: &[u8]) -> JsValue {
 /// A count.
 pub fn number(count: u64) -> JsValue {
     JsValue::from_f64(count as f64)
-}
-
-fn type_name(data_type: Type) -> &'static str {
-    match data_type {
-        Type::Integer => "INTEGER",
-        Type::Real => "REAL",
-        Type::Text => "TEXT",
-        Type::Boolean => "BOOLEAN",
-        Type::Timestamp => "TIMESTAMP",
-        Type::Blob => "BLOB",
-    }
 }

@@ -6,19 +6,18 @@
 //!   source 1 ──▶ operator ──────────────┘
 //! ```
 //!
-//! Each operator pushes into one port of one other. Which source delivers when does not matter.
+//! Each operator pushes into one port of one other. Which source delivers when does not matter. A flow whose operators
+//! do not fit together is an error when it is wired up.
 
 use super::ops::{
     Batch, Operator, aggregate::Aggregate, distinct::Distinct, filter::Filter, hash_join::HashJoin, limit::Limit,
     project::Project, sort::Sort,
 };
+use super::plan::{Flow, Op, Source};
 use crate::{
     Error,
     data::{Row, SignedRow},
-    sql::{
-        fault::{BUDGET, fail},
-        physical::{Node, Op, Source},
-    },
+    sql::fault::{BUDGET, INTERNAL, fail},
 };
 
 /// Rows that a result may have.
@@ -29,56 +28,62 @@ type Target = Option<(usize, usize)>;
 
 /// The operators of one query. Feed its sources; when all have ended the result is complete.
 pub struct Dataflow {
-    operators: Vec<(Box<dyn Operator>, Target)>,
-    sources: Vec<(Source, Target)>,
-    /// Constant rows that wait to be pushed at the start.
-    units: Vec<Target>,
-    /// How many inputs of each operator have not ended.
-    open: Vec<usize>,
+    steps: Vec<Step>,
+    /// Each source and the step it is.
+    sources: Vec<(Source, usize)>,
     result: Vec<SignedRow>,
 }
 
+struct Step {
+    /// `None` where rows only come from: a source, or the row without columns.
+    operator: Option<Box<dyn Operator>>,
+    target: Target,
+    /// How many inputs have not ended.
+    open: usize,
+}
+
 impl Dataflow {
-    /// The dataflow of a plan.
-    pub fn new(plan: Node) -> Result<Dataflow, Error> {
-        let mut flow = Dataflow {
-            operators: Vec::new(),
-            sources: Vec::new(),
-            units: Vec::new(),
-            open: Vec::new(),
-            result: Vec::new(),
-        };
-        flow.add(plan, None);
-        for target in core::mem::take(&mut flow.units) {
+    /// Wires up a flow.
+    pub fn new(flow: Flow) -> Result<Dataflow, Error> {
+        let mut dataflow = Dataflow { steps: Vec::new(), sources: Vec::new(), result: Vec::new() };
+        let (mut units, mut loose): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
+        for op in flow.0 {
+            let (index, open) = (dataflow.steps.len(), op.inputs());
+            let Some(first) = loose.len().checked_sub(open) else { return unfit() };
+            for (port, input) in loose.drain(first..).enumerate() {
+                dataflow.steps[input].target = Some((index, port));
+            }
+            loose.push(index);
+            let operator: Option<Box<dyn Operator>> = match op {
+                Op::Unit => {
+                    units.push(index);
+                    None
+                }
+                Op::Source(source) => {
+                    dataflow.sources.push((source, index));
+                    None
+                }
+                Op::Filter(condition) => Some(Box::new(Filter::new(condition))),
+                Op::Project(exprs) => Some(Box::new(Project::new(exprs))),
+                Op::HashJoin(join) => Some(Box::new(HashJoin::new(join))),
+                Op::Aggregate { keys, calls, mode } => Some(Box::new(Aggregate::new(keys, calls, mode))),
+                Op::Distinct => Some(Box::new(Distinct::new(false))),
+                Op::Sort(keys, count) => Some(Box::new(Sort::new(keys, count))),
+                Op::Limit(skip, count) => Some(Box::new(Limit::new(skip, count.unwrap_or(u64::MAX)))),
+            };
+            dataflow.steps.push(Step { operator, target: None, open });
+        }
+        if loose.len() != 1 {
+            return unfit();
+        }
+        for unit in units {
+            let target = dataflow.steps[unit].target;
             let mut batch = Batch::default();
             batch.push(Row::new(), 1);
-            flow.push(target, batch)?;
-            flow.close(target)?;
+            dataflow.push(target, batch)?;
+            dataflow.close(target)?;
         }
-        Ok(flow)
-    }
-
-    fn add(&mut self, node: Node, target: Target) {
-        let width = |port: usize| node.inputs.get(port).map_or(0, |input: &Node| input.schema.len());
-        let operator: Box<dyn Operator> = match node.op {
-            Op::Unit => return self.units.push(target),
-            Op::Source(source) => return self.sources.push((source, target)),
-            Op::Filter(condition) => Box::new(Filter::new(condition)),
-            Op::Project(exprs) => Box::new(Project::new(exprs)),
-            Op::HashJoin { kind, left, right, residual } => {
-                Box::new(HashJoin::new(kind, left, right, residual, width(1)))
-            }
-            Op::Aggregate { keys, calls, mode } => Box::new(Aggregate::new(keys, calls, mode)),
-            Op::Distinct => Box::new(Distinct::new(false)),
-            Op::Sort(keys, count) => Box::new(Sort::new(keys, count)),
-            Op::Limit(skip, count) => Box::new(Limit::new(skip, count.unwrap_or(u64::MAX))),
-        };
-        self.operators.push((operator, target));
-        self.open.push(node.inputs.len());
-        let index = self.operators.len() - 1;
-        for (port, input) in node.inputs.into_iter().enumerate() {
-            self.add(input, Some((index, port)));
-        }
+        Ok(dataflow)
     }
 
     /// The sources, to be fed by their index.
@@ -89,7 +94,7 @@ impl Dataflow {
     /// Takes in some of what a source delivers.
     pub fn feed(&mut self, source: usize, batch: Batch) -> Result<(), Error> {
         match self.sources.get(source) {
-            Some((_, target)) => self.push(*target, batch),
+            Some((_, step)) => self.push(self.steps[*step].target, batch),
             None => Ok(()),
         }
     }
@@ -97,7 +102,7 @@ impl Dataflow {
     /// A source has delivered everything.
     pub fn end(&mut self, source: usize) -> Result<(), Error> {
         match self.sources.get(source) {
-            Some((_, target)) => self.close(*target),
+            Some((_, step)) => self.close(self.steps[*step].target),
             None => Ok(()),
         }
     }
@@ -107,10 +112,11 @@ impl Dataflow {
             if batch.is_empty() {
                 return Ok(());
             }
-            let (operator, next) = &mut self.operators[index];
+            let step = &mut self.steps[index];
+            let Some(operator) = &mut step.operator else { return unfit() };
             let mut out = Batch::default();
             operator.on_batch(port, batch, &mut out)?;
-            (batch, target) = (out, *next);
+            (batch, target) = (out, step.target);
         }
         self.result.append(&mut batch.rows);
         if self.result.len() > RESULT_ROWS_MAX {
@@ -121,13 +127,15 @@ impl Dataflow {
 
     fn close(&mut self, mut target: Target) -> Result<(), Error> {
         while let Some((index, port)) = target {
+            let step = &mut self.steps[index];
+            let Some(operator) = &mut step.operator else { return unfit() };
             let mut out = Batch::default();
-            let (operator, next) = &mut self.operators[index];
             operator.on_end(port, &mut out)?;
-            target = *next;
+            step.open -= 1;
+            let ended = step.open == 0;
+            target = step.target;
             self.push(target, out)?;
-            self.open[index] -= 1;
-            if self.open[index] > 0 {
+            if !ended {
                 return Ok(());
             }
         }
@@ -149,6 +157,10 @@ impl Dataflow {
 
     /// The operators and what each holds: for debug pages.
     pub fn describe(&self) -> Vec<(&'static str, usize)> {
-        self.operators.iter().map(|(operator, _)| operator.describe()).collect()
+        self.steps.iter().filter_map(|step| Some(step.operator.as_ref()?.describe())).collect()
     }
+}
+
+fn unfit<T>() -> Result<T, Error> {
+    fail(INTERNAL, "a plan whose operators do not fit together")
 }

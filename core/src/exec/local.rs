@@ -1,18 +1,22 @@
 //! A whole network in one map: the naive reference that a swarm is compared with.
 //!
-//! [`Local`] hosts a [`Run`] as a swarm does, but every record is in one `Map`, every operation succeeds, and
+//! [`Local`] hosts an [`Asking`] as a swarm does, but every record is in one `Map`, every operation succeeds, and
 //! a gather runs the fragment over all records at once. [`Local::split`] cuts the records into parts as if so many
 //! owners held them, runs the fragment over each and combines the answers pairwise.
 
 use super::{
     fragment::{Budget, FragmentPlan, Partial},
-    run::{Env, GatherEnd, Need, Run},
+    run::{Env, GatherEnd, Need},
 };
 use crate::{
-    Error, Id, Now,
+    Error, Id,
     data::{Cost, QueryResult, Value},
     map::Map,
-    sql::ast::Statement,
+    sql::{
+        asking::{Asking, Definitions},
+        ast::Statement,
+        fault::Fault,
+    },
     store::{Action, Expect, KeyOp, Outcome, Version},
 };
 
@@ -25,6 +29,7 @@ type RecordKey = (String, Vec<u8>);
 #[derive(Default)]
 pub struct Local {
     records: Map<RecordKey, (Vec<u8>, Version)>,
+    definitions: Definitions,
     writes: u32,
     statements: u128,
     /// Microseconds since the Unix epoch: `now()`.
@@ -57,35 +62,33 @@ impl Local {
     /// Runs a statement.
     pub fn execute(&mut self, statement: Statement, params: Vec<Value>) -> Result<QueryResult, Error> {
         self.statements += 1;
-        let now = Now { mono: self.wall_us, wall: self.wall_us };
-        let env = Env { now, random: self.statements, me: Id::ZERO, locality_bits: 0 };
-        let mut run = Run::new(statement, params, env);
-        loop {
-            while let Some(need) = run.poll() {
+        let env = Env { now_us: self.wall_us as i64, random: self.statements, me: Id::ZERO, locality_bits: 0 };
+        let mut definitions = core::mem::take(&mut self.definitions);
+        let mut asking = Asking::new(statement, params, env, &mut definitions);
+        let result = loop {
+            while let Some(need) = asking.poll() {
                 match need {
                     Need::Ops { need, ops } => {
                         let outcomes = ops.iter().map(|op| self.apply(op)).collect();
-                        run.on_ops(need, outcomes, Cost::default());
+                        asking.on_ops(&mut definitions, need, outcomes, Cost::default());
                     }
                     Need::Gather { need, fragment } => {
-                        let error = match self.gather(&fragment) {
-                            Ok(partial) => {
-                                run.on_batch(need, partial);
-                                None
-                            }
-                            Err(error) => Some(error),
+                        let (partial, fault) = match self.gather(&fragment) {
+                            Ok(partial) => (partial, None),
+                            Err(error) => (Partial::default(), Some(Fault::from(&error))),
                         };
-                        run.on_gathered(
-                            need,
-                            GatherEnd { coverage: 1.0, assumed_lost: false, peers: 1, messages: 0, bytes: 0, error },
-                        );
+                        let end =
+                            GatherEnd { coverage: 1.0, assumed_lost: false, peers: 1, messages: 0, bytes: 0, fault };
+                        asking.on_gathered(&mut definitions, need, partial, end);
                     }
                 }
             }
-            if let Some(result) = run.finished() {
-                return result;
+            if let Some(result) = asking.finished() {
+                break result;
             }
-        }
+        };
+        self.definitions = definitions;
+        result
     }
 
     /// Carries out one operation.

@@ -1,6 +1,7 @@
 //! Statements as push-based dataflow over signed rows.
 //!
-//! [`Run`] is one statement at its asker: it says what it needs from the swarm ([`Need`]) and is told what came.
+//! [`Run`] carries out one statement's [`Plan`] at its asker: it says what it needs from the swarm ([`Need`]) and is told
+//! what came.
 //! [`FragmentPlan`] is the part of it that owners run over their records; [`Partial`] is what they answer with, and
 //! partial answers combine on the way up the region tree. [`local`] runs the same over one map of records.
 //!
@@ -19,9 +20,11 @@ pub mod fragment;
 pub mod functions;
 pub mod local;
 pub mod ops;
+pub mod plan;
 pub mod run;
 
 pub use fragment::{Budget, FragmentPlan, Partial};
+pub use plan::Plan;
 pub use run::{Env, GatherEnd, Need, Run};
 
 pub use crate::sql::fault::Fault;

@@ -6,8 +6,9 @@
 
 use crate::{
     ctx::Now,
-    data::{QueryResult, Value},
+    data::Cost,
     error::Error,
+    exec::{FragmentPlan, GatherEnd, Partial},
     id::Id,
     inspect::Trace,
     store::{Batch, KeyOp, Outcome, Record},
@@ -228,12 +229,11 @@ pub enum Command {
         /// Its value.
         value: Option<Vec<u8>>,
     },
-    /// Runs one SQL statement, given as a `postcard` encoding of `sql::ast::Statement`.
-    Execute {
-        /// The statement.
-        statement: Vec<u8>,
-        /// `$1`, `$2`, ...
-        params: Vec<Value>,
+    /// Runs a fragment over the records of its namespace, wherever they are. With `Keys` it is all that SQL needs of a
+    /// node: see [`Asking`](crate::sql::asking::Asking).
+    Gather {
+        /// The fragment.
+        fragment: FragmentPlan,
         /// Give up after so many microseconds; `None` takes the configured deadline.
         deadline_us: Option<u64>,
     },
@@ -244,8 +244,8 @@ pub enum Command {
 /// What came of a command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// Outcomes of `Keys`.
-    Keys(Vec<Outcome>),
+    /// Outcomes of `Keys`, and what they cost.
+    Keys(Vec<Outcome>, Cost),
     /// Records of `LocalScan`.
     Records(Vec<Record>),
     /// `Send`, `SendNode`: the message was delivered to this node.
@@ -257,8 +257,8 @@ pub enum Reply {
         /// 1.0 when everybody confirmed.
         coverage: f64,
     },
-    /// `Execute`.
-    Rows(QueryResult),
+    /// `Gather`.
+    Gathered(Partial, GatherEnd),
     /// `SetGlobal`, `Leave`.
     Done,
 }

@@ -6,10 +6,10 @@ use super::{CallId, Command, Node, NodeGround, Output, Reply, Timer, ctx, ground
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
-    data::{Cost, Value},
+    data::{Cost, real},
     dht::DhtEvent,
     error::Error,
-    exec::{Budget, Env, FragmentPlan, GatherEnd, Need, Run},
+    exec::{Budget, FragmentPlan, GatherEnd},
     id::{Id, Region},
     map::Map,
     overlay::View as _,
@@ -26,7 +26,6 @@ const LEAVE_US: u64 = 4 * SECOND_US;
 pub struct Calls {
     tickets: Map<u64, Ticket>,
     batches: Map<u64, Batch>,
-    statements: Map<CallId, Statement>,
     leaving: Option<CallId>,
 }
 
@@ -40,33 +39,21 @@ enum Ticket {
     Leaf { job: u64, indexes: Vec<u32> },
     /// `SendAll`.
     All { call: CallId },
-    /// A fragment of a statement.
-    Gather { call: CallId, need: u32, whole: Region },
+    /// `Gather`.
+    Gather { call: CallId, whole: Region },
 }
 
 /// Operations on keys that are answered together.
 struct Batch {
-    whose: Whose,
+    call: CallId,
     outcomes: Vec<Option<Outcome>>,
     open: usize,
     cost: Cost,
 }
 
-#[derive(Clone, Copy)]
-enum Whose {
-    Call(CallId),
-    Statement { call: CallId, need: u32 },
-}
-
-struct Statement {
-    run: Run,
-    since_us: u64,
-    deadline_us: u64,
-}
-
 impl Node {
     pub(super) fn command(&mut self, call: CallId, command: Command) {
-        let busy = self.calls.tickets.len() + self.calls.statements.len() >= self.config.calls_max;
+        let busy = self.calls.tickets.len() >= self.config.calls_max;
         let local = matches!(command, Command::LocalScan { .. } | Command::SetGlobal { .. } | Command::Leave);
         if busy && !local {
             self.reply(call, Err(Error::Overloaded));
@@ -75,7 +62,7 @@ impl Node {
         match command {
             Command::Keys { ops, deadline_us } => {
                 let deadline = self.deadline(deadline_us);
-                self.start_keys(Whose::Call(call), ops, deadline);
+                self.start_keys(call, ops, deadline);
             }
             Command::LocalScan { namespaces } => {
                 let records = namespaces
@@ -94,7 +81,7 @@ impl Node {
                 let result = self.globals.set(&mut ctx!(self), &links, name, value);
                 self.reply(call, result.map(|()| Reply::Done));
             }
-            Command::Execute { statement, params, deadline_us } => self.execute(call, &statement, params, deadline_us),
+            Command::Gather { fragment, deadline_us } => self.gather(call, &fragment, deadline_us),
             Command::Leave => self.leave(call),
         }
     }
@@ -115,7 +102,7 @@ impl Node {
 
     // Operations on keys.
 
-    fn start_keys(&mut self, whose: Whose, ops: Vec<KeyOp>, deadline: u64) {
+    fn start_keys(&mut self, call: CallId, ops: Vec<KeyOp>, deadline: u64) {
         let batch = ctx!(self).serial();
         let mut outcomes = vec![None; ops.len()];
         let mut todo = Vec::new();
@@ -129,7 +116,7 @@ impl Node {
         let single = todo.len() == 1;
         let chunks = if single { Vec::new() } else { chunks(&todo) };
         let open = if single { 1 } else { chunks.len() };
-        self.calls.batches.insert(batch, Batch { whose, outcomes, open, cost: Cost::default() });
+        self.calls.batches.insert(batch, Batch { call, outcomes, open, cost: Cost::default() });
         if single && let Some((index, op)) = todo.pop() {
             let ticket = self.ticket(Ticket::One { batch, index: index as usize });
             self.dht.execute(&mut ctx!(self), &self.overlay, ticket, op, deadline);
@@ -159,15 +146,7 @@ impl Node {
         let Some(batch) = self.calls.batches.remove(&name) else { return };
         let outcomes: Vec<Outcome> =
             batch.outcomes.into_iter().map(|outcome| outcome.unwrap_or(Outcome::Unreachable)).collect();
-        match batch.whose {
-            Whose::Call(call) => self.reply(call, Ok(Reply::Keys(outcomes))),
-            Whose::Statement { call, need } => {
-                if let Some(statement) = self.calls.statements.get_mut(&call) {
-                    statement.run.on_ops(need, outcomes, batch.cost);
-                }
-                self.step(call);
-            }
-        }
+        self.reply(batch.call, Ok(Reply::Keys(outcomes, batch.cost)));
     }
 
     pub(super) fn dht_event(&mut self, event: DhtEvent) {
@@ -265,74 +244,34 @@ impl Node {
                 let nodes = report.peers.saturating_sub(1);
                 self.reply(call, Ok(Reply::Reached { nodes, coverage }));
             }
-            Some(Ticket::Gather { call, need, whole }) => {
+            Some(Ticket::Gather { call, whole }) => {
                 let end = GatherEnd {
                     coverage: report.covered.share_of(whole.size()),
                     assumed_lost: report.assumed_lost,
                     peers: report.peers,
                     messages: report.messages,
                     bytes: report.bytes,
-                    error: report.fault.map(Error::from),
+                    fault: report.fault,
                 };
-                if let Some(statement) = self.calls.statements.get_mut(&call) {
-                    statement.run.on_batch(need, report.partial);
-                    statement.run.on_gathered(need, end);
-                }
-                self.step(call);
+                ctx!(self).trace("query", "end", None, || {
+                    let rows = report.partial.batch.len();
+                    format!("{rows} rows, coverage {}", real::print(end.coverage))
+                });
+                self.reply(call, Ok(Reply::Gathered(report.partial, end)));
             }
             Some(Ticket::One { .. } | Ticket::Leaf { .. }) | None => {}
         }
     }
 
-    // Statements.
+    // Gathers.
 
-    fn execute(&mut self, call: CallId, statement: &[u8], params: Vec<Value>, deadline_us: Option<u64>) {
-        let statement = match postcard::from_bytes(statement) {
-            Ok(statement) => statement,
-            Err(error) => {
-                let message = format!("not an encoded statement: {error}");
-                self.reply(call, Err(Error::Sql { code: "syntax_error", message }));
-                return;
-            }
-        };
-        let random = u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64());
-        let env = Env { now: self.now, random, me: self.me, locality_bits: self.config.locality_bits };
-        let run = Run::new(statement, params, env);
-        let deadline_us = self.deadline(deadline_us);
-        ctx!(self).trace("query", "start", None, || format!("call {}", call.0));
-        self.calls.statements.insert(call, Statement { run, since_us: self.now.mono, deadline_us });
-        self.step(call);
-    }
-
-    /// Does what a statement needs next, or replies.
-    fn step(&mut self, call: CallId) {
-        loop {
-            let Some(statement) = self.calls.statements.get_mut(&call) else { return };
-            let deadline = statement.deadline_us;
-            match statement.run.poll() {
-                Some(Need::Ops { need, ops }) => self.start_keys(Whose::Statement { call, need }, ops, deadline),
-                Some(Need::Gather { need, fragment }) => {
-                    let whole = Region::namespace(fragment.namespace(), fragment.locality_bits());
-                    let ticket = self.ticket(Ticket::Gather { call, need, whole });
-                    let work = Work::Query { plan: fragment.encode() };
-                    self.spread.start(&mut ctx!(self), &ground!(self), ticket, whole, work, deadline);
-                }
-                None => break,
-            }
-        }
-        let Some(statement) = self.calls.statements.get_mut(&call) else { return };
-        let Some(result) = statement.run.finished() else { return };
-        let elapsed_us = self.now.mono - statement.since_us;
-        self.calls.statements.remove(&call);
-        let result = result.map(|mut rows| {
-            rows.cost.elapsed_us = elapsed_us;
-            rows
-        });
-        ctx!(self).trace("query", "end", None, || match &result {
-            Ok(rows) => format!("{} rows, coverage {}", rows.rows.len(), rows.coverage),
-            Err(error) => error.to_string(),
-        });
-        self.reply(call, result.map(Reply::Rows));
+    fn gather(&mut self, call: CallId, fragment: &FragmentPlan, deadline_us: Option<u64>) {
+        let whole = Region::namespace(fragment.namespace(), fragment.locality_bits());
+        ctx!(self).trace("query", "start", None, || fragment.namespace().to_owned());
+        let deadline = self.deadline(deadline_us);
+        let ticket = self.ticket(Ticket::Gather { call, whole });
+        let work = Work::Query { plan: fragment.encode() };
+        self.spread.start(&mut ctx!(self), &ground!(self), ticket, whole, work, deadline);
     }
 
     // Leaving.

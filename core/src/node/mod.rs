@@ -125,6 +125,11 @@ impl Node {
         self.me
     }
 
+    /// Its settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Takes in what happened. Clocks that go back are held at what they were.
     pub fn handle_input(&mut self, now: Now, input: Input) {
         self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };

@@ -243,7 +243,7 @@ impl Binder<'_> {
             return fail(UNDEFINED_FUNCTION, format!("{name} is not an aggregate function"));
         }
         if let ("now" | "current_timestamp", []) = (name, args) {
-            return Ok(Typed::new(Scalar::Literal(Value::Timestamp(self.now_us)), Some(Type::Timestamp)));
+            return Ok(Typed::new(Scalar::Literal(Value::Timestamp(self.settings.now_us)), Some(Type::Timestamp)));
         }
         let name = if name == "ifnull" { "coalesce" } else { name };
         let Some((function, arity)) = Function::by_name(name) else {

@@ -7,12 +7,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ast::{ColumnDef, CreateTable, Expr},
+    ast::{CreateTable, Expr},
     fault::{CORRUPTED, DUPLICATE_COLUMN, INVALID_DEFINITION, UNDEFINED_COLUMN, error, fail},
 };
 use crate::{
     Error, Id,
     data::{Row, Type, Value, codec},
+    store::{Action, KeyOp},
 };
 
 /// The namespace of the catalog.
@@ -22,13 +23,18 @@ pub const COLUMNS_MAX: usize = 1_000;
 /// Bytes that a name may have.
 pub const NAME_BYTES_MAX: usize = 128;
 
+/// An operation on a table's entry in the catalog.
+pub fn entry(name: &str, locality_bits: u8, action: Action) -> KeyOp {
+    KeyOp { namespace: CATALOG.to_owned(), locality_bits, key: name.as_bytes().to_vec(), action }
+}
+
 /// A table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TableDescriptor {
     /// Its name.
     pub name: String,
     /// Its columns.
-    pub columns: Vec<ColumnDef>,
+    pub columns: Vec<TableColumn>,
     /// Positions of the primary key's columns, in key order; empty: keys are hidden row ids.
     pub primary_key: Vec<u32>,
     /// The namespace of its rows, new with every CREATE.
@@ -37,9 +43,32 @@ pub struct TableDescriptor {
     pub locality_bits: u8,
 }
 
+/// A column of a table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub data_type: Type,
+    /// Whether NULL is refused.
+    pub not_null: bool,
+    /// What an INSERT that does not name the column puts there: an encoded expression, which only planners decode.
+    default: Option<Vec<u8>>,
+}
+
+impl TableColumn {
+    /// What an INSERT that does not name the column puts there.
+    pub fn default(&self) -> Result<Expr, Error> {
+        match &self.default {
+            Some(bytes) => postcard::from_bytes(bytes).map_err(|_| error(CORRUPTED, "a default does not read")),
+            None => Ok(Expr::Literal(Value::Null)),
+        }
+    }
+}
+
 impl TableDescriptor {
-    /// The table that a CREATE TABLE defines; `generation` tells it from every other of that name.
-    pub fn define(create: &CreateTable, generation: u128, locality_bits: u8) -> Result<TableDescriptor, Error> {
+    /// The table that a CREATE TABLE defines; where its rows are is still to be said ([`TableDescriptor::place`]).
+    pub fn define(create: &CreateTable) -> Result<TableDescriptor, Error> {
         if create.columns.is_empty() || create.columns.len() > COLUMNS_MAX {
             return fail(INVALID_DEFINITION, format!("a table has 1 to {COLUMNS_MAX} columns"));
         }
@@ -50,7 +79,16 @@ impl TableDescriptor {
         if create.name.starts_with("pontoon_") {
             return fail(INVALID_DEFINITION, "names that begin with pontoon_ are reserved");
         }
-        let mut columns = create.columns.clone();
+        let mut columns = Vec::with_capacity(names.len());
+        for column in &create.columns {
+            let default = column.default.as_ref().map(postcard::to_allocvec).transpose();
+            columns.push(TableColumn {
+                name: column.name.clone(),
+                data_type: column.data_type,
+                not_null: column.not_null,
+                default: default.map_err(|_| error(INVALID_DEFINITION, "a default that cannot be kept"))?,
+            });
+        }
         let mut primary_key = Vec::new();
         for key in &create.primary_key {
             let Some(position) = columns.iter().position(|column| column.name == *key) else {
@@ -69,19 +107,27 @@ impl TableDescriptor {
             name: create.name.clone(),
             columns,
             primary_key,
-            namespace: format!("pontoon.rows.{}.{generation:032x}", create.name),
-            locality_bits,
+            namespace: String::new(),
+            locality_bits: 0,
         })
+    }
+
+    /// Gives its rows a namespace: `generation` tells the table from every other of that name.
+    pub fn place(&mut self, generation: u128, locality_bits: u8) {
+        self.namespace = format!("pontoon.rows.{}.{generation:032x}", self.name);
+        self.locality_bits = locality_bits;
+    }
+
+    /// Whether its parts fit together.
+    pub fn is_consistent(&self) -> bool {
+        self.primary_key.iter().all(|position| (*position as usize) < self.columns.len())
     }
 
     /// A table from the value of its record.
     pub fn decode(bytes: &[u8]) -> Result<TableDescriptor, Error> {
         let table: TableDescriptor =
             postcard::from_bytes(bytes).map_err(|_| error(CORRUPTED, "a catalog entry does not read"))?;
-        if table.primary_key.iter().any(|position| *position as usize >= table.columns.len()) {
-            return fail(CORRUPTED, "a catalog entry contradicts itself");
-        }
-        Ok(table)
+        if table.is_consistent() { Ok(table) } else { fail(CORRUPTED, "a catalog entry contradicts itself") }
     }
 
     /// The value of its record.
@@ -140,7 +186,7 @@ pub fn system_rows(entry: &[u8], of_columns: bool) -> Result<Vec<Row>, Error> {
         let count = Value::Integer(table.columns.len() as i64);
         return Ok(vec![vec![Value::Text(table.name), count, Value::Text(table.namespace)]]);
     }
-    let row = |(index, column): (usize, &ColumnDef)| {
+    let row = |(index, column): (usize, &TableColumn)| {
         let key = table.primary_key.iter().position(|position| *position as usize == index);
         vec![
             Value::Text(table.name.clone()),
@@ -153,6 +199,3 @@ pub fn system_rows(entry: &[u8], of_columns: bool) -> Result<Vec<Row>, Error> {
     };
     Ok(table.columns.iter().enumerate().map(row).collect())
 }
-
-/// What a column without DEFAULT gets.
-pub const NO_DEFAULT: Expr = Expr::Literal(Value::Null);

@@ -5,7 +5,7 @@
 
 use super::{
     ast::{BinaryOp, JoinKind},
-    physical::{Node, Op, Source},
+    physical::Node,
     scalar::{Function, Scalar},
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
             aggregate::{AggregateCall, AggregateFunction, Mode},
             sort::SortKey,
         },
+        plan::{Join, Op, Source},
     },
 };
 
@@ -40,7 +41,7 @@ fn tree(node: &Node, names: &[String], depth: usize, lines: &mut Vec<String>) {
         Op::Source(source) => return leaf(source, names, depth, lines),
         Op::Filter(condition) => format!("Filter [asker] {}", scalar(condition, &over_input)),
         Op::Project(exprs) => format!("Project [asker] {}", list(exprs, &over_input)),
-        Op::HashJoin { kind, left, right, residual } => {
+        Op::HashJoin(Join { kind, left, right, residual, .. }) => {
             let right_schema = node.inputs.get(1).map_or(&[][..], |input| &input.schema[..]);
             let over_right = |position| name(right_schema, position);
             let pair = |(a, b): (&Scalar, &Scalar)| format!("{} = {}", scalar(a, &over_input), scalar(b, &over_right));

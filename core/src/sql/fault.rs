@@ -64,6 +64,8 @@ codes! {
     CORRUPTED = "data_corrupted",
     /// Somebody else kept changing the rows.
     SERIALIZATION = "serialization_failure",
+    /// A table is another one than when the statement was planned: it has to be planned again.
+    STALE_PLAN = "stale_plan",
     /// The engine contradicts itself.
     INTERNAL = "internal_error",
 }

@@ -5,7 +5,8 @@
 //! asker over what was found. What may run at the owners is pushed into the fragment: filters and projections
 //! always, and the first step of an aggregation, DISTINCT, top-k or LIMIT directly above. The rest runs at the asker.
 //!
-//! In these plans [`Scalar::Column`] and `SortKey::column` are positions in the operator's input row.
+//! In these plans [`Scalar::Column`] and `SortKey::column` are positions in the operator's input row. What is run
+//! of them is [`exec::plan`](crate::exec::plan).
 
 use super::{
     ast::{BinaryOp, JoinKind},
@@ -23,6 +24,7 @@ use crate::{
             aggregate::{AggregateCall, Mode},
             sort::SortKey,
         },
+        plan::{Flow, Join, Op, Source},
     },
     map::Set,
     wire::PLAN_VERSION,
@@ -42,56 +44,18 @@ pub struct Node {
     pub schema: Vec<ColumnId>,
 }
 
-/// What an operator does.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Op {
-    /// One row without columns.
-    Unit,
-    /// Gathers what the owners of a table make of it.
-    Source(Source),
-    /// Keeps rows for which the condition is true.
-    Filter(Scalar),
-    /// Computes columns.
-    Project(Vec<Scalar>),
-    /// Joins on equal expressions over the left and the right row, and a condition over both.
-    HashJoin {
-        /// Which join.
-        kind: JoinKind,
-        /// Over the left row.
-        left: Vec<Scalar>,
-        /// Over the right row.
-        right: Vec<Scalar>,
-        /// Over the joined row.
-        residual: Option<Scalar>,
-    },
-    /// Groups.
-    Aggregate {
-        /// Grouping expressions.
-        keys: Vec<Scalar>,
-        /// Aggregates.
-        calls: Vec<AggregateCall>,
-        /// From rows, or from partial aggregates.
-        mode: Mode,
-    },
-    /// Different rows.
-    Distinct,
-    /// Rows in order, perhaps only the first.
-    Sort(Vec<SortKey>, Option<u64>),
-    /// Some rows.
-    Limit(u64, Option<u64>),
-}
+impl Node {
+    /// The operators one after the other.
+    pub fn into_flow(self) -> Flow {
+        let mut ops = Vec::new();
+        self.append_to(&mut ops);
+        Flow(ops)
+    }
 
-/// Rows of one table.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Source {
-    /// What the statement calls the table.
-    pub name: String,
-    /// What runs over its records.
-    pub fragment: FragmentPlan,
-    /// The keys to get; `None`: all records, by a gather.
-    pub keys: Option<Vec<Vec<u8>>>,
-    /// The columns read, by identity.
-    pub read: Vec<ColumnId>,
+    fn append_to(self, ops: &mut Vec<Op>) {
+        self.inputs.into_iter().for_each(|input| input.append_to(ops));
+        ops.push(self.op);
+    }
 }
 
 /// The physical plan of a logical one.
@@ -195,15 +159,23 @@ pub fn source(scan: Scan, identity: bool) -> Result<Node, Error> {
 
 /// Whether owners will be able to decode a fragment.
 fn check(fragment: &FragmentPlan) -> Result<(), Error> {
-    let of_output = match &fragment.output {
-        Output::Groups(keys, calls) => {
-            keys.iter().chain(calls.iter().filter_map(|call| call.arg.as_ref())).map(depth).max()
+    if let Output::Groups(keys, calls) = &fragment.output {
+        shallow(&mut operands(keys, calls))?;
+    }
+    shallow(&mut fragment.filter.iter().chain(fragment.project.iter().flatten()))
+}
+
+/// What an aggregation evaluates over a row.
+fn operands<'a>(keys: &'a [Scalar], calls: &'a [AggregateCall]) -> impl Iterator<Item = &'a Scalar> {
+    keys.iter().chain(calls.iter().filter_map(|call| call.arg.as_ref()))
+}
+
+/// Whether expressions can be decoded where they are evaluated.
+fn shallow(scalars: &mut dyn Iterator<Item = &Scalar>) -> Result<(), Error> {
+    for scalar in scalars {
+        if depth(scalar) > DEPTH_MAX - 8 {
+            return fail(TOO_COMPLEX, "an expression that nests too deep");
         }
-        _ => None,
-    };
-    let scalars = fragment.filter.iter().chain(fragment.project.iter().flatten());
-    if scalars.map(depth).max().max(of_output).unwrap_or(0) > DEPTH_MAX - 8 {
-        return fail(TOO_COMPLEX, "an expression that nests too deep");
     }
     Ok(())
 }
@@ -269,10 +241,7 @@ fn aggregate(
     let mut calls = calls.into_iter().map(over).collect::<Result<Vec<_>, Error>>()?;
     let mut mode = Mode::Complete;
     if let Some(source) = rows_of(&mut input)
-        && keys
-            .iter()
-            .chain(calls.iter().filter_map(|call| call.arg.as_ref()))
-            .all(|scalar| small(core::slice::from_ref(scalar), &source.fragment.project))
+        && operands(&keys, &calls).all(|scalar| small(core::slice::from_ref(scalar), &source.fragment.project))
     {
         let fragment = &mut source.fragment;
         if calls.iter().any(|call| call.distinct) {
@@ -314,8 +283,9 @@ fn join(left: Node, right: Node, kind: JoinKind, on: Vec<Scalar>) -> Result<Node
         }
         residual.push(positions(&conjunct, &schema)?);
     }
-    let op = Op::HashJoin { kind, left: left_keys, right: right_keys, residual: Scalar::all(residual) };
-    Ok(Node { op, inputs: vec![left, right], schema })
+    let right_width = right.schema.len();
+    let join = Join { kind, left: left_keys, right: right_keys, residual: Scalar::all(residual), right_width };
+    Ok(Node { op: Op::HashJoin(join), inputs: vec![left, right], schema })
 }
 
 /// The keys of the records that a scan's filter admits, when it pins every column of the primary key.

@@ -1,16 +1,15 @@
 //! Names in sight: which column a name means, and what a statement knows while it is bound.
 
 use super::{
-    catalog::TableDescriptor,
     fault::{AMBIGUOUS_COLUMN, UNDEFINED_COLUMN, UNDEFINED_TABLE, fail},
     logical::ColumnId,
+    plan::{Settings, Tables},
     scalar::Scalar,
 };
 use crate::{
     Error,
     data::{Type, Value},
     exec::ops::aggregate::AggregateCall,
-    map::Map,
 };
 
 /// A column in sight.
@@ -65,11 +64,9 @@ pub struct Typed {
 
 /// Binds one statement: hands out identities and knows names and types by them.
 pub struct Binder<'a> {
-    pub(super) tables: &'a Map<String, TableDescriptor>,
+    pub(super) tables: &'a Tables,
     pub(super) params: &'a [Value],
-    /// The value of `now()`.
-    pub(super) now_us: i64,
-    pub(super) locality_bits: u8,
+    pub(super) settings: Settings,
     names: Vec<String>,
     types: Vec<Option<Type>>,
     /// Parts of the expression that is being bound.
@@ -80,22 +77,8 @@ pub struct Binder<'a> {
 
 impl<'a> Binder<'a> {
     /// A binder that knows these tables and parameters.
-    pub fn new(
-        tables: &'a Map<String, TableDescriptor>,
-        params: &'a [Value],
-        now_us: i64,
-        locality_bits: u8,
-    ) -> Binder<'a> {
-        Binder {
-            tables,
-            params,
-            now_us,
-            locality_bits,
-            names: Vec::new(),
-            types: Vec::new(),
-            bound: 0,
-            aggregates: None,
-        }
+    pub fn new(tables: &'a Tables, params: &'a [Value], settings: Settings) -> Binder<'a> {
+        Binder { tables, params, settings, names: Vec::new(), types: Vec::new(), bound: 0, aggregates: None }
     }
 
     /// A new column.

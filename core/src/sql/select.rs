@@ -194,9 +194,9 @@ impl Binder<'_> {
         if let Some((columns, of_columns)) = catalog::system_table(name) {
             let columns = columns.into_iter().map(|(name, data_type)| (name.to_owned(), data_type)).collect();
             let decode = if of_columns { Decode::CatalogColumns } else { Decode::CatalogTables };
-            return Ok(self.scan(label, CATALOG.to_owned(), self.locality_bits, decode, columns, &[]));
+            return Ok(self.scan(label, CATALOG.to_owned(), self.settings.locality_bits, decode, columns, &[]));
         }
-        let Some(table) = self.tables.get(name) else {
+        let Some((table, _)) = self.tables.get(name) else {
             return fail(UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"));
         };
         Ok(self.scan_of(table, label))

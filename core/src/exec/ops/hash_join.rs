@@ -16,7 +16,7 @@ use super::{Batch, Operator, project::project};
 use crate::{
     Error,
     data::{Row, SignedRow, Value, order::Key},
-    exec::eval::truth,
+    exec::{eval::truth, plan::Join},
     map::Map,
     sql::{
         ast::JoinKind,
@@ -49,19 +49,13 @@ pub struct HashJoin {
 }
 
 impl HashJoin {
-    /// Joins on `left_keys[i] = right_keys[i]` and `residual`; the right side has `right_width` columns.
-    pub fn new(
-        kind: JoinKind,
-        left_keys: Vec<Scalar>,
-        right_keys: Vec<Scalar>,
-        residual: Option<Scalar>,
-        right_width: usize,
-    ) -> HashJoin {
+    /// The join that a plan describes.
+    pub fn new(join: Join) -> HashJoin {
         HashJoin {
-            kind,
-            keys: [left_keys, right_keys],
-            residual,
-            right_width,
+            kind: join.kind,
+            keys: [join.left, join.right],
+            residual: join.residual,
+            right_width: join.right_width,
             kept: [Map::new(), Map::new()],
             lonely: Vec::new(),
             ended: [false; 2],
@@ -146,7 +140,8 @@ mod tests {
         let left = side(&[(Some(1), 10), (Some(2), 20), (None, 30), (Some(2), 21)]);
         let right = side(&[(Some(2), 200), (Some(3), 300), (None, 400), (Some(2), 201)]);
         let keys = || vec![Scalar::Column(0)];
-        let (mut join, mut out) = (HashJoin::new(kind, keys(), keys(), residual, 2), Batch::default());
+        let (mut join, mut out) =
+            (HashJoin::new(Join { kind, left: keys(), right: keys(), residual, right_width: 2 }), Batch::default());
         let mut order = [(0, left), (1, right)];
         if right_first {
             order.reverse();

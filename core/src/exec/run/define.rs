@@ -10,8 +10,7 @@ use crate::{
     data::Value,
     exec::fragment::{Decode, FragmentPlan, Output, Partial},
     sql::{
-        ast::CreateTable,
-        catalog::{CATALOG, TableDescriptor},
+        catalog::{TableDescriptor, entry},
         fault::{DUPLICATE_TABLE, INTERNAL, SERIALIZATION, UNDEFINED_TABLE, fail},
     },
     store::{Action, Expect, KeyOp, Outcome, Version},
@@ -23,33 +22,25 @@ const ATTEMPTS_MAX: u8 = 8;
 /// Rows that a DROP removes at once.
 const PURGE_OPS: usize = 1_000;
 
-/// An operation on a table's entry in the catalog.
-pub(super) fn entry(name: &str, locality_bits: u8, action: Action) -> KeyOp {
-    KeyOp { namespace: CATALOG.to_owned(), locality_bits, key: name.as_bytes().to_vec(), action }
-}
-
 /// CREATE TABLE: whoever comes first defines; the same definition again has no effect.
 pub(super) struct CreateJob {
-    create: CreateTable,
+    table: TableDescriptor,
+    if_not_exists: bool,
     attempts: u8,
 }
 
 impl CreateJob {
-    pub fn new(create: CreateTable) -> CreateJob {
-        CreateJob { create, attempts: 0 }
-    }
-
-    fn define(&self, host: &Host) -> Result<TableDescriptor, Error> {
-        TableDescriptor::define(&self.create, host.env.random, host.env.locality_bits)
+    pub fn new(table: TableDescriptor, if_not_exists: bool) -> CreateJob {
+        CreateJob { table, if_not_exists, attempts: 0 }
     }
 }
 
 impl Job for CreateJob {
     fn start(&mut self, host: &mut Host) -> Step {
         self.attempts += 1;
-        let table = self.define(host)?;
-        let action = Action::Put { value: table.encode(), expect: Expect::Absent, ttl_us: None };
-        host.ops(vec![entry(&table.name, host.env.locality_bits, action)]);
+        self.table.place(host.env.random, host.env.locality_bits);
+        let action = Action::Put { value: self.table.encode(), expect: Expect::Absent, ttl_us: None };
+        host.ops(vec![entry(&self.table.name, host.env.locality_bits, action)]);
         Ok(None)
     }
 
@@ -58,7 +49,7 @@ impl Job for CreateJob {
             Some(Outcome::Stored { .. }) => Ok(Some(host.done(0))),
             Some(Outcome::Conflict { current: Some((value, _)) }) => {
                 let table = TableDescriptor::decode(&value)?;
-                if self.create.if_not_exists || table.same_definition(&self.define(host)?) {
+                if self.if_not_exists || table.same_definition(&self.table) {
                     return Ok(Some(host.done(0)));
                 }
                 fail(DUPLICATE_TABLE, format!("relation \"{}\" already exists with another definition", table.name))

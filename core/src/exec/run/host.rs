@@ -16,19 +16,20 @@ pub(super) struct Host {
     pub queue: VecDeque<Need>,
     /// How many outcomes each open need awaits; `None` for a gather.
     open: Map<u32, Option<usize>>,
-    serial: u32,
+    /// The number of the last need.
+    pub serial: u32,
     cost: Cost,
     coverage: f64,
     assumed_lost: bool,
 }
 
 impl Host {
-    pub fn new(env: Env) -> Host {
+    pub fn new(env: Env, serial: u32) -> Host {
         Host {
             env,
             queue: VecDeque::new(),
             open: Map::new(),
-            serial: 0,
+            serial,
             cost: Cost::default(),
             coverage: 1.0,
             assumed_lost: false,

@@ -1,4 +1,4 @@
-//! INSERT: rows are evaluated, checked and put where nothing is yet.
+//! INSERT: rows are completed, checked and put where nothing is yet.
 
 use super::{
     GatherEnd,
@@ -9,18 +9,12 @@ use super::{
 };
 use crate::{
     Error,
-    data::{Row, Type, Value, codec},
-    exec::{cast::cast, eval::eval, fragment::Partial},
+    data::{Row, Value, codec},
+    exec::{cast::cast, fragment::Partial, plan::Insert},
     map::Set,
     sql::{
-        ast::{Expr, Insert, InsertSource},
         catalog::TableDescriptor,
-        fault::{
-            COLUMN_COUNT, DATATYPE_MISMATCH, DUPLICATE_COLUMN, NOT_NULL_VIOLATION, UNDEFINED_COLUMN, UNIQUE_VIOLATION,
-            fail,
-        },
-        physical, rules,
-        scope::{Binder, Scope},
+        fault::{INCOMPLETE, NOT_NULL_VIOLATION, UNIQUE_VIOLATION, fail},
     },
     store::Outcome,
 };
@@ -38,60 +32,16 @@ pub(super) struct InsertJob {
 }
 
 impl InsertJob {
-    pub fn new(insert: &Insert, binder: &mut Binder<'_>, table: TableDescriptor) -> Result<InsertJob, Error> {
-        let targets = targets(insert, &table)?;
-        let mut defaults = Row::with_capacity(table.columns.len());
-        for column in &table.columns {
-            defaults.push(match &column.default {
-                Some(default) => constant(binder, default, column.data_type, &column.name)?,
-                None => Value::Null,
-            });
-        }
-        let mut job =
-            InsertJob { writer: Writer::new(&table), table, targets, defaults, rows: Vec::new(), query: None };
-        match &insert.source {
-            InsertSource::Values(rows) => {
-                for row in rows {
-                    job.check_width(row.len(), insert.columns.is_empty())?;
-                    let mut values = Row::with_capacity(row.len());
-                    for (expr, target) in row.iter().zip(&job.targets) {
-                        let column = &job.table.columns[*target as usize];
-                        values.push(match expr {
-                            Expr::Default => job.defaults[*target as usize].clone(),
-                            expr => constant(binder, expr, column.data_type, &column.name)?,
-                        });
-                    }
-                    job.rows.push(values);
-                }
-            }
-            InsertSource::Query(select) => {
-                let query = binder.select(select)?;
-                job.check_width(query.columns.len(), insert.columns.is_empty())?;
-                for (column, target) in query.columns.iter().zip(&job.targets) {
-                    let target = &job.table.columns[*target as usize];
-                    let known = [column.data_type, Some(target.data_type)];
-                    let narrows = matches!(
-                        known,
-                        [None, _]
-                            | [_, Some(Type::Text)]
-                            | [Some(Type::Integer | Type::Real), Some(Type::Integer | Type::Real)]
-                    );
-                    if known[0] != known[1] && !narrows {
-                        return fail(DATATYPE_MISMATCH, format!("column \"{}\" is of another type", target.name));
-                    }
-                }
-                job.query = Some(QueryJob::new(physical::lower(rules::optimise(query.plan))?, query.columns)?);
-            }
-        }
-        Ok(job)
-    }
-
-    /// A row may be shorter than the table when no columns are named, as in PostgreSQL; never longer.
-    fn check_width(&self, width: usize, all: bool) -> Result<(), Error> {
-        if width == 0 || width > self.targets.len() || !all && width < self.targets.len() {
-            return fail(COLUMN_COUNT, format!("INSERT has {width} values for {} columns", self.targets.len()));
-        }
-        Ok(())
+    pub fn new(insert: Insert) -> Result<InsertJob, Error> {
+        let query = insert.query.map(|flow| QueryJob::new(flow, Vec::new())).transpose()?;
+        Ok(InsertJob {
+            writer: Writer::new(&insert.table),
+            table: insert.table,
+            targets: insert.targets,
+            defaults: insert.defaults,
+            rows: insert.rows,
+            query,
+        })
     }
 
     /// Rows as conditional puts.
@@ -125,36 +75,12 @@ impl InsertJob {
         let Some(query) = &mut self.query else { return Ok(None) };
         let Some(rows) = query.rows()? else { return Ok(None) };
         if host.done(0).coverage < 1.0 {
-            return fail(crate::sql::fault::INCOMPLETE, "a part of what INSERT selects from could not be read");
+            return fail(INCOMPLETE, "a part of what INSERT selects from could not be read");
         }
         self.query = None;
         self.rows = rows;
         self.write(host)
     }
-}
-
-/// The columns that an INSERT gives, in its order.
-fn targets(insert: &Insert, table: &TableDescriptor) -> Result<Vec<u32>, Error> {
-    if insert.columns.is_empty() {
-        return Ok((0..table.columns.len() as u32).collect());
-    }
-    let mut targets = Vec::new();
-    for name in &insert.columns {
-        let Some(position) = table.columns.iter().position(|column| column.name == *name) else {
-            let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
-            return fail(UNDEFINED_COLUMN, message);
-        };
-        if targets.contains(&(position as u32)) {
-            return fail(DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once"));
-        }
-        targets.push(position as u32);
-    }
-    Ok(targets)
-}
-
-fn constant(binder: &mut Binder<'_>, expr: &Expr, to: Type, column: &str) -> Result<Value, Error> {
-    let typed = binder.expr(expr, &Scope::default())?.assign(to, column)?;
-    Ok(eval(&typed.scalar, &[])?.into_owned())
 }
 
 /// NULL in a column that refuses it is an error.

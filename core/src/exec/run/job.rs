@@ -8,6 +8,11 @@ pub(super) type Step = Result<Option<QueryResult>, Error>;
 
 /// A statement under way.
 pub(super) trait Job: Send {
+    /// Whether it changes anything: then it starts only when its plan is known to be of the tables as they are.
+    fn writes(&self) -> bool {
+        true
+    }
+
     /// Asks for the first things.
     fn start(&mut self, host: &mut Host) -> Step;
 

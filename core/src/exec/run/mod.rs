@@ -1,4 +1,7 @@
-//! One statement at its asker, as a sans-IO state machine.
+//! The plan of one statement, carried out at its asker: a sans-IO state machine.
+//!
+//! First of all the catalog is asked whether the tables are still those that the plan was made with. If not, the run
+//! ends with `stale_plan` and has changed nothing; what only reads begins meanwhile.
 //!
 //! The host calls [`Run::poll`] until it gives `None`, carries out each [`Need`] (any order, any number at once), and
 //! tells what came by [`Run::on_ops`], [`Run::on_batch`] and [`Run::on_gathered`], polling again after each. When
@@ -12,28 +15,28 @@ mod modify;
 mod query;
 mod writer;
 
+use serde::{Deserialize, Serialize};
+
 use self::{
-    define::{CreateJob, DropJob, entry},
+    define::{CreateJob, DropJob},
     host::Host,
     insert::InsertJob,
     job::{Job, Step},
     modify::ModifyJob,
     query::QueryJob,
 };
-use super::fragment::{FragmentPlan, Partial};
+use super::{
+    fragment::{FragmentPlan, Partial},
+    plan::{Plan, Task},
+};
 use crate::{
-    Error, Id, Now,
-    data::{Column, Cost, Nested, QueryResult, Type, Value},
-    map::{Map, Set},
+    Error, Id,
+    data::{Column, Cost, QueryResult, Row},
     sql::{
-        ast::{Insert, InsertSource, Select, Statement, TableRef},
-        catalog::{self, TableDescriptor},
-        explain,
-        fault::{INTERNAL, TOO_COMPLEX, UNDEFINED_TABLE, UNSUPPORTED, fail},
-        physical, rules,
-        scope::Binder,
+        catalog::entry,
+        fault::{Fault, STALE_PLAN, fail},
     },
-    store::{Action, KeyOp, Outcome},
+    store::{Action, KeyOp, Outcome, Version},
 };
 
 /// What a statement asks its host to do.
@@ -56,7 +59,7 @@ pub enum Need {
 }
 
 /// How a gather ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GatherEnd {
     /// The share of the key space asked that answered: exactly 1.0, or below.
     pub coverage: f64,
@@ -69,14 +72,14 @@ pub struct GatherEnd {
     /// Bytes of those messages.
     pub bytes: u64,
     /// An error of the fragment at some owner, such as `division_by_zero`.
-    pub error: Option<Error>,
+    pub fault: Option<Fault>,
 }
 
 /// Where a statement runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Env {
-    /// The clocks when it started: `now()` in SQL.
-    pub now: Now,
+    /// When it started, microseconds since the Unix epoch: `now()` in SQL.
+    pub now_us: i64,
     /// Fresh random bits: hidden row ids and generations of tables are made of them.
     pub random: u128,
     /// The asker.
@@ -85,18 +88,17 @@ pub struct Env {
     pub locality_bits: u8,
 }
 
-/// Tables that one statement may name.
-const TABLES_MAX: usize = 64;
-
 /// One statement at its asker. See the module's documentation for the contract.
 pub struct Run {
     host: Host,
     state: State,
+    /// The tables as the plan knows them, until the catalog has answered the need of that number.
+    check: Option<(u32, Vec<(String, Version)>)>,
 }
 
 enum State {
-    /// The catalog is asked for the tables that the statement names.
-    Resolving { statement: Statement, params: Vec<Value>, names: Vec<String> },
+    /// It begins when its tables are known to be as planned.
+    Waiting(Box<dyn Job>),
     /// It is under way.
     Running(Box<dyn Job>),
     /// It is over; the result is there until it is taken.
@@ -104,22 +106,30 @@ enum State {
 }
 
 impl Run {
-    /// A statement with its parameters (`$1` is `params[0]`).
-    pub fn new(statement: Statement, params: Vec<Value>, env: Env) -> Run {
-        let mut run = Run { host: Host::new(env), state: State::Over(None) };
-        let mut names = Set::new();
-        tables_of(&statement, &mut names);
-        let names: Vec<String> = names.into_iter().filter(|name| catalog::system_table(name).is_none()).collect();
-        if names.len() > TABLES_MAX {
-            run.over(fail(TOO_COMPLEX, format!("a statement that names more than {TABLES_MAX} tables")));
-        } else if names.is_empty() {
-            run.begin(statement, params, &Map::new());
-        } else {
-            let bits = run.host.env.locality_bits;
-            run.host.ops(names.iter().map(|name| entry(name, bits, Action::Get)).collect());
-            run.state = State::Resolving { statement, params, names };
+    /// Begins to carry out a plan; its needs are numbered from behind `serial`.
+    pub fn new(plan: Plan, env: Env, serial: u32) -> Run {
+        let bits = env.locality_bits;
+        let mut run = Run { host: Host::new(env, serial), state: State::Over(None), check: None };
+        match job(plan.task) {
+            Err(error) => run.over(Err(error)),
+            Ok(job) => {
+                if !plan.tables.is_empty() {
+                    let gets = plan.tables.iter().map(|(name, _)| entry(name, bits, Action::Get)).collect();
+                    run.check = Some((run.host.ops(gets), plan.tables));
+                }
+                if run.check.is_some() && job.writes() {
+                    run.state = State::Waiting(job);
+                } else {
+                    run.start(job);
+                }
+            }
         }
         run
+    }
+
+    /// The number of its last need.
+    pub fn serial(&self) -> u32 {
+        self.host.serial
     }
 
     /// The next thing it needs, if any.
@@ -132,16 +142,16 @@ impl Run {
         if !self.host.take_ops(need, outcomes.len(), cost) {
             return;
         }
-        match core::mem::replace(&mut self.state, State::Over(None)) {
-            State::Resolving { statement, params, names } => match resolved(names, outcomes) {
-                Ok(tables) => self.begin(statement, params, &tables),
+        if let Some((_, tables)) = self.check.take_if(|(check, _)| *check == need) {
+            match as_planned(&tables, &outcomes) {
                 Err(error) => self.over(Err(error)),
-            },
-            State::Running(mut job) => {
-                let step = job.on_ops(&mut self.host, need, outcomes);
-                self.advance(job, step);
+                Ok(()) => match core::mem::replace(&mut self.state, State::Over(None)) {
+                    State::Waiting(job) => self.start(job),
+                    other => self.state = other,
+                },
             }
-            over @ State::Over(_) => self.state = over,
+        } else {
+            self.step(|job, host| job.on_ops(host, need, outcomes));
         }
     }
 
@@ -155,8 +165,8 @@ impl Run {
     /// The end of [`Need::Gather`].
     pub fn on_gathered(&mut self, need: u32, end: GatherEnd) {
         if self.host.take_gather(need, &end) {
-            self.step(|job, host| match &end.error {
-                Some(error) => Err(error.clone()),
+            self.step(|job, host| match &end.fault {
+                Some(fault) => Err(fault.clone().into()),
                 None => job.on_gathered(host, need, &end),
             });
         }
@@ -165,9 +175,14 @@ impl Run {
     /// The result, once. `cost.elapsed_us` is left to the host.
     pub fn finished(&mut self) -> Option<Result<QueryResult, Error>> {
         match &mut self.state {
-            State::Over(result) => result.take(),
+            State::Over(result) if self.check.is_none() => result.take(),
             _ => None,
         }
+    }
+
+    /// Whether a table is another one than the plan was made with: it has to be planned again.
+    pub fn is_stale(&self) -> bool {
+        matches!(&self.state, State::Over(Some(Err(error))) if error.code() == STALE_PLAN)
     }
 
     fn step(&mut self, step: impl FnOnce(&mut dyn Job, &mut Host) -> Step) {
@@ -180,14 +195,9 @@ impl Run {
         }
     }
 
-    fn begin(&mut self, statement: Statement, params: Vec<Value>, tables: &Map<String, TableDescriptor>) {
-        match self.plan(statement, &params, tables) {
-            Ok(mut job) => {
-                let step = job.start(&mut self.host);
-                self.advance(job, step);
-            }
-            Err(error) => self.over(Err(error)),
-        }
+    fn start(&mut self, mut job: Box<dyn Job>) {
+        let step = job.start(&mut self.host);
+        self.advance(job, step);
     }
 
     fn advance(&mut self, job: Box<dyn Job>, step: Step) {
@@ -199,150 +209,48 @@ impl Run {
     }
 
     fn over(&mut self, result: Result<QueryResult, Error>) {
-        // What is still asked for is of no use any more.
-        self.host.queue.clear();
+        // What is still asked for is of no use any more, but for the catalog's answer.
+        if self.check.is_none() {
+            self.host.queue.clear();
+        }
         self.state = State::Over(Some(result));
     }
-
-    fn plan(
-        &self,
-        statement: Statement,
-        params: &[Value],
-        tables: &Map<String, TableDescriptor>,
-    ) -> Result<Box<dyn Job>, Error> {
-        let env = &self.host.env;
-        let mut binder = Binder::new(tables, params, env.now.wall as i64, env.locality_bits);
-        Ok(match &statement {
-            Statement::CreateTable(create) => Box::new(CreateJob::new(create.clone())),
-            Statement::DropTable { name, if_exists } => Box::new(DropJob::new(name.clone(), *if_exists)),
-            Statement::Select(select) => {
-                let query = binder.select(select)?;
-                Box::new(QueryJob::new(physical::lower(rules::optimise(query.plan))?, query.columns)?)
-            }
-            Statement::Insert(insert) => Box::new(InsertJob::new(insert, &mut binder, table(tables, &insert.table)?)?),
-            Statement::Update(update) => {
-                Box::new(ModifyJob::update(update, &mut binder, table(tables, &update.table)?)?)
-            }
-            Statement::Delete(delete) => {
-                Box::new(ModifyJob::delete(delete, &mut binder, table(tables, &delete.table)?)?)
-            }
-            Statement::Explain(inner) => Box::new(Lines(explained(inner, binder, tables)?)),
-        })
-    }
 }
 
-fn table(tables: &Map<String, TableDescriptor>, name: &str) -> Result<TableDescriptor, Error> {
-    if catalog::system_table(name).is_some() {
-        return fail(UNSUPPORTED, format!("\"{name}\" is read-only"));
-    }
-    match tables.get(name) {
-        Some(table) => Ok(table.clone()),
-        None => fail(UNDEFINED_TABLE, format!("relation \"{name}\" does not exist")),
-    }
+fn job(task: Task) -> Result<Box<dyn Job>, Error> {
+    Ok(match task {
+        Task::Create(table, if_not_exists) => Box::new(CreateJob::new(table, if_not_exists)),
+        Task::Drop(name, if_exists) => Box::new(DropJob::new(name, if_exists)),
+        Task::Query(flow, columns) => Box::new(QueryJob::new(flow, columns)?),
+        Task::Rows(rows, columns) => Box::new(Known(rows, columns)),
+        Task::Insert(insert) => Box::new(InsertJob::new(insert)?),
+        Task::Modify(modify) => Box::new(ModifyJob::new(*modify)),
+    })
 }
 
-/// The tables that the catalog knows; a name it does not know is an error only where it is used.
-fn resolved(names: Vec<String>, outcomes: Vec<Outcome>) -> Result<Map<String, TableDescriptor>, Error> {
-    let mut tables = Map::new();
-    for (name, outcome) in names.into_iter().zip(outcomes) {
-        match outcome {
-            Outcome::Found { value, .. } => {
-                tables.insert(name, TableDescriptor::decode(&value)?);
-            }
-            Outcome::Absent => {}
+/// Whether the catalog's entries are those that a plan was made with.
+fn as_planned(tables: &[(String, Version)], entries: &[Outcome]) -> Result<(), Error> {
+    for ((name, planned), entry) in tables.iter().zip(entries) {
+        match entry {
+            Outcome::Found { version, .. } if version == planned => {}
             Outcome::Unreachable => return Err(Error::Unreachable),
-            Outcome::Refused(refusal) => return Err(refusal.into()),
-            Outcome::Stored { .. } | Outcome::Conflict { .. } => return fail(INTERNAL, "a get that wrote"),
+            Outcome::Refused(refusal) => return Err((*refusal).into()),
+            _ => return fail(STALE_PLAN, format!("relation \"{name}\" is another one by now")),
         }
     }
-    Ok(tables)
-}
-
-/// The tables that a statement names and whose definition it needs.
-fn tables_of(statement: &Statement, names: &mut Set<String>) {
-    match statement {
-        Statement::CreateTable(_) | Statement::DropTable { .. } => {}
-        Statement::Insert(Insert { table, source, .. }) => {
-            names.insert(table.clone());
-            if let InsertSource::Query(select) = source {
-                tables_of_select(select, names);
-            }
-        }
-        Statement::Update(update) => {
-            names.insert(update.table.clone());
-        }
-        Statement::Delete(delete) => {
-            names.insert(delete.table.clone());
-        }
-        Statement::Select(select) => tables_of_select(select, names),
-        Statement::Explain(inner) => tables_of(inner, names),
-    }
-}
-
-fn tables_of_select(select: &Select, names: &mut Set<String>) {
-    let mut open: Vec<&TableRef> = select.from.iter().collect();
-    while let Some(item) = open.pop() {
-        match item {
-            TableRef::Table { name, .. } => {
-                names.insert(name.clone());
-            }
-            TableRef::Join { left, right, .. } => open.extend([&**left, &**right]),
-            TableRef::Derived { query, .. } => tables_of_select(query, names),
-        }
-    }
-}
-
-/// The lines of EXPLAIN.
-fn explained(
-    statement: &Nested<Statement>,
-    mut binder: Binder<'_>,
-    tables: &Map<String, TableDescriptor>,
-) -> Result<Vec<String>, Error> {
-    let (head, plan) = match &**statement {
-        Statement::Select(select) => {
-            let query = binder.select(select)?;
-            (None, Some(physical::lower(rules::optimise(query.plan))?))
-        }
-        Statement::Insert(insert) => {
-            let head = format!("Insert [exchange] {}: puts where the key is absent", insert.table);
-            table(tables, &insert.table)?;
-            match &insert.source {
-                InsertSource::Values(rows) => (Some(format!("{head}, {} row(s)", rows.len())), None),
-                InsertSource::Query(select) => {
-                    let query = binder.select(select)?;
-                    (Some(head), Some(physical::lower(rules::optimise(query.plan))?))
-                }
-            }
-        }
-        Statement::Update(update) => {
-            let head = format!("Update [exchange] {}: puts conditional on the version read", update.table);
-            (Some(head), Some(ModifyJob::update(update, &mut binder, table(tables, &update.table)?)?.plan()))
-        }
-        Statement::Delete(delete) => {
-            let head = format!("Delete [exchange] {}: removes conditional on the version read", delete.table);
-            (Some(head), Some(ModifyJob::delete(delete, &mut binder, table(tables, &delete.table)?)?.plan()))
-        }
-        Statement::CreateTable(create) => {
-            (Some(format!("CreateTable [exchange] {}: put where the name is absent", create.name)), None)
-        }
-        Statement::DropTable { name, .. } => {
-            (Some(format!("DropTable [exchange] {name}: remove conditional on the version read, then its rows")), None)
-        }
-        Statement::Explain(_) => return fail(UNSUPPORTED, "EXPLAIN of EXPLAIN"),
-    };
-    let names = binder.into_names();
-    let depth = usize::from(head.is_some());
-    let tree = plan.map(|plan| explain::explain(&plan, &names, depth)).unwrap_or_default();
-    Ok(head.into_iter().chain(tree).collect())
+    Ok(())
 }
 
 /// A result that is there at once.
-struct Lines(Vec<String>);
+struct Known(Vec<Row>, Vec<Column>);
 
-impl Job for Lines {
+impl Job for Known {
+    fn writes(&self) -> bool {
+        false
+    }
+
     fn start(&mut self, host: &mut Host) -> Step {
-        let columns = vec![Column { name: "QUERY PLAN".to_owned(), data_type: Some(Type::Text) }];
-        let rows = core::mem::take(&mut self.0).into_iter().map(|line| vec![Value::Text(line)]).collect();
+        let (rows, columns) = (core::mem::take(&mut self.0), core::mem::take(&mut self.1));
         Ok(Some(QueryResult { columns, rows, ..host.done(0) }))
     }
 

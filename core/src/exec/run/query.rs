@@ -11,9 +11,9 @@ use crate::{
     exec::{
         dataflow::Dataflow,
         fragment::{Budget, FragmentPlan, Partial},
+        plan::{Flow, Source},
     },
     map::Map,
-    sql::physical::{Node, Source},
     store::{Action, KeyOp, Outcome, Version},
 };
 
@@ -54,8 +54,8 @@ pub(super) struct QueryJob {
 }
 
 impl QueryJob {
-    pub fn new(plan: Node, columns: Vec<Column>) -> Result<QueryJob, Error> {
-        Ok(QueryJob { columns, flow: Some(Dataflow::new(plan)?), feeds: Map::new() })
+    pub fn new(flow: Flow, columns: Vec<Column>) -> Result<QueryJob, Error> {
+        Ok(QueryJob { columns, flow: Some(Dataflow::new(flow)?), feeds: Map::new() })
     }
 
     /// The rows, once all sources have ended.
@@ -118,6 +118,10 @@ impl QueryJob {
 }
 
 impl Job for QueryJob {
+    fn writes(&self) -> bool {
+        false
+    }
+
     fn start(&mut self, host: &mut Host) -> Step {
         self.open(host)?;
         self.result(host)

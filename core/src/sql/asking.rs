@@ -1,0 +1,187 @@
+//! A statement at its asker, from tree to result: a sans-IO state machine beside a node.
+//!
+//! ```text
+//!   tree ─▶ definitions of its tables ─▶ plan ─▶ Run ─▶ result
+//!                    ▲                            │ a table is another one by now
+//!                    └────────────────────────────┘
+//! ```
+//!
+//! The host calls [`Asking::poll`] until it gives `None`, lets a node carry out each [`Need`] (any order, any number at
+//! once), and tells what came by [`Asking::on_ops`] and [`Asking::on_gathered`], polling again after each. When
+//! [`Asking::finished`] gives a result the statement is over.
+//!
+//! A node knows nothing of it: operations on keys and gathers are all that SQL wants of one. So a peer that only serves
+//! has neither planner nor the asker's half of the dataflow (docs/decisions/015-size.md).
+//!
+//! Definitions are remembered ([`Definitions`]), so most statements are planned at once; a run that finds that one of
+//! them is no longer true has changed nothing, and the statement is planned again.
+
+use super::{
+    ast::{CreateTable, Statement},
+    catalog::{TableDescriptor, entry},
+    fault::{INTERNAL, SERIALIZATION, TOO_COMPLEX, fail},
+    plan::{Settings, Tables, plan, tables_of},
+};
+use crate::{
+    Error,
+    data::{Cost, QueryResult, Value},
+    exec::{
+        Partial,
+        run::{Env, GatherEnd, Need, Run},
+    },
+    store::{Action, Outcome},
+};
+
+/// Tables that one statement may name.
+const TABLES_MAX: usize = 64;
+/// Definitions that are remembered.
+const REMEMBERED_MAX: usize = 1_000;
+/// How often a statement is planned again because a table became another one.
+const AGAIN_MAX: u32 = 3;
+
+/// Table definitions that an asker remembers. They may be old: nothing depends on their being true.
+#[derive(Debug, Default)]
+pub struct Definitions(Tables);
+
+/// See the module's documentation.
+pub struct Asking {
+    statement: Statement,
+    params: Vec<Value>,
+    env: Env,
+    names: Vec<String>,
+    state: State,
+    /// The number of the last need.
+    serial: u32,
+    again: u32,
+}
+
+enum State {
+    /// The catalog is to be asked for the tables.
+    Unknown,
+    /// The catalog is asked for the tables, by the need of that number.
+    Defining(u32),
+    /// A plan is carried out.
+    Running(Box<Run>),
+    /// It is over without a run; the error is there until it is taken.
+    Failed(Option<Error>),
+}
+
+impl Asking {
+    /// A statement with its parameters (`$1` is `params[0]`).
+    pub fn new(statement: Statement, params: Vec<Value>, env: Env, definitions: &mut Definitions) -> Asking {
+        if let Statement::CreateTable(CreateTable { name, .. }) | Statement::DropTable { name, .. } = &statement {
+            definitions.0.remove(name);
+        }
+        let names: Vec<String> = tables_of(&statement).into_iter().collect();
+        let mut asking = Asking { statement, params, env, names, state: State::Unknown, serial: 0, again: 0 };
+        if asking.names.len() > TABLES_MAX {
+            asking.fail(fail(TOO_COMPLEX, format!("a statement that names more than {TABLES_MAX} tables")));
+        } else if asking.names.iter().all(|name| definitions.0.contains_key(name)) {
+            // With what is remembered it may be wrong and right all the same.
+            match asking.run(definitions) {
+                Err(error) if asking.names.is_empty() => asking.fail(Err(error)),
+                _ => {}
+            }
+        }
+        asking
+    }
+
+    /// The next thing it needs, if any.
+    pub fn poll(&mut self) -> Option<Need> {
+        match &mut self.state {
+            State::Unknown => {
+                self.serial += 1;
+                self.state = State::Defining(self.serial);
+                let get = |name: &String| entry(name, self.env.locality_bits, Action::Get);
+                Some(Need::Ops { need: self.serial, ops: self.names.iter().map(get).collect() })
+            }
+            State::Running(run) => run.poll(),
+            State::Defining(_) | State::Failed(_) => None,
+        }
+    }
+
+    /// The outcomes of [`Need::Ops`], in the order of the operations.
+    pub fn on_ops(&mut self, definitions: &mut Definitions, need: u32, outcomes: Vec<Outcome>, cost: Cost) {
+        match &mut self.state {
+            State::Defining(asked) if *asked == need && outcomes.len() == self.names.len() => {
+                let result = self.define(definitions, outcomes).and_then(|()| self.run(definitions));
+                self.fail(result);
+            }
+            State::Running(run) => {
+                run.on_ops(need, outcomes, cost);
+                self.check(definitions);
+            }
+            _ => {}
+        }
+    }
+
+    /// The answer of [`Need::Gather`].
+    pub fn on_gathered(&mut self, definitions: &mut Definitions, need: u32, partial: Partial, end: GatherEnd) {
+        if let State::Running(run) = &mut self.state {
+            run.on_batch(need, partial);
+            run.on_gathered(need, end);
+            self.check(definitions);
+        }
+    }
+
+    /// The result, once. `cost.elapsed_us` is left to the host.
+    pub fn finished(&mut self) -> Option<Result<QueryResult, Error>> {
+        match &mut self.state {
+            State::Running(run) => run.finished(),
+            State::Failed(error) => error.take().map(Err),
+            State::Unknown | State::Defining(_) => None,
+        }
+    }
+
+    /// Plans with what is known, and begins to run.
+    fn run(&mut self, definitions: &Definitions) -> Result<(), Error> {
+        let settings = Settings { now_us: self.env.now_us, locality_bits: self.env.locality_bits };
+        let plan = plan(&self.statement, &self.params, &definitions.0, settings)?;
+        self.state = State::Running(Box::new(Run::new(plan, self.env.clone(), self.serial)));
+        Ok(())
+    }
+
+    /// Takes in the catalog's entries. A name that it does not know is an error only where it is used.
+    fn define(&mut self, definitions: &mut Definitions, outcomes: Vec<Outcome>) -> Result<(), Error> {
+        if definitions.0.len() + outcomes.len() > REMEMBERED_MAX {
+            definitions.0.clear();
+        }
+        for (name, outcome) in self.names.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Found { value, version, .. } => {
+                    definitions.0.insert(name.clone(), (TableDescriptor::decode(&value)?, version));
+                }
+                Outcome::Absent => {
+                    definitions.0.remove(name);
+                }
+                Outcome::Unreachable => return Err(Error::Unreachable),
+                Outcome::Refused(refusal) => return Err(refusal.into()),
+                Outcome::Stored { .. } | Outcome::Conflict { .. } => return fail(INTERNAL, "a get that wrote"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins again when the run has found a table to be another one.
+    fn check(&mut self, definitions: &mut Definitions) {
+        let State::Running(run) = &mut self.state else { return };
+        if !run.is_stale() {
+            return;
+        }
+        self.again += 1;
+        if self.again > AGAIN_MAX {
+            self.fail(fail(SERIALIZATION, "the definition of a table keeps changing"));
+            return;
+        }
+        // Answers to what that run asked for may still come: they must not meet needs of the next one.
+        self.serial = run.serial();
+        self.names.iter().for_each(|name| drop(definitions.0.remove(name)));
+        self.state = State::Unknown;
+    }
+
+    fn fail(&mut self, result: Result<(), Error>) {
+        if let Err(error) = result {
+            self.state = State::Failed(Some(error));
+        }
+    }
+}
