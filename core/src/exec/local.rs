@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Error, Id,
     data::{Cost, QueryResult, Value},
-    map::Map,
+    map::LargeMap,
     sql::{
         asking::{Asking, Definitions},
         ast::Statement,
@@ -28,7 +28,7 @@ type RecordKey = (String, Vec<u8>);
 /// See the module's documentation.
 #[derive(Default)]
 pub struct Local {
-    records: Map<RecordKey, (Vec<u8>, Version)>,
+    records: LargeMap<RecordKey, (Vec<u8>, Version)>,
     definitions: Definitions,
     writes: u32,
     statements: u128,
@@ -51,7 +51,7 @@ impl Local {
 
     /// How many records a namespace has.
     pub fn len(&self, namespace: &str) -> usize {
-        self.records.keys().filter(|(other, _)| other == namespace).count()
+        self.records.iter().filter(|((other, _), _)| other == namespace).count()
     }
 
     /// How many records there are, the catalog's included.

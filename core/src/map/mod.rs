@@ -1,12 +1,12 @@
 //! Ordered maps and sets that are small in wasm: the engine's only collections by key.
 //!
-//! Entries lie sorted in chunks of at most [`CHUNK_MAX`], so that an insertion moves one chunk's tail and not the whole
-//! map: a B-tree of two levels. The standard library's is generic over every step of a deeper tree, and each pair of
-//! key and value type compiles all of it again: at seventy pairs that was a third of the engine's module. The order of
-//! iteration is that of the keys, so a seed replays a run.
-//!
-//! Invariant: no chunk is empty, keys ascend strictly within and across chunks, `len` counts the entries.
+//! The standard library's `BTreeMap` is generic over every step of its rebalancing, and each pair of key and value type
+//! compiles all of it again: at seventy pairs that was a third of the engine's module. A [`Map`] is a sorted vector: an
+//! insertion moves what lies behind it, which is nothing to speak of for the few thousand entries that the engine's
+//! bounds allow. What may hold more (records, groups of a query) is a [`LargeMap`]. The order of iteration is that of the
+//! keys, so a seed replays a run.
 
+mod large;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -19,21 +19,15 @@ use std::{
     slice, vec,
 };
 
+pub use large::LargeMap;
 use serde::{Serialize, Serializer};
 pub use set::{Set, SetIter};
-
-/// A full chunk is halved.
-const CHUNK_MAX: usize = 64;
 
 /// A map ordered by key.
 #[derive(Clone)]
 pub struct Map<K, V> {
-    chunks: Vec<Vec<(K, V)>>,
-    len: usize,
+    entries: Vec<(K, V)>,
 }
-
-/// Chunk and place in it. One past the last entry is `(chunks.len(), 0)`.
-type Place = (usize, usize);
 
 impl<K, V> Default for Map<K, V> {
     fn default() -> Map<K, V> {
@@ -53,10 +47,9 @@ impl<K: Serialize, V: Serialize> Serialize for Map<K, V> {
     }
 }
 
-// How entries lie in chunks does not matter.
 impl<K: PartialEq, V: PartialEq> PartialEq for Map<K, V> {
     fn eq(&self, other: &Map<K, V>) -> bool {
-        self.len == other.len && self.iter().eq(other)
+        self.entries == other.entries
     }
 }
 
@@ -65,32 +58,32 @@ impl<K: Eq, V: Eq> Eq for Map<K, V> {}
 impl<K, V> Map<K, V> {
     /// Nothing in it.
     pub const fn new() -> Map<K, V> {
-        Map { chunks: Vec::new(), len: 0 }
+        Map { entries: Vec::new() }
     }
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.len
+        self.entries.len()
     }
 
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.entries.is_empty()
     }
 
     /// Removes every entry.
     pub fn clear(&mut self) {
-        *self = Map::new();
+        self.entries.clear();
     }
 
     /// Entries in the order of their keys.
     pub fn iter(&self) -> Iter<'_, K, V> {
-        Iter { chunks: &self.chunks, front: (0, 0), back: (self.chunks.len(), 0) }
+        Iter(self.entries.iter())
     }
 
     /// Entries in the order of their keys, values to be changed.
     pub fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = (&K, &mut V)> {
-        self.chunks.iter_mut().flatten().map(|(key, value)| (&*key, value))
+        self.entries.iter_mut().map(|(key, value)| (&*key, value))
     }
 
     /// Keys in order.
@@ -105,17 +98,17 @@ impl<K, V> Map<K, V> {
 
     /// Values in the order of their keys, to be changed.
     pub fn values_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut V> {
-        self.chunks.iter_mut().flatten().map(|(_, value)| value)
+        self.entries.iter_mut().map(|(_, value)| value)
     }
 
     /// Keys in order, the map is used up.
     pub fn into_keys(self) -> impl DoubleEndedIterator<Item = K> {
-        self.chunks.into_iter().flatten().map(|(key, _)| key)
+        self.entries.into_iter().map(|(key, _)| key)
     }
 
     /// Values in the order of their keys, the map is used up.
     pub fn into_values(self) -> impl DoubleEndedIterator<Item = V> {
-        self.chunks.into_iter().flatten().map(|(_, value)| value)
+        self.entries.into_iter().map(|(_, value)| value)
     }
 
     /// The entry of the least key.
@@ -130,48 +123,27 @@ impl<K, V> Map<K, V> {
 
     /// Takes out the entry of the least key.
     pub fn pop_first(&mut self) -> Option<(K, V)> {
-        (self.len > 0).then(|| self.take((0, 0)))
+        (!self.is_empty()).then(|| self.entries.remove(0))
     }
 
     /// Takes out the entry of the greatest key.
     pub fn pop_last(&mut self) -> Option<(K, V)> {
-        let last = self.chunks.len().checked_sub(1)?;
-        let place = (last, self.chunks[last].len() - 1);
-        Some(self.take(place))
+        self.entries.pop()
     }
 
     /// Keeps the entries that `keep` says, asked in the order of the keys.
     pub fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
-        self.chunks.retain_mut(|chunk| {
-            chunk.retain_mut(|(key, value)| keep(key, value));
-            !chunk.is_empty()
-        });
-        self.len = self.chunks.iter().map(Vec::len).sum();
-    }
-
-    fn take(&mut self, (chunk, at): Place) -> (K, V) {
-        let entry = self.chunks[chunk].remove(at);
-        if self.chunks[chunk].is_empty() {
-            self.chunks.remove(chunk);
-        }
-        self.len -= 1;
-        entry
+        self.entries.retain_mut(|(key, value)| keep(key, value));
     }
 }
 
 impl<K: Ord, V> Map<K, V> {
     /// Where the key is, or where it would be inserted.
-    fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Result<Place, Place>
+    fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Result<usize, usize>
     where
         K: Borrow<Q>,
     {
-        // The last chunk that begins at or before the key.
-        let after = self.chunks.partition_point(|chunk| chunk[0].0.borrow() <= key);
-        let Some(chunk) = after.checked_sub(1) else { return Err((0, 0)) };
-        match self.chunks[chunk].binary_search_by(|(other, _)| other.borrow().cmp(key)) {
-            Ok(at) => Ok((chunk, at)),
-            Err(at) => Err((chunk, at)),
-        }
+        self.entries.binary_search_by(|(other, _)| other.borrow().cmp(key))
     }
 
     /// The value of a key.
@@ -179,7 +151,7 @@ impl<K: Ord, V> Map<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.find(key).ok().map(|(chunk, at)| &self.chunks[chunk][at].1)
+        self.find(key).ok().map(|at| &self.entries[at].1)
     }
 
     /// The value of a key, to be changed.
@@ -187,7 +159,7 @@ impl<K: Ord, V> Map<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.find(key).ok().map(|(chunk, at)| &mut self.chunks[chunk][at].1)
+        self.find(key).ok().map(|at| &mut self.entries[at].1)
     }
 
     /// Whether there is an entry for a key.
@@ -201,31 +173,12 @@ impl<K: Ord, V> Map<K, V> {
     /// Sets the value of a key; gives the one before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.find(&key) {
-            Ok((chunk, at)) => Some(std::mem::replace(&mut self.chunks[chunk][at].1, value)),
-            Err(place) => {
-                self.put(place, key, value);
+            Ok(at) => Some(std::mem::replace(&mut self.entries[at].1, value)),
+            Err(at) => {
+                self.entries.insert(at, (key, value));
                 None
             }
         }
-    }
-
-    /// Inserts a new entry where `find` said; gives where it ended up.
-    fn put(&mut self, (mut chunk, mut at): Place, key: K, value: V) -> Place {
-        self.len += 1;
-        if self.chunks.is_empty() {
-            self.chunks.push(Vec::new());
-        }
-        if self.chunks[chunk].len() == CHUNK_MAX {
-            // Behind the end of the last chunk begins a new one: keys that come in order fill their chunks.
-            let middle = if at == CHUNK_MAX && chunk + 1 == self.chunks.len() { CHUNK_MAX } else { CHUNK_MAX / 2 };
-            let upper = self.chunks[chunk].split_off(middle);
-            self.chunks.insert(chunk + 1, upper);
-            if at > middle || middle == CHUNK_MAX {
-                (chunk, at) = (chunk + 1, at - middle);
-            }
-        }
-        self.chunks[chunk].insert(at, (key, value));
-        (chunk, at)
     }
 
     /// Takes out the value of a key.
@@ -233,8 +186,7 @@ impl<K: Ord, V> Map<K, V> {
     where
         K: Borrow<Q>,
     {
-        let place = self.find(key).ok()?;
-        Some(self.take(place).1)
+        self.remove_entry(key).map(|(_, value)| value)
     }
 
     /// Takes out a key and its value.
@@ -242,14 +194,14 @@ impl<K: Ord, V> Map<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.find(key).ok().map(|place| self.take(place))
+        self.find(key).ok().map(|at| self.entries.remove(at))
     }
 
     /// The entry of a key, there or to be made.
     pub fn entry(&mut self, key: K) -> Entry<'_, K, V> {
         match self.find(&key) {
-            Ok(place) => Entry { map: self, place, key: None },
-            Err(place) => Entry { map: self, place, key: Some(key) },
+            Ok(at) => Entry { map: self, at, key: None },
+            Err(at) => Entry { map: self, at, key: Some(key) },
         }
     }
 
@@ -259,27 +211,27 @@ impl<K: Ord, V> Map<K, V> {
         K: Borrow<Q>,
     {
         let place = |key: &Q, behind: bool| match self.find(key) {
-            Ok((chunk, at)) => (chunk, at + usize::from(behind)),
-            Err(place) => place,
+            Ok(at) => at + usize::from(behind),
+            Err(at) => at,
         };
         let front = match bounds.start_bound() {
             Bound::Included(key) => place(key, false),
             Bound::Excluded(key) => place(key, true),
-            Bound::Unbounded => (0, 0),
+            Bound::Unbounded => 0,
         };
         let back = match bounds.end_bound() {
             Bound::Included(key) => place(key, true),
             Bound::Excluded(key) => place(key, false),
-            Bound::Unbounded => (self.chunks.len(), 0),
+            Bound::Unbounded => self.len(),
         };
-        Iter { chunks: &self.chunks, front, back }
+        Iter(self.entries.get(front..back).unwrap_or_default().iter())
     }
 }
 
 /// The entry of a key in a map, there or to be made.
 pub struct Entry<'a, K, V> {
     map: &'a mut Map<K, V>,
-    place: Place,
+    at: usize,
     /// `None` when it is there.
     key: Option<K>,
 }
@@ -287,11 +239,10 @@ pub struct Entry<'a, K, V> {
 impl<'a, K: Ord, V> Entry<'a, K, V> {
     /// The value; made by `make` when there is none.
     pub fn or_insert_with(self, make: impl FnOnce() -> V) -> &'a mut V {
-        let (chunk, at) = match self.key {
-            Some(key) => self.map.put(self.place, key, make()),
-            None => self.place,
-        };
-        &mut self.map.chunks[chunk][at].1
+        if let Some(key) = self.key {
+            self.map.entries.insert(self.at, (key, make()));
+        }
+        &mut self.map.entries[self.at].1
     }
 
     /// The value; this one when there is none.
@@ -310,22 +261,18 @@ impl<'a, K: Ord, V> Entry<'a, K, V> {
     /// Changes the value if there is one.
     pub fn and_modify(self, change: impl FnOnce(&mut V)) -> Entry<'a, K, V> {
         if self.key.is_none() {
-            change(&mut self.map.chunks[self.place.0][self.place.1].1);
+            change(&mut self.map.entries[self.at].1);
         }
         self
     }
 }
 
 /// Borrowed entries of a map.
-pub struct Iter<'a, K, V> {
-    chunks: &'a [Vec<(K, V)>],
-    front: Place,
-    back: Place,
-}
+pub struct Iter<'a, K, V>(slice::Iter<'a, (K, V)>);
 
 impl<K, V> Clone for Iter<'_, K, V> {
     fn clone(&self) -> Self {
-        Iter { ..*self }
+        Iter(self.0.clone())
     }
 }
 
@@ -333,31 +280,13 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
     type Item = (&'a K, &'a V);
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.front < self.back {
-            let (chunk, at) = self.front;
-            if let Some((key, value)) = self.chunks[chunk].get(at) {
-                self.front.1 += 1;
-                return Some((key, value));
-            }
-            self.front = (chunk + 1, 0);
-        }
-        None
+        self.0.next().map(|(key, value)| (key, value))
     }
 }
 
 impl<K, V> DoubleEndedIterator for Iter<'_, K, V> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        while self.front < self.back {
-            match self.back {
-                (chunk, 0) => self.back = (chunk - 1, self.chunks[chunk - 1].len()),
-                (chunk, at) => {
-                    self.back.1 -= 1;
-                    let (key, value) = &self.chunks[chunk][at - 1];
-                    return Some((key, value));
-                }
-            }
-        }
-        None
+        self.0.next_back().map(|(key, value)| (key, value))
     }
 }
 
@@ -372,24 +301,23 @@ impl<'a, K, V> IntoIterator for &'a Map<K, V> {
     }
 }
 
-type IterMut<'a, K, V> =
-    std::iter::Map<std::iter::Flatten<slice::IterMut<'a, Vec<(K, V)>>>, fn(&'a mut (K, V)) -> (&'a K, &'a mut V)>;
+type IterMut<'a, K, V> = std::iter::Map<slice::IterMut<'a, (K, V)>, fn(&'a mut (K, V)) -> (&'a K, &'a mut V)>;
 
 impl<'a, K, V> IntoIterator for &'a mut Map<K, V> {
     type Item = (&'a K, &'a mut V);
     type IntoIter = IterMut<'a, K, V>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.chunks.iter_mut().flatten().map(|(key, value)| (&*key, value))
+        self.entries.iter_mut().map(|(key, value)| (&*key, value))
     }
 }
 
 impl<K, V> IntoIterator for Map<K, V> {
     type Item = (K, V);
-    type IntoIter = std::iter::Flatten<vec::IntoIter<Vec<(K, V)>>>;
+    type IntoIter = vec::IntoIter<(K, V)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.chunks.into_iter().flatten()
+        self.entries.into_iter()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The map against the standard one.
+//! The maps against the standard one.
 
 use std::collections::BTreeMap;
 
@@ -57,10 +57,40 @@ proptest! {
         prop_assert!(map.iter().eq(&model));
         prop_assert!(map.iter().rev().eq(model.iter().rev()));
         prop_assert!((0..600).all(|key| map.get(&key) == model.get(&key)));
-        prop_assert!(map.chunks.iter().all(|chunk| (1..=CHUNK_MAX).contains(&chunk.len())));
         if low < high {
             prop_assert!(map.range(low..high).eq(model.range(low..high)));
             prop_assert!(map.range(low..=high).rev().eq(model.range(low..=high).rev()));
+            let bounds = (Bound::Excluded(low), Bound::Unbounded);
+            prop_assert!(map.range(bounds).eq(model.range(bounds)));
+        } else {
+            prop_assert_eq!(map.range(low..high).count(), 0);
+        }
+        prop_assert!(map.into_iter().eq(model));
+    }
+
+    /// So does the large one.
+    #[test]
+    fn the_large_one_too(steps in steps(), low in 0..600_u16, high in 0..600_u16) {
+        let (mut map, mut model) = (LargeMap::new(), BTreeMap::new());
+        for step in steps {
+            match step {
+                Step::Insert(key, value) => prop_assert_eq!(map.insert(key, value), model.insert(key, value)),
+                Step::Remove(key) => prop_assert_eq!(map.remove(&key), model.remove(&key)),
+                Step::Bump(key) => {
+                    let bump = |value: &mut u8| *value = value.wrapping_add(1);
+                    bump(map.get_or_insert_with(key, || 0));
+                    bump(model.entry(key).or_default());
+                }
+                Step::PopFirst | Step::PopLast | Step::Retain(_) => {}
+            }
+            prop_assert_eq!(map.len(), model.len());
+        }
+        prop_assert!(map.iter().eq(&model));
+        prop_assert!((0..600).all(|key| map.get(&key) == model.get(&key)));
+        prop_assert!(map.chunks.iter().all(|chunk| (1..=large::CHUNK_MAX).contains(&chunk.len())));
+        if low < high {
+            prop_assert!(map.range(low..high).eq(model.range(low..high)));
+            prop_assert!(map.range(low..=high).eq(model.range(low..=high)));
             let bounds = (Bound::Excluded(low), Bound::Unbounded);
             prop_assert!(map.range(bounds).eq(model.range(bounds)));
         } else {

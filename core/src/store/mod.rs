@@ -19,7 +19,7 @@ use crate::{
         message::{Cursor, Page},
     },
     id::{Id, Region},
-    map::{Map, Set},
+    map::{LargeMap, Map, Set},
 };
 
 /// What a driver writes to its disk in one atomic step: `None` deletes the key.
@@ -36,12 +36,12 @@ struct Entry {
 /// All records that this node holds.
 #[derive(Default)]
 pub struct Store {
-    spaces: Map<String, Map<Vec<u8>, Entry>>,
+    spaces: Map<String, LargeMap<Vec<u8>, Entry>>,
     /// Keys whose newest record is not acknowledged yet, with the last acknowledged one.
-    uncommitted: Map<Cursor, Option<Record>>,
+    uncommitted: LargeMap<Cursor, Option<Record>>,
     tracked: Map<Name, Digest>,
     /// When records may be forgotten.
-    lapsing: Set<(u64, Cursor)>,
+    lapsing: LargeMap<(u64, Cursor), ()>,
     tombstone_us: u64,
     records: usize,
     bytes: u64,
@@ -123,7 +123,7 @@ impl Store {
         self.records += 1;
         self.bytes += record.bytes() as u64;
         if let Some(due) = due(&record, self.tombstone_us) {
-            self.lapsing.insert((due, (record.namespace.clone(), record.key.clone())));
+            self.lapsing.insert((due, (record.namespace.clone(), record.key.clone())), ());
         }
         let space = self.spaces.entry(record.namespace.clone()).or_default();
         space.insert(record.key.clone(), Entry { id, record });
@@ -196,7 +196,7 @@ impl Store {
     /// The digest of a region: one look at every record.
     pub fn digest_of(&self, region: &Region) -> Digest {
         let mut digest = Digest::default();
-        let entries = self.spaces.values().flat_map(Map::values);
+        let entries = self.spaces.values().flat_map(LargeMap::values);
         for entry in entries.filter(|entry| region.contains(&entry.id)) {
             digest.add(&entry.id, &entry.record.version);
         }
@@ -272,6 +272,7 @@ impl Store {
     pub fn lapsed(&self, wall_us: u64) -> impl Iterator<Item = (&Id, &Record)> {
         self.lapsing
             .iter()
+            .map(|(lapsing, ())| lapsing)
             .take_while(move |(due, _)| *due <= wall_us)
             .filter_map(|(_, key)| self.spaces.get(&key.0)?.get(&key.1))
             .map(|entry| (&entry.id, &entry.record))
@@ -287,7 +288,7 @@ impl Store {
         let space = self.spaces.get(namespace);
         space
             .into_iter()
-            .flat_map(Map::values)
+            .flat_map(LargeMap::values)
             .filter(move |entry| regions(&entry.id))
             .filter_map(|entry| {
                 if self.uncommitted.is_empty() {

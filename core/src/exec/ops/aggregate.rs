@@ -23,7 +23,7 @@ use crate::{
         order::{Key, compare},
     },
     exec::eval::{eval, mismatch, overflow},
-    map::Map,
+    map::LargeMap,
     sql::{
         fault::{INTERNAL, UNSUPPORTED, fail},
         scalar::Scalar,
@@ -206,7 +206,7 @@ struct Held {
     weight: i64,
     states: Vec<State>,
     /// The values of DISTINCT aggregates with their weights, by aggregate; empty for others.
-    values: Vec<Map<Key, i64>>,
+    values: Vec<LargeMap<Key, i64>>,
 }
 
 /// See the module's documentation.
@@ -214,13 +214,13 @@ pub struct Aggregate {
     keys: Vec<Scalar>,
     calls: Vec<AggregateCall>,
     mode: Mode,
-    groups: Map<Key, Held>,
+    groups: LargeMap<Key, Held>,
 }
 
 impl Aggregate {
     /// Groups by `keys` and computes `calls`.
     pub fn new(keys: Vec<Scalar>, calls: Vec<AggregateCall>, mode: Mode) -> Aggregate {
-        Aggregate { keys, calls, mode, groups: Map::new() }
+        Aggregate { keys, calls, mode, groups: LargeMap::new() }
     }
 
     fn absorb_row(&mut self, row: &[Value], weight: i64) -> Result<(), Error> {
@@ -236,7 +236,7 @@ impl Aggregate {
                 continue;
             }
             if call.distinct {
-                let times = held.values[index].entry(Key(vec![value.into_owned()])).or_default();
+                let times = held.values[index].get_or_insert_with(Key(vec![value.into_owned()]), || 0);
                 *times = times.checked_add(weight).ok_or_else(overflow)?;
             } else {
                 held.states[index].absorb(call.function, &value, weight)?;
@@ -246,11 +246,11 @@ impl Aggregate {
     }
 }
 
-fn held<'a>(groups: &'a mut Map<Key, Held>, calls: &[AggregateCall], key: Row) -> &'a mut Held {
-    groups.entry(Key(key)).or_insert_with(|| Held {
+fn held<'a>(groups: &'a mut LargeMap<Key, Held>, calls: &[AggregateCall], key: Row) -> &'a mut Held {
+    groups.get_or_insert_with(Key(key), || Held {
         weight: 0,
         states: calls.iter().map(|call| State::new(call.function)).collect(),
-        values: vec![Map::new(); calls.len()],
+        values: vec![LargeMap::new(); calls.len()],
     })
 }
 

@@ -8,25 +8,25 @@
 //! State: every different row with its weight. Emits at the end, in row order.
 
 use super::{Batch, Operator};
-use crate::{Error, data::order::Key, map::Map};
+use crate::{Error, data::order::Key, map::LargeMap};
 
 /// See the module's documentation.
 pub struct Distinct {
-    weights: Map<Key, i64>,
+    weights: LargeMap<Key, i64>,
     partial: bool,
 }
 
 impl Distinct {
     /// Adds up weights only (`partial`), or also brings them to one.
     pub fn new(partial: bool) -> Distinct {
-        Distinct { weights: Map::new(), partial }
+        Distinct { weights: LargeMap::new(), partial }
     }
 }
 
 impl Operator for Distinct {
     fn on_batch(&mut self, _port: usize, batch: Batch, _out: &mut Batch) -> Result<(), Error> {
         for signed in batch.rows {
-            let weight = self.weights.entry(Key(signed.row)).or_default();
+            let weight = self.weights.get_or_insert_with(Key(signed.row), || 0);
             *weight = weight.saturating_add(signed.weight);
         }
         Ok(())

@@ -17,7 +17,7 @@ use crate::{
     Error,
     data::{Row, SignedRow, Value, order::Key},
     exec::{eval::truth, plan::Join},
-    map::Map,
+    map::LargeMap,
     sql::{
         ast::JoinKind,
         fault::{BUDGET, fail},
@@ -41,7 +41,7 @@ pub struct HashJoin {
     /// Must be true over the joined row.
     residual: Option<Scalar>,
     right_width: usize,
-    kept: [Map<Key, Vec<Kept>>; 2],
+    kept: [LargeMap<Key, Vec<Kept>>; 2],
     /// Left rows with a NULL key.
     lonely: Vec<SignedRow>,
     ended: [bool; 2],
@@ -56,7 +56,7 @@ impl HashJoin {
             keys: [join.left, join.right],
             residual: join.residual,
             right_width: join.right_width,
-            kept: [Map::new(), Map::new()],
+            kept: [LargeMap::new(), LargeMap::new()],
             lonely: Vec::new(),
             ended: [false; 2],
             pairs: 0,
@@ -93,7 +93,7 @@ impl HashJoin {
         }
         // Nothing will look it up any more: only a left join must remember it.
         if !self.ended[1 - port] || port == 0 && self.kind == JoinKind::Left && !matched {
-            self.kept[port].entry(key).or_default().push(Kept { signed, matched });
+            self.kept[port].get_or_insert_with(key, Vec::new).push(Kept { signed, matched });
         }
         Ok(())
     }
@@ -109,7 +109,7 @@ impl Operator for HashJoin {
         if self.ended != [true; 2] || self.kind != JoinKind::Left {
             return Ok(());
         }
-        let kept = core::mem::take(&mut self.kept[0]).into_values().flatten();
+        let kept = core::mem::take(&mut self.kept[0]).into_iter().flat_map(|(_, kept)| kept);
         let unmatched = kept.filter(|kept| !kept.matched).map(|kept| kept.signed);
         for mut signed in unmatched.chain(core::mem::take(&mut self.lonely)) {
             signed.row.resize(signed.row.len() + self.right_width, Value::Null);
@@ -119,7 +119,7 @@ impl Operator for HashJoin {
     }
 
     fn describe(&self) -> (&'static str, usize) {
-        ("hash join", self.kept.iter().flat_map(Map::values).map(Vec::len).sum())
+        ("hash join", self.kept.iter().flat_map(LargeMap::values).map(Vec::len).sum())
     }
 }
 
