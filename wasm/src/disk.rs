@@ -12,20 +12,29 @@ use std::{
     rc::Rc,
 };
 
-use idb::{Database, DatabaseEvent as _, Factory, ObjectStoreParams, TransactionMode};
-use js_sys::{Function, Promise, Uint8Array};
+use js_sys::{Array, Function, Promise, Uint8Array};
 use pontoon_core::{Saved, store::Batch};
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 use crate::{error::DriverError, js, limits::BATCHES_PER_TRANSACTION};
 
-/// Key → bytes, both the engine's.
-const RECORDS: &str = "records";
-/// The driver's own: the identity.
-const SELF: &str = "self";
-const SEED: &str = "seed";
-const SCHEMA_VERSION: u32 = 1;
+#[wasm_bindgen(module = "/src/disk.js")]
+extern "C" {
+    /// An `IDBDatabase`.
+    type Database;
+    #[wasm_bindgen(method)]
+    fn close(this: &Database);
+
+    #[wasm_bindgen(catch)]
+    async fn open(name: &str) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch)]
+    async fn seed(database: &Database, fresh: Vec<u8>) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch)]
+    async fn load(database: &Database) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch)]
+    async fn write(database: &Database, keys: &Array, values: &Array) -> Result<JsValue, JsValue>;
+}
 
 /// What became of a batch.
 pub type Written = Result<(), String>;
@@ -56,24 +65,8 @@ impl Disk {
 
     /// The database of a slot; made when it is not there.
     pub async fn indexed_db(name: &str) -> Result<Disk, DriverError> {
-        let mut request =
-            Factory::new().and_then(|factory| factory.open(name, Some(SCHEMA_VERSION))).map_err(failed)?;
-        request.on_upgrade_needed(|event| {
-            // A failure here fails the request.
-            if let Ok(database) = event.database() {
-                for store in [RECORDS, SELF] {
-                    let _ = database.create_object_store(store, ObjectStoreParams::new());
-                }
-            }
-        });
-        let mut database = request.await.map_err(failed)?;
-        // Another tab deletes the database: let go, or it waits for us.
-        database.on_version_change(|event| {
-            if let Some(target) = event.target().and_then(|target| target.dyn_into::<web_sys::IdbDatabase>().ok()) {
-                target.close();
-            }
-        });
-        Ok(Disk::new(Some(database)))
+        let database = open(name).await.map_err(failed)?;
+        Ok(Disk::new(Some(database.unchecked_into())))
     }
 
     fn new(database: Option<Database>) -> Disk {
@@ -100,28 +93,16 @@ impl Disk {
     /// The identity kept in this slot; made by `fresh` and kept when there is none.
     pub async fn seed(&self, fresh: [u8; 32]) -> Result<[u8; 32], DriverError> {
         let Some(database) = &self.0.database else { return Ok(fresh) };
-        let key = JsValue::from_str(SEED);
-        let transaction = database.transaction(&[SELF], TransactionMode::ReadWrite).map_err(failed)?;
-        let store = transaction.object_store(SELF).map_err(failed)?;
-        let found = store.get(key.clone()).map_err(failed)?.await.map_err(failed)?;
-        if let Some(kept) = found.and_then(|value| bytes_of(&value).try_into().ok()) {
-            return Ok(kept);
-        }
-        store.put(&Uint8Array::from(&fresh[..]), Some(&key)).map_err(failed)?.await.map_err(failed)?;
-        let result = transaction.await.map_err(failed)?;
-        if result.is_committed() { Ok(fresh) } else { Err(DriverError::Disk("the identity was not kept".to_owned())) }
+        let kept = seed(database, fresh.to_vec()).await.map_err(failed)?;
+        bytes_of(&kept).try_into().map_err(|_| DriverError::Disk("the identity was not kept".to_owned()))
     }
 
     /// Everything that was written and not deleted.
     pub async fn load(&self) -> Result<Saved, DriverError> {
         let Some(database) = &self.0.database else { return Ok(Saved::new()) };
-        let transaction = database.transaction(&[RECORDS], TransactionMode::ReadOnly).map_err(failed)?;
-        let store = transaction.object_store(RECORDS).map_err(failed)?;
-        // Both requests are made before the first is awaited: one transaction sees one state.
-        let keys = store.get_all_keys(None, None).map_err(failed)?;
-        let values = store.get_all(None, None).map_err(failed)?;
-        let (keys, values) = (keys.await.map_err(failed)?, values.await.map_err(failed)?);
-        Ok(keys.iter().zip(&values).map(|(key, value)| (bytes_of(key), bytes_of(value))).collect())
+        let both = Array::from(&load(database).await.map_err(failed)?);
+        let (keys, values) = (Array::from(&both.get(0)), Array::from(&both.get(1)));
+        Ok(keys.iter().zip(values.iter()).map(|(key, value)| (bytes_of(&key), bytes_of(&value))).collect())
     }
 
     /// Who is told what became of each batch.
@@ -180,20 +161,14 @@ impl Shared {
 
     async fn transact(&self, batches: Vec<Batch>) -> Written {
         let Some(database) = &self.database else { return Ok(()) };
-        let tell = |error: idb::Error| failed(error).to_string();
-        let transaction = database.transaction(&[RECORDS], TransactionMode::ReadWrite).map_err(tell)?;
-        let store = transaction.object_store(RECORDS).map_err(tell)?;
+        let (keys, values) = (Array::new(), Array::new());
         for (key, value) in batches.iter().flatten() {
-            let key = Uint8Array::from(&key[..]);
-            match value {
-                // The requests run in order; the transaction tells how all of them went.
-                Some(value) => drop(store.put(&Uint8Array::from(&value[..]), Some(&key)).map_err(tell)?),
-                None => drop(store.delete(JsValue::from(key)).map_err(tell)?),
-            }
+            keys.push(&Uint8Array::from(&key[..]));
+            values.push(&value.as_ref().map_or(JsValue::UNDEFINED, |value| Uint8Array::from(&value[..]).into()));
         }
-        let result = transaction.await.map_err(tell)?;
+        write(database, &keys, &values).await.map_err(|error| failed(error).to_string())?;
         self.transactions.set(self.transactions.get() + 1);
-        if result.is_committed() { Ok(()) } else { Err("the transaction was aborted".to_owned()) }
+        Ok(())
     }
 }
 
@@ -201,8 +176,8 @@ fn bytes_of(value: &JsValue) -> Vec<u8> {
     Uint8Array::new(value).to_vec()
 }
 
-fn failed(error: idb::Error) -> DriverError {
-    DriverError::Disk(error.to_string())
+fn failed(error: JsValue) -> DriverError {
+    DriverError::Disk(js::describe(&error))
 }
 
 /// Whether this environment has IndexedDB at all.
