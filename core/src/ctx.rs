@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use rand_chacha::ChaCha8Rng;
+use chacha20::ChaCha8Rng;
 
 use crate::{
     config::Config,

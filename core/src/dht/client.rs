@@ -1,6 +1,6 @@
 //! The asker's side of one operation on one key: sent to the owner, again and again until it answers or time is up.
 
-use rand_chacha::rand_core::Rng as _;
+use chacha20::rand_core::Rng as _;
 
 use super::message::{Message, Timer};
 use crate::{

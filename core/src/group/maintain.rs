@@ -1,6 +1,6 @@
 //! The tick: founding, repair, hand-over, take-over, giving up, reminding.
 
-use rand_chacha::rand_core::Rng as _;
+use chacha20::rand_core::Rng as _;
 
 use super::{
     Env, Groups, Timer,

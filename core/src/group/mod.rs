@@ -29,7 +29,7 @@ mod unsaved;
 
 use std::collections::VecDeque;
 
-use rand_chacha::rand_core::Rng as _;
+use chacha20::rand_core::Rng as _;
 
 pub use certificate::{Ballot, Certificate, Change, Name, Relation, Source};
 pub use message::{Message, Timer};

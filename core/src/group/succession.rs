@@ -3,7 +3,7 @@
 //! A node acts on a certificate whoever brings it: that it exists proves that it is decided. What an earlier epoch
 //! holds is kept until a later one is known to have all of it.
 
-use rand_chacha::rand_core::Rng as _;
+use chacha20::rand_core::Rng as _;
 
 use super::{
     Env, Event, Groups, KNOWN_MAX, SUCCESSORS_MAX, Step,

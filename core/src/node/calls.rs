@@ -1,6 +1,6 @@
 //! Commands of the application, and the work that tasks bring: who waits for what.
 
-use rand_chacha::rand_core::Rng as _;
+use chacha20::rand_core::Rng as _;
 
 use super::{CallId, Command, Node, NodeGround, Output, Reply, Timer, ctx, ground};
 use crate::{

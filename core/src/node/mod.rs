@@ -11,7 +11,7 @@
 mod api;
 mod calls;
 
-use rand_chacha::rand_core::SeedableRng as _;
+use chacha20::rand_core::SeedableRng as _;
 
 pub use api::*;
 

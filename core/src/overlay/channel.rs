@@ -67,7 +67,7 @@ impl Overlay {
         origin: Option<Origin>,
         expected: Option<Id>,
     ) -> Channel {
-        use rand_chacha::rand_core::Rng as _;
+        use chacha20::rand_core::Rng as _;
         let mut nonce = [0; 16];
         ctx.rng.fill_bytes(&mut nonce);
         let via = match path {

@@ -1,6 +1,6 @@
 //! The tick: dialling, probes, suspicion, finding peers, opening, upgrading and pruning links.
 
-use rand_chacha::rand_core::Rng as _;
+use chacha20::rand_core::Rng as _;
 
 use crate::{
     config::SECOND_US,

@@ -39,7 +39,7 @@ use pontoon_core::{
     inspect::{Inspect, Trace},
     node::Node,
 };
-use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use chacha20::rand_core::{Rng as _, SeedableRng as _};
 
 /// The address of the in-simulation supernode with this index.
 pub fn address(node: usize) -> String {

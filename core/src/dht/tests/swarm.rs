@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use chacha20::rand_core::{Rng as _, SeedableRng as _};
 
 use crate::{
     config::Config,
