@@ -6,7 +6,10 @@
 
 use core::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, SeqAccess, Visitor},
+};
 use sha1::{Digest, Sha1};
 
 /// Bits of an [`Id`].
@@ -15,7 +18,28 @@ const ID_BYTES: usize = 20;
 
 /// A point of the key space: the name of a node or of an object.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub struct Id(pub [u8; ID_BYTES]);
+pub struct Id(#[serde(deserialize_with = "bytes")] pub [u8; ID_BYTES]);
+
+/// What the derive gives, as a loop: in wasm the unrolled one is six times as long.
+fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; ID_BYTES], D::Error> {
+    struct Bytes;
+    impl<'de> Visitor<'de> for Bytes {
+        type Value = [u8; ID_BYTES];
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{ID_BYTES} bytes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut bytes = [0; ID_BYTES];
+            for (index, byte) in bytes.iter_mut().enumerate() {
+                *byte = items.next_element()?.ok_or_else(|| A::Error::invalid_length(index, &self))?;
+            }
+            Ok(bytes)
+        }
+    }
+    deserializer.deserialize_tuple(ID_BYTES, Bytes)
+}
 
 /// As a big-endian number, in two words: ids are compared all the time, and a call of `memcmp` each time is dear.
 impl Ord for Id {

@@ -1,7 +1,14 @@
 //! Small helpers around `js_sys`: globals that may be missing, objects from pairs, random bytes.
 
 use js_sys::{Array, Object, Reflect};
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen]
+extern "C" {
+    /// As a template literal would print it; an object may refuse.
+    #[wasm_bindgen(js_name = String, catch)]
+    fn to_text(value: &JsValue) -> Result<String, JsValue>;
+}
 
 /// A property of the global object, unless it is missing (`undefined` or `null`) or may not be read.
 pub fn global(name: &str) -> Option<JsValue> {
@@ -35,7 +42,7 @@ pub fn describe(value: &JsValue) -> String {
     }
     match value.dyn_ref::<js_sys::Error>() {
         Some(error) => String::from(error.message()),
-        None => text_property(value, "message").unwrap_or_else(|| format!("{value:?}")),
+        None => text_property(value, "message").or_else(|| to_text(value).ok()).unwrap_or_default(),
     }
 }
 

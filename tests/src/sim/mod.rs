@@ -25,6 +25,7 @@ mod world;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use chacha20::rand_core::{Rng as _, SeedableRng as _};
 use channel::Channel;
 use clock::Clock;
 pub use config::{HEAVY_TAIL, Latency, Ppm, Signing, SimConfig};
@@ -39,7 +40,6 @@ use pontoon_core::{
     inspect::{Inspect, Trace},
     node::Node,
 };
-use chacha20::rand_core::{Rng as _, SeedableRng as _};
 
 /// The address of the in-simulation supernode with this index.
 pub fn address(node: usize) -> String {
