@@ -46,6 +46,7 @@ for (const { name, place } of modules) {
   rmSync(out, { recursive: true, force: true });
   mkdirSync(out, { recursive: true });
   run("wasm-bindgen", "--target", "web", "--remove-name-section", "--remove-producers-section", "--out-dir", out, source);
+  numberImports(path.join(out, `${name}.js`), path.join(out, `${name}_bg.wasm`));
   writeFileSync(stamp, "");
 }
 
@@ -53,6 +54,18 @@ run(process.execPath, tool("typescript", "tsc"), "-p", packageDir);
 cpSync(pkg, dist, { recursive: true, filter: (file) => !/(\.made|\.gitignore|_bg\.wasm\.d\.ts)$/.test(file) });
 for (const name of readdirSync(dist, { recursive: true, encoding: "utf8" })) {
   if (name.endsWith(".js")) minify(path.join(dist, name));
+}
+
+/** The names of imports end in hashes, which do not compress: each becomes a number of the same length. */
+function numberImports(bindings, module) {
+  let [text, binary] = [readFileSync(bindings, "latin1"), readFileSync(module, "latin1")];
+  const hashes = new Set([...text.matchAll(/__wbg_\w+_([0-9a-f]{16})\b/g)].map(([, hash]) => hash));
+  for (const [index, hash] of [...hashes].entries()) {
+    const number = String(index).padStart(hash.length, "0");
+    [text, binary] = [text.replaceAll(hash, number), binary.replaceAll(hash, number)];
+  }
+  writeFileSync(bindings, text, "latin1");
+  writeFileSync(module, binary, "latin1");
 }
 
 /** Takes comments and long names out of a module; what documents it is its `.d.ts`. */
