@@ -29,6 +29,10 @@ struct World {
     replies: Vec<(usize, CallId, Result<Reply, Error>)>,
     messages: Vec<(usize, Id, Vec<u8>)>,
     globals: Vec<(usize, String, Option<Vec<u8>>)>,
+    /// WebRTC sessions asked for: by whom, to whom.
+    sessions: Vec<(usize, Id)>,
+    /// Nodes that began a new life.
+    lives: usize,
     now: Now,
 }
 
@@ -40,12 +44,22 @@ impl World {
             replies: Vec::new(),
             messages: Vec::new(),
             globals: Vec::new(),
+            sessions: Vec::new(),
+            lives: 0,
             now: Now::default(),
         }
     }
 
+    /// A node begins a new life, as a page does when it is reloaded: its channels are dead, and nobody is told.
+    fn reload(&mut self, index: usize, fresh: Node) {
+        self.nodes[index] = fresh;
+        self.lives += 1;
+        self.ends.retain(|(from, _), (to, _)| *from != index && *to != index);
+    }
+
     fn link(&mut self, a: usize, b: usize) {
-        let name = |from: usize, to: usize| LinkId((from * 100 + to) as u64);
+        let lives = self.lives;
+        let name = |from: usize, to: usize| LinkId((lives * 10_000 + from * 100 + to) as u64);
         self.ends.insert((a, name(a, b)), (b, name(b, a)));
         self.ends.insert((b, name(b, a)), (a, name(a, b)));
         self.nodes[a].handle_input(self.now, Input::LinkUp { link: name(a, b), origin: Origin::Accepted });
@@ -74,6 +88,7 @@ impl World {
                         Output::Reply { call, result } => self.replies.push((index, call, result)),
                         Output::Message { from, payload, .. } => self.messages.push((index, from, payload)),
                         Output::Global { name, value } => self.globals.push((index, name, value)),
+                        Output::RtcOpen { peer, .. } => self.sessions.push((index, peer)),
                         _ => {}
                     }
                 }
@@ -93,6 +108,12 @@ impl World {
             }
             self.settle();
         }
+    }
+
+    /// How two nodes are linked, as the first sees it.
+    fn kind(&self, index: usize, to: usize) -> Option<&'static str> {
+        let id = self.nodes[to].id();
+        self.nodes[index].inspect(self.now).links.iter().find(|link| link.peer == id).map(|link| link.kind)
     }
 
     fn peers(&self, index: usize) -> Vec<Id> {
@@ -186,7 +207,7 @@ fn somebody_elses_key_is_refused() {
     let mut stranger = Stranger::meet(Config::default());
     let (victim, thief) = (Ed25519::from_seed(&[8; 32]), Ed25519::from_seed(&[9; 32]));
     stranger.say(&hello(&victim, WIRE_VERSION, PLAN_VERSION));
-    stranger.say(&Frame::Link(LinkFrame::Proof { signature: thief.sign(b"anything") }));
+    stranger.say(&Frame::Link(LinkFrame::Proof { signature: thief.sign(b"anything"), direct: false }));
     let (frames, closed) = stranger.hear();
     assert!(frames.contains(&Frame::Link(LinkFrame::Refuse(Refusal::Identity))) && closed);
     assert!(stranger.node.inspect(Now::default()).links.is_empty());
@@ -303,4 +324,70 @@ fn a_relay_does_not_carry_frames_in_another_name() {
     world.settle();
     assert_eq!(world.counter(0, "relays_forged"), 1);
     assert_eq!(world.counter(2, "frames_malformed"), 0, "nothing reached the third");
+}
+
+/// A supernode and two peers, who are linked over it and, beside that, by a channel of their own.
+fn linked_twice() -> World {
+    let supernode = Config { supernode: true, founder: true, direct_links: false, ..config("a") };
+    let mut world = World::new(vec![node(1, supernode), node(2, config("a")), node(3, config("a"))]);
+    world.link(0, 1);
+    world.link(0, 2);
+    world.run(3_000_000);
+    assert_eq!(world.kind(1, 2), Some("relayed"));
+    world.link(1, 2);
+    world.run(3_000_000);
+    assert_eq!((world.kind(1, 2), world.kind(2, 1)), (Some("direct"), Some("direct")));
+    world
+}
+
+#[test]
+fn a_peer_that_comes_back_over_a_relay_is_not_sought_on_its_dead_channel() {
+    for back in [1, 2] {
+        let mut world = linked_twice();
+        let stays = 3 - back;
+        let fresh = node(back as u8 + 1, config("a"));
+        world.reload(back, fresh);
+        world.sessions.clear();
+        world.link(0, back);
+        world.run(1_000_000);
+        assert_eq!((world.kind(stays, back), world.kind(back, stays)), (Some("relayed"), Some("relayed")));
+        let (one, other) = (world.nodes[1].id(), world.nodes[2].id());
+        let opened = world.sessions.iter().any(|pair| [(1, other), (2, one)].contains(pair));
+        assert!(opened, "the way to a direct link is open again");
+
+        let to = world.nodes[back].id();
+        let call = world.call(stays, Command::SendNode { to, payload: b"welcome back".to_vec() });
+        assert!(world.replies.contains(&(stays, call, Ok(Reply::Delivered(to)))));
+    }
+}
+
+#[test]
+fn a_relay_that_feigns_a_return_does_not_cut_a_direct_channel() {
+    let mut world = linked_twice();
+    let victim = Ed25519::from_seed(&[3; 32]);
+    let hello = Frame::Link(LinkFrame::Hello(Hello {
+        wire: WIRE_VERSION,
+        plan: PLAN_VERSION,
+        network: "a".to_owned(),
+        public_key: victim.public_key(),
+        nonce: [3; 16],
+        supernode: false,
+        direct_links: true,
+        established: false,
+    }));
+    let signature = Ed25519::from_seed(&[9; 32]).sign(b"anything");
+    let proof = Frame::Link(LinkFrame::Proof { signature, direct: false });
+    let (from, to) = (victim.id(), world.nodes[1].id());
+    for frame in [hello, proof] {
+        // What the supernode, turned hostile, hands to the first peer in the other's name.
+        let frame = Frame::Link(LinkFrame::Relay { from, to, frame: wire::encode(&frame) });
+        for bytes in wire::cut(&wire::encode(&frame), 16 * 1_024) {
+            world.nodes[1].handle_input(world.now, Input::Chunk { link: LinkId(100), bytes });
+        }
+    }
+    world.settle();
+    world.run(3_000_000);
+    assert_eq!((world.kind(1, 2), world.kind(2, 1)), (Some("direct"), Some("direct")));
+    assert_eq!(world.counter(1, "links_begun_anew"), 0);
+    assert!(world.counter(1, "identities_refused") > 0, "the false proof was heard");
 }

@@ -1,9 +1,13 @@
 //! Channels: handshake, frames in and out.
 //!
 //! 1. Both sides send `Hello` as soon as the channel is there.
-//! 2. Each answers the other's `Hello` with a `Proof`: its signature over the other's nonce, both ids and the network.
+//! 2. Each answers the other's `Hello` with a `Proof`: its signature over the other's nonce, both ids and the network,
+//!    and whether it has a direct channel to the other.
 //! 3. A channel whose `Proof` verified is open and belongs to the peer with that key. Nothing but `Hello`, `Proof` and
 //!    `Refuse` is heard on a channel before.
+//!
+//! A peer that proves itself anew and has no direct channel, where this side has one, began a new life or lost its end:
+//! the dead channel is closed at once, not when probes fail.
 
 use crate::{
     config::SECOND_US,
@@ -45,6 +49,8 @@ pub struct Channel {
     pub since_us: u64,
     /// Who must be at the other end, if that is known beforehand.
     pub expected: Option<Id>,
+    /// The direct channel to the peer of a relayed one that stood when our nonce was sent.
+    pub beside: Option<LinkId>,
     /// Our nonce.
     nonce: [u8; 16],
     /// The other side's hello.
@@ -54,8 +60,9 @@ pub struct Channel {
 }
 
 /// The bytes that a proof signs.
-fn challenge(network: &str, nonce: &[u8; 16], prover: &Id, verifier: &Id) -> Vec<u8> {
-    [b"pontoon link\0" as &[u8], network.as_bytes(), b"\0", nonce, &prover.0, &verifier.0].concat()
+fn challenge(network: &str, nonce: &[u8; 16], prover: &Id, verifier: &Id, direct: bool) -> Vec<u8> {
+    let name = b"pontoon link\0" as &[u8];
+    [name, network.as_bytes(), b"\0", nonce, &prover.0, &verifier.0, &[u8::from(direct)]].concat()
 }
 
 impl Overlay {
@@ -70,9 +77,9 @@ impl Overlay {
         use chacha20::rand_core::Rng as _;
         let mut nonce = [0; 16];
         ctx.rng.fill_bytes(&mut nonce);
-        let via = match path {
-            Path::Relay { via, .. } => Some(via),
-            Path::Transport(_) => None,
+        let (via, beside) = match path {
+            Path::Relay { peer, via } => (Some(via), self.direct(&peer)),
+            Path::Transport(_) => (None, None),
         };
         let hello = Hello {
             wire: WIRE_VERSION,
@@ -91,6 +98,7 @@ impl Overlay {
             via,
             since_us: ctx.now.mono,
             expected,
+            beside,
             nonce,
             hello: None,
             peer: None,
@@ -205,7 +213,7 @@ impl Overlay {
         let Some(channel) = self.channel(path) else { return };
         match (channel.peer, frame) {
             (None, Frame::Link(LinkFrame::Hello(hello))) => self.hello(ctx, path, hello),
-            (None, Frame::Link(LinkFrame::Proof { signature })) => self.proof(ctx, path, &signature),
+            (None, Frame::Link(LinkFrame::Proof { signature, direct })) => self.proof(ctx, path, &signature, direct),
             (_, Frame::Link(LinkFrame::Refuse(refusal))) => {
                 ctx.count("links_refused_by_peer");
                 let expected = match path {
@@ -261,19 +269,20 @@ impl Overlay {
             self.refuse(ctx, path, refusal);
             return;
         }
-        let signature = self.identity.sign(&challenge(&ctx.config.network, &hello.nonce, &self.me, &id));
+        let direct = self.direct(&id).is_some();
+        let signature = self.identity.sign(&challenge(&ctx.config.network, &hello.nonce, &self.me, &id, direct));
         if let Some(channel) = self.channel(path) {
             channel.hello = Some(hello);
         }
-        self.transmit(ctx, path, &Frame::Link(LinkFrame::Proof { signature }));
+        self.transmit(ctx, path, &Frame::Link(LinkFrame::Proof { signature, direct }));
     }
 
-    fn proof(&mut self, ctx: &mut Ctx<'_>, path: Path, signature: &[u8]) {
+    fn proof(&mut self, ctx: &mut Ctx<'_>, path: Path, signature: &[u8], direct: bool) {
         let me = self.me;
         let Some(channel) = self.channel(path) else { return };
         let (hello, nonce) = (channel.hello.clone(), channel.nonce);
         let proven = hello.filter(|hello| {
-            let message = challenge(&ctx.config.network, &nonce, &Id::hash(&hello.public_key), &me);
+            let message = challenge(&ctx.config.network, &nonce, &Id::hash(&hello.public_key), &me, direct);
             self.identity.verify(&hello.public_key, &message, signature)
         });
         let Some(hello) = proven else {
@@ -286,8 +295,19 @@ impl Overlay {
             return;
         };
         let id = Id::hash(&hello.public_key);
-        if let Some(channel) = self.channel(path) {
-            channel.peer = Some(id);
+        let Some(channel) = self.channel(path) else { return };
+        channel.peer = Some(id);
+        let beside = channel.beside;
+        if let Some(standing) = self.direct(&id).filter(|_| !direct) {
+            let dead = match path {
+                // What was said in answer to our nonce is true of a channel that was there before it.
+                Path::Relay { .. } => beside == Some(standing),
+                // Two that the two sides began may have crossed.
+                Path::Transport(link) => self.began_by_us(standing) == self.began_by_us(link),
+            };
+            if dead {
+                self.begin_anew(ctx, path, id, standing);
+            }
         }
         self.opened(ctx, path, id, &hello);
     }
@@ -326,7 +346,9 @@ impl Overlay {
         peer.suspected = false;
         peer.ping = None;
         peer.ping_due_us = now;
-        let mut replaced = None;
+        // It may have begun a new life, in which it knows nobody yet.
+        peer.gossiped = (0, 0);
+        let (mut replaced, mut stale) = (None, None);
         match path {
             Path::Transport(link) => {
                 peer.upgrade_failures = 0;
@@ -336,11 +358,16 @@ impl Overlay {
             }
             Path::Relay { via, .. } => {
                 peer.relay = Some(via);
+                // An attempt at WebRTC from before may be one that the other side knows nothing of any more.
+                stale = self.session_with(&id).filter(|_| new);
                 ctx.trace("link", "relayed", Some(id), || format!("over {}", via.short()));
             }
         }
         if let Some(old) = replaced {
             self.close_link(ctx, old);
+        }
+        if let Some(old) = stale {
+            self.session_over(ctx, old);
         }
         self.dead.remove(&id);
         if hello.established {
@@ -355,6 +382,20 @@ impl Overlay {
         self.progress(ctx);
     }
 
+    /// A peer does not have its end of a direct channel any more: the link is over, and a new one begins over `path`.
+    fn begin_anew(&mut self, ctx: &mut Ctx<'_>, path: Path, id: Id, dead: LinkId) {
+        ctx.count("links_begun_anew");
+        ctx.trace("link", "anew", Some(id), || "the other end of the direct channel is gone".to_owned());
+        let relayed = self.relayed.remove(&id);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.relay = None;
+        }
+        self.close_link(ctx, dead);
+        if let (Path::Relay { .. }, Some(channel)) = (path, relayed) {
+            self.relayed.insert(id, channel);
+        }
+    }
+
     /// Whether a new transport to a peer replaces the one that stands. Of two that the two sides began, both keep the
     /// one that the smaller id began; a second one from the same side replaces the first.
     fn keep_newer(&mut self, link: LinkId, id: &Id) -> bool {
@@ -362,7 +403,7 @@ impl Overlay {
             let address = address.clone();
             self.dial_reached(&address, *id);
         }
-        let Some(standing) = self.peers.get(id).and_then(|peer| peer.direct) else { return true };
+        let Some(standing) = self.direct(id) else { return true };
         let (old, new) = (self.began_by_us(standing), self.began_by_us(link));
         old == new || new == (self.me < *id)
     }
@@ -390,6 +431,11 @@ impl Overlay {
             Path::Transport(link) => self.close_link(ctx, link),
             Path::Relay { peer, via } => self.relayed_gone(ctx, peer, via),
         }
+    }
+
+    /// The direct channel to a peer.
+    pub(super) fn direct(&self, id: &Id) -> Option<LinkId> {
+        self.peers.get(id)?.direct
     }
 
     /// The best way to a linked peer.
@@ -434,7 +480,7 @@ impl Overlay {
                 }
             }
             Path::Relay { peer, via } => {
-                let Some(link) = self.peers.get(&via).and_then(|peer| peer.direct) else { return 0 };
+                let Some(link) = self.direct(&via) else { return 0 };
                 let relay = Frame::Link(LinkFrame::Relay { from: self.me, to: peer, frame: bytes });
                 let bytes = wire::encode(&relay);
                 ctx.count("frames_sent");
@@ -478,7 +524,7 @@ impl Overlay {
 
     /// Drops every channel to a peer.
     pub(super) fn unlink(&mut self, ctx: &mut Ctx<'_>, id: Id) {
-        if let Some(link) = self.peers.get(&id).and_then(|peer| peer.direct) {
+        if let Some(link) = self.direct(&id) {
             self.close_link(ctx, link);
         }
         if let Some(via) = self.peers.get(&id).and_then(|peer| peer.relay) {

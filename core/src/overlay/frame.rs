@@ -16,6 +16,8 @@ pub enum LinkFrame {
     Proof {
         /// See `channel::challenge`.
         signature: Vec<u8>,
+        /// The sender has a direct channel to the receiver; signed along.
+        direct: bool,
     },
     /// The link will not be; the sender closes it.
     Refuse(Refusal),

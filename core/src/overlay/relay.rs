@@ -27,8 +27,7 @@ impl Overlay {
             ctx.count("relays_forged");
             return;
         }
-        let link = self.peers.get(&to).and_then(|peer| peer.direct);
-        let Some(link) = link else {
+        let Some(link) = self.direct(&to) else {
             let failed = Frame::Link(LinkFrame::RelayFailed { to });
             self.send_frame(ctx, &link_peer, &failed);
             return;
@@ -121,7 +120,7 @@ impl Overlay {
 
     /// The direct link to a relay is gone, and with it every channel through it.
     pub(super) fn relays_through_lost(&mut self, ctx: &mut Ctx<'_>, via: Id) {
-        if self.peers.get(&via).is_some_and(|peer| peer.direct.is_some()) {
+        if self.direct(&via).is_some() {
             return;
         }
         let lost: Vec<Id> =

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{dht, globals, group, id::Id, messaging, overlay, spread};
 
 /// The version of this encoding; both ends of a link must speak the same.
-pub const WIRE_VERSION: u8 = 1;
+pub const WIRE_VERSION: u8 = 2;
 /// The version of query plans: a peer that does not know a plan says so and is not covered.
 pub const PLAN_VERSION: u16 = 1;
 
