@@ -136,7 +136,7 @@ impl Dht {
 
     /// The first link to a peer is up.
     pub fn on_peer_up(&mut self, ctx: &mut Ctx, _view: &dyn View, id: Id) {
-        self.groups.heard(&id, ctx.now);
+        self.groups.linked(&id, ctx.now);
     }
 
     /// The last link to a peer is down, or it is suspected: the tick will see.

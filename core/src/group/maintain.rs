@@ -261,7 +261,8 @@ impl Groups {
     fn given_up(&self, env: &Env, fragment: &Fragment) -> Option<Vec<Id>> {
         let certificate = fragment.certificate();
         let alone = env.ctx.config.supernode || env.ctx.config.founder || !env.view.siblings().is_empty();
-        let gone = |id: &&Id| self.gone_for(env, id, env.ctx.config.assumed_lost_us);
+        // Who said goodbye has yet to consent to an epoch without it.
+        let gone = |id: &&Id| self.silent_for(env, id, env.ctx.config.assumed_lost_us);
         let minority = |members: &[Id]| members.iter().filter(gone).count() >= members.len() - members.len() / 2;
         let merging = match &fragment.stage {
             Stage::Merging(merge) => certificate.sources.get(merge.index),
@@ -368,6 +369,16 @@ impl Groups {
     /// Whether nothing is held any more, or nobody is there to take it.
     pub fn left(&self) -> bool {
         self.leaving && (self.fragments.is_empty() || self.nobody)
+    }
+
+    /// A member leaves: it waits until it is replaced in every group.
+    pub(super) fn release(&mut self, env: &mut Env, id: &Id) {
+        let candidates = self.candidates(env);
+        let owned = |fragment: &&Fragment| fragment.certificate().owner == self.me && fragment.certificate().has(id);
+        let names: Vec<Name> = self.fragments.values().filter(owned).map(Fragment::name).collect();
+        for name in names {
+            self.next_step(env, name, &candidates);
+        }
     }
 
     fn say_goodbye(&mut self, env: &mut Env) {

@@ -316,21 +316,31 @@ impl Groups {
             Message::Ping => env.ctx.send(from, Message::Pong),
             Message::Pong => {}
             Message::Leaving => {
-                if self.goodbyes.len() < GOODBYES_MAX {
-                    self.goodbyes.insert(from, env.ctx.now.mono + 30_000_000);
+                let until = env.ctx.now.mono + 30_000_000;
+                if self.goodbyes.len() < GOODBYES_MAX && self.goodbyes.insert(from, until).is_none() {
+                    self.release(env, &from);
                 }
             }
         }
+    }
+
+    /// A link to a peer opened: if it had said goodbye, it is back.
+    pub fn linked(&mut self, id: &Id, now: Now) {
+        self.goodbyes.remove(id);
+        self.heard(id, now);
     }
 
     fn peer_alive(&self, env: &Env, id: &Id) -> bool {
         *id == self.me || self.peers.alive(env.view, id, env.ctx.now.mono)
     }
 
+    /// Whether a peer has said goodbye, or has been silent for so long.
     fn gone_for(&self, env: &Env, id: &Id, us: u64) -> bool {
-        *id != self.me
-            && (self.goodbyes.contains_key(id)
-                || !self.peer_alive(env, id) && self.peers.dead_us(id, env.ctx.now.mono) >= us)
+        *id != self.me && self.goodbyes.contains_key(id) || self.silent_for(env, id, us)
+    }
+
+    fn silent_for(&self, env: &Env, id: &Id, us: u64) -> bool {
+        *id != self.me && !self.peer_alive(env, id) && self.peers.dead_us(id, env.ctx.now.mono) >= us
     }
 
     /// Peers that may become members or owners: there for a second, and staying.

@@ -106,7 +106,7 @@ impl Groups {
             self.learn(env, of);
         }
         let given_up = lost.iter().all(|id| {
-            *id != self.me && self.gone_for(env, id, env.ctx.config.assumed_lost_us.saturating_sub(3_000_000))
+            *id != self.me && self.silent_for(env, id, env.ctx.config.assumed_lost_us.saturating_sub(3_000_000))
         });
         let me = self.me;
         let (now, started, lease_us) = (env.ctx.now, self.started_us, env.ctx.config.lease_us);

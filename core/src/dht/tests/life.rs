@@ -126,6 +126,30 @@ fn who_leaves_in_order_leaves_no_gap_behind() {
 }
 
 #[test]
+fn an_orderly_leave_waits_for_round_trips_and_not_for_ticks() {
+    for count in [2, 3, 4, 6, 10] {
+        for leaver in 0..count.min(4) {
+            let mut swarm = Swarm::new(100 * count + leaver, count);
+            swarm.until(30 * SECOND, Swarm::settled);
+            swarm.pass(5 * SECOND);
+            for number in 0..40_u64 {
+                swarm.put(id(0), &number.to_be_bytes(), b"v");
+            }
+            swarm.call(id(leaver), |dht, ctx, view| dht.leave(ctx, view));
+            let took = swarm.until(12 * SECOND, |swarm| swarm.nodes[&id(leaver)].dht.left());
+            assert!(took < SECOND / 2, "{took} us for {leaver} of {count}");
+            assert!(swarm.owners().iter().all(|(_, _, lost)| !lost), "nothing was given up");
+            swarm.crash(id(leaver));
+            swarm.until(SECOND, Swarm::whole);
+            let asker = *swarm.nodes.keys().next().unwrap();
+            for number in 0..40_u64 {
+                assert_eq!(swarm.get(asker, &number.to_be_bytes()), Some(b"v".to_vec()));
+            }
+        }
+    }
+}
+
+#[test]
 fn in_a_partition_only_the_majority_answers() {
     let mut swarm = four(7);
     for number in 0..40_u64 {
