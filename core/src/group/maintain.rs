@@ -374,17 +374,29 @@ impl Groups {
     /// A member leaves: it waits until it is replaced in every group.
     pub(super) fn release(&mut self, env: &mut Env, id: &Id) {
         let candidates = self.candidates(env);
-        let owned = |fragment: &&Fragment| fragment.certificate().owner == self.me && fragment.certificate().has(id);
-        let names: Vec<Name> = self.fragments.values().filter(owned).map(Fragment::name).collect();
+        let names: Vec<Name> = self.fragments.keys().copied().collect();
         for name in names {
-            self.next_step(env, name, &candidates);
+            let certificate = self.fragments.get(&name).map(Fragment::certificate);
+            if certificate.is_some_and(|certificate| certificate.owner == self.me && certificate.has(id)) {
+                self.next_step(env, name, &candidates);
+            }
         }
     }
 
     fn say_goodbye(&mut self, env: &mut Env) {
         self.nobody = env.view.siblings().is_empty();
         let mut told: Set<Id> = env.view.siblings().iter().copied().collect();
-        told.extend(self.fragments.values().map(|fragment| fragment.certificate().owner));
+        for fragment in self.fragments.values() {
+            let certificate = fragment.certificate();
+            told.insert(certificate.owner);
+            if fragment.retired() || fragment.serving(&self.me, env.ctx.now, env.ctx.config.lease_us) {
+                continue;
+            }
+            // They may have gone on without this node while it was away: then they say so.
+            for member in certificate.members.iter().filter(|id| **id != self.me) {
+                env.ctx.send(*member, Message::Newer { certificates: vec![certificate.clone()] });
+            }
+        }
         told.remove(&self.me);
         for to in told {
             env.ctx.send(to, Message::Leaving);

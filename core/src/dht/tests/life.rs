@@ -150,6 +150,23 @@ fn an_orderly_leave_waits_for_round_trips_and_not_for_ticks() {
 }
 
 #[test]
+fn who_was_replaced_while_away_does_not_wait_to_be_replaced() {
+    for seed in 0..4 {
+        let mut swarm = four(seed);
+        swarm.call(id(3), |dht, ctx, view| dht.leave(ctx, view));
+        swarm.crash(id(3));
+        swarm.pass(12 * SECOND);
+        swarm.start(id(3), false);
+        swarm.pass(SECOND / 2);
+        assert!(!swarm.nodes[&id(3)].dht.fragments_info(swarm.clocks()).is_empty(), "it holds what it held");
+        swarm.call(id(3), |dht, ctx, view| dht.leave(ctx, view));
+        let took = swarm.until(12 * SECOND, |swarm| swarm.nodes[&id(3)].dht.left());
+        assert!(took < SECOND, "{took} us, seed {seed}");
+        assert!(swarm.owners().iter().all(|(_, _, lost)| !lost), "nothing was given up");
+    }
+}
+
+#[test]
 fn in_a_partition_only_the_majority_answers() {
     let mut swarm = four(7);
     for number in 0..40_u64 {
