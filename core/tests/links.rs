@@ -214,12 +214,13 @@ fn somebody_elses_key_is_refused() {
 }
 
 #[test]
-fn another_version_is_refused_with_its_reason() {
+fn another_wire_version_is_refused_with_its_reason_and_another_plan_version_is_not() {
     for (wire, plan) in [(WIRE_VERSION + 1, PLAN_VERSION), (WIRE_VERSION, PLAN_VERSION + 1)] {
         let mut stranger = Stranger::meet(Config::default());
         stranger.say(&hello(&Ed25519::from_seed(&[8; 32]), wire, plan));
         let (frames, closed) = stranger.hear();
-        assert!(frames.contains(&Frame::Link(LinkFrame::Refuse(Refusal::Version))) && closed);
+        let refused = frames.contains(&Frame::Link(LinkFrame::Refuse(Refusal::Version)));
+        assert_eq!((refused, closed), (wire != WIRE_VERSION, wire != WIRE_VERSION));
     }
 }
 

@@ -252,7 +252,7 @@ impl Overlay {
             Path::Relay { peer, .. } => Some(peer),
             Path::Transport(_) => self.channel(path).and_then(|channel| channel.expected),
         };
-        let refusal = if hello.wire != WIRE_VERSION || hello.plan != PLAN_VERSION {
+        let refusal = if hello.wire != WIRE_VERSION {
             Some(Refusal::Version)
         } else if hello.network != ctx.config.network {
             Some(Refusal::Network)
@@ -346,8 +346,6 @@ impl Overlay {
         peer.suspected = false;
         peer.ping = None;
         peer.ping_due_us = now;
-        // It may have begun a new life, in which it knows nobody yet.
-        peer.gossiped = (0, 0);
         let (mut replaced, mut stale) = (None, None);
         match path {
             Path::Transport(link) => {

@@ -85,7 +85,7 @@ pub struct Hello {
 /// Why a link will not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-    /// Other wire or plan version.
+    /// Other wire version. Peers of other plan versions are linked: what they cannot run is not covered.
     #[error("another protocol version")]
     Version,
     /// Other network.

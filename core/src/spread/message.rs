@@ -72,10 +72,12 @@ pub enum Work {
 /// The answer for a part, merged from all that took part in it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// How much of the part was covered. What was is disjoint by construction.
+    /// How much of the part was covered. What was is disjoint by construction; `missing` and `unknown` are the rest.
     pub covered: Coverage,
-    /// The rest of the part.
+    /// What nobody covered, and may be asked for again.
     pub missing: Vec<Region>,
+    /// What is not covered because its owner does not know the plan: asking again is in vain.
+    pub unknown: Vec<Region>,
     /// A fragment that answered had given up a majority of an earlier epoch for lost.
     pub assumed_lost: bool,
     /// Peers that answered.

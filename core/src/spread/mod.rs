@@ -7,10 +7,13 @@
 //! as `missing` regions, and the asker asks again for exactly those until its deadline.
 //!
 //! Invariants: parts are disjoint, so whatever is covered is counted once; a parent takes at most one answer for a
-//! branch, and none for a branch that it has given up (whose whole region is missing then).
+//! branch, and none for a branch that it has given up (whose whole region is missing then). A peer that does not know a
+//! query's plan covers nothing of it, and says so.
 
 mod message;
 pub mod split;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
@@ -21,7 +24,7 @@ use crate::{
     config::SECOND_US,
     ctx::Ctx,
     exec::{Budget, FragmentPlan},
-    id::{Id, Region},
+    id::{Coverage, Id, Region},
     map::Map,
     store::{KeyOp, Outcome},
     wire::Contact,
@@ -181,9 +184,17 @@ impl Spread {
             match FragmentPlan::decode(plan) {
                 Ok(plan) => job.plan = Some(plan),
                 Err(error) => {
-                    job.report = Report { missing: vec![region], fault: Some((&error).into()), ..Report::default() };
-                    self.jobs.insert(id, job);
-                    self.check_over(ctx, ground, id);
+                    match &job.parent {
+                        Parent::Peer { contact, branch } => {
+                            ctx.count("plans_unknown");
+                            send_report(ctx, contact, *branch, &unknown_plan(&ctx.me, ground, &region));
+                        }
+                        Parent::Here { ticket } => {
+                            let report =
+                                Report { missing: vec![region], fault: Some((&error).into()), ..Report::default() };
+                            self.events.push_back(Event::Done { ticket: *ticket, report: Box::new(report) });
+                        }
+                    }
                     return;
                 }
             }
@@ -405,6 +416,13 @@ impl Spread {
     }
 }
 
+/// The answer of a peer that does not know the plan: it can neither run it nor combine what others answer, so they are
+/// to be asked without it.
+fn unknown_plan(me: &Id, ground: &dyn Ground, region: &Region) -> Report {
+    let unknown = split::by_certificate(me, ground, region).own;
+    Report { missing: region.subtract_all(&unknown), unknown, ..Report::default() }
+}
+
 /// The part of the work that concerns a region; `None` if nothing does.
 fn work_in(work: &Work, region: &Region) -> Option<Work> {
     match work {
@@ -436,17 +454,19 @@ pub fn op_bytes(op: &KeyOp) -> usize {
 
 /// Whether an answer can be true: what it covers and what is missing make up the part.
 fn sound(report: &Report, region: &Region) -> bool {
-    let missing = crate::id::Coverage::of(&report.missing);
+    let rest = Coverage::of(&report.missing).plus(Coverage::of(&report.unknown));
+    let inside = |parts: &[Region]| parts.len() <= MISSING_MAX && parts.iter().all(|part| region.covers(part));
     report.covered <= region.size()
-        && report.missing.len() <= MISSING_MAX
-        && report.missing.iter().all(|missing| region.covers(missing))
-        && (report.fault.is_some() || report.covered.plus(missing) == region.size())
+        && inside(&report.missing)
+        && inside(&report.unknown)
+        && (report.fault.is_some() || report.covered.plus(rest) == region.size())
 }
 
 fn merge(ctx: &mut Ctx<'_>, job: &mut Job, report: Report) {
     let into = &mut job.report;
     into.covered = into.covered.plus(report.covered);
     into.missing.extend(report.missing);
+    into.unknown.extend(report.unknown);
     into.assumed_lost |= report.assumed_lost;
     into.peers += report.peers;
     into.messages += report.messages;

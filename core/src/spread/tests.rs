@@ -1,0 +1,164 @@
+//! Tasks among three peers, one of which runs plans of another version.
+
+use std::collections::VecDeque;
+
+use chacha20::rand_core::SeedableRng as _;
+
+use super::*;
+use crate::{
+    config::Config,
+    ctx::{Now, Outbox, Post, Rng},
+    exec::fragment::{Decode, Output},
+    node,
+    wire::{Body, PLAN_VERSION},
+};
+
+/// What a peer knows: its own region, and the one other peer that it is linked to.
+struct Known {
+    me: Id,
+    own: Region,
+    peer: Id,
+}
+
+impl Ground for Known {
+    fn owned(&self) -> Vec<(Region, bool)> {
+        vec![(self.own, false)]
+    }
+    fn table_region(&self) -> Region {
+        self.own
+    }
+    fn peer_in(&self, region: &Region) -> Option<Id> {
+        region.contains(&self.peer).then_some(self.peer)
+    }
+    fn owner_of(&self, _: &Region) -> Option<(Id, Region)> {
+        None
+    }
+    fn nearest_to(&self, key: &Id) -> bool {
+        self.own.contains(key)
+    }
+    fn known_empty(&self, _: &Id) -> bool {
+        false
+    }
+}
+
+struct Peer {
+    known: Known,
+    spread: Spread,
+    out: Outbox,
+    rng: Rng,
+}
+
+/// All rows of a table.
+fn plan() -> Vec<u8> {
+    let plan = FragmentPlan {
+        version: PLAN_VERSION,
+        namespace: "t".to_owned(),
+        locality_bits: 0,
+        decode: Decode::Row,
+        columns: Vec::new(),
+        identity: false,
+        filter: None,
+        project: None,
+        output: Output::Rows,
+    };
+    plan.encode()
+}
+
+/// Bits of the region's value, from the first on; the others are free.
+fn region(bits: &[bool]) -> Region {
+    bits.iter().enumerate().fold(Region::ALL, |region, (index, bit)| region.fix(index as u32, *bit))
+}
+
+fn id(bits: &[bool]) -> Id {
+    region(bits).nearest(&Id::ZERO)
+}
+
+/// The task over everything, begun by the owner of 0*; 10* is the region of the peer that it hands 1* to, and that is
+/// handed `foreign` in place of the plan. Gives the report, and how much time passed.
+fn ask(foreign: &[u8]) -> (Report, u64) {
+    let places: [&[bool]; 3] = [&[false], &[true, false], &[true, true]];
+    let links = [1, 2, 1];
+    let mut peers: Vec<Peer> = places
+        .iter()
+        .zip(links)
+        .map(|(bits, link)| Peer {
+            known: Known { me: id(bits), own: region(bits), peer: id(places[link]) },
+            spread: Spread::default(),
+            out: Outbox::default(),
+            rng: Rng::from_seed([7; 32]),
+        })
+        .collect();
+    let config = Config::default();
+    let mut now = Now::default();
+    let mut done = None;
+    let mut call = |peer: &mut Peer, now: Now, f: &mut dyn FnMut(&mut Spread, &mut Ctx<'_>, &Known)| {
+        let Peer { known, spread, out, rng } = peer;
+        let mut ctx = Ctx { now, me: known.me, config: &config, rng, out };
+        f(spread, &mut ctx, known);
+        while let Some(event) = spread.poll_event() {
+            match event {
+                Event::Leaf { job, .. } => spread.leaf_done(&mut ctx, known, job, Report::default()),
+                Event::Done { report, .. } => done = Some(*report),
+            }
+        }
+    };
+    let work = Work::Query { plan: plan() };
+    call(&mut peers[0], now, &mut |spread, ctx, known| {
+        spread.start(ctx, known, 1, Region::ALL, work.clone(), 20 * SECOND_US);
+    });
+    let mut messages: VecDeque<(Id, usize, Message)> = VecDeque::new();
+    while now.mono < 30 * SECOND_US {
+        for peer in &mut peers {
+            for post in peer.out.posts.drain(..) {
+                let (to, Body::Spread(message)) = (match post {
+                    Post::Node { to, body, .. } => (to, body),
+                    Post::Key { key, body } => (key, body),
+                }) else {
+                    panic!("not of this layer");
+                };
+                let to = places.iter().position(|bits| region(bits).contains(&to)).unwrap();
+                messages.push_back((peer.known.me, to, message));
+            }
+        }
+        if let Some((from, to, mut message)) = messages.pop_front() {
+            if let (1, Message::Task { work: Work::Query { plan }, .. }) = (to, &mut message) {
+                *plan = foreign.to_vec();
+            }
+            let from = Contact { id: from, relay: None, supernode: false };
+            call(&mut peers[to], now, &mut |spread, ctx, known| spread.on_message(ctx, known, from, message.clone()));
+            continue;
+        }
+        now.mono += 10_000;
+        for peer in &mut peers {
+            while peer.out.timers.first_key_value().is_some_and(|((at, _), _)| *at <= now.mono) {
+                if let Some((_, node::Timer::Spread(timer))) = peer.out.timers.pop_first() {
+                    call(peer, now, &mut |spread, ctx, known| spread.on_timer(ctx, known, timer.clone()));
+                }
+            }
+        }
+        if peers[0].spread.jobs.is_empty() {
+            break;
+        }
+    }
+    (done.expect("the task ends"), now.mono)
+}
+
+#[test]
+fn who_knows_the_plan_covers_all() {
+    let (report, _) = ask(&plan());
+    assert_eq!((report.covered, report.fault), (Region::ALL.size(), None));
+}
+
+#[test]
+fn who_does_not_know_the_plan_is_not_covered_and_hides_nobody_else() {
+    let mut later = plan();
+    assert_eq!(u16::from(later[0]), PLAN_VERSION, "a plan begins with its version");
+    later[0] += 1;
+    for foreign in [&later[..], b"\xff\xff"] {
+        let (report, took_us) = ask(foreign);
+        let rest = Coverage::of([&region(&[false]), &region(&[true, true])]);
+        assert_eq!((report.covered, report.fault), (rest, None));
+        assert_eq!((report.unknown, report.missing), (vec![region(&[true, false])], vec![]));
+        assert!(took_us < SECOND_US, "it is not asked again until the deadline");
+    }
+}
