@@ -74,6 +74,10 @@ pub struct Config {
     pub deadline_us: u64,
     /// Operations and queries that one peer runs at once for itself.
     pub calls_max: usize,
+    /// Messages of the application to one node or key that are under way at once; further ones wait for their turn.
+    pub messages_in_flight_max: usize,
+    /// Messages to one node or key that this peer's application waits for.
+    pub messages_waiting_max: usize,
     /// Fragments held, as owner or member.
     pub fragments_max: usize,
     /// Operations under way at one peer as their keys' owner.
@@ -137,6 +141,8 @@ impl Default for Config {
 
             deadline_us: 30 * SECOND_US,
             calls_max: 1_024,
+            messages_in_flight_max: 8,
+            messages_waiting_max: 256,
             fragments_max: 16_384,
             owner_ops_max: 16_384,
             value_bytes_max: 256 * 1_024,

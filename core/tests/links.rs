@@ -270,6 +270,31 @@ fn a_message_to_nobody_is_rejected_in_the_end() {
 }
 
 #[test]
+fn a_peer_out_of_reach_is_not_flooded_and_hears_all_when_it_is_back() {
+    let mut world = World::new(vec![node(1, config("a")), node(2, config("a"))]);
+    world.link(0, 1);
+    world.run(1_000_000);
+    let fresh = node(2, config("a"));
+    world.reload(1, fresh);
+    let (to, most) = (world.nodes[1].id(), Config::default().messages_waiting_max as u64);
+    for number in 0..most + 10 {
+        let command = Command::SendNode { to, payload: number.to_be_bytes().to_vec() };
+        world.nodes[0].handle_input(world.now, Input::Command { call: CallId(number), command });
+    }
+    world.settle();
+    let refused = |world: &World| world.replies.iter().filter(|(.., result)| *result == Err(Error::Overloaded)).count();
+    assert_eq!(refused(&world), 10, "there is a bound, and who meets it is told");
+    world.run(20_000_000);
+    let attempts = world.counter(0, "messages_sent");
+    let in_flight = Config::default().messages_in_flight_max as u64;
+    assert!((in_flight..=6 * in_flight).contains(&attempts), "{attempts} attempts in 20 s");
+    world.link(0, 1);
+    let numbers: Vec<Vec<u8>> = (0..most).map(|number| number.to_be_bytes().to_vec()).collect();
+    let heard: Vec<Vec<u8>> = world.messages.iter().map(|(.., payload)| payload.clone()).collect();
+    assert_eq!(heard, numbers, "each once, in order, as soon as there is a link");
+}
+
+#[test]
 fn a_newcomer_gets_the_globals_and_later_changes() {
     let mut world = World::new(vec![node(1, config("a")), node(2, config("a"))]);
     let set = |value: &[u8]| Command::SetGlobal { name: "theme".to_owned(), value: Some(value.to_vec()) };

@@ -211,6 +211,7 @@ impl Node {
             overlay::Event::PeerUp(peer) => {
                 self.dht.on_peer_up(&mut ctx!(self), &self.overlay, peer);
                 self.globals.on_peer_up(&mut ctx!(self), peer);
+                self.messaging.on_peer_up(&mut ctx!(self), peer);
             }
             overlay::Event::PeerDown(peer) => {
                 self.dht.on_peer_down(&mut ctx!(self), &self.overlay, peer);
