@@ -1,4 +1,7 @@
-// The lock or the name that makes a slot; see slot.rs.
+// The lock that makes a slot; see slot.rs.
+
+/** How long a slot may take to say that it is free, where there are no Web Locks. */
+const PROBE_MS = 300;
 
 const session = () => {
   try {
@@ -20,28 +23,24 @@ const keep = (key, name) => {
 export async function claim(key, waitMs, most) {
   const last = session()?.getItem(key);
   const locks = globalThis.navigator?.locks;
-  if (!locks) {
-    session()?.removeItem(key);
-    const name = last ?? Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-    return [name, () => keep(key, name)];
-  }
-  const take = async (name, options) => {
-    const release = await lock(locks, `${key}:${name}`, options);
+  const take = async (name, waitMs) => {
+    const release = await (locks ? lock(locks, `${key}:${name}`, waitMs) : database(`${key}:${name}`, waitMs));
     if (release) keep(key, name);
     return release && [name, release];
   };
   // The page that this one replaces may not be gone yet; a tab that was duplicated waits in vain.
-  const again = last != null && (await take(last, AbortSignal.timeout ? { signal: AbortSignal.timeout(waitMs) } : { ifAvailable: true }));
+  const again = last != null && (await take(last, waitMs));
   if (again) return again;
   for (let number = 0; number < most; number += 1) {
-    const slot = await take(String(number), { ifAvailable: true });
+    const slot = await take(String(number));
     if (slot) return slot;
   }
   return undefined;
 }
 
-/** What releases the lock, if it is granted. */
-function lock(locks, name, options) {
+/** What releases the lock, if it is granted, at once or within `waitMs`. */
+function lock(locks, name, waitMs) {
+  const options = waitMs && AbortSignal.timeout ? { signal: AbortSignal.timeout(waitMs) } : { ifAvailable: true };
   return new Promise((resolve) => {
     const request = locks.request(name, options, (granted) => {
       if (!granted) return resolve(undefined);
@@ -51,4 +50,33 @@ function lock(locks, name, options) {
     // It waited in vain.
     request.catch(() => resolve(undefined));
   });
+}
+
+/** The same by a connection to a database: one of a higher version does not open before all others are closed. */
+function database(name, waitMs) {
+  const opened = new Promise((resolve, reject) => {
+    // Not the version of a page that asks in the same instant.
+    const request = indexedDB.open(name, Date.now() * 1000 + Math.floor(Math.random() * 1000));
+    let [upgraded, late] = [false, false];
+    const refuse = () => {
+      late = true;
+      resolve(undefined);
+    };
+    // Behind another request that is blocked nothing is told.
+    const patience = setTimeout(refuse, waitMs ?? PROBE_MS);
+    if (!waitMs) request.onblocked = refuse;
+    request.onupgradeneeded = () => (upgraded = true);
+    // The clock may have been ahead when somebody held the slot.
+    request.onerror = () => (request.error?.name === "VersionError" ? refuse() : reject(request.error));
+    request.onsuccess = () => {
+      clearTimeout(patience);
+      const release = () => request.result.close();
+      // A request cannot be withdrawn: what comes too late is let go.
+      if (upgraded && !late) return resolve(release);
+      release();
+      refuse();
+    };
+  });
+  // Where no database opens there is nothing to keep apart: the peer's store is in memory.
+  return opened.catch(() => () => undefined);
 }

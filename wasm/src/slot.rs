@@ -1,9 +1,8 @@
 //! Slots: each tab of an origin is a peer with an identity and a store of its own, and a reload gets its own back.
 //!
-//! A slot is a Web Lock, held as long as the page lives and freed by the browser however the page ends. The tab's last
-//! slot stands in its `sessionStorage` and is tried first. Where there are no Web Locks (plain `http` on a LAN address)
-//! `sessionStorage` alone keeps the name of a private slot, and it is taken out while in use, so that a duplicated tab
-//! does not find it; a tab that crashes there leaves its slot behind.
+//! A slot is a lock that the browser frees however the page ends: a Web Lock, or where there are none (plain `http` on
+//! a LAN address) the one connection to a database of the slot's own. The tab's last slot stands in its `sessionStorage`
+//! and is tried first.
 
 use js_sys::{Array, Function};
 use wasm_bindgen::prelude::*;

@@ -106,6 +106,33 @@ test("a reload keeps identity and slot; a closed database says so", { timeout: 6
   const before = await identity(b);
   await join(b);
   assert.equal(await identity(b), before);
-  const code = await b.evaluate(() => db.close().then(() => db.get("things", "k")).catch((error) => error.code));
+  const { code, ms } = await b.evaluate(async () => {
+    const began = performance.now();
+    await db.close();
+    const ms = performance.now() - began;
+    return { code: await db.get("things", "k").catch((error) => error.code), ms };
+  });
   assert.equal(code, "closed");
+  console.log(`closed in ${Math.round(ms)} ms`);
+  assert.ok(ms < 2_000, `everything is handed over, not given up after 4 s: ${ms} ms`);
+});
+
+test("without Web Locks, as on plain http, a crashed tab's slot is claimed again", { timeout: 60_000 }, async () => {
+  const context = await browser.newContext();
+  await context.addInitScript(() => Object.defineProperty(navigator, "locks", { value: undefined }));
+  const [first, second] = [await context.newPage(), await context.newPage()];
+  await join(first);
+  await join(second);
+  const [lost, kept] = [await identity(first), await identity(second)];
+  assert.notEqual(lost, kept);
+  await join(second);
+  assert.equal(await identity(second), kept, "a reload keeps its own");
+  const gone = new Promise((resolve) => first.once("crash", resolve));
+  const session = await context.newCDPSession(first);
+  void session.send("Page.crash").catch(() => undefined);
+  await gone;
+  const third = await context.newPage();
+  await join(third);
+  assert.equal(await identity(third), lost);
+  await context.close();
 });

@@ -201,8 +201,8 @@ test("a reloaded tab is the same peer again", async () => {
   await c.reload();
   await joined(c);
   expect(await idOf(c)).toBe(before);
+  await until("all links direct after the reload", 10_000, () => allDirect(pages));
   await recovers("all tabs answer after the reload", 20_000, pages);
-  await until("all links direct after the reload", 30_000, () => allDirect(pages));
 });
 
 test("the supernode is killed: all answers stay, messages arrive over direct links", async () => {
