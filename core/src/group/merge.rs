@@ -102,7 +102,8 @@ impl Groups {
         if std::mem::take(&mut merge.moved) {
             return;
         }
-        let Some(source) = certificate.sources.get(merge.index) else {
+        let index = merge.index;
+        let Some(source) = certificate.sources.get(index) else {
             return;
         };
         let mut todo = Vec::new();
@@ -114,6 +115,13 @@ impl Groups {
         }
         for (id, after) in todo {
             self.fetch(env, &certificate, source.name, id, after);
+        }
+        // Of sources that were passed over because their members were given up for lost: whoever is back may know all,
+        // while the holders of earlier ones may have dropped what was superseded.
+        for source in &certificate.sources[..index] {
+            for id in source.members.iter().filter(|id| **id != me) {
+                self.fetch(env, &certificate, source.name, *id, None);
+            }
         }
         self.advance_merge(env, name);
     }
@@ -169,8 +177,15 @@ impl Groups {
         let Stage::Merging(merge) = &mut fragment.stage else {
             return;
         };
-        let expected = certificate.sources.get(merge.index).is_some_and(|known| known.name == source);
-        if !expected || merge.holders.get(&from) != Some(&Progress::Asked(page.after.clone())) {
+        let Some(index) = certificate.sources.iter().position(|known| known.name == source) else {
+            return;
+        };
+        if index < merge.index && synced && page.after.is_none() && certificate.sources[index].members.contains(&from) {
+            merge.index = index;
+            merge.holders.clear();
+            merge.holders.insert(from, Progress::Asked(None));
+        }
+        if index != merge.index || merge.holders.get(&from) != Some(&Progress::Asked(page.after.clone())) {
             return;
         }
         merge.moved = true;
