@@ -138,7 +138,7 @@ impl Id {
 
     /// The first eight hexadecimal digits, for people.
     pub fn short(&self) -> String {
-        self.to_string()[..8].to_owned()
+        self.to_string().chars().take(8).collect()
     }
 
     #[inline]

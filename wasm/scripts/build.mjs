@@ -8,6 +8,7 @@
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { homedir } from "node:os";
 import path from "node:path";
 import { minifySync } from "rolldown/utils";
 
@@ -28,8 +29,11 @@ process.env.PATH = [path.join(root, ".tools", "bin"), process.env.PATH].join(pat
 const run = (command, ...args) => execFileSync(command, args, { cwd: root, stdio: "inherit" });
 const modified = (file) => (existsSync(file) ? statSync(file).mtimeMs : 0);
 
+// Panics name the files of dependencies: not where this machine keeps them.
+const registry = path.join(process.env.CARGO_HOME ?? path.join(homedir(), ".cargo"), "registry", "src");
+const flags = JSON.stringify([`--remap-path-prefix=${registry}${path.sep}=`]);
 run("cargo", "build", "--quiet", "--locked", "--profile", "wasm", "--target", "wasm32-unknown-unknown",
-  "-p", "pontoon-wasm", "-p", "pontoon-wasm-parser");
+  "--config", `target.wasm32-unknown-unknown.rustflags=${flags}`, "-p", "pontoon-wasm", "-p", "pontoon-wasm-parser");
 
 const metadata = execFileSync("cargo", ["metadata", "--format-version=1", "--no-deps", "--locked"], {
   cwd: root,

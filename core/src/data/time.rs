@@ -95,11 +95,9 @@ pub fn format(at_us: i64) -> String {
 /// Reads `YYYY-MM-DD`, `YYYY/MM/DD`, with `[T ]HH:MM[:SS[.ffffff]]` and `Z` or `±HH[:MM]`; `None` when it is not one.
 pub fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
-    let (date, clock) = match text.find(['T', 't', ' ']) {
-        Some(at) => (&text[..at], text[at + 1..].trim_start()),
-        None => (text, ""),
-    };
-    let separator = if date.contains('/') { '/' } else { '-' };
+    let (date, clock) = text.split_once(['T', 't', ' ']).unwrap_or((text, ""));
+    let clock = clock.trim_start();
+    let separator = if date.bytes().any(|byte| byte == b'/') { '/' } else { '-' };
     let mut fields = date.splitn(3, separator);
     let mut field = || number(fields.next()?, 6);
     let (year, month, day) = (field()?, field()?, field()?);
@@ -107,7 +105,7 @@ pub fn parse(text: &str) -> Option<i64> {
     let mut offset_us = 0;
     if !clock.is_empty() {
         let (clock, zone) = match clock.find(['Z', 'z', '+', '-']) {
-            Some(at) => clock.split_at(at),
+            Some(at) => clock.split_at_checked(at).unwrap_or((clock, "")),
             None => (clock, ""),
         };
         let mut fields = clock.trim_end().splitn(3, ':');
