@@ -329,6 +329,7 @@ impl Overlay {
             relay: None,
             home: None,
             wants_us: false,
+            needs_us: true,
             suspected: false,
             rtt: Rtt::default(),
             heard_us: now,

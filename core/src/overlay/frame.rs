@@ -111,6 +111,8 @@ pub struct News {
     pub home: Option<Id>,
     /// The receiver is one of the sender's siblings.
     pub sibling: bool,
+    /// The sender has few links, if any, into the receiver's bucket beside this one: it is not to be closed.
+    pub needed: bool,
     /// Peers linked to the sender that are near to the receiver; empty when nothing changed.
     pub contacts: Vec<Contact>,
 }

@@ -242,12 +242,21 @@ impl Overlay {
                 contacts = self.contacts_near(id, GOSSIP_CONTACTS, id);
             }
         }
-        News { established: self.established, home: self.home(), sibling: self.siblings.contains(id), contacts }
+        let bucket = self.me.common_prefix(id);
+        let alike = self.live().filter(|(other, _)| self.me.common_prefix(other) == bucket).count();
+        News {
+            established: self.established,
+            home: self.home(),
+            sibling: self.siblings.contains(id),
+            needed: alike <= ctx.config.bucket_links,
+            contacts,
+        }
     }
 
     fn heard_news(&mut self, ctx: &mut Ctx<'_>, id: Id, news: News) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.wants_us = news.sibling;
+        peer.needs_us = news.needed;
         peer.home = news.home;
         let contact = Contact { id, relay: news.home, supernode: peer.supernode };
         self.heard_of(ctx, contact);
@@ -439,8 +448,8 @@ impl Overlay {
         }
     }
 
-    /// Closes links that neither side counts among its siblings while room for newcomers is short. A link that this
-    /// node can spare may fill a bucket at the other end, which would only open another: so not before.
+    /// Closes links that neither side counts among its siblings, and that fill no bucket of the other side, while room
+    /// for newcomers is short.
     fn prune(&mut self, ctx: &mut Ctx<'_>) {
         let peers = self.peers.values().filter(|peer| !peer.supernode).count();
         let keep = ctx.config.links_max.saturating_sub(ROOM_KEPT);
@@ -456,7 +465,8 @@ impl Overlay {
             .peers
             .iter()
             .filter(|(id, peer)| {
-                !peer.supernode && !peer.wants_us && peer.since_us < old && !self.siblings.contains(id)
+                let wanted = peer.wants_us || peer.needs_us || self.siblings.contains(id);
+                !peer.supernode && !wanted && peer.since_us < old
             })
             .map(|(id, peer)| {
                 (buckets.get(&self.me.common_prefix(id)).copied().unwrap_or(0), peer.direct.is_none(), *id)

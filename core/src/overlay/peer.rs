@@ -17,6 +17,8 @@ pub struct Peer {
     pub home: Option<Id>,
     /// It counts this node among its siblings.
     pub wants_us: bool,
+    /// It has few links, if any, into this node's bucket beside this one.
+    pub needs_us: bool,
     /// Silent for too long: no message is routed over it.
     pub suspected: bool,
     /// Round trips.
