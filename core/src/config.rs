@@ -23,8 +23,8 @@ pub struct Config {
     pub locality_bits: u8,
     /// The nearest peers, all linked.
     pub siblings: usize,
-    /// Links kept to each k-bucket beyond the siblings.
-    pub bucket_links: usize,
+    /// Links that a peer tells its neighbours of.
+    pub lookahead_max: usize,
     /// Links that this peer opens.
     pub links_opened_max: usize,
     /// Links in all, accepted ones included (a supernode accepts any number up to `links_supernode_max`).
@@ -114,7 +114,7 @@ impl Default for Config {
             replicas: 3,
             locality_bits: 0,
             siblings: 8,
-            bucket_links: 2,
+            lookahead_max: 48,
             links_opened_max: 32,
             links_max: 48,
             links_supernode_max: 10_000,

@@ -136,6 +136,13 @@ impl Id {
         self.0.iter().map(|byte| byte.count_ones()).sum()
     }
 
+    /// The first 32 bits: they rank ids by distance where a hint is enough.
+    #[inline]
+    pub fn head(&self) -> u32 {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_be_bytes([a, b, c, d])
+    }
+
     /// The first eight hexadecimal digits, for people.
     pub fn short(&self) -> String {
         self.to_string().chars().take(8).collect()
@@ -218,6 +225,14 @@ pub fn nearest(ids: &[Id], to: &Id, count: usize) -> Vec<Id> {
 /// An XOR distance, ordered as an unsigned 160-bit number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Distance(Id);
+
+impl Distance {
+    /// Its first 32 bits.
+    #[inline]
+    pub fn head(&self) -> u32 {
+        self.0.head()
+    }
+}
 
 /// A ternary pattern: where `mask` has a one the id's bit equals `value`'s, elsewhere it is free.
 ///

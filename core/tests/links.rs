@@ -199,6 +199,7 @@ fn hello(key: &Ed25519, wire: u8, plan: u16) -> Frame {
         supernode: false,
         direct_links: false,
         established: false,
+        wanted: true,
     }))
 }
 
@@ -400,6 +401,7 @@ fn a_relay_that_feigns_a_return_does_not_cut_a_direct_channel() {
         supernode: false,
         direct_links: true,
         established: false,
+        wanted: true,
     }));
     let signature = Ed25519::from_seed(&[9; 32]).sign(b"anything");
     let proof = Frame::Link(LinkFrame::Proof { signature, direct: false });

@@ -13,6 +13,7 @@ use crate::{
     ctx::Now,
     id::{Id, Region},
     map::{Map, Set},
+    store::Digest,
 };
 
 /// What is on the disk.
@@ -74,6 +75,10 @@ pub struct Fragment {
     pub round: u32,
     /// This node was the active owner from activation until now, or until the fragment froze.
     pub complete: bool,
+    /// Its name, short.
+    pub tag: u64,
+    /// As owner: the digest that members were told last, and in how many renewals since it changed.
+    pub told: (Digest, u32),
     /// As member: renewals in a row whose digest differed.
     pub differing: u32,
     /// As owner: members are frozen under somebody's attempt at the next epoch.
@@ -151,6 +156,8 @@ impl Fragment {
     /// With no promise and no lease.
     pub fn new(kept: Kept, stage: Stage, since_us: u64) -> Fragment {
         Fragment {
+            tag: kept.certificate.name.tag(),
+            told: (Digest::default(), 0),
             kept,
             stage,
             granted_until_us: 0,

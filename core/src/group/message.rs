@@ -29,17 +29,17 @@ pub enum Message {
     Renew {
         /// Owner's monotone clock, echoed.
         sent_us: u64,
-        /// Fragments, with the digest of what they hold while no write is under way.
-        leases: Vec<(Name, Option<Digest>)>,
+        /// Fragments by their tags, with the digest of what they hold: now and then, and when it changed.
+        leases: Vec<(u64, Option<u64>)>,
     },
     /// Member → owner.
     Granted {
         /// From `Renew`.
         sent_us: u64,
-        /// Renewed.
-        granted: Vec<Name>,
-        /// Held by this member in another state than the owner's: to be synchronised (unknown ones included).
-        lacking: Vec<Name>,
+        /// Tags of those renewed.
+        granted: Vec<u64>,
+        /// Tags of those held by this member in another state than the owner's: to be synchronised (unknown ones included).
+        lacking: Vec<u64>,
     },
     /// Proposer → members: promise not to take part in lower ballots. Paxos phase 1a.
     Prepare {

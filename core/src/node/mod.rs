@@ -259,6 +259,9 @@ impl Node {
             "rtc_budget_left".to_owned(),
             u64::from(self.config.rtc_lifetime_max.saturating_sub(self.overlay.rtc_opened())),
         );
+        for (name, bytes) in self.overlay.traffic.named() {
+            counters.insert(name.to_owned(), bytes);
+        }
         Inspect {
             id: self.me,
             network: self.config.network.clone(),

@@ -17,7 +17,8 @@ use crate::{
     overlay::{
         Event, Overlay,
         frame::{Hello, LinkFrame, Refusal},
-        peer::{Peer, Rtt},
+        links::FULL_US,
+        peer::{Peer, Rtt, Told},
     },
     wire::{self, Chunks, Frame, PLAN_VERSION, WIRE_VERSION},
 };
@@ -90,6 +91,7 @@ impl Overlay {
             supernode: ctx.config.supernode,
             direct_links: ctx.config.direct_links,
             established: self.established,
+            wanted: expected.is_none_or(|peer| self.wanted(ctx, &peer)),
         };
         self.transmit(ctx, path, &Frame::Link(LinkFrame::Hello(hello)));
         Channel {
@@ -223,7 +225,7 @@ impl Overlay {
                 ctx.trace("link", "refused", expected, || refusal.to_string());
                 self.drop_channel(ctx, path);
                 if let Some(id) = expected {
-                    self.contact_failed(ctx, id);
+                    self.contact_refused(ctx, id, refusal);
                 }
             }
             (None, _) => {
@@ -260,13 +262,14 @@ impl Overlay {
             Some(Refusal::Myself)
         } else if expected.is_some_and(|expected| expected != id) {
             Some(Refusal::Identity)
-        } else if !self.room_for(ctx, &id) {
+        } else if !self.room_for(ctx, &id, hello.wanted || self.wanted(ctx, &id)) {
             Some(Refusal::Full)
         } else {
             None
         };
         if let Some(refusal) = refusal {
             self.refuse(ctx, path, refusal);
+            self.contact_refused(ctx, id, refusal);
             return;
         }
         let direct = self.direct(&id).is_some();
@@ -330,13 +333,15 @@ impl Overlay {
             home: None,
             wants_us: false,
             needs_us: true,
+            ahead: Vec::new(),
             suspected: false,
             rtt: Rtt::default(),
             heard_us: now,
             ping: None,
             measured_us: 0,
             ping_due_us: now,
-            gossiped: (0, 0),
+            told: Told::default(),
+            used_us: 0,
             upgrade_due_us: now,
             upgrade_failures: 0,
             since_us: now,
@@ -344,6 +349,8 @@ impl Overlay {
             received_bytes: 0,
         });
         peer.heard_us = now;
+        // What was on its way over the old channel may be lost: all is told again.
+        peer.told = Told::default();
         peer.suspected = false;
         peer.ping = None;
         peer.ping_due_us = now;
@@ -460,7 +467,9 @@ impl Overlay {
     /// Encodes and sends; the bytes of the frame.
     pub(super) fn transmit(&mut self, ctx: &mut Ctx<'_>, path: Path, frame: &Frame) -> usize {
         let bytes = wire::encode(frame);
-        self.transmit_bytes(ctx, path, bytes)
+        let sent = self.transmit_bytes(ctx, path, bytes);
+        self.traffic.count(frame, sent);
+        sent
     }
 
     pub(super) fn transmit_bytes(&mut self, ctx: &mut Ctx<'_>, path: Path, bytes: Vec<u8>) -> usize {
@@ -492,12 +501,14 @@ impl Overlay {
         length
     }
 
-    /// Whether another link may be: there is room, or the peer is linked already, or near enough to be a sibling.
-    fn room_for(&self, ctx: &Ctx<'_>, id: &Id) -> bool {
+    /// Whether another link may be: there is room, or the peer is linked already, or near enough to be a sibling. The room
+    /// beyond what a node opens itself is for links that one of the ends wants.
+    fn room_for(&self, ctx: &Ctx<'_>, id: &Id, wanted: bool) -> bool {
         if ctx.config.supernode {
             return self.peers.len() < ctx.config.links_supernode_max;
         }
-        self.peers.contains_key(id) || self.peers.len() < ctx.config.links_max || self.nearer_than_siblings(ctx, id)
+        let room = if wanted { ctx.config.links_max } else { ctx.config.links_opened_max };
+        self.peers.contains_key(id) || self.peers.len() < room || self.nearer_than_siblings(ctx, id)
     }
 
     pub(super) fn say_bye(&mut self, ctx: &mut Ctx<'_>, id: Id) {
@@ -517,7 +528,7 @@ impl Overlay {
             self.contacts.remove(&id);
             self.mark_dead(ctx, id, 20 * SECOND_US);
         } else if let Some(known) = self.contacts.get_mut(&id) {
-            known.retry_us = ctx.now.mono + 30 * SECOND_US;
+            known.full_until_us = ctx.now.mono + FULL_US;
         }
     }
 

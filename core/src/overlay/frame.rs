@@ -80,6 +80,8 @@ pub struct Hello {
     pub direct_links: bool,
     /// Belongs to a network that was founded.
     pub established: bool,
+    /// The sender has no link yet where the receiver is, or takes it for a sibling.
+    pub wanted: bool,
 }
 
 /// Why a link will not be.
@@ -105,16 +107,39 @@ pub enum Refusal {
 /// What probes carry along.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct News {
+    /// [`News::ESTABLISHED`], [`News::SIBLING`], [`News::NEEDED`].
+    pub flags: u8,
+    /// What changed since the last news over this link.
+    pub changes: Option<Box<Changes>>,
+}
+
+impl News {
     /// The sender belongs to a network that was founded.
-    pub established: bool,
+    pub const ESTABLISHED: u8 = 1;
+    /// The receiver is one of the sender's siblings.
+    pub const SIBLING: u8 = 2;
+    /// The sender has no other link into the receiver's slot: it is not to be closed.
+    pub const NEEDED: u8 = 4;
+
+    /// Whether one of the flags is set.
+    pub fn says(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// What changed at the sender since it last told the receiver.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Changes {
     /// A supernode that the sender is directly linked to.
     pub home: Option<Id>,
-    /// The receiver is one of the sender's siblings.
-    pub sibling: bool,
-    /// The sender has few links, if any, into the receiver's bucket beside this one: it is not to be closed.
-    pub needed: bool,
-    /// Peers linked to the sender that are near to the receiver; empty when nothing changed.
+    /// Peers linked to the sender that are near to the receiver and were not told before.
     pub contacts: Vec<Contact>,
+    /// `linked` is all: what was told before is void.
+    pub whole: bool,
+    /// Peers that the sender is linked to since: the first four bytes of each id.
+    pub linked: Vec<u8>,
+    /// Peers that it is not linked to any more, in the same way.
+    pub unlinked: Vec<u8>,
 }
 
 /// Where a message goes.
@@ -131,6 +156,18 @@ pub enum Dest {
     },
 }
 
+/// How the next hop of a message may be chosen: the guard against loops of routing with one step of lookahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// By what a neighbour is linked to as well.
+    Free,
+    /// The receiver was chosen for a neighbour of its own at less than this distance (its first 32 bits): it goes there,
+    /// or to another one that keeps the promise.
+    Promised(u32),
+    /// A promise failed: only neighbours nearer than the holder count from here on.
+    Strict,
+}
+
 /// A message on its way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Routed {
@@ -144,6 +181,8 @@ pub struct Routed {
     pub dest: Dest,
     /// Hops so far.
     pub hops: u8,
+    /// How the receiver may choose the next hop.
+    pub step: Step,
     /// The message.
     pub body: Body,
 }

@@ -11,32 +11,41 @@
 //! - [`frame`]: what travels; `channel`: handshake and transports; `peer`: what is known of a linked peer
 //! - `table`: buckets, siblings, which slots are filled, known to be empty, or unknown
 //! - `route`: next hops, acknowledgements, retries; `relay`: relayed channels; `rtc`: WebRTC sessions and signalling
-//! - `maintain`: the tick: probes, suspicion, dialling, finding peers, opening and pruning links
+//! - `maintain`: the tick, dialling, joining; `probe`: liveness and news; `find`: finding peers; `links`: which links are
+//!   opened and closed; `log`: which came and went
 //!
 //! Invariant: `peers` holds exactly the peers with at least one open (proven) channel.
 
 mod channel;
+mod find;
 pub mod frame;
+mod links;
+mod log;
 mod maintain;
 mod peer;
+mod probe;
 mod relay;
 mod route;
 mod rtc;
 mod table;
+mod traffic;
 mod view;
 
 use std::collections::VecDeque;
 
-pub use frame::{Dest, Hello, LinkFrame, Message, Refusal, Routed, SessionName};
+pub use frame::{Dest, Hello, LinkFrame, Message, Refusal, Routed, SessionName, Step};
 pub use view::View;
 
 use self::{
     channel::Channel,
+    find::Finds,
+    log::Log,
     maintain::Dial,
     peer::Peer,
     route::{Pending, Seen},
     rtc::Session,
     table::Known,
+    traffic::Traffic,
 };
 use crate::{
     crypto::Identity,
@@ -97,7 +106,14 @@ pub struct Overlay {
     seen: Seen,
     siblings: Vec<Id>,
     empty_slots: Map<u32, u64>,
-    finds: maintain::Finds,
+    finds: Finds,
+    /// When peers that are not linked answered last.
+    answers: Map<Id, u64>,
+    /// Links that this node tells its peers of, and how they came and went.
+    published: Vec<u32>,
+    links_log: Log,
+    /// What was sent, by purpose.
+    pub traffic: Traffic,
     events: VecDeque<Event>,
     open_due_us: u64,
     table_version: u64,
@@ -128,7 +144,11 @@ impl Overlay {
             seen: Seen::default(),
             siblings: Vec::new(),
             empty_slots: Map::new(),
-            finds: maintain::Finds::default(),
+            finds: Finds::default(),
+            answers: Map::new(),
+            published: Vec::new(),
+            links_log: Log::default(),
+            traffic: Traffic::default(),
             events: VecDeque::new(),
             open_due_us: 0,
             table_version: 1,

@@ -17,8 +17,10 @@ pub struct Peer {
     pub home: Option<Id>,
     /// It counts this node among its siblings.
     pub wants_us: bool,
-    /// It has few links, if any, into this node's bucket beside this one.
+    /// It has no other link into this node's slot.
     pub needs_us: bool,
+    /// Whom it is linked to: first bits of their ids.
+    pub ahead: Vec<u32>,
     /// Silent for too long: no message is routed over it.
     pub suspected: bool,
     /// Round trips.
@@ -31,8 +33,10 @@ pub struct Peer {
     pub measured_us: u64,
     /// When the next ping is due.
     pub ping_due_us: u64,
-    /// Which version of the table was gossiped to it last, and when.
-    pub gossiped: (u64, u64),
+    /// What it was told of this node's table.
+    pub told: Told,
+    /// When the application's traffic last went to it, monotone time.
+    pub used_us: u64,
     /// When the next attempt at WebRTC is due, and how many failed.
     pub upgrade_due_us: u64,
     /// Failed attempts at WebRTC in a row.
@@ -50,6 +54,19 @@ impl Peer {
     pub fn ping_interval(&self, config: &Config, sibling: bool) -> u64 {
         if sibling || self.wants_us { config.probe_sibling_us } else { config.probe_finger_us }
     }
+}
+
+/// What a peer was told by the probes of its link.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Told {
+    /// Up to which entry of the log of links; `None`: nothing yet.
+    pub links: Option<u64>,
+    /// At which version of the table.
+    pub version: u64,
+    /// Which contacts near to it: first bits of their ids.
+    pub near: Vec<u32>,
+    /// This node's home.
+    pub home: Option<Id>,
 }
 
 /// Round-trip estimation (Jacobson, SIGCOMM 1988; RFC 6298).

@@ -2,17 +2,22 @@
 //!
 //! A hop that took a message answers `HopAck` at once and is responsible from then on. The sender judges *the next
 //! hop only*: without an acknowledgement within its measured round trips it tries the next best neighbour.
+//!
+//! Neighbours tell which peers they are linked to, and the next hop is the one that is, or is linked to, the peer nearest
+//! to the target (Manku, Naor, Wieder, *Know thy neighbor's neighbor*, STOC 2004). A hop taken for what lies behind it
+//! leads away at first; [`Step`] says what was promised, so that no message goes round: those who hold it freely are
+//! each nearer than the one before, and once a promise failed every hop is.
 
 use std::collections::VecDeque;
 
 use crate::{
     ctx::{Ctx, Post},
-    id::Id,
+    id::{Distance, Id},
     map::Set,
     overlay::{
         Event, Overlay, Timer,
         channel::Path,
-        frame::{Dest, LinkFrame, Routed},
+        frame::{Dest, LinkFrame, Routed, Step},
     },
     wire::{Body, Contact, Frame},
 };
@@ -30,13 +35,17 @@ pub struct Pending {
 /// Messages delivered or handed on lately, so that a retry that crossed a late acknowledgement is not taken twice.
 #[derive(Debug, Default)]
 pub struct Seen {
-    names: Set<(Id, u64)>,
-    order: VecDeque<(Id, u64)>,
+    names: Set<u64>,
+    order: VecDeque<u64>,
 }
 
 impl Seen {
-    /// Whether it is new.
-    fn insert(&mut self, name: (Id, u64)) -> bool {
+    /// Whether a message is new here: at this hop of its way, or (`None`) as delivered.
+    fn insert(&mut self, routed: &Routed, hop: Option<u8>) -> bool {
+        let [a, b, c, d, e, f, g, h, ..] = routed.origin.id.0;
+        let number = routed.number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hop = hop.map_or(u64::MAX, u64::from).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let name = u64::from_be_bytes([a, b, c, d, e, f, g, h]) ^ number ^ hop;
         if !self.names.insert(name) {
             return false;
         }
@@ -52,7 +61,7 @@ impl Seen {
 
 enum Hop {
     Here,
-    Next(Id),
+    Next(Id, Step),
     Nowhere,
 }
 
@@ -66,6 +75,7 @@ impl Overlay {
             }
             Post::Node { to, via, body } => {
                 if self.peers.get(&to).is_some_and(|peer| !peer.suspected) {
+                    self.used(ctx, &to);
                     self.send_frame(ctx, &to, &Frame::Direct(body));
                 } else {
                     let via = via.filter(|via| *via != self.me && *via != to);
@@ -78,7 +88,8 @@ impl Overlay {
 
     fn route(&mut self, ctx: &mut Ctx<'_>, dest: Dest, body: Body) {
         let number = ctx.serial();
-        let routed = Routed { number, serial: number, origin: self.contact(ctx), dest, hops: 0, body };
+        let origin = self.contact(ctx);
+        let routed = Routed { number, serial: number, origin, dest, hops: 0, step: Step::Free, body };
         self.forward(ctx, routed, Vec::new());
     }
 
@@ -86,11 +97,11 @@ impl Overlay {
     pub(super) fn routed_in(&mut self, ctx: &mut Ctx<'_>, link_peer: Id, mut routed: Routed) {
         let ack = Frame::Link(LinkFrame::HopAck { serial: routed.serial });
         self.send_frame(ctx, &link_peer, &ack);
-        if !self.seen.insert((routed.origin.id, routed.number)) {
+        if !self.seen.insert(&routed, Some(routed.hops)) {
             ctx.count("routed_twice");
             return;
         }
-        routed.hops += 1;
+        routed.hops = routed.hops.saturating_add(1);
         if routed.hops > ctx.config.hops_max {
             ctx.count("routed_too_far");
             return;
@@ -108,15 +119,16 @@ impl Overlay {
     }
 
     fn hop(&self, routed: &Routed, tried: &[Id]) -> Hop {
+        let towards = |target: &Id| self.step(target, &routed.origin.id, tried, routed.step);
         match routed.dest {
             Dest::Node { id, .. } if id == self.me => Hop::Here,
-            Dest::Node { id, .. } if self.usable(&id) && !tried.contains(&id) => Hop::Next(id),
-            Dest::Node { id, via } => match self.next_hop(&via.unwrap_or(id), &routed.origin.id, tried) {
-                Some(hop) => Hop::Next(hop),
+            Dest::Node { id, .. } if self.usable(&id) && !tried.contains(&id) => Hop::Next(id, Step::Free),
+            Dest::Node { id, via } => match towards(&via.unwrap_or(id)) {
+                Some((hop, step)) => Hop::Next(hop, step),
                 None => Hop::Nowhere,
             },
-            Dest::Key(key) => match self.next_hop(&key, &routed.origin.id, tried) {
-                Some(hop) => Hop::Next(hop),
+            Dest::Key(key) => match towards(&key) {
+                Some((hop, step)) => Hop::Next(hop, step),
                 None => Hop::Here,
             },
         }
@@ -126,15 +138,50 @@ impl Overlay {
         self.peers.get(id).is_some_and(|peer| !peer.suspected)
     }
 
-    /// The live neighbour nearest to `target`, if nearer than this node. Nothing goes back to its origin.
+    /// The next hop of a message, and how its receiver may go on; `None` where nobody is nearer.
+    fn step(&self, target: &Id, origin: &Id, tried: &[Id], step: Step) -> Option<(Id, Step)> {
+        let (own, own_head) = (self.me.distance(target), self.me.head() ^ target.head());
+        match step {
+            Step::Free => {
+                let hop = self.best_hop(target, origin, tried, |distance, two| *distance < own || two < own_head)?;
+                let nearer = hop.distance(target) < own;
+                Some((hop, if nearer { Step::Free } else { Step::Promised(own_head) }))
+            }
+            Step::Promised(limit) => {
+                match self.best_hop(target, origin, tried, |distance, _| distance.head() < limit) {
+                    Some(hop) => Some((hop, Step::Free)),
+                    None => self.step(target, origin, tried, Step::Strict),
+                }
+            }
+            Step::Strict => {
+                let hop = self.best_hop(target, origin, tried, |distance, _| *distance < own)?;
+                Some((hop, Step::Strict))
+            }
+        }
+    }
+
+    /// Of the live neighbours that may be taken, the one that is or is linked to the nearest to `target`. `may` is handed
+    /// a neighbour's distance and the first bits of the least distance over it. Nothing goes back to its origin.
+    fn best_hop(&self, target: &Id, origin: &Id, tried: &[Id], may: impl Fn(&Distance, u32) -> bool) -> Option<Id> {
+        let head = target.head();
+        let mut best: Option<(u32, Distance, Id)> = None;
+        for (id, peer) in self.live() {
+            if id == origin || tried.contains(id) {
+                continue;
+            }
+            let distance = id.distance(target);
+            let two = peer.ahead.iter().fold(distance.head(), |two, other| two.min(other ^ head));
+            let better = best.is_none_or(|(least, nearest, _)| (two, distance) < (least, nearest));
+            if better && may(&distance, two) {
+                best = Some((two, distance, *id));
+            }
+        }
+        best.map(|(_, _, id)| id)
+    }
+
+    /// A live neighbour that is nearer to `target` than this node.
     pub(super) fn next_hop(&self, target: &Id, origin: &Id, tried: &[Id]) -> Option<Id> {
-        let own = self.me.distance(target);
-        self.live()
-            .filter(|(id, _)| *id != origin && !tried.contains(id))
-            .map(|(id, _)| (id.distance(target), *id))
-            .filter(|(distance, _)| *distance < own)
-            .min()
-            .map(|(_, id)| id)
+        self.step(target, origin, tried, Step::Strict).map(|(hop, _)| hop)
     }
 
     fn forward(&mut self, ctx: &mut Ctx<'_>, mut routed: Routed, tried: Vec<Id>) {
@@ -144,21 +191,33 @@ impl Overlay {
                     Dest::Key(key) => Some(key),
                     Dest::Node { .. } => None,
                 };
+                if !self.seen.insert(&routed, None) {
+                    ctx.count("routed_twice");
+                    return;
+                }
                 ctx.add("routed_hops", u64::from(routed.hops));
                 ctx.count("routed_delivered");
+                if key.is_none() {
+                    self.answered_by(ctx, routed.origin);
+                }
                 self.events.push_back(Event::Deliver { from: routed.origin, key, body: Box::new(routed.body) });
             }
-            Hop::Next(hop) => {
+            Hop::Next(hop, step) => {
                 if self.pending.len() >= ctx.config.routes_pending_max {
                     ctx.count("routes_refused");
                     return;
                 }
+                if routed.origin.id == self.me {
+                    self.used(ctx, &hop);
+                }
+                let held = core::mem::replace(&mut routed.step, step);
                 routed.serial = ctx.serial();
                 let serial = routed.serial;
                 let timeout = self.peers.get(&hop).map_or(0, |peer| peer.rtt.timeout_us(ctx.config));
                 let frame = Frame::Routed(routed);
                 self.send_frame(ctx, &hop, &frame);
-                if let Frame::Routed(routed) = frame {
+                if let Frame::Routed(mut routed) = frame {
+                    routed.step = held;
                     self.pending.insert(serial, Pending { routed, hop, tried });
                     ctx.timer(timeout, crate::node::Timer::Overlay(Timer::Hop(serial)));
                 }
@@ -197,7 +256,7 @@ impl Overlay {
                 ctx.count("routed_given_up");
                 return;
             }
-            pending.routed.hops += 1;
+            pending.routed.hops = pending.routed.hops.saturating_add(1);
         }
         self.forward(ctx, pending.routed, pending.tried);
     }

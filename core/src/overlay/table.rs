@@ -1,6 +1,7 @@
 //! The routing table: k-buckets, siblings and the state of each slot.
 //!
-//! Bucket `i` holds the peers that share exactly `i` leading bits with this node. A slot is *filled*, *known to be
+//! Bucket `i` holds the peers that share exactly `i` leading bits with this node. Digits have two bits: a bucket that
+//! begins a digit falls into two slots by the digit's second bit, the other is one slot. A slot is *filled*, *known to be
 //! empty* (probed, or deeper than the farthest of a full set of siblings), or *unknown*; an unknown one is never
 //! taken for empty. Certificates say more than any probe: a bucket in which this node owns something is empty, and one
 //! in which an owner of its own place owns nothing is somebody else's, so that somebody lives there.
@@ -18,6 +19,9 @@ const CONTACT_US: u64 = 45 * SECOND_US;
 /// How long a probe's "nobody there" holds.
 const EMPTY_US: u64 = 120 * SECOND_US;
 
+/// Slots of the table: two for each bucket, of which every other one is used.
+pub(super) const SLOTS: usize = 2 * ID_BITS as usize;
+
 /// A peer heard of.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
@@ -29,6 +33,10 @@ pub struct Known {
     pub retry_us: u64,
     /// Failed attempts in a row.
     pub failures: u32,
+    /// It has no room for links that are not wanted at either end until then.
+    pub full_until_us: u64,
+    /// The application's traffic earned it a link of its own until then.
+    pub used_until_us: u64,
 }
 
 impl Known {
@@ -72,14 +80,13 @@ impl Overlay {
         }
         let known = self.contacts.entry(contact.id).or_insert_with(|| {
             self.open_due_us = now;
-            Known { contact, heard_us: now, retry_us: 0, failures: 0 }
+            Known { contact, heard_us: now, retry_us: 0, failures: 0, full_until_us: 0, used_until_us: 0 }
         });
         known.heard_us = now;
         if contact.relay.is_some() {
             known.contact.relay = contact.relay;
         }
-        let bucket = self.me.common_prefix(&contact.id);
-        self.empty_slots.remove(&bucket);
+        self.empty_slots.remove(&self.slot_of(&contact.id));
     }
 
     /// Forgets contacts that nobody speaks of, and old probes.
@@ -99,10 +106,73 @@ impl Overlay {
             self.siblings = nearest;
             self.events.push_back(Event::ViewChanged);
         }
+        self.publish(ctx);
         if self.peers.is_empty() && self.joined && !ctx.config.supernode && !self.leaving {
             self.joined = false;
             self.events.push_back(Event::Joined(false));
         }
+    }
+
+    /// Notes what changed in the list of links that peers are told. A supernode, which has many, tells of its siblings and
+    /// of one peer in each slot: it is not to be everybody's next hop.
+    fn publish(&mut self, ctx: &Ctx<'_>) {
+        let mut filled = [false; SLOTS];
+        let mut links: Vec<u32> = Vec::new();
+        for (id, _) in self.live() {
+            let first = !core::mem::replace(&mut filled[self.slot_of(id) as usize % SLOTS], true);
+            let told = !ctx.config.supernode || first || self.siblings.contains(id);
+            if told && links.len() < ctx.config.lookahead_max {
+                links.push(id.head());
+            }
+        }
+        for gone in self.published.iter().filter(|head| !links.contains(head)) {
+            self.links_log.push(*gone, false);
+        }
+        for new in links.iter().filter(|head| !self.published.contains(head)) {
+            self.links_log.push(*new, true);
+        }
+        self.published = links;
+    }
+
+    /// The slot of another peer: twice its bucket, one more if the digit begins with the bucket and its second bit is set.
+    pub(super) fn slot_of(&self, id: &Id) -> u32 {
+        let bucket = self.me.common_prefix(id).min(ID_BITS - 1);
+        2 * bucket + u32::from(bucket.is_multiple_of(2) && id.bit(bucket + 1))
+    }
+
+    /// Where the peers of a slot live.
+    pub(super) fn slot_region(&self, slot: u32) -> Region {
+        let bucket = slot / 2;
+        let region = Region::prefix(&self.me, bucket).fix(bucket, !self.me.bit(bucket));
+        if bucket.is_multiple_of(2) { region.fix(bucket + 1, slot % 2 == 1) } else { region }
+    }
+
+    /// Slots that may hold somebody, and no link goes there.
+    pub(super) fn unknown_slots(&self, siblings_max: usize) -> Vec<u32> {
+        let mut filled = [false; SLOTS];
+        let mut deepest = None;
+        for (id, _) in self.live() {
+            let slot = self.slot_of(id);
+            filled[slot as usize % SLOTS] = true;
+            deepest = deepest.max(Some(slot / 2));
+        }
+        let Some(deepest) = deepest else { return Vec::new() };
+        let bottom = match self.siblings.last() {
+            Some(last) if self.siblings.len() >= siblings_max => deepest.min(self.me.common_prefix(last)),
+            _ => deepest,
+        };
+        (0..=bottom)
+            .flat_map(|bucket| {
+                let even = u32::from(bucket.is_multiple_of(2));
+                let vacant = (0..=even).all(|half| !filled[(2 * bucket + half) as usize]);
+                let certified = vacant && self.inhabited(bucket);
+                (0..=even).map(move |half| (2 * bucket + half, certified))
+            })
+            .filter(|(slot, certified)| {
+                !filled[*slot as usize] && (*certified || !self.empty_slots.contains_key(slot))
+            })
+            .map(|(slot, _)| slot)
+            .collect()
     }
 
     /// Whether a peer is nearer than the farthest sibling, or there are too few siblings.
@@ -118,7 +188,8 @@ impl Overlay {
         }
         let deep = self.siblings.len() >= siblings_max
             && self.siblings.last().is_some_and(|last| index > self.me.common_prefix(last));
-        let probed = self.empty_slots.contains_key(&index) && !self.inhabited(index);
+        let even = u32::from(index.is_multiple_of(2));
+        let probed = (0..=even).all(|half| self.empty_slots.contains_key(&(2 * index + half))) && !self.inhabited(index);
         if deep || probed || (self.joined && self.peers.is_empty()) {
             return Slot::Empty;
         }
@@ -202,7 +273,7 @@ mod tests {
         let mut overlay = Overlay::new(Box::new(KeyedHash([7; 32])));
         let me = overlay.me;
         assert_eq!(overlay.slot(3, 8), Slot::Unknown);
-        overlay.empty_slots.insert(3, 0);
+        overlay.empty_slots.insert(6, 0);
         assert_eq!(overlay.slot(3, 8), Slot::Empty, "a newcomer owns nothing: it has its probes alone");
         overlay.owned = vec![Region::ALL];
         assert_eq!(overlay.slot(3, 8), Slot::Empty, "what this node owns nobody else lives in");

@@ -1,7 +1,7 @@
 //! How a task over a region is split: what this peer covers itself, what it hands on and to whom, what nobody here
 //! may vouch for. Pure, so that its exactness can be tested by properties.
 
-use crate::id::{Id, Region};
+use crate::id::{ID_BITS, Id, Region};
 
 /// What a node knows of the ground that a task is spread over.
 pub trait Ground {
@@ -81,27 +81,44 @@ pub fn by_table(me: &Id, ground: &dyn Ground, region: &Region) -> Split {
         vec![*region]
     };
     for part in rest {
-        if let Some(peer) = ground.peer_in(&part) {
-            split.parts.push((part, To::Peer(peer)));
-        } else if !ground.nearest_to(&part.nearest(me)) {
-            split.parts.push((part, To::Key(part.nearest(me))));
-        } else if ground.known_empty(&part.nearest(me)) {
-            split.own.push(part);
-        } else {
-            split.missing.push(part);
-        }
+        reach(me, ground, part, &mut split);
     }
     split
 }
 
+fn reach(me: &Id, ground: &dyn Ground, part: Region, split: &mut Split) {
+    if let Some(halves) = halves(me, ground, &part) {
+        halves.into_iter().for_each(|half| reach(me, ground, half, split));
+    } else if let Some(peer) = ground.peer_in(&part) {
+        split.parts.push((part, To::Peer(peer)));
+    } else if !ground.nearest_to(&part.nearest(me)) {
+        split.parts.push((part, To::Key(part.nearest(me))));
+    } else if ground.known_empty(&part.nearest(me)) {
+        split.own.push(part);
+    } else {
+        split.missing.push(part);
+    }
+}
+
 fn hand_on(me: &Id, ground: &dyn Ground, part: Region, split: &mut Split) {
-    if let Some(peer) = ground.peer_in(&part) {
+    if let Some(halves) = halves(me, ground, &part) {
+        halves.into_iter().for_each(|half| hand_on(me, ground, half, split));
+    } else if let Some(peer) = ground.peer_in(&part) {
         split.parts.push((part, To::Peer(peer)));
     } else if ground.nearest_to(&part.nearest(me)) {
         to_known_owner(ground, part, split);
     } else {
         split.parts.push((part, To::Key(part.nearest(me))));
     }
+}
+
+/// A part in which this node has links on both sides of the next bit: handed on in two, it goes less deep. Only the bit
+/// right behind those that are fixed may be split: below one that is left free, a half may have no peer of its own.
+fn halves(me: &Id, ground: &dyn Ground, part: &Region) -> Option<[Region; 2]> {
+    let bucket = (0..ID_BITS).find(|bit| part.fixes(*bit) && part.value().bit(*bit) != me.bit(*bit))?;
+    let next = (bucket + 1..ID_BITS).find(|bit| !part.fixes(*bit))?;
+    let halves = [part.fix(next, false), part.fix(next, true)];
+    halves.iter().all(|half| ground.peer_in(half).is_some()).then_some(halves)
 }
 
 fn to_known_owner(ground: &dyn Ground, part: Region, split: &mut Split) {

@@ -16,6 +16,11 @@ pub struct Digest {
 }
 
 impl Digest {
+    /// Both in one word.
+    pub fn word(&self) -> u64 {
+        mix(self.hash ^ mix(self.count))
+    }
+
     /// Puts a record in.
     pub fn add(&mut self, id: &Id, version: &Version) {
         self.count = self.count.wrapping_add(1);

@@ -1,0 +1,117 @@
+//! Finding peers: this node's own place, and somebody for each slot that is not known.
+
+use chacha20::rand_core::Rng as _;
+
+use crate::{
+    config::SECOND_US,
+    ctx::Ctx,
+    id::Id,
+    map::Map,
+    overlay::{Message, Overlay, probe::GOSSIP_CONTACTS},
+    wire::{Body, Contact, Frame},
+};
+
+const FIND_US: u64 = 2 * SECOND_US;
+const FIND_OWN_US: u64 = 15 * SECOND_US;
+const FINDS_MAX: usize = 4;
+/// Between two questions about a slot in which somebody was found.
+const AGAIN_US: u64 = 10 * SECOND_US;
+
+/// Questions that wait for an answer.
+#[derive(Debug, Default)]
+pub struct Finds {
+    waiting: Map<u64, Find>,
+    /// Slots in which somebody was found: not asked for again before.
+    answered: Map<u32, u64>,
+    own_due_us: u64,
+    pub own_answered: bool,
+    pub linked_us: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Find {
+    slot: Option<u32>,
+    until_us: u64,
+}
+
+impl Overlay {
+    /// Asks for this node's own place and for the slots that are not known.
+    pub(super) fn ask_around(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.now.mono;
+        self.finds.waiting.retain(|_, find| now < find.until_us);
+        if self.peers.is_empty() {
+            self.finds.linked_us = None;
+            return;
+        }
+        self.finds.linked_us.get_or_insert(now);
+        let own_waiting = self.finds.waiting.values().any(|find| find.slot.is_none());
+        if now >= self.finds.own_due_us && !own_waiting {
+            self.ask(ctx, self.me, None);
+        }
+        if !self.finds.own_answered || self.finds.waiting.len() >= FINDS_MAX {
+            return;
+        }
+        self.finds.answered.retain(|_, until| now < *until);
+        for slot in self.unknown_slots(ctx.config.siblings) {
+            if self.finds.waiting.len() >= FINDS_MAX {
+                break;
+            }
+            if self.finds.answered.contains_key(&slot)
+                || self.finds.waiting.values().any(|find| find.slot == Some(slot))
+            {
+                continue;
+            }
+            let mut random = Id::ZERO;
+            ctx.rng.fill_bytes(&mut random.0);
+            let target = self.slot_region(slot).nearest(&random);
+            self.ask(ctx, target, Some(slot));
+        }
+    }
+
+    fn ask(&mut self, ctx: &mut Ctx<'_>, target: Id, slot: Option<u32>) {
+        let first = self.next_hop(&target, &self.me, &[]).or_else(|| {
+            let live: Vec<Id> = self.live().map(|(id, _)| *id).collect();
+            // Drawn before it is narrowed: a 32-bit platform must draw the same.
+            let pick = (ctx.rng.next_u64() % live.len().max(1) as u64) as usize;
+            live.get(pick).copied()
+        });
+        let Some(first) = first else { return };
+        let number = ctx.serial();
+        self.finds.waiting.insert(number, Find { slot, until_us: ctx.now.mono + FIND_US });
+        let message = Message::Find { target, number, asker: self.contact(ctx) };
+        self.send_frame(ctx, &first, &Frame::Direct(Body::Overlay(message)));
+    }
+
+    pub(super) fn find(&mut self, ctx: &mut Ctx<'_>, target: Id, number: u64, asker: Contact) {
+        if let Some(next) = self.next_hop(&target, &asker.id, &[]) {
+            let message = Message::Find { target, number, asker };
+            self.send_frame(ctx, &next, &Frame::Direct(Body::Overlay(message)));
+            return;
+        }
+        let contacts = self.contacts_near(&target, ctx.config.siblings, &asker.id);
+        let responder = self.contact(ctx);
+        ctx.send_via(asker.id, asker.relay, Message::Found { number, responder, contacts });
+    }
+
+    pub(super) fn found(&mut self, ctx: &mut Ctx<'_>, number: u64, responder: Contact, contacts: Vec<Contact>) {
+        let Some(find) = self.finds.waiting.remove(&number) else { return };
+        let ids: Vec<Id> = contacts.iter().map(|contact| contact.id).chain([responder.id]).collect();
+        self.heard_of(ctx, responder);
+        for contact in contacts.into_iter().take(2 * GOSSIP_CONTACTS) {
+            self.heard_of(ctx, contact);
+        }
+        match find.slot {
+            None => {
+                self.finds.own_answered = true;
+                self.finds.own_due_us = ctx.now.mono + FIND_OWN_US;
+            }
+            Some(slot) if !ids.iter().any(|id| self.slot_of(id) == slot) => {
+                self.empty_slots.insert(slot, ctx.now.mono);
+            }
+            Some(slot) => {
+                self.finds.answered.insert(slot, ctx.now.mono + AGAIN_US);
+            }
+        }
+        self.progress(ctx);
+    }
+}

@@ -1,0 +1,229 @@
+//! Which links are opened, replaced by direct ones, and closed.
+//!
+//! Wanted are the siblings and one link into each slot; up to `links_opened_max` more links go where there are fewest.
+//! Beyond that number a peer accepts a link only if it is wanted at the other end.
+
+use crate::{
+    config::SECOND_US,
+    ctx::Ctx,
+    id::{Id, nearest},
+    overlay::{Overlay, Peer, frame::Refusal, table::SLOTS},
+    wire::Contact,
+};
+
+const OPEN_US: u64 = SECOND_US;
+const OPENS_A_TICK: usize = 4;
+/// Links fewer than the most that there may be, so that newcomers find room.
+const ROOM_KEPT: usize = 8;
+const PRUNES_A_TICK: usize = 4;
+const UPGRADES_A_TICK: usize = 4;
+const CONTACT_FAILURES_MAX: u32 = 3;
+/// A peer that had no room is not asked again for so long,
+pub(super) const FULL_US: u64 = 30 * SECOND_US;
+/// or for so long where the link is wanted.
+const FULL_WANTED_US: u64 = 2 * SECOND_US;
+/// Answers from one peer within this time earn it a link of its own.
+const USED_US: u64 = 60 * SECOND_US;
+/// Peers whose answers are counted.
+const ANSWERS_MAX: usize = 64;
+
+impl Overlay {
+    /// How many links there are in each slot.
+    fn slot_counts(&self) -> [u8; SLOTS] {
+        let mut counts = [0_u8; SLOTS];
+        for id in self.peers.keys() {
+            if let Some(count) = counts.get_mut(self.slot_of(id) as usize) {
+                *count = count.saturating_add(1);
+            }
+        }
+        counts
+    }
+
+    /// Opens links to the nearest peers heard of, and to those that fill a slot.
+    pub(super) fn open_wanted(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.now.mono;
+        if now < self.open_due_us {
+            return;
+        }
+        self.open_due_us = now + OPEN_US;
+        let heard_of: Vec<Id> = self.contacts.keys().chain(self.peers.keys()).copied().collect();
+        let siblings = nearest(&heard_of, &self.me, ctx.config.siblings);
+        let mut counts = self.slot_counts();
+        let mut candidates: Vec<Id> = self
+            .contacts
+            .iter()
+            .filter(|(id, known)| now >= known.retry_us && !self.peers.contains_key(id))
+            .map(|(id, _)| *id)
+            .collect();
+        let mut links = self.peers.len();
+        let mut opened = 0;
+        while opened < OPENS_A_TICK {
+            let rank = |id: &Id| {
+                let slot = self.slot_of(id);
+                let count = counts.get(slot as usize).copied().unwrap_or(0);
+                let near = siblings.contains(id);
+                let known = self.contacts.get(id)?;
+                let used = now < known.used_until_us;
+                // A hole in this node's routing is filled even beyond the links that a node opens for comfort.
+                let wanted = near || used || count == 0;
+                // Not everybody the same one.
+                let draw = id.head().wrapping_mul(self.me.head() | 1);
+                let welcome = links < ctx.config.links_opened_max && now >= known.full_until_us;
+                (wanted || welcome).then_some((!near, !used, count, slot, draw))
+            };
+            let best = candidates.iter().enumerate().filter_map(|(at, id)| Some((rank(id)?, at))).min();
+            let Some((_, at)) = best else { break };
+            let id = candidates.swap_remove(at);
+            if self.open(ctx, id) {
+                links += 1;
+                opened += 1;
+                if let Some(count) = counts.get_mut(self.slot_of(&id) as usize) {
+                    *count = count.saturating_add(1);
+                }
+            }
+        }
+        if opened >= OPENS_A_TICK {
+            self.open_due_us = now;
+        }
+    }
+
+    /// Tries to link to a peer heard of: over a relay if there is one, else by WebRTC at once.
+    fn open(&mut self, ctx: &mut Ctx<'_>, id: Id) -> bool {
+        let Some(known) = self.contacts.get(&id) else { return false };
+        if ctx.now.mono < known.retry_us || self.relayed.contains_key(&id) || self.session_with(&id).is_some() {
+            return false;
+        }
+        if !ctx.config.supernode && self.peers.len() >= ctx.config.links_max {
+            return false;
+        }
+        let relay = known.contact.relay.filter(|relay| self.usable_relay(relay)).or_else(|| self.home());
+        if let Some(via) = relay.filter(|via| *via != id) {
+            self.open_relayed(ctx, id, via);
+            return true;
+        }
+        if self.may_open_rtc(ctx) && !known.contact.supernode {
+            let via = known.contact.relay;
+            self.open_rtc(ctx, id, via);
+            return true;
+        }
+        false
+    }
+
+    /// Whether this node has no link yet where a peer is, or takes it for a sibling.
+    pub(super) fn wanted(&self, ctx: &Ctx<'_>, id: &Id) -> bool {
+        let slot = self.slot_of(id);
+        self.nearer_than_siblings(ctx, id)
+            || self.contacts.get(id).is_some_and(|known| ctx.now.mono < known.used_until_us)
+            || !self.peers.keys().any(|other| other != id && self.slot_of(other) == slot)
+    }
+
+    /// A peer answered over other peers: one that does so again is worth a link of its own, so that what this node asks
+    /// for again goes there in one hop.
+    pub(super) fn answered_by(&mut self, ctx: &mut Ctx<'_>, from: Contact) {
+        let now = ctx.now.mono;
+        if from.supernode || ctx.config.supernode || self.peers.contains_key(&from.id) {
+            return;
+        }
+        if self.answers.len() >= ANSWERS_MAX && !self.answers.contains_key(&from.id) {
+            self.answers.retain(|_, at| now < *at + USED_US);
+            if self.answers.len() >= ANSWERS_MAX {
+                return;
+            }
+        }
+        if self.answers.insert(from.id, now).is_some_and(|before| now < before + USED_US)
+            && self.peers.len() + ROOM_KEPT <= ctx.config.links_max
+        {
+            self.heard_of(ctx, from);
+            if let Some(known) = self.contacts.get_mut(&from.id) {
+                known.used_until_us = now + USED_US;
+            }
+            self.open_due_us = now;
+            self.open_wanted(ctx);
+        }
+    }
+
+    /// Something of this node goes to a linked peer: a link that was earned is kept while it is used.
+    pub(super) fn used(&mut self, ctx: &Ctx<'_>, to: &Id) {
+        if self.answers.contains_key(to)
+            && let Some(peer) = self.peers.get_mut(to)
+        {
+            peer.used_us = ctx.now.mono;
+        }
+    }
+
+    /// A peer heard of could not be linked.
+    pub(super) fn contact_failed(&mut self, ctx: &mut Ctx<'_>, id: Id) {
+        let Some(known) = self.contacts.get_mut(&id) else { return };
+        known.failures += 1;
+        known.retry_us = ctx.now.mono + (SECOND_US << known.failures.min(5));
+        if known.failures >= CONTACT_FAILURES_MAX && !self.peers.contains_key(&id) {
+            self.contacts.remove(&id);
+            self.mark_dead(ctx, id, 10 * SECOND_US);
+        }
+    }
+
+    /// A peer heard of said why it is not to be linked.
+    pub(super) fn contact_refused(&mut self, ctx: &mut Ctx<'_>, id: Id, refusal: Refusal) {
+        match self.contacts.get_mut(&id) {
+            Some(known) if refusal == Refusal::Full => {
+                known.retry_us = ctx.now.mono + FULL_WANTED_US;
+                known.full_until_us = ctx.now.mono + FULL_US;
+            }
+            _ => self.contact_failed(ctx, id),
+        }
+    }
+
+    /// Replaces relayed links by direct ones. The smaller id begins; the other follows when nothing happens.
+    pub(super) fn upgrade(&mut self, ctx: &mut Ctx<'_>) {
+        if !self.may_open_rtc(ctx) {
+            return;
+        }
+        let now = ctx.now.mono;
+        let wanted = |(id, peer): &(&Id, &Peer)| {
+            let turn = self.me < **id || now > peer.since_us + 10 * SECOND_US;
+            peer.direct.is_none() && peer.direct_links && now >= peer.upgrade_due_us && turn
+        };
+        let due: Vec<Id> =
+            self.live().filter(wanted).map(|(id, _)| *id).filter(|id| self.session_with(id).is_none()).collect();
+        for id in due.into_iter().take(UPGRADES_A_TICK) {
+            if self.may_open_rtc(ctx) {
+                self.open_rtc(ctx, id, None);
+            }
+        }
+    }
+
+    /// Closes links that neither side counts among its siblings, and that fill no slot of the other side, while room
+    /// for newcomers is short.
+    pub(super) fn prune(&mut self, ctx: &mut Ctx<'_>) {
+        let peers = self.peers.values().filter(|peer| !peer.supernode).count();
+        let keep = ctx.config.links_max.saturating_sub(ROOM_KEPT);
+        if ctx.config.supernode || peers <= keep {
+            return;
+        }
+        let mut counts = self.slot_counts();
+        for _ in 0..(peers - keep).min(PRUNES_A_TICK) {
+            let now = ctx.now.mono;
+            let spare = self.peers.iter().filter_map(|(id, peer)| {
+                let count = counts.get(self.slot_of(id) as usize).copied().unwrap_or(0);
+                let kept = peer.supernode
+                    || peer.wants_us
+                    || peer.needs_us
+                    || count < 2
+                    || now < peer.since_us + 10 * SECOND_US
+                    || peer.used_us > 0 && now < peer.used_us + USED_US
+                    || self.siblings.contains(id);
+                (!kept).then_some((count, peer.direct.is_none(), *id))
+            });
+            let Some((_, _, id)) = spare.max() else { break };
+            if let Some(count) = counts.get_mut(self.slot_of(&id) as usize) {
+                *count = count.saturating_sub(1);
+            }
+            ctx.count("links_pruned");
+            self.say_bye(ctx, id);
+            self.unlink(ctx, id);
+            if let Some(known) = self.contacts.get_mut(&id) {
+                known.full_until_us = now + FULL_US;
+            }
+        }
+    }
+}
