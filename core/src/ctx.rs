@@ -49,6 +49,73 @@ pub enum Post {
     },
 }
 
+/// Timers by due time, then by order of setting: a binary heap, the least first.
+#[derive(Default)]
+pub struct Timers(Vec<(u64, u64, Timer)>);
+
+impl Timers {
+    /// A timer; no two have the same serial.
+    pub fn insert(&mut self, at: u64, serial: u64, timer: Timer) {
+        let mut place = self.0.len();
+        self.0.push((at, serial, timer));
+        while place > 0 && self.before(place, (place - 1) / 2) {
+            self.0.swap(place, (place - 1) / 2);
+            place = (place - 1) / 2;
+        }
+    }
+
+    /// When the next one is due.
+    pub fn next_us(&self) -> Option<u64> {
+        self.0.first().map(|(at, ..)| *at)
+    }
+
+    /// Takes out the next one, if it is due at `now`.
+    pub fn pop_due(&mut self, now: u64) -> Option<Timer> {
+        if self.next_us()? > now {
+            return None;
+        }
+        let (.., timer) = self.0.swap_remove(0);
+        let mut place = 0;
+        loop {
+            let (left, right) = (2 * place + 1, 2 * place + 2);
+            let child = if right < self.0.len() && self.before(right, left) { right } else { left };
+            if child >= self.0.len() || !self.before(child, place) {
+                return Some(timer);
+            }
+            self.0.swap(place, child);
+            place = child;
+        }
+    }
+
+    fn before(&self, a: usize, b: usize) -> bool {
+        let key = |place: usize| (self.0[place].0, self.0[place].1);
+        key(a) < key(b)
+    }
+}
+
+/// Counts by name.
+#[derive(Default)]
+pub struct Counters(Vec<(&'static str, u64)>);
+
+impl Counters {
+    /// Adds to a count. Names are told apart by their place in memory, which is quick: what is counted most came first.
+    pub fn add(&mut self, name: &'static str, amount: u64) {
+        match self.0.iter_mut().find(|(other, _)| core::ptr::eq(*other, name)) {
+            Some((_, count)) => *count += amount,
+            None => self.0.push((name, amount)),
+        }
+    }
+
+    /// All counts. The same text may be in several places of memory: it is one count.
+    pub fn all(&self) -> Map<String, u64> {
+        let mut all = Map::new();
+        for (name, count) in &self.0 {
+            *all.entry((*name).to_owned()).or_default() += count;
+        }
+        all
+    }
+}
+
 /// Effects, in the order in which they were asked for.
 #[derive(Default)]
 pub struct Outbox {
@@ -56,10 +123,10 @@ pub struct Outbox {
     pub outputs: VecDeque<Output>,
     /// For the overlay.
     pub posts: VecDeque<Post>,
-    /// Timers by due time, then by order of setting.
-    pub timers: Map<(u64, u64), Timer>,
+    /// What is waited for.
+    pub timers: Timers,
     /// Things counted, by name; shown by `inspect`.
-    pub counters: Map<&'static str, u64>,
+    pub counters: Counters,
     /// Whether trace events are wanted.
     pub tracing: bool,
     serial: u64,
@@ -103,7 +170,7 @@ impl Ctx<'_> {
     /// Calls back `after_us` from now.
     pub fn timer(&mut self, after_us: u64, timer: Timer) {
         self.out.serial += 1;
-        self.out.timers.insert((self.now.mono.saturating_add(after_us), self.out.serial), timer);
+        self.out.timers.insert(self.now.mono.saturating_add(after_us), self.out.serial, timer);
     }
 
     /// A number not used before by this node since it started.
@@ -119,7 +186,7 @@ impl Ctx<'_> {
 
     /// Counts several things.
     pub fn add(&mut self, name: &'static str, amount: u64) {
-        *self.out.counters.entry(name).or_default() += amount;
+        self.out.counters.add(name, amount);
     }
 
     /// A trace event; the text is made only when somebody listens.
@@ -134,5 +201,42 @@ impl Ctx<'_> {
             let event = crate::inspect::Trace { at_ms: self.now.wall / 1_000, layer, event, peer, detail: detail() };
             self.out.outputs.push_back(Output::Trace(event));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn timers_fire_in_order(due in prop::collection::vec(0_u64..20, 0..60)) {
+            let mut timers = Timers::default();
+            for (serial, at) in due.iter().enumerate() {
+                timers.insert(*at, serial as u64, Timer::Call(crate::node::CallId(serial as u64)));
+            }
+            let mut sorted: Vec<usize> = (0..due.len()).collect();
+            sorted.sort_by_key(|serial| due[*serial]);
+            for serial in sorted {
+                prop_assert_eq!(timers.next_us(), Some(due[serial]));
+                if let Some(early) = due[serial].checked_sub(1) {
+                    prop_assert_eq!(timers.pop_due(early), None);
+                }
+                prop_assert_eq!(timers.pop_due(due[serial]), Some(Timer::Call(crate::node::CallId(serial as u64))));
+            }
+            prop_assert_eq!(timers.pop_due(u64::MAX), None);
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_count() {
+        let mut counters = Counters::default();
+        let elsewhere: &'static str = String::from("a").leak();
+        for (name, amount) in [("a", 1), ("b", 2), (elsewhere, 3), ("a", 4)] {
+            counters.add(name, amount);
+        }
+        assert_eq!(counters.all(), [("a".to_owned(), 8), ("b".to_owned(), 2)].into());
     }
 }

@@ -101,12 +101,11 @@ impl Id {
 
     /// How many leading bits two ids share (160 for equal ids). The k-bucket of `other` in a table of `self`.
     pub fn common_prefix(&self, other: &Id) -> u32 {
-        for (index, (a, b)) in self.0.iter().zip(other.0).enumerate() {
-            if *a != b {
-                return index as u32 * 8 + (a ^ b).leading_zeros();
-            }
+        let ((high, low), (other_high, other_low)) = (self.words(), other.words());
+        match (high ^ other_high).leading_zeros() {
+            u128::BITS => u128::BITS + (low ^ other_low).leading_zeros(),
+            bits => bits,
         }
-        ID_BITS
     }
 
     /// The first `bits` bits one, the rest zero.
@@ -209,17 +208,20 @@ impl core::str::FromStr for Id {
 
 /// The `count` nearest to `to` of some ids, nearest first, each once.
 pub fn nearest(ids: &[Id], to: &Id, count: usize) -> Vec<Id> {
-    let mut near: Vec<Id> = Vec::new();
+    // Distances are kept, not ids: the one is the other's XOR with `to`.
+    let mut near: Vec<Distance> = Vec::with_capacity(count.min(ids.len()));
     for id in ids {
-        let rank = near.partition_point(|other| other.distance(to) < id.distance(to));
-        if rank < count && near.get(rank) != Some(id) {
-            if near.len() == count {
-                near.pop();
-            }
-            near.insert(rank, *id);
+        let distance = id.distance(to);
+        if near.len() == count && near.last().is_none_or(|last| *last <= distance) {
+            continue;
+        }
+        let rank = near.partition_point(|other| *other < distance);
+        if near.get(rank) != Some(&distance) {
+            near.truncate(count - 1);
+            near.insert(rank, distance);
         }
     }
-    near
+    near.iter().map(|distance| distance.0.zip(*to, |a, b| a ^ b)).collect()
 }
 
 /// An XOR distance, ordered as an unsigned 160-bit number.

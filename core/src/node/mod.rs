@@ -168,8 +168,7 @@ impl Node {
     }
 
     fn fire_timers(&mut self) {
-        while self.out.timers.first_key_value().is_some_and(|((at, _), _)| *at <= self.now.mono) {
-            let Some((_, timer)) = self.out.timers.pop_first() else { break };
+        while let Some(timer) = self.out.timers.pop_due(self.now.mono) {
             match timer {
                 Timer::Overlay(timer) => {
                     self.overlay.established = self.dht.established();
@@ -248,13 +247,12 @@ impl Node {
         if !core::mem::take(&mut self.wake_due) || self.closed {
             return None;
         }
-        self.out.timers.first_key_value().map(|((at, _), _)| Output::Wake(*at))
+        self.out.timers.next_us().map(Output::Wake)
     }
 
     /// A snapshot for debug pages and tests.
     pub fn inspect(&self, now: Now) -> Inspect {
-        let mut counters: crate::map::Map<String, u64> =
-            self.out.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let mut counters = self.out.counters.all();
         counters.insert(
             "rtc_budget_left".to_owned(),
             u64::from(self.config.rtc_lifetime_max.saturating_sub(self.overlay.rtc_opened())),

@@ -130,8 +130,8 @@ fn ask(foreign: &[u8]) -> (Report, u64) {
         }
         now.mono += 10_000;
         for peer in &mut peers {
-            while peer.out.timers.first_key_value().is_some_and(|((at, _), _)| *at <= now.mono) {
-                if let Some((_, node::Timer::Spread(timer))) = peer.out.timers.pop_first() {
+            while let Some(timer) = peer.out.timers.pop_due(now.mono) {
+                if let node::Timer::Spread(timer) = timer {
                     call(peer, now, &mut |spread, ctx, known| spread.on_timer(ctx, known, timer.clone()));
                 }
             }

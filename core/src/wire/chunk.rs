@@ -1,5 +1,7 @@
 //! Frames cut to what a data channel takes in one message, and put together again within a bound.
 
+use std::borrow::Cow;
+
 use super::WireError;
 
 const LAST: u8 = 0;
@@ -26,7 +28,7 @@ pub struct Chunks {
 
 impl Chunks {
     /// Takes one chunk; gives the frame that it completes.
-    pub fn push(&mut self, chunk: &[u8], frame_bytes_max: usize) -> Result<Option<Vec<u8>>, WireError> {
+    pub fn push<'a>(&mut self, chunk: &'a [u8], frame_bytes_max: usize) -> Result<Option<Cow<'a, [u8]>>, WireError> {
         let Some((header, payload)) = chunk.split_first() else {
             return Err(WireError::Empty);
         };
@@ -34,9 +36,12 @@ impl Chunks {
             self.partial = Vec::new();
             return Err(WireError::TooLong(frame_bytes_max));
         }
+        if self.partial.is_empty() && *header == LAST {
+            return Ok(Some(Cow::Borrowed(payload)));
+        }
         self.partial.extend_from_slice(payload);
         match *header {
-            LAST => Ok(Some(core::mem::take(&mut self.partial))),
+            LAST => Ok(Some(Cow::Owned(core::mem::take(&mut self.partial)))),
             MORE => Ok(None),
             other => Err(WireError::Malformed(format!("chunk header {other}"))),
         }
@@ -56,7 +61,7 @@ mod tests {
             let mut whole = None;
             for chunk in cut(&frame, size) {
                 prop_assert!(chunk.len() <= size && whole.is_none());
-                whole = chunks.push(&chunk, 2_000).unwrap();
+                whole = chunks.push(&chunk, 2_000).unwrap().map(Cow::into_owned);
             }
             prop_assert_eq!(whole, Some(frame));
         }

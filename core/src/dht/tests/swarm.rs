@@ -232,7 +232,7 @@ impl Swarm {
             let timer = self
                 .nodes
                 .iter()
-                .filter_map(|(id, node)| node.out.timers.first_key_value().map(|((at, _), _)| (*at, *id)))
+                .filter_map(|(id, node)| node.out.timers.next_us().map(|at| (at, *id)))
                 .min();
             let at = event.into_iter().chain(timer.map(|(at, _)| at)).min().unwrap_or(u64::MAX);
             if at > until {
@@ -242,7 +242,7 @@ impl Swarm {
             self.now = self.now.max(at);
             if timer.is_some_and(|(due, _)| due == at) {
                 let (_, me) = timer.unwrap();
-                let (_, timer) = self.nodes.get_mut(&me).unwrap().out.timers.pop_first().unwrap();
+                let timer = self.nodes.get_mut(&me).unwrap().out.timers.pop_due(at).unwrap();
                 self.call(me, |dht, ctx, view| match timer {
                     NodeTimer::Group(timer) => dht.on_group_timer(ctx, view, timer),
                     NodeTimer::Dht(timer) => dht.on_timer(ctx, view, timer),
