@@ -106,6 +106,11 @@ impl Counters {
         }
     }
 
+    /// One count.
+    pub fn get(&self, name: &str) -> u64 {
+        self.0.iter().filter(|(other, _)| *other == name).map(|(_, count)| count).sum()
+    }
+
     /// All counts. The same text may be in several places of memory: it is one count.
     pub fn all(&self) -> Map<String, u64> {
         let mut all = Map::new();

@@ -3,7 +3,11 @@
 
 use std::{path::PathBuf, process::Command};
 
-use pontoon_tests::mini;
+use pontoon_tests::{
+    mini,
+    scenario::Scale,
+    sim::{Crash, Latency, SimConfig},
+};
 
 #[test]
 fn a_seed_replays_and_another_seed_differs() {
@@ -40,4 +44,34 @@ fn wasm_gives_the_same_trace() {
     let wasm = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let native = mini::run(7);
     assert!(native.ends_with(&wasm) && wasm.len() == 16, "native: {native}\nwasm: {wasm}");
+}
+
+/// Threads share the work and change nothing: neither does the cut of time into windows.
+#[test]
+fn threads_and_windows_change_nothing() {
+    let run = |threads: usize, step_us: u64| {
+        let config = SimConfig {
+            latency: Latency::HeavyTailed,
+            spike_ppm: 5_000,
+            break_ppm: 50,
+            rtc_fail_ppm: 50_000,
+            drift_ppm: 100,
+            join_every_us: 5_000,
+            inbound_bits_per_s: Some(10_000_000),
+            threads,
+            ..SimConfig::new(5, 60)
+        };
+        let mut scale = Scale::new(config);
+        while scale.sim.now_us() < 12_000_000 {
+            scale.sim.run_for(step_us);
+        }
+        scale.sim.crash(7, Crash::Noticed);
+        let stored = scale.store(30);
+        (stored, scale.sim.now_us(), scale.sim.stats(), scale.sim.hash())
+    };
+    let one = run(1, 1_000_000);
+    assert!(one.0.found > 0, "{one:?}");
+    assert_eq!(one, run(2, 1_000_000));
+    assert_eq!(one, run(4, 3_000_000));
+    assert_eq!(one, run(1, 1_000));
 }

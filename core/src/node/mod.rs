@@ -48,6 +48,19 @@ pub struct Node {
     wake_due: bool,
 }
 
+/// Where a node stands in the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// Whether it has joined.
+    pub joined: bool,
+    /// The nearest peers that it knows, nearest first.
+    pub siblings: Vec<Id>,
+    /// Every peer with an open link.
+    pub linked: Vec<Id>,
+    /// The regions for which it may answer right now.
+    pub owned: Vec<Region>,
+}
+
 /// What a task is spread over, as this node sees it.
 struct NodeGround<'a> {
     overlay: &'a Overlay,
@@ -273,6 +286,21 @@ impl Node {
             globals: self.globals.all().map(|(name, value)| (name.clone(), value.clone())).collect(),
             counters,
         }
+    }
+
+    /// Where the node stands in the network: what [`Node::inspect`] says of it, without the cost.
+    pub fn standing(&self, now: Now) -> Standing {
+        Standing {
+            joined: self.overlay.joined(),
+            siblings: self.overlay.siblings().to_vec(),
+            linked: self.overlay.linked().into_iter().collect(),
+            owned: self.dht.owned(now).into_iter().map(|(region, ..)| region).collect(),
+        }
+    }
+
+    /// Something counted since the start.
+    pub fn counted(&self, name: &str) -> u64 {
+        self.out.counters.get(name)
     }
 
     /// Turns [`Output::Trace`] on or off.

@@ -1,6 +1,11 @@
 //! Channels: ordered, reliable, two-way, each hop paid in latency. A partition or a stall holds what is on its way.
+//!
+//! A channel has no state of its own, only its two ends have: each belongs to its node, and they tell one another
+//! nothing but by what travels. So nodes can be simulated side by side.
 
 use std::collections::VecDeque;
+
+use pontoon_core::{LinkId, SessionId};
 
 /// One direction's traffic, in order.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,57 +16,53 @@ pub enum Item {
     Down,
 }
 
-/// One end.
-#[derive(Clone, Copy, Debug)]
-pub struct End {
-    /// The node.
-    pub node: usize,
-    /// Which of its lives.
-    pub life: u32,
-    /// Whether the node was told that the channel is up, and neither side closed it as far as this end knows.
-    pub open: bool,
-}
-
-/// How the channel comes to be.
+/// How an end comes to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// End 0 dialled end 1.
+    /// This node dialled.
     Dialled {
-        /// What end 0 dialled.
+        /// What it dialled.
         address: String,
     },
-    /// End 0 made the offer; the sessions of both.
-    Rtc([pontoon_core::SessionId; 2]),
+    /// The other node dialled.
+    Accepted,
+    /// A WebRTC session.
+    Rtc(SessionId),
 }
 
-/// A channel between two nodes.
+/// One end, as its node keeps it.
 #[derive(Debug)]
-pub struct Channel {
-    /// Both ends.
-    pub ends: [End; 2],
+pub struct End {
+    /// The node at the other end.
+    pub peer: usize,
+    /// What the channel is called there, once that is known.
+    pub theirs: Option<LinkId>,
     /// How it comes to be.
     pub kind: Kind,
+    /// Whether the node was told that the channel is up.
+    pub open: bool,
     /// One way.
     pub latency_us: u64,
-    /// What arrives at each end arrives after this.
-    pub arrives_after_us: [u64; 2],
-    /// What waits for each end until the way is free again.
-    pub held: [VecDeque<Item>; 2],
-    /// Nothing passes before.
+    /// What is sent arrives at the other end after this.
+    pub arrives_after_us: u64,
+    /// Nothing is handed to this node before.
     pub stalled_until_us: u64,
+    /// What waits for this node until the way is free again.
+    pub held: VecDeque<Item>,
 }
 
-impl Channel {
-    /// A channel that is not open yet.
-    pub fn new(ends: [(usize, u32); 2], kind: Kind, latency_us: u64) -> Channel {
-        let end = |(node, life)| End { node, life, open: false };
-        Channel {
-            ends: ends.map(end),
+impl End {
+    /// An end that is not open yet.
+    pub fn new(peer: usize, theirs: Option<LinkId>, kind: Kind, latency_us: u64) -> End {
+        End {
+            peer,
+            theirs,
             kind,
+            open: false,
             latency_us,
-            arrives_after_us: [0; 2],
-            held: Default::default(),
+            arrives_after_us: 0,
             stalled_until_us: 0,
+            held: VecDeque::new(),
         }
     }
 }

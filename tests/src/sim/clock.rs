@@ -37,7 +37,10 @@ impl Clock {
     /// What the clocks show at `time_us`.
     pub fn at(&self, time_us: u64) -> Now {
         let awake = time_us.saturating_sub(self.slept_us);
-        let drift = i128::from(awake) * i128::from(self.drift_ppm) / 1_000_000;
+        let drift = match self.drift_ppm {
+            0 => 0,
+            ppm => i128::from(awake) * i128::from(ppm) / 1_000_000,
+        };
         Now {
             mono: (i128::from(self.mono_zero_us) + i128::from(awake) + drift) as u64,
             wall: (EPOCH_US + time_us).saturating_add_signed(self.wall_offset_us),
@@ -46,6 +49,9 @@ impl Clock {
 
     /// The first virtual time at which the monotone clock shows at least `mono`.
     pub fn when(&self, mono: u64) -> u64 {
+        if self.drift_ppm == 0 {
+            return mono.saturating_sub(self.mono_zero_us).saturating_add(self.slept_us);
+        }
         let awake = u128::from(mono.saturating_sub(self.mono_zero_us));
         let rate = (1_000_000 + self.drift_ppm) as u128;
         let mut time =

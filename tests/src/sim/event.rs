@@ -1,89 +1,103 @@
-//! The event queue: ordered by (time, serial), so that what was asked for first happens first.
+//! What will happen to a node: ordered by time, then by who caused it, then in the order in which that one did.
+//!
+//! The order does not depend on which node was simulated first, so a run is the same on one thread and on many.
 
 use std::{
     cmp::{Ordering, Reverse},
     collections::BinaryHeap,
 };
 
-use pontoon_core::Input;
+use pontoon_core::{Input, LinkId, SessionId};
 
 use super::channel::Item;
 
-/// Something that will happen. `life` names the life of a node that it is meant for; a later life never sees it.
+/// Something that will happen to a node. `life` names the life of it that is meant; a later one never sees it.
 #[derive(Debug)]
 pub enum Event {
-    /// A node starts, or starts again.
-    Start {
-        /// Which.
-        node: usize,
-    },
-    /// A node wakes from sleep.
+    /// It starts, or starts again.
+    Start,
+    /// It wakes from sleep.
     Resume {
-        /// Which.
-        node: usize,
         /// How long its monotone clock stood still.
         stood_still_us: u64,
     },
-    /// A node is told something.
+    /// It is told something.
     Input {
-        /// Which.
-        node: usize,
         /// In this life.
         life: u32,
         /// What. Boxed: rare, and larger than the rest.
         input: Box<Input>,
     },
-    /// A node asked to be woken.
-    Wake {
-        /// Which.
-        node: usize,
-        /// In this life.
-        life: u32,
-    },
-    /// The oldest batch under way is done.
+    /// Its oldest batch under way is done.
     Persisted {
-        /// Whose.
-        node: usize,
         /// In this life.
         life: u32,
     },
-    /// Something arrives at an end of a channel.
-    Arrive {
+    /// Somebody dials it.
+    Dialled {
+        /// What the channel is called there.
+        theirs: LinkId,
+    },
+    /// The answer of somebody's WebRTC session found its way: both sides know each other's description.
+    Connect {
+        /// The session here.
+        session: SessionId,
+        /// In this life.
+        life: u32,
+        /// What the channel is called there.
+        theirs: LinkId,
+    },
+    /// What became of a channel that it began.
+    Answered {
         /// The channel.
-        channel: usize,
-        /// The end.
-        to: usize,
+        link: LinkId,
+        /// What it is called at the other end; `None` when it will not be.
+        theirs: Option<LinkId>,
+    },
+    /// A WebRTC channel that the other side began opens here.
+    Open {
+        /// The channel.
+        link: LinkId,
+    },
+    /// A WebRTC session will not open.
+    RtcFailed {
+        /// The session.
+        session: SessionId,
+        /// In this life.
+        life: u32,
+    },
+    /// Something arrives.
+    Arrive {
+        /// At this end.
+        link: LinkId,
         /// What.
         item: Item,
     },
-    /// What a channel held may go on.
+    /// Something has come in through the node's own narrow line.
+    Received {
+        /// At this end.
+        link: LinkId,
+        /// What.
+        item: Item,
+    },
+    /// What an end holds may go on.
     Release {
-        /// The channel.
-        channel: usize,
-        /// The end that waits.
-        to: usize,
-    },
-    /// An end of a channel opens.
-    Open {
-        /// The channel.
-        channel: usize,
         /// The end.
-        end: usize,
+        link: LinkId,
     },
 }
 
-impl Event {
-    /// A node is told something.
-    pub fn input(node: usize, life: u32, input: Input) -> Event {
-        Event::Input { node, life, input: Box::new(input) }
-    }
-}
-
+/// An event with its place in the order.
 #[derive(Debug)]
-struct Scheduled {
-    at_us: u64,
-    serial: u64,
-    event: Event,
+pub struct Scheduled {
+    /// When.
+    pub at_us: u64,
+    /// Who caused it.
+    pub from: usize,
+    /// The how manieth that it caused.
+    pub serial: u64,
+    /// What.
+    pub event: Event,
 }
 
 impl PartialEq for Scheduled {
@@ -102,29 +116,27 @@ impl PartialOrd for Scheduled {
 
 impl Ord for Scheduled {
     fn cmp(&self, other: &Scheduled) -> Ordering {
-        (self.at_us, self.serial).cmp(&(other.at_us, other.serial))
+        (self.at_us, self.from, self.serial).cmp(&(other.at_us, other.from, other.serial))
     }
 }
 
-/// Events by time, then by order of scheduling.
+/// The events of one node.
 #[derive(Debug, Default)]
-pub struct Queue {
-    heap: BinaryHeap<Reverse<Scheduled>>,
-    serial: u64,
-}
+pub struct Queue(BinaryHeap<Reverse<Scheduled>>);
 
 impl Queue {
-    /// Schedules an event.
-    pub fn push(&mut self, at_us: u64, event: Event) {
-        self.serial += 1;
-        self.heap.push(Reverse(Scheduled { at_us, serial: self.serial, event }));
+    /// One more.
+    pub fn push(&mut self, scheduled: Scheduled) {
+        self.0.push(Reverse(scheduled));
     }
 
-    /// The next event, if it is due by `until_us`.
-    pub fn pop_until(&mut self, until_us: u64) -> Option<(u64, Event)> {
-        if self.heap.peek()?.0.at_us > until_us {
-            return None;
-        }
-        self.heap.pop().map(|Reverse(scheduled)| (scheduled.at_us, scheduled.event))
+    /// When the next is due; `u64::MAX` for never.
+    pub fn next_us(&self) -> u64 {
+        self.0.peek().map_or(u64::MAX, |Reverse(scheduled)| scheduled.at_us)
+    }
+
+    /// The next.
+    pub fn pop(&mut self) -> Option<Scheduled> {
+        self.0.pop().map(|Reverse(scheduled)| scheduled)
     }
 }

@@ -1,8 +1,11 @@
 //! Faults: crashes and restarts, partitions, stalls, and machines that sleep.
 
-use pontoon_core::{Config, Input, node::Node};
-
-use super::{Sim, address, channel::Item, event::Event};
+use super::{
+    Sim,
+    channel::Item,
+    event::Event,
+    window::World,
+};
 
 /// How the others learn of a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,97 +17,131 @@ pub enum Crash {
     Silent,
 }
 
-impl Sim {
-    /// Starts a node, or starts it again on what its disk holds.
-    pub(super) fn boot(&mut self, index: usize) {
-        if self.is_up(index) {
-            return;
-        }
-        let config = Config {
-            supernode: index == 0,
-            founder: index == 0,
-            supernodes: if index == 0 { Vec::new() } else { vec![address(0)] },
-            direct_links: self.hosts[index].direct,
-            ..self.config.core.clone()
-        };
-        let (identity, now_us) = (self.identity(index), self.now_us);
-        let seed = self.secret(2 + (u64::from(self.hosts[index].life) << 8), index as u64);
-        let host = &mut self.hosts[index];
-        host.node = Some(Node::new(config, identity, seed, host.clock.at(now_us), host.disk.saved()));
-        let life = host.life;
-        self.feed(index, life, Input::Wake);
+/// A partition: nodes on different sides do not hear one another, or one side does.
+#[derive(Clone, Debug)]
+pub struct Cut {
+    side: Vec<bool>,
+    /// Whether the side `false` still hears the side `true`.
+    one_way: bool,
+}
+
+impl World {
+    /// Whether what `from` says does not reach `to`.
+    pub fn deaf(&self, from: usize, to: usize) -> bool {
+        self.cut.as_ref().is_some_and(|cut| {
+            let side = |node: usize| cut.side.get(node).copied().unwrap_or_default();
+            side(from) != side(to) && !(cut.one_way && side(from))
+        })
     }
 
+    /// Whether two nodes cannot both hear one another.
+    pub fn parted(&self, a: usize, b: usize) -> bool {
+        self.deaf(a, b) || self.deaf(b, a)
+    }
+}
+
+impl Sim {
     /// Kills a node: what it had in memory is gone, and so are batches that did not reach its disk.
     pub fn crash(&mut self, index: usize, how: Crash) {
         if !self.is_up(index) {
             return;
         }
-        let kept = self.draw(self.hosts[index].disk.pending() as u64 + 1) as usize;
-        for channel in self.end_life(index, kept) {
-            let (notice, silence) = (self.config.notice_us, self.config.silence_us);
-            let after = match how {
-                Crash::Noticed => self.draw(notice),
-                Crash::Silent => silence / 2 + self.draw(silence / 2),
-            };
-            self.down_after(channel, index, after);
-        }
+        let pending = self.world.host(index).disk.pending() as u64;
+        let kept = self.draw(pending + 1) as usize;
+        self.end_life(index, kept, Some(how));
     }
 
     /// Ends a node that has left: its channels close, and everything on its disk is there.
     pub fn stop(&mut self, index: usize) {
         if self.is_up(index) {
-            for channel in self.end_life(index, usize::MAX) {
-                self.down_after(channel, index, 0);
-            }
+            self.end_life(index, usize::MAX, None);
+        }
+    }
+
+    /// The node is gone; the other ends of its channels learn of it after a while.
+    fn end_life(&mut self, index: usize, kept: usize, how: Option<Crash>) {
+        let (notice, silence) = (self.world.config.notice_us, self.world.config.silence_us);
+        let ends = self.world.host(index).end_life(kept);
+        for end in ends.into_values() {
+            let after = match how {
+                None => 0,
+                Some(Crash::Noticed) => self.draw(notice),
+                Some(Crash::Silent) => silence / 2 + self.draw(silence / 2),
+            };
+            // An end that is not known to the other side yet is answered when that side speaks.
+            let Some(link) = end.theirs else { continue };
+            let at_us = (self.now_us + end.latency_us + after).max(end.arrives_after_us);
+            let scheduled = self.world.host(index).caused(at_us, Event::Arrive { link, item: Item::Down });
+            self.world.post(end.peer, scheduled);
         }
     }
 
     /// Starts a dead node again on what its disk holds.
     pub fn restart(&mut self, index: usize) {
-        self.queue.push(self.now_us, Event::Start { node: index });
+        self.restart_after(index, 0);
+    }
+
+    /// Starts a dead node again after a while.
+    pub fn restart_after(&mut self, index: usize, after_us: u64) {
+        self.world.later(index, self.now_us + after_us, Event::Start);
     }
 
     /// Replaces a dead node's disk by an empty one.
     pub fn wipe(&mut self, index: usize) {
         if !self.is_up(index) {
-            self.hosts[index].disk.wipe();
+            self.world.host(index).disk.wipe();
+        }
+    }
+
+    /// Makes a dead node somebody else: another key, another id, an empty disk.
+    pub fn renew(&mut self, index: usize) {
+        if !self.is_up(index) {
+            let mut host = self.world.host(index);
+            host.disk.wipe();
+            host.incarnation += 1;
+            host.id = host.identity(&self.world.config).id();
         }
     }
 
     /// The next `count` batches of a node fail.
     pub fn fail_disk(&mut self, index: usize, count: u32) {
-        self.hosts[index].disk.failures_due += count;
+        self.world.host(index).disk.failures_due += count;
     }
 
     /// Cuts the network in two: nodes for which `side` says true do not hear the others. Channels hold what is on
     /// its way, as TCP and SCTP do; dialling fails.
     pub fn partition(&mut self, side: impl Fn(usize) -> bool) {
         self.heal();
-        self.sides = Some((0..self.hosts.len()).map(side).collect());
+        self.world.cut = Some(Cut { side: (0..self.len()).map(side).collect(), one_way: false });
+    }
+
+    /// Cuts one way only: nodes for which `deaf` says true do not hear the others, but are heard.
+    pub fn deafen(&mut self, deaf: impl Fn(usize) -> bool) {
+        self.heal();
+        self.world.cut = Some(Cut { side: (0..self.len()).map(deaf).collect(), one_way: true });
     }
 
     /// Ends the partition.
     pub fn heal(&mut self) {
-        if self.sides.take().is_none() {
+        if self.world.cut.take().is_none() {
             return;
         }
-        for channel in 0..self.channels.len() {
-            for to in 0..2 {
-                if !self.channels[channel].held[to].is_empty() {
-                    let after = self.channels[channel].latency_us;
-                    self.queue.push(self.now_us + after, Event::Release { channel, to });
-                }
+        for index in 0..self.len() {
+            let host = self.world.host(index);
+            let holding = host.ends.iter().filter(|(_, end)| !end.held.is_empty());
+            let due: Vec<_> = holding.map(|(link, end)| (*link, self.now_us + end.latency_us)).collect();
+            drop(host);
+            for (link, at_us) in due {
+                self.world.later(index, at_us, Event::Release { link });
             }
         }
     }
 
     /// Stalls every channel between two nodes for so long; nothing is lost.
     pub fn stall(&mut self, a: usize, b: usize, us: u64) {
-        for index in self.hosts[a].channels.clone() {
-            let channel = &mut self.channels[index];
-            if channel.ends.iter().any(|end| end.node == b) {
-                channel.stalled_until_us = self.now_us + us;
+        for (index, other) in [(a, b), (b, a)] {
+            for end in self.world.host(index).ends.values_mut().filter(|end| end.peer == other) {
+                end.stalled_until_us = self.now_us + us;
             }
         }
     }
@@ -112,44 +149,10 @@ impl Sim {
     /// Puts a machine to sleep: it handles nothing, and its channels stay open. With `clock_stops` its monotone clock
     /// stands still meanwhile, as some platforms' do.
     pub fn sleep(&mut self, index: usize, us: u64, clock_stops: bool) {
-        if !self.hosts[index].asleep {
-            self.hosts[index].asleep = true;
+        let asleep = std::mem::replace(&mut self.world.host(index).asleep, true);
+        if !asleep {
             let stood_still_us = if clock_stops { us } else { 0 };
-            self.queue.push(self.now_us + us, Event::Resume { node: index, stood_still_us });
+            self.world.later(index, self.now_us + us, Event::Resume { stood_still_us });
         }
-    }
-
-    pub(super) fn resume(&mut self, index: usize, stood_still_us: u64) {
-        let host = &mut self.hosts[index];
-        host.asleep = false;
-        host.clock.slept_us += stood_still_us;
-        // The wake that was due is stale where the clock stood still: the node will ask again.
-        host.wake_us = self.now_us;
-        let life = host.life;
-        self.queue.push(self.now_us, Event::Wake { node: index, life });
-        for event in std::mem::take(&mut self.hosts[index].backlog) {
-            self.handle(event);
-        }
-    }
-
-    /// The node is gone; its channels.
-    fn end_life(&mut self, index: usize, kept: usize) -> Vec<usize> {
-        let host = &mut self.hosts[index];
-        host.node = None;
-        host.life += 1;
-        host.sessions.clear();
-        host.wake_us = u64::MAX;
-        host.disk.crash(kept);
-        host.disk.busy_until_us = 0;
-        std::mem::take(&mut host.channels)
-    }
-
-    /// The end of `channel` that is not at `index` learns after a while that nobody is there.
-    fn down_after(&mut self, channel: usize, index: usize, after_us: u64) {
-        let gone = usize::from(self.channels[channel].ends[1].node == index);
-        self.channels[channel].ends[gone].open = false;
-        let behind = &mut self.channels[channel].arrives_after_us[1 - gone];
-        *behind = (self.now_us + after_us).max(*behind);
-        self.pass(channel, 1 - gone, Item::Down);
     }
 }

@@ -33,16 +33,27 @@ impl TraceHash {
         self.word(u64::from_le_bytes(last));
     }
 
-    /// Takes in what node `node` asked for at `now_us`.
-    pub fn output(&mut self, now_us: u64, node: usize, output: &Output) {
+    /// Takes in what a node asked for at `now_us`.
+    pub fn output(&mut self, now_us: u64, output: &Output) {
         self.word(now_us);
-        self.word(node as u64);
         match output {
             Output::Send { link, bytes } => {
                 self.word(link.0);
                 self.bytes(bytes);
             }
             Output::Wake(at) => self.word(*at),
+            // Often and long: their bytes, as they are.
+            Output::Persist { token, batch } => {
+                self.word(*token);
+                for (key, value) in batch {
+                    self.bytes(key);
+                    self.bytes(value.as_deref().unwrap_or_default());
+                }
+            }
+            Output::RtcSignal { session, payload } => {
+                self.word(session.0);
+                self.bytes(payload);
+            }
             other => {
                 // `Write for TraceHash` below never fails.
                 let _ = write!(self, "{other:?}");

@@ -1,17 +1,17 @@
 //! The simulator: the third driver of [`pontoon_core::node::Node`], beside the browser's and the supernode's.
 //!
-//! Virtual time in microseconds; events ordered by (time, serial); everything random from one seed, so a seed replays
-//! a run to the last byte ([`Sim::hash`]). It does not cheat: messages travel only over open channels, opening one
+//! Virtual time in microseconds; everything random from one seed, so a seed replays a run to the last byte
+//! ([`Sim::hash`]), on any number of threads. It does not cheat: messages travel only over open channels, opening one
 //! costs its signalling trips (WebRTC descriptions travel through the overlay itself), and each hop is paid.
 //!
 //! | file | models |
 //! |---|---|
-//! | `channel`, `net` | channels, dialling, WebRTC sessions, latency, bandwidth, partitions, stalls |
-//! | `disk` | batches in order, after a while, lost by a crash |
-//! | `clock` | two clocks a node, skewed and drifting |
+//! | `host`, `disk`, `clock` | one node, its batches (late, lost by a crash), its two clocks (skewed and drifting) |
+//! | `channel`, `net` | channels, dialling, WebRTC sessions, latency, bandwidth, stalls |
+//! | `event`, `window` | what happens next; windows of time in which nodes run side by side |
 //! | `fault` | crashes, restarts, partitions, sleep |
 //! | `world` | what is true: who is nearest, whether everybody has settled |
-//! | `hash` | the trace hash |
+//! | `hash`, `notes` | the trace hash; what a run leaves behind |
 
 mod channel;
 mod clock;
@@ -20,55 +20,31 @@ mod disk;
 mod event;
 mod fault;
 mod hash;
+mod host;
 mod net;
+mod notes;
+mod window;
 mod world;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use chacha20::rand_core::{Rng as _, SeedableRng as _};
-use channel::Channel;
-use clock::Clock;
 pub use config::{HEAVY_TAIL, Latency, Ppm, Signing, SimConfig};
-use disk::Disk;
-use event::{Event, Queue};
+use event::Event;
 pub use fault::Crash;
 pub use hash::{TraceHash, mix};
-use pontoon_core::{
-    CallId, Command, Error, Id, Input, Now, Output, Reply,
-    crypto::{Ed25519, Identity, KeyedHash},
-    ctx::Rng,
-    inspect::{Inspect, Trace},
-    node::Node,
-};
+use host::Host;
+use notes::{Notes, What};
+use pontoon_core::{CallId, Command, Error, Id, Input, LinkId, Now, Reply, ctx::Rng, inspect::{Inspect, Trace}};
+use window::World;
 
-/// The address of the in-simulation supernode with this index.
+/// The address of the in-simulation node with this index.
 pub fn address(node: usize) -> String {
     format!("sim://{node}")
 }
 
 /// What a command came to.
 pub type Answer = Result<Reply, Error>;
-
-/// One node and its machine.
-struct Host {
-    node: Option<Node>,
-    id: Id,
-    clock: Clock,
-    disk: Disk,
-    sessions: BTreeMap<pontoon_core::SessionId, net::Session>,
-    /// Channels of this life, open or opening.
-    channels: Vec<usize>,
-    life: u32,
-    direct: bool,
-    /// When the node wants to be woken, virtual time; `u64::MAX` for never.
-    wake_us: u64,
-    asleep: bool,
-    /// What arrived while asleep.
-    backlog: VecDeque<Event>,
-    inbound_free_us: u64,
-    /// WebRTC sessions begun in this life.
-    rtc_opened: u64,
-}
 
 /// An application message that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,73 +89,65 @@ pub struct Recorded {
     pub bytes: Vec<u8>,
 }
 
+impl Stats {
+    fn add(&mut self, other: &Stats) {
+        self.events += other.events;
+        self.chunks += other.chunks;
+        self.bytes += other.bytes;
+        self.dialled += other.dialled;
+        self.rtc += other.rtc;
+        self.batches += other.batches;
+    }
+}
+
 /// A simulated network.
 pub struct Sim {
-    config: SimConfig,
+    world: World,
     now_us: u64,
-    hosts: Vec<Host>,
-    channels: Vec<Channel>,
-    queue: Queue,
     rng: Rng,
-    hash: TraceHash,
-    /// Side of a partition for each node; nodes on different sides do not hear one another.
-    sides: Option<Vec<bool>>,
     calls: u64,
+    notes: Notes,
     replies: BTreeMap<CallId, (u64, Answer)>,
     deliveries: Vec<Delivery>,
     globals: Vec<(usize, String, Option<Vec<u8>>)>,
     traces: Vec<(usize, Trace)>,
-    recorded: Option<Vec<Recorded>>,
-    stats: Stats,
+    recorded: Vec<Recorded>,
 }
 
 impl Sim {
     /// A network whose nodes start one after the other.
     pub fn new(config: SimConfig) -> Sim {
+        let (nodes, every) = (config.nodes, config.join_every_us);
         let mut sim = Sim {
             now_us: 0,
-            hosts: Vec::with_capacity(config.nodes),
-            channels: Vec::new(),
-            queue: Queue::default(),
             rng: Rng::seed_from_u64(config.seed),
-            hash: TraceHash::default(),
-            sides: None,
+            world: World::new(config),
             calls: 0,
+            notes: Notes::default(),
             replies: BTreeMap::new(),
             deliveries: Vec::new(),
             globals: Vec::new(),
             traces: Vec::new(),
-            recorded: None,
-            stats: Stats::default(),
-            config,
+            recorded: Vec::new(),
         };
-        for index in 0..sim.config.nodes {
-            sim.add_node(index as u64 * sim.config.join_every_us);
+        for index in 0..nodes {
+            sim.add_node(index as u64 * every);
         }
         sim
     }
 
     /// One more node, started `after_us` from now; its index.
     pub fn add_node(&mut self, after_us: u64) -> usize {
-        let index = self.hosts.len();
-        let every = self.config.relayed_every;
-        self.hosts.push(Host {
-            node: None,
-            id: self.identity(index).id(),
-            clock: Clock::draw(&self.config, index),
-            disk: Disk::default(),
-            sessions: BTreeMap::new(),
-            channels: Vec::new(),
-            life: 0,
-            direct: index > 0 && (every == 0 || !index.is_multiple_of(every)),
-            wake_us: u64::MAX,
-            asleep: false,
-            backlog: VecDeque::new(),
-            inbound_free_us: 0,
-            rtc_opened: 0,
-        });
-        self.queue.push(self.now_us + after_us, Event::Start { node: index });
+        let index = self.len();
+        let host = Host::new(&self.world.config, index);
+        self.world.add(host);
+        self.world.later(index, self.now_us + after_us, Event::Start);
         index
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &SimConfig {
+        &self.world.config
     }
 
     /// Virtual time.
@@ -189,32 +157,34 @@ impl Sim {
 
     /// How many nodes there are, dead ones included.
     pub fn len(&self) -> usize {
-        self.hosts.len()
+        self.world.len()
     }
 
     /// Whether there are no nodes.
     pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty()
+        self.len() == 0
     }
 
     /// A node's id.
     pub fn id(&self, node: usize) -> Id {
-        self.hosts[node].id
+        self.world.host(node).id
     }
 
     /// Whether a node runs (asleep or not).
     pub fn is_up(&self, node: usize) -> bool {
-        self.hosts[node].node.is_some()
+        self.world.host(node).node.is_some()
     }
 
     /// The hash over everything that every node asked for so far.
     pub fn hash(&self) -> u64 {
-        self.hash.value()
+        let mut hash = TraceHash::default();
+        (0..self.len()).for_each(|node| hash.word(self.world.host(node).hash.value()));
+        hash.value()
     }
 
     /// What was counted so far.
     pub fn stats(&self) -> Stats {
-        self.stats
+        self.notes.stats
     }
 
     /// A number below `bound` from the simulation's generator.
@@ -224,8 +194,9 @@ impl Sim {
 
     /// Runs until virtual time `until_us`, inclusive.
     pub fn run_until(&mut self, until_us: u64) {
-        while self.step(until_us) {}
+        self.world.run(until_us, &mut self.notes);
         self.now_us = self.now_us.max(until_us);
+        self.sort_notes();
     }
 
     /// Runs for so many microseconds of virtual time.
@@ -237,8 +208,9 @@ impl Sim {
     pub fn command(&mut self, node: usize, command: Command) -> CallId {
         self.calls += 1;
         let call = CallId(self.calls);
-        let life = self.hosts[node].life;
-        self.queue.push(self.now_us, Event::input(node, life, Input::Command { call, command }));
+        let life = self.world.host(node).life;
+        let input = Box::new(Input::Command { call, command });
+        self.world.later(node, self.now_us, Event::Input { life, input });
         call
     }
 
@@ -252,12 +224,20 @@ impl Sim {
         let limit = self.now_us + limit_us;
         while calls.iter().any(|call| !self.replies.contains_key(call)) {
             let before = self.replies.len();
-            while self.replies.len() == before && self.step(limit) {}
-            if self.replies.len() == before {
-                self.now_us = limit;
-                break;
+            while self.replies.len() == before {
+                // Event by event, to stop at the very time of the answer.
+                let Some(at_us) = self.world.step(limit, &mut self.notes) else {
+                    self.now_us = limit;
+                    return self.take_replies(calls);
+                };
+                self.now_us = at_us;
+                self.sort_notes();
             }
         }
+        self.take_replies(calls)
+    }
+
+    fn take_replies(&mut self, calls: &[CallId]) -> Vec<Option<Answer>> {
         calls.iter().map(|call| self.replies.remove(call).map(|(_, answer)| answer)).collect()
     }
 
@@ -269,18 +249,18 @@ impl Sim {
 
     /// A snapshot of a node; `None` if it is down.
     pub fn inspect(&self, node: usize) -> Option<Inspect> {
-        let host = &self.hosts[node];
+        let host = self.world.host(node);
         host.node.as_ref().map(|running| running.inspect(host.clock.at(self.now_us)))
     }
 
     /// A node's clocks.
     pub fn clocks(&self, node: usize) -> Now {
-        self.hosts[node].clock.at(self.now_us)
+        self.world.host(node).clock.at(self.now_us)
     }
 
     /// The value of a global as a node knows it.
     pub fn global(&self, node: usize, name: &str) -> Option<Vec<u8>> {
-        self.hosts[node].node.as_ref()?.global(name).map(<[u8]>::to_vec)
+        self.world.host(node).node.as_ref()?.global(name).map(<[u8]>::to_vec)
     }
 
     /// Takes the application messages that arrived since the last call.
@@ -300,158 +280,42 @@ impl Sim {
 
     /// Turns a node's trace stream on or off.
     pub fn set_tracing(&mut self, node: usize, on: bool) {
-        if let Some(running) = &mut self.hosts[node].node {
+        if let Some(running) = &mut self.world.host(node).node {
             running.set_tracing(on);
         }
     }
 
     /// Starts to record chunks, or stops and gives those recorded.
     pub fn record(&mut self, on: bool) -> Vec<Recorded> {
-        let recorded = self.recorded.take().unwrap_or_default();
-        self.recorded = on.then(Vec::new);
-        recorded
+        self.world.recording = on;
+        std::mem::take(&mut self.recorded)
     }
 
     /// Hands a node a chunk that nobody sent, on its `channel`-th open channel (modulo how many it has).
     pub fn inject(&mut self, node: usize, channel: usize, bytes: Vec<u8>) {
-        let host = &self.hosts[node];
-        let open: Vec<_> = host.channels.iter().filter_map(|index| self.open_end(*index, node)).collect();
-        if let Some(link) = open.get(channel % open.len().max(1)) {
-            let input = Input::Chunk { link: *link, bytes };
-            self.feed(node, host.life, input);
-        }
-    }
-
-    fn identity(&self, node: usize) -> Box<dyn Identity> {
-        let seed = self.secret(1, node as u64);
-        match self.config.signing {
-            Signing::Ed25519 => Box::new(Ed25519::from_seed(&seed)),
-            Signing::KeyedHash => Box::new(KeyedHash(seed)),
-        }
-    }
-
-    /// 32 bytes that depend on the seed, a purpose and a number only.
-    fn secret(&self, purpose: u64, number: u64) -> [u8; 32] {
-        let mut rng = Rng::seed_from_u64(mix(mix(self.config.seed, purpose), number));
-        let mut bytes = [0; 32];
-        rng.fill_bytes(&mut bytes);
-        bytes
-    }
-
-    /// Whether something happens with a chance of `ppm` in a million.
-    fn chance(&mut self, ppm: Ppm) -> bool {
-        ppm > 0 && self.rng.next_u64() % 1_000_000 < u64::from(ppm)
-    }
-
-    /// Handles the next event, if it is due by `until_us`.
-    fn step(&mut self, until_us: u64) -> bool {
-        let Some((at_us, event)) = self.queue.pop_until(until_us) else { return false };
-        self.now_us = at_us;
-        self.handle(event);
-        true
-    }
-
-    fn handle(&mut self, event: Event) {
-        self.stats.events += 1;
-        let target = match &event {
-            Event::Start { .. } | Event::Resume { .. } | Event::Release { .. } => None,
-            Event::Input { node, .. } | Event::Wake { node, .. } | Event::Persisted { node, .. } => Some(*node),
-            Event::Arrive { channel, to, .. } | Event::Open { channel, end: to } => {
-                Some(self.channels[*channel].ends[*to].node)
+        self.world.with(node, self.now_us, &mut self.notes, |host, turn| {
+            let open: Vec<LinkId> = host.ends.iter().filter(|(_, end)| end.open).map(|(link, _)| *link).collect();
+            if let Some(link) = open.get(channel % open.len().max(1)) {
+                host.feed(turn, Input::Chunk { link: *link, bytes });
             }
-        };
-        if let Some(node) = target
-            && self.hosts[node].asleep
-        {
-            self.hosts[node].backlog.push_back(event);
-            return;
-        }
-        match event {
-            Event::Start { node } => self.boot(node),
-            Event::Resume { node, stood_still_us } => self.resume(node, stood_still_us),
-            Event::Input { node, life, input } => self.feed(node, life, *input),
-            Event::Wake { node, life } => {
-                // Only the latest wish counts: earlier wakes are left in the queue and ignored.
-                if self.hosts[node].life == life && self.hosts[node].wake_us <= self.now_us {
-                    self.hosts[node].wake_us = u64::MAX;
-                    self.feed(node, life, Input::Wake);
+        });
+        self.sort_notes();
+    }
+
+    /// Puts what the nodes left behind where it is asked for.
+    fn sort_notes(&mut self) {
+        for (at_us, node, _, what) in self.notes.take() {
+            match what {
+                What::Reply(call, answer) => {
+                    self.replies.insert(call, (at_us, answer));
                 }
+                What::Message { from, to_key, payload } => {
+                    self.deliveries.push(Delivery { at_us, node, from, to_key, payload });
+                }
+                What::Global(name, value) => self.globals.push((node, name, value)),
+                What::Trace(trace) => self.traces.push((node, trace)),
+                What::Chunk(recorded) => self.recorded.push(recorded),
             }
-            Event::Persisted { node, life } => self.persisted(node, life),
-            Event::Arrive { channel, to, item } => self.arrive(channel, to, item),
-            Event::Release { channel, to } => self.release(channel, to),
-            Event::Open { channel, end } => self.open(channel, end),
-        }
-    }
-
-    /// Feeds a node that still lives the life meant, and carries out what it asks for.
-    fn feed(&mut self, index: usize, life: u32, input: Input) {
-        let host = &mut self.hosts[index];
-        let Some(node) = host.node.as_mut().filter(|_| host.life == life) else { return };
-        node.handle_input(host.clock.at(self.now_us), input);
-        self.drain(index);
-    }
-
-    fn drain(&mut self, index: usize) {
-        while let Some(output) = self.hosts[index].node.as_mut().and_then(Node::poll_output) {
-            self.hash.output(self.now_us, index, &output);
-            self.carry_out(index, output);
-        }
-    }
-
-    fn carry_out(&mut self, index: usize, output: Output) {
-        match output {
-            Output::Send { link, bytes } => self.send(index, link, bytes),
-            Output::Close { link } => self.close(index, link),
-            Output::Dial { address } => self.dial(index, address),
-            Output::RtcOpen { session, peer, initiator } => self.rtc_open(index, session, peer, initiator),
-            Output::RtcSignal { session, payload } => self.rtc_signal(index, session, &payload),
-            Output::RtcClose { session } => self.rtc_close(index, session),
-            Output::Persist { token, batch } => self.persist(index, token, batch),
-            Output::Reply { call, result } => {
-                self.replies.insert(call, (self.now_us, result));
-            }
-            Output::Message { from, to_key, payload } => {
-                let at_us = self.now_us;
-                self.deliveries.push(Delivery { at_us, node: index, from, to_key, payload });
-            }
-            Output::Global { name, value } => self.globals.push((index, name, value)),
-            Output::Joined(_) => {}
-            Output::Trace(trace) => self.traces.push((index, trace)),
-            Output::Wake(mono) => self.wish_to_wake(index, mono),
-        }
-    }
-
-    fn wish_to_wake(&mut self, index: usize, mono: u64) {
-        let host = &mut self.hosts[index];
-        let when = if mono == u64::MAX { u64::MAX } else { host.clock.when(mono).max(self.now_us) };
-        // A wake already in the queue for the same time will do.
-        if when != host.wake_us {
-            host.wake_us = when;
-            if when < u64::MAX {
-                self.queue.push(when, Event::Wake { node: index, life: host.life });
-            }
-        }
-    }
-
-    fn persist(&mut self, index: usize, token: u64, batch: pontoon_core::store::Batch) {
-        let host = &mut self.hosts[index];
-        host.disk.begin(token, batch);
-        host.disk.busy_until_us = host.disk.busy_until_us.max(self.now_us) + self.config.disk_us;
-        self.queue.push(host.disk.busy_until_us, Event::Persisted { node: index, life: host.life });
-    }
-
-    fn persisted(&mut self, index: usize, life: u32) {
-        if self.hosts[index].life != life {
-            return;
-        }
-        let fails = self.chance(self.config.disk_fail_ppm);
-        self.stats.batches += 1;
-        if let Some((token, durable)) = self.hosts[index].disk.finish(fails) {
-            let reason = || "no space left".to_owned();
-            let input =
-                if durable { Input::Persisted { token } } else { Input::PersistFailed { token, reason: reason() } };
-            self.feed(index, life, input);
         }
     }
 }

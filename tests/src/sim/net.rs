@@ -1,15 +1,14 @@
 //! The network: dialling, WebRTC sessions whose descriptions travel through the overlay, and chunks on their way.
 //!
-//! A link's name tells its channel and end: `channel * 2 + end`.
+//! What one node does to another travels as an event, and takes the latency between the two at least.
 
-use pontoon_core::{Id, Input, LinkId, Origin, SessionId};
+use pontoon_core::{Input, LinkId, Origin, SessionId};
 
 use super::{
-    Recorded, Sim,
-    channel::{Channel, Item, Kind},
-    config::{HEAVY_TAIL, Latency},
+    channel::{End, Item, Kind},
     event::Event,
-    hash::mix,
+    host::Host,
+    window::Turn,
 };
 
 /// Making a description takes a driver so long.
@@ -26,8 +25,8 @@ const DESCRIPTION_BYTES: usize = 600;
 pub struct Session {
     /// Whether this side makes the offer.
     pub initiator: bool,
-    /// The channel, once the answer is here.
-    pub channel: Option<usize>,
+    /// The channel, once there is one.
+    pub channel: Option<LinkId>,
 }
 
 /// A description: whose session it describes.
@@ -59,236 +58,245 @@ impl Description {
     }
 }
 
-fn link(channel: usize, end: usize) -> LinkId {
-    LinkId(channel as u64 * 2 + end as u64)
-}
-
-impl Sim {
-    /// One way between two nodes.
-    pub fn latency_us(&self, a: usize, b: usize) -> u64 {
-        match self.config.latency {
-            Latency::Fixed(us) => us,
-            Latency::HeavyTailed => {
-                let pair = mix(a.min(b) as u64, a.max(b) as u64);
-                let ppm = (mix(mix(self.config.seed, 14), pair) % 1_000_000) as u32;
-                let above = HEAVY_TAIL.iter().position(|(quantile, _)| *quantile > ppm).unwrap_or(1).max(1);
-                let ((from, low), (to, high)) = (HEAVY_TAIL[above - 1], HEAVY_TAIL[above]);
-                low + (high - low) * u64::from(ppm - from) / u64::from(to - from)
-            }
-        }
+impl Host {
+    /// Sends an event to a node, maybe itself.
+    pub fn post(&mut self, turn: &Turn<'_>, to: usize, at_us: u64, event: Event) {
+        let scheduled = self.caused(at_us, event);
+        if to == self.index { self.queue.push(scheduled) } else { turn.world.post(to, scheduled) }
     }
 
-    /// Whether two nodes are on different sides of a partition.
-    pub(super) fn parted(&self, a: usize, b: usize) -> bool {
-        self.sides.as_ref().is_some_and(|sides| sides.get(a) != sides.get(b))
-    }
-
-    pub(super) fn dial(&mut self, from: usize, address: String) {
-        let life = self.hosts[from].life;
-        let to =
-            address.strip_prefix("sim://").and_then(|index| index.parse().ok()).filter(|to| *to < self.hosts.len());
-        let Some(to) = to else {
-            return self.queue.push(self.now_us, Event::input(from, life, Input::DialFailed { address }));
+    pub(super) fn dial(&mut self, turn: &mut Turn<'_>, address: String) {
+        let Some(to) = self.resolve(turn, &address) else {
+            return self.later(turn.now_us, self.told(Input::DialFailed { address }));
         };
-        let latency = self.latency_us(from, to);
-        if self.parted(from, to) || !self.is_up(to) {
-            // A machine without the process says so at once; a network that is gone says nothing.
-            let after = if self.parted(from, to) { DIAL_TIMEOUT_US } else { 2 * latency };
-            return self.queue.push(self.now_us + after, Event::input(from, life, Input::DialFailed { address }));
+        if turn.world.parted(self.index, to) {
+            return self.later(turn.now_us + DIAL_TIMEOUT_US, self.told(Input::DialFailed { address }));
         }
-        let ends = [(from, life), (to, self.hosts[to].life)];
-        let channel = self.new_channel(Channel::new(ends, Kind::Dialled { address }, latency));
-        self.queue.push(self.now_us + latency, Event::Open { channel, end: 1 });
-        self.queue.push(self.now_us + 2 * latency, Event::Open { channel, end: 0 });
+        let latency = turn.world.config.latency_us(self.index, to);
+        let theirs = self.new_end(End::new(to, None, Kind::Dialled { address }, latency));
+        self.post(turn, to, turn.now_us + latency, Event::Dialled { theirs });
     }
 
-    fn new_channel(&mut self, channel: Channel) -> usize {
-        let index = self.channels.len();
-        for end in channel.ends {
-            self.hosts[end.node].channels.push(index);
+    /// Whom an address names: a node, or any node.
+    fn resolve(&mut self, turn: &Turn<'_>, address: &str) -> Option<usize> {
+        let (name, nodes) = (address.strip_prefix("sim://")?, turn.world.len());
+        if name != "any" {
+            return name.parse().ok().filter(|to| *to < nodes);
         }
-        self.channels.push(channel);
-        index
+        // Who begins asks somebody who began before; who comes back may ask anybody.
+        let others = if self.life == 0 { self.index } else { nodes - 1 };
+        let to = (self.draw(&turn.world.config) % others.max(1) as u64) as usize;
+        (others > 0).then_some(if to >= self.index { to + 1 } else { to })
     }
 
-    /// An end opens, if both nodes still live; the end that opens last tells of failure otherwise.
-    pub(super) fn open(&mut self, channel: usize, end: usize) {
-        let ends = self.channels[channel].ends;
-        let alive =
-            |end: usize| self.hosts[ends[end].node].node.is_some() && self.hosts[ends[end].node].life == ends[end].life;
-        let (node, life) = (ends[end].node, ends[end].life);
-        let fine = alive(0) && alive(1) && !self.parted(ends[0].node, ends[1].node);
-        match &self.channels[channel].kind {
-            Kind::Dialled { address } => {
-                let address = address.clone();
-                if fine && (end == 1 || ends[1].open) {
-                    self.channels[channel].ends[end].open = true;
-                    self.stats.dialled += u64::from(end == 0);
-                    let origin = if end == 0 { Origin::Dialled { address } } else { Origin::Accepted };
-                    self.feed(node, life, Input::LinkUp { link: link(channel, end), origin });
-                } else if end == 0 {
-                    self.feed(node, life, Input::DialFailed { address });
-                }
+    fn told(&self, input: Input) -> Event {
+        Event::Input { life: self.life, input: Box::new(input) }
+    }
+
+    /// Somebody dialled this node: a machine without the process says so at once, a network that is gone says nothing.
+    pub(super) fn dialled(&mut self, turn: &mut Turn<'_>, from: usize, theirs: LinkId) {
+        let latency = turn.world.config.latency_us(self.index, from);
+        if turn.world.parted(from, self.index) || self.node.is_none() {
+            let after = if self.node.is_none() { latency } else { DIAL_TIMEOUT_US };
+            return self.post(turn, from, turn.now_us + after, Event::Answered { link: theirs, theirs: None });
+        }
+        let link = self.new_end(End::new(from, Some(theirs), Kind::Accepted, latency));
+        self.post(turn, from, turn.now_us + latency, Event::Answered { link: theirs, theirs: Some(link) });
+        turn.notes.stats.dialled += 1;
+        self.up(turn, link, Origin::Accepted);
+    }
+
+    fn up(&mut self, turn: &mut Turn<'_>, link: LinkId, origin: Origin) {
+        if let Some(end) = self.ends.get_mut(&link) {
+            end.open = true;
+            self.feed(turn, Input::LinkUp { link, origin });
+        }
+    }
+
+    /// What became of a channel that this node began.
+    pub(super) fn answered(&mut self, turn: &mut Turn<'_>, from: usize, link: LinkId, theirs: Option<LinkId>) {
+        let Some(end) = self.ends.get_mut(&link) else {
+            // Its life ended meanwhile.
+            if let Some(theirs) = theirs {
+                let after = turn.world.config.latency_us(self.index, from);
+                self.post(turn, from, turn.now_us + after, Event::Arrive { link: theirs, item: Item::Down });
             }
-            Kind::Rtc(sessions) => {
-                // Both ends open in one event each; the second sees what became of the first.
-                let sessions = *sessions;
-                let known = |end: usize| self.hosts[ends[end].node].sessions.contains_key(&sessions[end]);
-                if fine && known(end) && (ends[1 - end].open || known(1 - end)) {
-                    self.hosts[node].sessions.remove(&sessions[end]);
-                    self.channels[channel].ends[end].open = true;
-                    self.stats.rtc += u64::from(end == 0);
-                    self.hosts[node].rtc_opened += 1;
-                    let origin = Origin::Rtc { session: sessions[end] };
-                    self.feed(node, life, Input::LinkUp { link: link(channel, end), origin });
-                } else if known(end) {
-                    self.rtc_fail(node, sessions[end], 0);
-                }
+            return;
+        };
+        end.theirs = theirs;
+        let origin = match end.kind.clone() {
+            Kind::Dialled { address } => Origin::Dialled { address },
+            Kind::Rtc(session) => Origin::Rtc { session },
+            Kind::Accepted => return,
+        };
+        match origin {
+            Origin::Dialled { address } if theirs.is_none() => {
+                self.ends.remove(&link);
+                self.feed(turn, Input::DialFailed { address });
             }
+            Origin::Rtc { session } if theirs.is_none() => {
+                self.ends.remove(&link);
+                self.rtc_failed(turn, session, self.life);
+            }
+            Origin::Rtc { session } if self.sessions.remove(&session).is_none() => self.shut(turn, link),
+            origin => self.up(turn, link, origin),
         }
     }
 
-    pub(super) fn rtc_open(&mut self, index: usize, session: SessionId, _peer: Id, initiator: bool) {
-        let host = &mut self.hosts[index];
-        host.sessions.insert(session, Session { initiator, channel: None });
-        if !host.direct {
-            return self.rtc_fail(index, session, 0);
+    /// Begins a WebRTC session.
+    pub(super) fn rtc_open(&mut self, turn: &mut Turn<'_>, session: SessionId, initiator: bool) {
+        self.sessions.insert(session, Session { initiator, channel: None });
+        if !self.direct {
+            return self.later(turn.now_us, Event::RtcFailed { session, life: self.life });
         }
         if initiator {
-            let offer = Description { offer: true, node: index, life: host.life, session };
+            let offer = Description { offer: true, node: self.index, life: self.life, session };
             let input = Input::RtcSignal { session, payload: offer.encode() };
-            self.queue.push(self.now_us + DESCRIBE_US, Event::input(index, host.life, input));
+            self.later(turn.now_us + DESCRIBE_US, self.told(input));
         }
     }
 
-    fn rtc_fail(&mut self, index: usize, session: SessionId, after_us: u64) {
-        let life = self.hosts[index].life;
-        self.hosts[index].sessions.remove(&session);
-        let input = Input::RtcFailed { session, reason: "no connectivity".to_owned() };
-        self.queue.push(self.now_us + after_us, Event::input(index, life, input));
+    /// A session will not open.
+    pub(super) fn rtc_failed(&mut self, turn: &mut Turn<'_>, session: SessionId, life: u32) {
+        if self.life == life && self.sessions.remove(&session).is_some() {
+            self.feed(turn, Input::RtcFailed { session, reason: "no connectivity".to_owned() });
+        }
     }
 
-    pub(super) fn rtc_signal(&mut self, index: usize, session: SessionId, payload: &[u8]) {
-        let nodes = self.hosts.len();
-        let (life, direct) = (self.hosts[index].life, self.hosts[index].direct);
-        let Some(mine) = self.hosts[index].sessions.get(&session) else { return };
-        let Some(remote) = Description::decode(payload, nodes) else { return };
-        if mine.channel.is_some() || mine.initiator == remote.offer || !direct {
+    /// A description of the other side came through the overlay.
+    pub(super) fn rtc_signal(&mut self, turn: &mut Turn<'_>, session: SessionId, payload: &[u8]) {
+        let Some(mine) = self.sessions.get(&session) else { return };
+        let Some(remote) = Description::decode(payload, turn.world.len()) else { return };
+        if mine.channel.is_some() || mine.initiator == remote.offer || !self.direct {
             return;
         }
         if remote.offer {
-            let answer = Description { offer: false, node: index, life, session };
+            let answer = Description { offer: false, node: self.index, life: self.life, session };
             let input = Input::RtcSignal { session, payload: answer.encode() };
-            return self.queue.push(self.now_us + DESCRIBE_US, Event::input(index, life, input));
+            return self.later(turn.now_us + DESCRIBE_US, self.told(input));
         }
-        if self.chance(self.config.rtc_fail_ppm) || self.parted(index, remote.node) {
-            if self.hosts[remote.node].life == remote.life
-                && self.hosts[remote.node].sessions.contains_key(&remote.session)
-            {
-                self.rtc_fail(remote.node, remote.session, RTC_TIMEOUT_US);
+        let (to, life) = (remote.node, remote.life);
+        if self.chance(turn, turn.world.config.rtc_fail_ppm) || turn.world.parted(self.index, to) {
+            let at_us = turn.now_us + RTC_TIMEOUT_US;
+            self.post(turn, to, at_us, Event::RtcFailed { session: remote.session, life });
+            return self.later(at_us, Event::RtcFailed { session, life: self.life });
+        }
+        let latency = turn.world.config.latency_us(self.index, to);
+        let theirs = self.new_end(End::new(to, None, Kind::Rtc(session), latency));
+        if let Some(mine) = self.sessions.get_mut(&session) {
+            mine.channel = Some(theirs);
+        }
+        self.post(turn, to, turn.now_us + latency, Event::Connect { session: remote.session, life, theirs });
+    }
+
+    /// The other side knows both descriptions: both ends open after one more way.
+    pub(super) fn connect(&mut self, turn: &mut Turn<'_>, from: usize, session: SessionId, life: u32, theirs: LinkId) {
+        let latency = turn.world.config.latency_us(self.index, from);
+        let known = self.life == life && self.sessions.get(&session).is_some_and(|mine| mine.channel.is_none());
+        let link = known.then(|| self.new_end(End::new(from, Some(theirs), Kind::Rtc(session), latency)));
+        self.post(turn, from, turn.now_us + latency, Event::Answered { link: theirs, theirs: link });
+        if let Some(link) = link {
+            if let Some(mine) = self.sessions.get_mut(&session) {
+                mine.channel = Some(link);
             }
-            return self.rtc_fail(index, session, RTC_TIMEOUT_US);
-        }
-        let latency = self.latency_us(index, remote.node);
-        let ends = [(index, life), (remote.node, remote.life)];
-        let channel = self.new_channel(Channel::new(ends, Kind::Rtc([session, remote.session]), latency));
-        for end in 0..2 {
-            self.queue.push(self.now_us + 2 * latency, Event::Open { channel, end });
-        }
-        if let Some(mine) = self.hosts[index].sessions.get_mut(&session) {
-            mine.channel = Some(channel);
+            self.later(turn.now_us + latency, Event::Open { link });
         }
     }
 
-    /// The node forgot the session: an attempt under way fails at the other end.
-    pub(super) fn rtc_close(&mut self, index: usize, session: SessionId) {
-        self.hosts[index].sessions.remove(&session);
+    /// A WebRTC channel that the other side began opens, unless this side forgot the session.
+    pub(super) fn open_rtc(&mut self, turn: &mut Turn<'_>, link: LinkId) {
+        let Some(End { kind: Kind::Rtc(session), .. }) = self.ends.get(&link) else { return };
+        let session = *session;
+        if self.sessions.remove(&session).is_none() {
+            return self.shut(turn, link);
+        }
+        turn.notes.stats.rtc += 1;
+        self.up(turn, link, Origin::Rtc { session });
     }
 
-    /// The link of `node` at a channel, if it is open.
-    pub(super) fn open_end(&self, channel: usize, node: usize) -> Option<LinkId> {
-        let ends = &self.channels[channel].ends;
-        let end = ends.iter().position(|end| end.node == node && end.life == self.hosts[node].life)?;
-        ends[end].open.then(|| link(channel, end))
+    pub(super) fn send(&mut self, turn: &mut Turn<'_>, link: LinkId, bytes: Vec<u8>) {
+        let Some(peer) = self.ends.get(&link).filter(|end| end.open).map(|end| end.peer) else { return };
+        self.record(turn, peer, &bytes);
+        let world = turn.world;
+        let config = &world.config;
+        if self.chance(turn, config.break_ppm) {
+            // Both ends learn of it: the other one in place of what was lost, this one after a while.
+            let notice = self.draw(config) % config.notice_us.max(1);
+            self.later(turn.now_us + notice, Event::Received { link, item: Item::Down });
+            return self.pass(turn, link, 0, Item::Down);
+        }
+        let spike = if self.chance(turn, config.spike_ppm) { config.spike_us } else { 0 };
+        self.pass(turn, link, spike, Item::Bytes(bytes));
     }
 
-    pub(super) fn send(&mut self, from: usize, link: LinkId, bytes: Vec<u8>) {
-        let (channel, end) = ((link.0 / 2) as usize, (link.0 % 2) as usize);
-        if !self.channels.get(channel).is_some_and(|channel| channel.ends[end].node == from && channel.ends[end].open) {
+    /// Puts something on its way, behind everything that is on its way already.
+    pub(super) fn pass(&mut self, turn: &mut Turn<'_>, link: LinkId, delay_us: u64, item: Item) {
+        let Some(end) = self.ends.get_mut(&link) else { return };
+        let Some(theirs) = end.theirs else { return };
+        let (at_us, to) = ((turn.now_us + end.latency_us + delay_us).max(end.arrives_after_us), end.peer);
+        end.arrives_after_us = at_us;
+        self.post(turn, to, at_us, Event::Arrive { link: theirs, item });
+    }
+
+    pub(super) fn arrive(&mut self, turn: &mut Turn<'_>, link: LinkId, item: Item) {
+        let Some(end) = self.ends.get_mut(&link) else { return };
+        if turn.world.deaf(end.peer, self.index) || end.stalled_until_us > turn.now_us || !end.held.is_empty() {
+            let (first, until) = (end.held.is_empty(), end.stalled_until_us);
+            end.held.push_back(item);
+            if first && until > turn.now_us {
+                self.later(until, Event::Release { link });
+            }
             return;
         }
-        self.stats.chunks += 1;
-        self.stats.bytes += bytes.len() as u64;
-        if let Some(recorded) = &mut self.recorded {
-            recorded.push(Recorded { from, to: self.channels[channel].ends[1 - end].node, bytes: bytes.clone() });
-        }
-        self.pass(channel, 1 - end, Item::Bytes(bytes));
+        self.receive(turn, link, item);
     }
 
-    /// Puts something on its way to an end, behind everything that is on its way already.
-    pub(super) fn pass(&mut self, channel: usize, to: usize, item: Item) {
-        let spike = if self.chance(self.config.spike_ppm) { self.config.spike_us } else { 0 };
-        let way = &mut self.channels[channel];
-        let mut arrives = (self.now_us + way.latency_us + spike).max(way.arrives_after_us[to]);
-        if let (Some(rate), Item::Bytes(bytes)) = (self.config.inbound_bits_per_s, &item) {
-            let free = &mut self.hosts[way.ends[to].node].inbound_free_us;
-            arrives = arrives.max(*free) + bytes.len() as u64 * 8_000_000 / rate.max(1);
-            *free = arrives;
+    pub(super) fn release(&mut self, turn: &mut Turn<'_>, link: LinkId) {
+        let Some(end) = self.ends.get_mut(&link) else { return };
+        if turn.world.deaf(end.peer, self.index) || end.stalled_until_us > turn.now_us {
+            return;
         }
-        way.arrives_after_us[to] = arrives;
-        self.queue.push(arrives, Event::Arrive { channel, to, item });
+        for item in std::mem::take(&mut end.held) {
+            self.receive(turn, link, item);
+        }
     }
 
-    pub(super) fn arrive(&mut self, channel: usize, to: usize, item: Item) {
-        let ends = self.channels[channel].ends;
-        let stalled_until = self.channels[channel].stalled_until_us;
-        let held = &self.channels[channel].held[to];
-        if self.parted(ends[0].node, ends[1].node) || stalled_until > self.now_us || !held.is_empty() {
-            if held.is_empty() && stalled_until > self.now_us {
-                self.queue.push(stalled_until, Event::Release { channel, to });
+    /// Something is here, at the far end of the node's own line.
+    fn receive(&mut self, turn: &mut Turn<'_>, link: LinkId, item: Item) {
+        let at_us = self.received_us(turn, &item);
+        if at_us > turn.now_us {
+            return self.later(at_us, Event::Received { link, item });
+        }
+        self.hand_over(turn, link, item);
+    }
+
+    pub(super) fn hand_over(&mut self, turn: &mut Turn<'_>, link: LinkId, item: Item) {
+        let Some(end) = self.ends.get(&link) else { return };
+        match (item, end.open) {
+            (Item::Bytes(bytes), true) => self.feed(turn, Input::Chunk { link, bytes }),
+            (Item::Bytes(_), false) => {}
+            (Item::Down, true) => {
+                self.ends.remove(&link);
+                self.feed(turn, Input::LinkDown { link });
             }
-            return self.channels[channel].held[to].push_back(item);
-        }
-        self.hand_over(channel, to, item);
-    }
-
-    pub(super) fn release(&mut self, channel: usize, to: usize) {
-        let ends = self.channels[channel].ends;
-        if self.parted(ends[0].node, ends[1].node) || self.channels[channel].stalled_until_us > self.now_us {
-            return;
-        }
-        for item in std::mem::take(&mut self.channels[channel].held[to]) {
-            self.queue.push(self.now_us, Event::Arrive { channel, to, item });
-        }
-    }
-
-    fn hand_over(&mut self, channel: usize, to: usize, item: Item) {
-        let end = self.channels[channel].ends[to];
-        if !end.open {
-            return;
-        }
-        let link = link(channel, to);
-        match item {
-            Item::Bytes(bytes) => self.feed(end.node, end.life, Input::Chunk { link, bytes }),
-            Item::Down => {
-                self.forget(channel, to);
-                self.feed(end.node, end.life, Input::LinkDown { link });
+            (Item::Down, false) => {
+                if let Some(End { kind: Kind::Rtc(session), .. }) = self.ends.remove(&link) {
+                    self.rtc_failed(turn, session, self.life);
+                }
             }
         }
     }
 
-    pub(super) fn close(&mut self, from: usize, link: LinkId) {
-        let (channel, end) = ((link.0 / 2) as usize, (link.0 % 2) as usize);
-        if self.channels.get(channel).is_some_and(|channel| channel.ends[end].node == from && channel.ends[end].open) {
-            self.forget(channel, end);
-            self.pass(channel, 1 - end, Item::Down);
+    pub(super) fn close(&mut self, turn: &mut Turn<'_>, link: LinkId) {
+        if self.ends.get(&link).is_some_and(|end| end.open) {
+            self.shut(turn, link);
         }
     }
 
-    pub(super) fn forget(&mut self, channel: usize, end: usize) {
-        self.channels[channel].ends[end].open = false;
-        let node = self.channels[channel].ends[end].node;
-        self.hosts[node].channels.retain(|index| *index != channel);
+    /// Tells the other end that nobody is here, and forgets this one.
+    fn shut(&mut self, turn: &mut Turn<'_>, link: LinkId) {
+        self.pass(turn, link, 0, Item::Down);
+        self.ends.remove(&link);
     }
 }
 

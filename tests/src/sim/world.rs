@@ -1,8 +1,8 @@
 //! What is true of a simulated network, seen from outside: the nearest nodes, and whether everybody agrees.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
-use pontoon_core::{Id, Region, id::Coverage};
+use pontoon_core::{Id, Region, id::Coverage, node::Standing};
 
 use super::Sim;
 
@@ -24,8 +24,27 @@ impl Sim {
 
     /// The `count` live nodes nearest to a node, itself left out, nearest first.
     pub fn nearest(&self, node: usize, count: usize) -> Vec<usize> {
-        let live: Vec<(usize, Id)> = self.live().into_iter().map(|node| (node, self.id(node))).collect();
-        nearest(&live, node, &self.id(node), count)
+        let trie = self.trie();
+        let place = trie.0.iter().position(|(_, other)| *other == node);
+        place.map(|place| trie.nearest(place, count).into_iter().map(|(_, node)| node).collect()).unwrap_or_default()
+    }
+
+    /// Where a node stands; `None` if it is down.
+    pub fn standing(&self, node: usize) -> Option<Standing> {
+        let host = self.world.host(node);
+        host.node.as_ref().map(|running| running.standing(host.clock.at(self.now_us)))
+    }
+
+    /// What a node counted under a name in this life; 0 if it is down.
+    pub fn counted(&self, node: usize, name: &str) -> u64 {
+        self.world.host(node).node.as_ref().map_or(0, |running| running.counted(name))
+    }
+
+    /// The live nodes by id.
+    fn trie(&self) -> Trie {
+        let mut ids: Vec<(Id, usize)> = self.live().into_iter().map(|node| (self.id(node), node)).collect();
+        ids.sort_unstable();
+        Trie(ids)
     }
 
     /// The index of a node by its id.
@@ -36,46 +55,42 @@ impl Sim {
     /// Whether all live nodes have joined, know their true siblings, have a link into every bucket where somebody
     /// lives, and own disjoint regions that make up the whole space, each nearest to its owner.
     pub fn settled(&self) -> Result<(), Unsettled> {
-        let live = self.live();
-        let ids: Vec<(usize, Id)> = live.iter().map(|node| (*node, self.id(*node))).collect();
-        let mut owned: Vec<(Region, usize)> = Vec::new();
-        let (mut outside, mut lonely, mut blind) = (0, 0, 0);
-        for node in &live {
-            let Some(inspect) = self.inspect(*node) else { continue };
-            outside += usize::from(!inspect.joined);
-            let siblings = nearest(&ids, *node, &inspect.id, self.config.core.siblings);
-            let known = |id: &Id| inspect.links.iter().any(|link| link.sibling && link.peer == *id);
-            lonely += usize::from(!siblings.iter().all(|sibling| known(&self.id(*sibling))));
-            let buckets = |of: &mut dyn Iterator<Item = Id>| -> BTreeSet<u32> {
-                of.filter(|id| *id != inspect.id).map(|id| inspect.id.common_prefix(&id)).collect()
-            };
-            let inhabited = buckets(&mut ids.iter().map(|(_, id)| *id));
-            blind += usize::from(buckets(&mut inspect.links.iter().map(|link| link.peer)) != inhabited);
-            for fragment in inspect.fragments.iter().filter(|held| held.state == "active" && held.owner == inspect.id) {
-                owned.push((region(&fragment.region), *node));
+        let trie = self.trie();
+        let mut covered = Coverage::NONE;
+        let (mut regions, mut outside, mut lonely, mut blind, mut foreign) = (0, 0, 0, 0, None);
+        for (place, (id, node)) in trie.0.iter().enumerate() {
+            let Some(standing) = self.standing(*node) else { continue };
+            outside += usize::from(!standing.joined);
+            let siblings = trie.nearest(place, self.world.config.core.siblings);
+            lonely += usize::from(!siblings.iter().all(|(sibling, _)| standing.siblings.contains(sibling)));
+            let inhabited = trie.buckets(place);
+            let linked: BTreeSet<u32> = standing.linked.iter().map(|peer| id.common_prefix(peer)).collect();
+            blind += usize::from(!linked.iter().eq(&inhabited));
+            // Nobody is nearer to anything in it: so the regions of different nodes are disjoint.
+            let own = inhabited.iter().fold(Region::ALL, |own, bucket| own.fix(*bucket, id.bit(*bucket)));
+            for region in standing.owned {
+                regions += 1;
+                covered = covered.plus(region.size());
+                if !own.covers(&region) {
+                    foreign = Some(format!("node {node} owns {region}, and is the nearest in {own} only"));
+                }
             }
         }
+        let live = trie.0.len();
         if outside > 0 {
-            return Err(Unsettled(format!("{outside} of {} nodes have not joined", live.len())));
+            return Err(Unsettled(format!("{outside} of {live} nodes have not joined")));
         }
         if lonely > 0 {
-            return Err(Unsettled(format!("{lonely} of {} nodes do not know their siblings", live.len())));
+            return Err(Unsettled(format!("{lonely} of {live} nodes do not know their siblings")));
         }
         if blind > 0 {
-            return Err(Unsettled(format!("{blind} of {} nodes lack a link into a bucket", live.len())));
+            return Err(Unsettled(format!("{blind} of {live} nodes lack a link into a bucket")));
         }
-        // No id of a region is nearer to somebody else: so regions of different owners are disjoint.
-        for (region, node) in &owned {
-            if let Some(other) = live.iter().find(|other| {
-                let nearest = region.nearest(&self.id(**other));
-                self.id(**other).distance(&nearest) < self.id(*node).distance(&nearest)
-            }) {
-                return Err(Unsettled(format!("node {node} owns {region}, which is nearer to node {other}")));
-            }
+        if let Some(foreign) = foreign {
+            return Err(Unsettled(foreign));
         }
-        let covered = Coverage::of(owned.iter().map(|(region, _)| region));
         if covered != Region::ALL.size() {
-            return Err(Unsettled(format!("{} regions cover {covered:?}", owned.len())));
+            return Err(Unsettled(format!("{regions} regions cover {covered:?}")));
         }
         Ok(())
     }
@@ -94,25 +109,46 @@ impl Sim {
     }
 }
 
-/// The `count` of `nodes` nearest to `node` with id `me`, itself left out, nearest first.
-fn nearest(nodes: &[(usize, Id)], node: usize, me: &Id, count: usize) -> Vec<usize> {
-    let others = nodes.iter().filter(|(other, _)| *other != node);
-    let mut others: Vec<_> = others.map(|(other, id)| (id.distance(me), *other)).collect();
-    if others.len() > count {
-        others.select_nth_unstable(count);
-        others.truncate(count);
-    }
-    others.sort_unstable();
-    others.into_iter().map(|(_, other)| other).collect()
-}
+/// Ids in order: those that share a prefix lie together.
+struct Trie(Vec<(Id, usize)>);
 
-/// Reads a ternary pattern.
-fn region(pattern: &str) -> Region {
-    let bits = pattern.chars().enumerate();
-    bits.fold(Region::ALL, |region, (index, bit)| match bit {
-        '*' => region,
-        bit => region.fix(index as u32, bit == '1'),
-    })
+impl Trie {
+    /// Those that share their first `bits` bits with the one at `place`.
+    fn alike(&self, place: usize, bits: u32) -> Range<usize> {
+        let id = &self.0[place].0;
+        let (before, after) = self.0.split_at(place);
+        let first = before.partition_point(|(other, _)| id.common_prefix(other) < bits);
+        first..place + after.partition_point(|(other, _)| id.common_prefix(other) >= bits)
+    }
+
+    /// The `count` nearest to the one at `place`, itself left out, nearest first.
+    fn nearest(&self, place: usize, count: usize) -> Vec<(Id, usize)> {
+        let id = &self.0[place].0;
+        let others = [place.checked_sub(1), Some(place + 1)].into_iter().flatten();
+        let deepest = others.filter_map(|other| self.0.get(other)).map(|(other, _)| id.common_prefix(other)).max();
+        let mut bits = deepest.unwrap_or(0);
+        while bits > 0 && self.alike(place, bits).len() <= count {
+            bits -= 1;
+        }
+        let mut near: Vec<_> = self.0[self.alike(place, bits)].iter().filter(|(other, _)| other != id).copied().collect();
+        near.sort_unstable_by_key(|(other, _)| other.distance(id));
+        near.truncate(count);
+        near
+    }
+
+    /// The buckets of the one at `place` in which somebody lives, in order.
+    fn buckets(&self, place: usize) -> Vec<u32> {
+        let mut buckets = Vec::new();
+        let (mut bits, mut alike) = (0, self.0.len());
+        while alike > 1 {
+            let deeper = self.alike(place, bits + 1).len();
+            if deeper < alike {
+                buckets.push(bits);
+            }
+            (bits, alike) = (bits + 1, deeper);
+        }
+        buckets
+    }
 }
 
 #[cfg(test)]
@@ -120,9 +156,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_is_read_as_it_is_printed() {
-        for region in [Region::ALL, Region::prefix(&Id::hash(b"x"), 7), Region::ALL.fix(3, true).fix(9, false)] {
-            assert_eq!(super::region(&region.to_string()), region);
+    fn the_trie_says_what_a_look_at_everybody_says() {
+        for size in [1, 2, 3, 10, 200] {
+            let mut ids: Vec<(Id, usize)> = (0..size).map(|node: usize| (Id::hash(&node.to_be_bytes()), node)).collect();
+            ids.sort_unstable();
+            let trie = Trie(ids.clone());
+            for (place, (id, _)) in ids.iter().enumerate() {
+                let mut others: Vec<(Id, usize)> = ids.iter().filter(|(other, _)| other != id).copied().collect();
+                others.sort_unstable_by_key(|(other, _)| other.distance(id));
+                let buckets: BTreeSet<u32> = others.iter().map(|(other, _)| id.common_prefix(other)).collect();
+                assert!(buckets.iter().eq(&trie.buckets(place)));
+                for count in [0, 1, 8, 500] {
+                    let nearest: Vec<_> = others.iter().take(count).copied().collect();
+                    assert_eq!(trie.nearest(place, count), nearest);
+                }
+            }
         }
     }
 }

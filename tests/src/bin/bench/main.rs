@@ -1,4 +1,5 @@
-//! Figures: `bench SCENARIO [--nodes N] [--seed S] [--latency-ms MS] [--inbound-mbit M]` prints one JSON object a line.
+//! Figures: `bench SCENARIO [--nodes N] [--seed S] [--links L] [--session-s S] [--latency-ms MS] [--inbound-mbit M]
+//! [--threads T]` prints one JSON object a line.
 //!
 //! Simulated figures (seconds, hops, messages) are exact for a seed; wall-clock figures say what this machine did.
 #![allow(clippy::disallowed_methods)] // a bench measures wall time
@@ -33,7 +34,7 @@ fn short(report: &Report) -> Result<(), String> {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_none_or(|first| ["--help", "-h"].contains(&first.as_str())) {
-        println!("bench SCENARIO [--nodes N] [--seed S] [--latency-ms MS] [--inbound-mbit M]\nbench --list");
+        println!("bench SCENARIO [--nodes N] [--seed S] [--links L] [--session-s S] [--latency-ms MS] [--inbound-mbit M] [--threads T]\nbench --list");
         return ExitCode::SUCCESS;
     }
     if arguments[0] == "--list" {

@@ -14,6 +14,12 @@ pub struct Options {
     pub latency_ms: Option<u64>,
     /// `--inbound-mbit`
     pub inbound_mbit: Option<u64>,
+    /// `--links`: links that a node opens; half as many again may be in all.
+    pub links: Option<usize>,
+    /// `--session-s`: the median time that a node stays.
+    pub session_s: Option<u64>,
+    /// `--threads` that simulate; as many as there are processors unless given.
+    pub threads: Option<usize>,
 }
 
 impl Options {
@@ -27,6 +33,9 @@ impl Options {
                 "--nodes" => options.nodes = Some(number as usize),
                 "--seed" => options.seed = Some(number),
                 "--latency-ms" => options.latency_ms = Some(number),
+                "--links" => options.links = Some(number as usize),
+                "--session-s" => options.session_s = Some(number),
+                "--threads" => options.threads = Some(number as usize),
                 "--inbound-mbit" => options.inbound_mbit = Some(number),
                 _ => return Err(format!("no option {name}")),
             }
@@ -50,6 +59,11 @@ impl Options {
         if let Some(ms) = self.latency_ms {
             config.latency = Latency::Fixed(ms * 1_000);
         }
+        if let Some(links) = self.links {
+            config.core.links_opened_max = links;
+            config.core.links_max = links + links / 2;
+        }
+        config.threads = self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         config.inbound_bits_per_s = self.inbound_mbit.map(|mbit| mbit * 1_000_000);
         config
     }
