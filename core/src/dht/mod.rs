@@ -304,6 +304,11 @@ impl Dht {
         self.groups.left()
     }
 
+    /// What this node holds.
+    pub fn certificates(&self, now: Now) -> impl Iterator<Item = group::Held<'_>> {
+        self.groups.held(now, &self.config)
+    }
+
     /// For inspection.
     pub fn fragments_info(&self, now: Now) -> Vec<FragmentInfo> {
         self.groups.info(now, &self.config, &self.store)

@@ -32,6 +32,7 @@ use std::collections::VecDeque;
 use chacha20::rand_core::Rng as _;
 
 pub use certificate::{Ballot, Certificate, Change, Name, Relation, Source};
+pub use info::Held;
 pub use message::{Message, Timer};
 
 use self::{

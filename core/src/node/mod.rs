@@ -21,6 +21,7 @@ use crate::{
     crypto::Identity,
     ctx::{Ctx, Now, Outbox, Rng},
     dht::Dht,
+    group::Held,
     globals::Globals,
     id::{Id, Region},
     inspect::Inspect,
@@ -275,6 +276,11 @@ impl Node {
             globals: self.globals.all().map(|(name, value)| (name.clone(), value.clone())).collect(),
             counters,
         }
+    }
+
+    /// What this node holds as owner or member, and whether it may answer for it right now. For checkers.
+    pub fn certificates(&self, now: Now) -> impl Iterator<Item = Held<'_>> {
+        self.dht.certificates(now)
     }
 
     /// Turns [`Output::Trace`] on or off.
