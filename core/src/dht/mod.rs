@@ -18,9 +18,10 @@ use self::{
 use crate::{
     config::Config,
     ctx::{Ctx, Now},
-    group::{self, Env, Groups, fragment::Kept},
+    group::{self, Certificate, Env, Groups, fragment::Kept},
     id::{Id, Region},
     inspect::{FragmentInfo, NamespaceInfo, StoreInfo},
+    map::Map,
     node::Saved,
     overlay::View,
     store::{KeyOp, Outcome, Record, Store, disk},
@@ -57,10 +58,11 @@ macro_rules! env {
 }
 
 impl Dht {
-    /// From what the driver's disk holds. Keys that begin with `r` or `g` belong to this layer, others are left alone.
+    /// From what the driver's disk holds. Keys that begin with `r`, `g` or `c` belong to this layer, others are left alone.
     pub fn restore(config: &Config, me: Id, now: Now, saved: &Saved) -> Dht {
         let mut store = Store::new(config.tombstone_us);
         let mut kept = Vec::new();
+        let mut closed = Map::new();
         let mut damaged = 0;
         for (key, value) in saved {
             match key.first() {
@@ -69,11 +71,15 @@ impl Dht {
                     Some(fragment) => kept.push(fragment),
                     None => damaged += 1,
                 },
+                Some(&disk::CLOSED) => match disk::open::<(Region, Vec<Certificate>)>(key, value) {
+                    Some((region, after)) => drop(closed.insert(region, after)),
+                    None => damaged += 1,
+                },
                 _ => {}
             }
         }
         damaged += store.damaged();
-        let groups = Groups::restore(me, now, kept, damaged > 0, &mut store);
+        let groups = Groups::restore(me, now, kept, closed, damaged > 0, &mut store);
         Dht {
             me,
             config: config.clone(),

@@ -53,6 +53,8 @@ use crate::{
 
 /// Certificates remembered beside those of held fragments.
 const KNOWN_MAX: usize = 512;
+/// Regions remembered that were held once.
+const CLOSED_MAX: usize = 512;
 /// Successors remembered of one retired fragment.
 const SUCCESSORS_MAX: usize = 32;
 
@@ -117,6 +119,7 @@ pub struct Groups {
     me: Id,
     fragments: Map<Name, Fragment>,
     known: Map<Name, Certificate>,
+    closed: Map<Region, Vec<Certificate>>,
     peers: Peers,
     waiting: Map<u64, Waiting>,
     unsaved: Unsaved,
@@ -137,7 +140,15 @@ pub struct Groups {
 
 impl Groups {
     /// From what the disk holds of fragments. `damaged`: records were lost, so no copy here vouches for being whole.
-    pub fn restore(me: Id, now: Now, kept: Vec<Kept>, damaged: bool, store: &mut Store) -> Groups {
+    /// `closed` are regions that this node held once, with what came after.
+    pub fn restore(
+        me: Id,
+        now: Now,
+        kept: Vec<Kept>,
+        closed: Map<Region, Vec<Certificate>>,
+        damaged: bool,
+        store: &mut Store,
+    ) -> Groups {
         let mut fragments = Map::new();
         for mut kept in kept {
             kept.synced &= !damaged;
@@ -150,6 +161,7 @@ impl Groups {
             established: !fragments.is_empty(),
             fragments,
             known: Map::new(),
+            closed,
             peers: Peers::default(),
             waiting: Map::new(),
             unsaved: Unsaved::default(),
@@ -227,6 +239,7 @@ impl Groups {
     pub fn newer_than(&self, name: &Name) -> Vec<Certificate> {
         let held = self.fragments.values().map(Fragment::certificate);
         held.chain(self.known.values())
+            .chain(self.closed.values().flatten())
             .filter(|certificate| {
                 certificate.name.epoch > name.epoch && certificate.name.region.intersect(&name.region).is_some()
             })

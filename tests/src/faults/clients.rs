@@ -106,6 +106,8 @@ impl Clients {
         if self.query.as_ref().is_some_and(|(at, ..)| *at == node) {
             self.query = None;
         }
+        // Its next life knows nothing of what reached this one.
+        self.delivered.retain(|(_, at), _| *at != node);
     }
 
     /// What is not answered by now never will be.
