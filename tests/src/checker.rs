@@ -11,7 +11,10 @@
 //!
 //! Every put of a key must write another value: so each value names its write, and two writes are never confused.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
 
 use pontoon_core::store::{Action, Expect, Outcome, Version};
 
@@ -33,17 +36,43 @@ pub struct Event {
     pub outcome: Outcome,
 }
 
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |value: &[u8]| value.iter().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+        let version = |version: &Version| format!("v{}", version.wall_us % 1_000_000_000);
+        let expect = |expect: &Expect| match expect {
+            Expect::Any => String::new(),
+            Expect::Absent => " if absent".to_owned(),
+            Expect::Version(expected) => format!(" if {}", version(expected)),
+        };
+        let asked = match &self.action {
+            Action::Get => "get".to_owned(),
+            Action::Put { value, expect: it, .. } => format!("put {}{}", number(value), expect(it)),
+            Action::Remove { expect: it } => format!("remove{}", expect(it)),
+            Action::Renew { .. } => "renew".to_owned(),
+        };
+        let told = match &self.outcome {
+            Outcome::Found { value, version: it, .. } => format!("found {} {}", number(value), version(it)),
+            Outcome::Stored { version: it } => format!("stored {}", version(it)),
+            Outcome::Conflict { current: Some((value, it)) } => format!("conflict {} {}", number(value), version(it)),
+            other => format!("{other:?}"),
+        };
+        let until = if self.ended_us == u64::MAX { "?".to_owned() } else { self.ended_us.to_string() };
+        write!(f, "{}..{until} node {}: {asked} -> {told}", self.begun_us, self.node)
+    }
+}
+
 /// Why a history is not linearizable.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Violation {
     /// Somebody was told a value that nobody wrote, or another version for it than others were.
-    #[error("nobody wrote what this was told: {0:?}")]
+    #[error("nobody wrote what this was told: {0}")]
     Invented(Box<Event>),
     /// The history is not one that this checker reads: two puts of one value, or a soft-state operation.
-    #[error("not for this checker: {0:?}")]
+    #[error("not for this checker: {0}")]
     Unsupported(Box<Event>),
     /// There is no order: the longest that was found, and what could not follow.
-    #[error("no order explains the history; after {done} operations, with {state} there, none of these fits: {next:#?}")]
+    #[error("no order explains the history; after {done} operations, with [{state}] there, none of these fits:\n{}", lines(next))]
     NoOrder {
         /// How many operations the longest order has.
         done: usize,
@@ -55,6 +84,10 @@ pub enum Violation {
     /// The search was given up.
     #[error("undecided after {BUDGET} configurations")]
     Undecided,
+}
+
+fn lines(events: &[Event]) -> String {
+    events.iter().map(Event::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// Checks the history of one key that was absent at first.
@@ -78,7 +111,7 @@ pub fn check(history: &[Event]) -> Result<(), Violation> {
         .map(|index| events[index].clone())
         .filter(|event| limit.is_none_or(|limit| event.begun_us <= limit))
         .collect();
-    let state = state.0.map_or("nothing".to_owned(), |index| format!("{:?}", events[index]));
+    let state = state.0.map_or("nothing".to_owned(), |index| events[index].to_string());
     Err(Violation::NoOrder { done: count, state, next })
 }
 

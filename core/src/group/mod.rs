@@ -214,6 +214,20 @@ impl Groups {
         fragments.find(|fragment| fragment.serving(&self.me, now, config.lease_us)).map(Fragment::certificate)
     }
 
+    /// The certificate by which this node answers for an id, if it owns it since less than `us` and an operation that
+    /// names `epoch` may be one that an owner before it has answered.
+    pub fn owner_lately(&self, id: &Id, epoch: u64, us: u64, now: Now) -> Option<&Certificate> {
+        let lately = |fragment: &&Fragment| {
+            let (since_us, since) = fragment.owned_since.unwrap_or_default();
+            fragment.name().region.contains(id)
+                && !fragment.retired()
+                && fragment.certificate().owner == self.me
+                && now.mono.saturating_sub(since_us) < us
+                && !(since..=fragment.name().epoch).contains(&epoch)
+        };
+        self.fragments.values().find(lately).map(Fragment::certificate)
+    }
+
     /// Whether this node is, or is about to become, the owner of an id's fragment, though it may not serve now.
     pub fn owner_soon(&self, id: &Id) -> bool {
         self.fragments.values().any(|fragment| {
@@ -221,13 +235,13 @@ impl Groups {
         })
     }
 
-    /// Who owns an id, as far as this node knows: the newest certificate that covers it.
-    pub fn owner_hint(&self, id: &Id) -> Option<Id> {
-        let held = self.fragments.values().map(Fragment::certificate);
+    /// Who owns an id, as far as this node knows, and in which epoch: by the newest certificate that covers it.
+    pub fn owner_hint(&self, id: &Id) -> Option<(Id, u64)> {
+        let held = self.fragments.values().filter(|fragment| !fragment.retired()).map(Fragment::certificate);
         held.chain(self.known.values())
             .filter(|certificate| certificate.name.region.contains(id))
             .max_by_key(|certificate| certificate.name.epoch)
-            .map(|certificate| certificate.owner)
+            .map(|certificate| (certificate.owner, certificate.name.epoch))
     }
 
     /// A fragment by name.

@@ -48,7 +48,12 @@ pub fn verdict(run: &Run) -> Result<Report, Vec<String>> {
         if losses.is_empty() {
             match check(history) {
                 Ok(()) => report.linearizable += 1,
-                Err(violation) => violations.push(format!("key {index} ({place:?}): {violation}")),
+                Err(violation) => {
+                    let mut events: Vec<&Event> = history.iter().collect();
+                    events.sort_by_key(|event| event.begun_us);
+                    let all: Vec<String> = events.iter().map(|event| event.to_string()).collect();
+                    violations.push(format!("key {index} ({place:?}): {violation}\nof\n{}", all.join("\n")));
+                }
             }
             continue;
         }
