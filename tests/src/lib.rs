@@ -3,6 +3,8 @@
 //! The simulator is a library without clock, threads or sockets: it compiles to wasm32 too, where the same seed must
 //! give the same trace ([`mini`]).
 
+pub mod checker;
+pub mod faults;
 pub mod mini;
 pub mod model;
 pub mod ops;

@@ -118,6 +118,22 @@ impl Sim {
         asks.iter_mut().map(|ask| ask.asking.finished().unwrap_or(Err(Error::Unreachable))).collect()
     }
 
+    /// Takes in what came of a statement under way, without running on; its result once it is over.
+    pub fn look(&mut self, ask: &mut Ask, definitions: &mut Definitions) -> Option<Result<QueryResult, Error>> {
+        for (need, call) in core::mem::take(&mut ask.open) {
+            match self.reply(call) {
+                Some((_, Ok(Reply::Keys(outcomes, cost)))) => ask.asking.on_ops(definitions, need, outcomes, cost),
+                Some((_, Ok(Reply::Gathered(partial, end)))) => {
+                    ask.asking.on_gathered(definitions, need, partial, end);
+                }
+                Some((_, _)) => return Some(Err(Error::Unreachable)),
+                None => ask.open.push((need, call)),
+            }
+        }
+        self.issue(ask);
+        ask.asking.finished()
+    }
+
     fn issue(&mut self, ask: &mut Ask) {
         let deadline_us = ask.deadline_us;
         while let Some(need) = ask.asking.poll() {

@@ -1,4 +1,7 @@
 //! The asker's side of one operation on one key: sent to the owner, again and again until it answers or time is up.
+//!
+//! An owner since lately does only what names its epoch. From then on answers of earlier owners count no more: this one
+//! may decide otherwise.
 
 use chacha20::rand_core::Rng as _;
 
@@ -7,7 +10,7 @@ use crate::{
     group::{Env, Groups},
     id::Id,
     map::Map,
-    store::KeyOp,
+    store::{Action, KeyOp},
 };
 
 /// The first wait for an answer; doubles with every attempt.
@@ -25,6 +28,8 @@ struct Request {
     hinted: bool,
     /// This node's own owner side is at it.
     local: bool,
+    /// The latest epoch that was named.
+    named: u64,
 }
 
 /// Requests under way.
@@ -48,7 +53,7 @@ impl Client {
     pub fn open(&mut self, env: &mut Env, ticket: u64, op: KeyOp, deadline_us: u64) -> u64 {
         let request = env.ctx.rng.next_u64();
         let id = op.id();
-        let entry = Request { ticket, op, id, deadline_us, attempts: 0, hinted: false, local: false };
+        let entry = Request { ticket, op, id, deadline_us, attempts: 0, hinted: false, local: false, named: 0 };
         self.requests.insert(request, entry);
         request
     }
@@ -79,29 +84,41 @@ impl Client {
             env.ctx.count("dht.retried");
         }
         // The certificate knows better than routing for a while after a change; routing knows better when it is old.
-        let known = groups.owner_hint(&entry.id).filter(|id| *id != env.ctx.me && env.view.alive(id));
-        let message = Message::Request { request, op: entry.op.clone() };
+        let hint = groups.owner_hint(&entry.id);
+        let known = hint.filter(|(id, _)| *id != env.ctx.me && env.view.alive(id));
+        let epoch = hint.map_or(entry.named, |(_, epoch)| epoch);
+        entry.named = epoch;
+        let message = Message::Request { request, op: entry.op.clone(), epoch };
         match known {
-            Some(owner) if entry.attempts % 2 == 1 => env.ctx.send(owner, message),
+            Some((owner, _)) if entry.attempts % 2 == 1 => env.ctx.send(owner, message),
             _ => env.ctx.route(entry.id, message),
         }
         Next::Wait
     }
 
-    /// The answer came: gives the ticket, once.
+    /// A peer's answer came, of this epoch: gives the ticket, once, if it is the last word.
+    pub fn answered(&mut self, request: u64, epoch: u64) -> Option<u64> {
+        let last = |entry: &Request| !entry.local && (epoch >= entry.named || entry.op.action == Action::Get);
+        self.requests.get(&request).filter(|entry| last(entry))?;
+        self.close(request)
+    }
+
+    /// This node's own answer: gives the ticket.
     pub fn close(&mut self, request: u64) -> Option<u64> {
         self.requests.remove(&request).map(|entry| entry.ticket)
     }
 
-    /// Somebody is not the owner and may name another.
-    pub fn elsewhere(&mut self, env: &mut Env, request: u64, hint: Option<Id>) {
+    /// Somebody is not the owner and may name another, or is and wants to be asked in this epoch.
+    pub fn elsewhere(&mut self, env: &mut Env, request: u64, hint: Option<Id>, epoch: Option<u64>) {
         let Some(entry) = self.requests.get_mut(&request) else {
             return;
         };
         entry.local = false;
-        if let Some(owner) = hint.filter(|id| *id != env.ctx.me && !entry.hinted) {
+        if let Some(owner) = hint.filter(|id| *id != env.ctx.me && (epoch.is_some() || !entry.hinted)) {
             entry.hinted = true;
-            env.ctx.send(owner, Message::Request { request, op: entry.op.clone() });
+            entry.named = epoch.unwrap_or(entry.named);
+            let epoch = entry.named;
+            env.ctx.send(owner, Message::Request { request, op: entry.op.clone(), epoch });
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     config::Config,
     id::Id,
-    store::{Action, Expect, KeyOp, Outcome, Record, Refusal, Version},
+    store::{Action, Expect, KeyOp, Outcome, Record, Refusal},
 };
 
 /// See [`decide`].
@@ -19,12 +19,12 @@ pub enum Decision {
     },
 }
 
-/// What becomes of `op`, asked by `author` under `tag`, given the newest record of its key (acknowledged), the version
-/// that an earlier attempt is known to have written, and how many bytes the store has left.
+/// What becomes of `op`, asked by `author` under `tag`, given the newest record of its key (acknowledged), what an
+/// earlier attempt is known to have been answered, and how many bytes the store has left.
 pub fn decide(
     (op, author, tag): (&KeyOp, Id, u32),
     held: Option<&Record>,
-    known: Option<Version>,
+    known: Option<&Outcome>,
     wall_us: u64,
     room: u64,
     config: &Config,
@@ -32,9 +32,11 @@ pub fn decide(
     let seen = held.filter(|held| held.visible(wall_us));
     let value = seen.and_then(|seen| seen.value.clone());
     if op.action != Action::Get {
-        let done = held.map(|held| held.version).filter(|version| (version.author, version.counter) == (author, tag));
-        if let Some(version) = done.or(known) {
+        if let Some(version) = held.and_then(|held| held.wrote(author, tag)) {
             return Decision::Answer(Outcome::Stored { version });
+        }
+        if let Some(outcome) = known {
+            return Decision::Answer(outcome.clone());
         }
     }
     let current = || value.clone().zip(seen.map(|seen| seen.version));

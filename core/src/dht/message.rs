@@ -17,6 +17,8 @@ pub enum Message {
         request: u64,
         /// What to do.
         op: KeyOp,
+        /// The epoch in which it is to be done, as far as the asker knows; 0 if it does not.
+        epoch: u64,
     },
     /// Owner → asker.
     Reply {
@@ -24,6 +26,8 @@ pub enum Message {
         request: u64,
         /// What came of it.
         outcome: Outcome,
+        /// The epoch in which it was decided; 0 if that is over.
+        epoch: u64,
     },
     /// Not the owner, or not yet: try again, with this peer if one is named.
     Elsewhere {
@@ -31,6 +35,8 @@ pub enum Message {
         request: u64,
         /// Who may be the owner.
         hint: Option<Id>,
+        /// The sender owns the key, since lately: it is to be asked again in this epoch.
+        certificate: Option<Box<Certificate>>,
     },
     /// Owner → member: hold these. Answered by `Replicated` once on disk.
     Replicate {

@@ -18,9 +18,10 @@ use self::{
 use crate::{
     config::Config,
     ctx::{Ctx, Now},
-    group::{self, Env, Groups, fragment::Kept},
+    group::{self, Certificate, Env, Groups, fragment::Kept},
     id::{Id, Region},
     inspect::{FragmentInfo, NamespaceInfo, StoreInfo},
+    map::Map,
     node::Saved,
     overlay::View,
     store::{KeyOp, Outcome, Record, Store, disk},
@@ -57,10 +58,11 @@ macro_rules! env {
 }
 
 impl Dht {
-    /// From what the driver's disk holds. Keys that begin with `r` or `g` belong to this layer, others are left alone.
+    /// From what the driver's disk holds. Keys that begin with `r`, `g` or `c` belong to this layer, others are left alone.
     pub fn restore(config: &Config, me: Id, now: Now, saved: &Saved) -> Dht {
         let mut store = Store::new(config.tombstone_us);
         let mut kept = Vec::new();
+        let mut closed = Map::new();
         let mut damaged = 0;
         for (key, value) in saved {
             match key.first() {
@@ -69,11 +71,15 @@ impl Dht {
                     Some(fragment) => kept.push(fragment),
                     None => damaged += 1,
                 },
+                Some(&disk::CLOSED) => match disk::open::<(Region, Vec<Certificate>)>(key, value) {
+                    Some((region, after)) => drop(closed.insert(region, after)),
+                    None => damaged += 1,
+                },
                 _ => {}
             }
         }
         damaged += store.damaged();
-        let groups = Groups::restore(me, now, kept, damaged > 0, &mut store);
+        let groups = Groups::restore(me, now, kept, closed, damaged > 0, &mut store);
         Dht {
             me,
             config: config.clone(),
@@ -102,15 +108,22 @@ impl Dht {
         self.groups.heard(&from, ctx.now);
         let env = env!(self, ctx, view);
         match message {
-            Message::Request { request, op } => {
-                self.owner.submit(env, &mut self.groups, Asker::Peer(from, request), vec![(0, op)], from, request);
+            Message::Request { request, op, epoch } => {
+                let asker = Asker::Peer(from, request, epoch);
+                self.owner.submit(env, &mut self.groups, asker, vec![(0, op)], from, request);
             }
-            Message::Reply { request, outcome } => {
-                if let Some(ticket) = self.client.close(request) {
+            Message::Reply { request, outcome, epoch } => {
+                if let Some(ticket) = self.client.answered(request, epoch) {
                     self.events.push_back(DhtEvent::Done { ticket, outcomes: vec![outcome] });
                 }
             }
-            Message::Elsewhere { request, hint } => self.client.elsewhere(env, request, hint),
+            Message::Elsewhere { request, hint, certificate } => {
+                if let Some(certificate) = &certificate {
+                    self.groups.learn(env, certificate);
+                }
+                let epoch = certificate.as_ref().map(|certificate| certificate.name.epoch);
+                self.client.elsewhere(env, request, epoch.map_or(hint, |_| Some(from)), epoch);
+            }
             Message::Replicate { of, serial, records } => self.groups.on_replicate(env, from, of, serial, records),
             Message::Replicated { serial, .. } => self.owner.on_stored(env, &mut self.groups, serial, from),
             Message::Frozen { of, newer } => self.groups.on_frozen(env, from, of, newer),
@@ -224,26 +237,30 @@ impl Dht {
 
     fn answer(&mut self, ctx: &mut Ctx, view: &dyn View, asker: Asker, answer: Answer) {
         match (asker, answer) {
-            (Asker::Ticket(ticket), Answer::Done(outcomes)) => {
+            (Asker::Ticket(ticket), Answer::Done(outcomes, _)) => {
                 self.events.push_back(DhtEvent::Done { ticket, outcomes });
             }
-            (Asker::Own(request), Answer::Done(outcomes)) => {
+            (Asker::Own(request), Answer::Done(outcomes, _)) => {
                 if let Some(ticket) = self.client.close(request) {
                     self.events.push_back(DhtEvent::Done { ticket, outcomes });
                 }
             }
-            (Asker::Peer(to, request), Answer::Done(outcomes)) => {
+            (Asker::Peer(to, request, _), Answer::Done(outcomes, id)) => {
                 if let Some(outcome) = outcomes.into_iter().next() {
-                    ctx.send(to, Message::Reply { request, outcome });
+                    let hint = self.groups.owner_hint(&id).filter(|(owner, _)| *owner == self.me);
+                    let epoch = hint.map_or(0, |(_, epoch)| epoch);
+                    ctx.send(to, Message::Reply { request, outcome, epoch });
                 }
             }
             (Asker::Own(request), Answer::Elsewhere(id)) => {
-                let hint = self.groups.owner_hint(&id);
-                self.client.elsewhere(env!(self, ctx, view), request, hint);
+                let hint = self.groups.owner_hint(&id).map(|(owner, _)| owner);
+                self.client.elsewhere(env!(self, ctx, view), request, hint, None);
             }
-            (Asker::Peer(to, request), Answer::Elsewhere(id)) => {
-                let hint = self.groups.owner_hint(&id).filter(|hint| *hint != self.me);
-                ctx.send(to, Message::Elsewhere { request, hint });
+            (Asker::Peer(to, request, epoch), Answer::Elsewhere(id)) => {
+                let hint = self.groups.owner_hint(&id).map(|(owner, _)| owner).filter(|hint| *hint != self.me);
+                let lately = self.groups.owner_lately(&id, epoch, owner::LATELY_US, ctx.now);
+                let certificate = lately.cloned().map(Box::new);
+                ctx.send(to, Message::Elsewhere { request, hint, certificate });
             }
             (Asker::Ticket(_), Answer::Elsewhere(_)) => {}
         }
@@ -302,6 +319,11 @@ impl Dht {
     /// Whether everything is handed over.
     pub fn left(&self) -> bool {
         self.groups.left()
+    }
+
+    /// What this node holds.
+    pub fn certificates(&self, now: Now) -> impl Iterator<Item = group::Held<'_>> {
+        self.groups.held(now, &self.config)
     }
 
     /// For inspection.

@@ -1,8 +1,12 @@
 //! The owner's side: operations on keys of fragments that this node serves.
 //!
 //! One write of a key is under way at a time; later operations on the key wait for it, so a reader never sees what
-//! is not on a majority of disks. A write's version carries a tag of its request: the owner, or a later one, knows a
-//! retried write by it and does not repeat it.
+//! is not on a majority of disks. An asker sends its request more than once, and copies of it may arrive when it has its
+//! answer already, so a request is decided once:
+//! - A write's version carries a tag of its request, and a record those of the writes before it: the owner, or a later
+//!   one, knows a retried write by it.
+//! - What had no effect is remembered by the owner alone. Who owns a key since lately does not do what may have been
+//!   answered before it came: such a request must name an epoch in which it is the owner.
 
 use std::collections::VecDeque;
 
@@ -14,7 +18,7 @@ use crate::{
     group::{Env, Groups, Name, Step, message::Page},
     id::Id,
     map::{Map, Set},
-    store::{Action, Batch, KeyOp, Outcome, Record, Refusal, Version},
+    store::{Action, Batch, Expect, KeyOp, Outcome, Record, Refusal, Version},
 };
 
 type Key = (String, Vec<u8>);
@@ -24,7 +28,11 @@ const WRITE_BYTES: usize = 128 * 1_024;
 /// Operations that wait for one key.
 const WAITING_MAX: usize = 1_024;
 /// Writes remembered after they were acknowledged.
-const RECENT_MAX: usize = 4_096;
+const RECENT_MAX: usize = 8_192;
+/// Bytes of remembered answers.
+const RECENT_BYTES: usize = 4 << 20;
+/// No copy of a request is under way for longer.
+pub const LATELY_US: u64 = 60_000_000;
 /// An operation waits so long for a fragment that changes.
 const PARKED_US: u64 = 2_000_000;
 /// Writes that are not on a majority by then are sent again.
@@ -35,8 +43,8 @@ const RESEND_US: u64 = 500_000;
 pub enum Asker {
     /// The node, of operations given with this ticket.
     Ticket(u64),
-    /// A peer's single-key request.
-    Peer(Id, u64),
+    /// A peer's single-key request, and the epoch that it names.
+    Peer(Id, u64, u64),
     /// This node's own single-key request.
     Own(u64),
 }
@@ -44,8 +52,8 @@ pub enum Asker {
 /// What an asker is told.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// All is done.
-    Done(Vec<Outcome>),
+    /// All is done; where the first key lives.
+    Done(Vec<Outcome>, Id),
     /// A single-key request is not for this node, or not yet. The id of its key.
     Elsewhere(Id),
 }
@@ -99,8 +107,9 @@ pub struct Owner {
     /// Keys whose fragment changed while their write was under way, and that this node goes on owning.
     limbo: Set<Key>,
     parked: Vec<(Todo, u64)>,
-    recent: Map<(Id, u32), Version>,
+    recent: Map<(Id, u32), Outcome>,
     recent_order: VecDeque<(Id, u32)>,
+    recent_bytes: usize,
     answers: VecDeque<(Asker, Answer)>,
 }
 
@@ -136,7 +145,8 @@ impl Owner {
         if self.pending + ops.len() > env.ctx.config.owner_ops_max {
             env.ctx.count("dht.overloaded");
             let refused = vec![Outcome::Refused(Refusal::Overloaded); ops.len()];
-            self.answers.push_back((asker, Answer::Done(refused)));
+            let id = ops.first().map_or(Id::ZERO, |(_, op)| op.id());
+            self.answers.push_back((asker, Answer::Done(refused, id)));
             return;
         }
         self.next_job += 1;
@@ -161,6 +171,10 @@ impl Owner {
     fn run(&mut self, env: &mut Env, groups: &mut Groups, todos: Vec<Todo>) {
         let mut writes: Map<Name, (Vec<Key>, Batch, usize)> = Map::new();
         for todo in todos {
+            let Some(job) = self.jobs.get(&todo.job) else {
+                continue;
+            };
+            let epoch = if let Asker::Peer(_, _, epoch) = job.asker { Some(epoch) } else { None };
             let Some(certificate) = groups.serving_for(&todo.id, env.ctx.now, env.ctx.config) else {
                 self.park(env, groups, todo);
                 continue;
@@ -178,9 +192,15 @@ impl Owner {
                 }
                 continue;
             }
+            if let Some(epoch) = epoch.filter(|_| must_name(&todo.op.action))
+                && groups.owner_lately(&todo.id, epoch, LATELY_US, env.ctx.now).is_some()
+            {
+                self.tell(todo.job, todo.index, None);
+                continue;
+            }
             let held = env.store.get(&key.0, &key.1).cloned();
             let room = env.ctx.config.store_bytes_max.saturating_sub(env.store.bytes());
-            let known = self.recent.get(&(todo.author, todo.tag)).copied();
+            let known = self.recent.get(&(todo.author, todo.tag));
             match decide(
                 (&todo.op, todo.author, todo.tag),
                 held.as_ref(),
@@ -189,11 +209,17 @@ impl Owner {
                 room,
                 env.ctx.config,
             ) {
-                Decision::Answer(outcome) => self.tell(todo.job, todo.index, Some(outcome)),
+                Decision::Answer(outcome) => {
+                    if todo.op.action != Action::Get {
+                        self.remember(todo.author, todo.tag, &outcome);
+                    }
+                    self.tell(todo.job, todo.index, Some(outcome));
+                }
                 Decision::Write { value, expiry_us } => {
                     let above = held.as_ref().map(|held| held.version);
                     let version = env.store.next_version(env.ctx.now.wall, todo.author, todo.tag, above);
                     let record = Record {
+                        earlier: held.as_ref().map_or(Vec::new(), |held| held.earlier(version.wall_us)),
                         namespace: key.0.clone(),
                         key: key.1.clone(),
                         locality_bits: todo.op.locality_bits,
@@ -309,11 +335,26 @@ impl Owner {
         self.finish(job);
     }
 
+    /// What a request was answered is what its other copies are answered.
+    fn remember(&mut self, author: Id, tag: u32, outcome: &Outcome) {
+        if self.recent.insert((author, tag), outcome.clone()).is_some() {
+            return;
+        }
+        self.recent_order.push_back((author, tag));
+        self.recent_bytes += told_bytes(outcome);
+        while (self.recent_order.len() > RECENT_MAX || self.recent_bytes > RECENT_BYTES)
+            && let Some(oldest) = self.recent_order.pop_front()
+        {
+            let bytes = self.recent.remove(&oldest).as_ref().map_or(0, told_bytes);
+            self.recent_bytes = self.recent_bytes.saturating_sub(bytes);
+        }
+    }
+
     fn finish(&mut self, job: u64) {
         if self.jobs.get(&job).is_some_and(|job| job.missing == 0)
             && let Some(job) = self.jobs.remove(&job)
         {
-            self.answers.push_back((job.asker, Answer::Done(job.outcomes.into_iter().flatten().collect())));
+            self.answers.push_back((job.asker, Answer::Done(job.outcomes.into_iter().flatten().collect(), job.id)));
         }
     }
 
@@ -379,13 +420,7 @@ impl Owner {
             return VecDeque::new();
         };
         if stored {
-            self.recent.insert((busy.author, busy.tag), busy.version);
-            self.recent_order.push_back((busy.author, busy.tag));
-            if self.recent_order.len() > RECENT_MAX
-                && let Some(oldest) = self.recent_order.pop_front()
-            {
-                self.recent.remove(&oldest);
-            }
+            self.remember(busy.author, busy.tag, &Outcome::Stored { version: busy.version });
         }
         for (job, index) in busy.told {
             self.tell(job, index, stored.then_some(Outcome::Stored { version: busy.version }));
@@ -477,6 +512,23 @@ impl Owner {
         }
         self.unpark(env, groups, !self.parked.is_empty());
         groups.purge(env, |key| !self.busy.contains_key(key));
+    }
+}
+
+/// Whether doing it after it has been answered otherwise would be seen. A version never comes back.
+fn must_name(action: &Action) -> bool {
+    let conditional = |expect: &Expect| matches!(expect, Expect::Version(_));
+    match action {
+        Action::Get => false,
+        Action::Put { expect, .. } | Action::Remove { expect } => !conditional(expect),
+        Action::Renew { .. } => true,
+    }
+}
+
+fn told_bytes(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Conflict { current: Some((value, _)) } => value.len(),
+        _ => 0,
     }
 }
 

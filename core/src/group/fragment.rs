@@ -79,6 +79,8 @@ pub struct Fragment {
     pub tag: u64,
     /// As owner: the digest that members were told last, and in how many renewals since it changed.
     pub told: (Digest, u32),
+    /// As owner: since when, monotone clock, and since which epoch this node has owned it without a break.
+    pub owned_since: Option<(u64, u64)>,
     /// As member: renewals in a row whose digest differed.
     pub differing: u32,
     /// As owner: members are frozen under somebody's attempt at the next epoch.
@@ -168,6 +170,7 @@ impl Fragment {
             quiet_until_us: 0,
             round: 0,
             complete: false,
+            owned_since: None,
             differing: 0,
             contested: false,
             donated: None,

@@ -1,9 +1,29 @@
 //! What a debug page is shown of groups.
 
-use super::{Groups, fragment::Stage};
+use super::{Certificate, Groups, fragment::Stage};
 use crate::{config::Config, ctx::Now, id::Region, inspect::FragmentInfo, store::Store};
 
+/// A fragment that a node holds, for checkers.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// Its certificate.
+    pub certificate: &'a Certificate,
+    /// Whether the next epoch is known here to be decided.
+    pub retired: bool,
+    /// Whether the node may answer for it.
+    pub serving: bool,
+}
+
 impl Groups {
+    /// Every fragment held.
+    pub fn held<'a>(&'a self, now: Now, config: &'a Config) -> impl Iterator<Item = Held<'a>> {
+        self.fragments.values().map(move |fragment| Held {
+            certificate: fragment.certificate(),
+            retired: fragment.retired(),
+            serving: fragment.serving(&self.me, now, config.lease_us),
+        })
+    }
+
     /// Every fragment held, by region.
     pub fn info(&self, now: Now, config: &Config, store: &Store) -> Vec<FragmentInfo> {
         let info = |fragment: &super::fragment::Fragment| {

@@ -45,6 +45,10 @@ impl Groups {
             };
             if let Some(held) = self.fragments.get(&source.name).filter(|_| source.members.contains(&me)) {
                 if held.complete {
+                    let since = held.owned_since;
+                    if let Some(fragment) = self.fragments.get_mut(&name) {
+                        fragment.owned_since = since;
+                    }
                     return self.begin_sync(env, name);
                 }
                 holders.insert(me, Progress::Done(held.kept.synced));
@@ -393,6 +397,9 @@ impl Groups {
         }
         fragment.stage = Stage::Active;
         fragment.complete = true;
+        // Nobody owned the first one before.
+        let since_us = if fragment.certificate().sources.is_empty() { 0 } else { now.mono };
+        fragment.owned_since.get_or_insert((since_us, name.epoch));
         fragment.kept.active = true;
         let certificate = fragment.certificate().clone();
         self.save(env, &name, Vec::new(), Vec::new(), Step::None);

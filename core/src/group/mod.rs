@@ -32,6 +32,7 @@ use std::collections::VecDeque;
 use chacha20::rand_core::Rng as _;
 
 pub use certificate::{Ballot, Certificate, Change, Name, Relation, Source};
+pub use info::Held;
 pub use message::{Message, Timer};
 
 use self::{
@@ -52,6 +53,8 @@ use crate::{
 
 /// Certificates remembered beside those of held fragments.
 const KNOWN_MAX: usize = 512;
+/// Regions remembered that were held once.
+const CLOSED_MAX: usize = 512;
 /// Successors remembered of one retired fragment.
 const SUCCESSORS_MAX: usize = 32;
 
@@ -116,6 +119,7 @@ pub struct Groups {
     me: Id,
     fragments: Map<Name, Fragment>,
     known: Map<Name, Certificate>,
+    closed: Map<Region, Vec<Certificate>>,
     peers: Peers,
     waiting: Map<u64, Waiting>,
     unsaved: Unsaved,
@@ -136,7 +140,15 @@ pub struct Groups {
 
 impl Groups {
     /// From what the disk holds of fragments. `damaged`: records were lost, so no copy here vouches for being whole.
-    pub fn restore(me: Id, now: Now, kept: Vec<Kept>, damaged: bool, store: &mut Store) -> Groups {
+    /// `closed` are regions that this node held once, with what came after.
+    pub fn restore(
+        me: Id,
+        now: Now,
+        kept: Vec<Kept>,
+        closed: Map<Region, Vec<Certificate>>,
+        damaged: bool,
+        store: &mut Store,
+    ) -> Groups {
         let mut fragments = Map::new();
         for mut kept in kept {
             kept.synced &= !damaged;
@@ -149,6 +161,7 @@ impl Groups {
             established: !fragments.is_empty(),
             fragments,
             known: Map::new(),
+            closed,
             peers: Peers::default(),
             waiting: Map::new(),
             unsaved: Unsaved::default(),
@@ -201,6 +214,20 @@ impl Groups {
         fragments.find(|fragment| fragment.serving(&self.me, now, config.lease_us)).map(Fragment::certificate)
     }
 
+    /// The certificate by which this node answers for an id, if it owns it since less than `us` and an operation that
+    /// names `epoch` may be one that an owner before it has answered.
+    pub fn owner_lately(&self, id: &Id, epoch: u64, us: u64, now: Now) -> Option<&Certificate> {
+        let lately = |fragment: &&Fragment| {
+            let (since_us, since) = fragment.owned_since.unwrap_or_default();
+            fragment.name().region.contains(id)
+                && !fragment.retired()
+                && fragment.certificate().owner == self.me
+                && now.mono.saturating_sub(since_us) < us
+                && !(since..=fragment.name().epoch).contains(&epoch)
+        };
+        self.fragments.values().find(lately).map(Fragment::certificate)
+    }
+
     /// Whether this node is, or is about to become, the owner of an id's fragment, though it may not serve now.
     pub fn owner_soon(&self, id: &Id) -> bool {
         self.fragments.values().any(|fragment| {
@@ -208,13 +235,13 @@ impl Groups {
         })
     }
 
-    /// Who owns an id, as far as this node knows: the newest certificate that covers it.
-    pub fn owner_hint(&self, id: &Id) -> Option<Id> {
-        let held = self.fragments.values().map(Fragment::certificate);
+    /// Who owns an id, as far as this node knows, and in which epoch: by the newest certificate that covers it.
+    pub fn owner_hint(&self, id: &Id) -> Option<(Id, u64)> {
+        let held = self.fragments.values().filter(|fragment| !fragment.retired()).map(Fragment::certificate);
         held.chain(self.known.values())
             .filter(|certificate| certificate.name.region.contains(id))
             .max_by_key(|certificate| certificate.name.epoch)
-            .map(|certificate| certificate.owner)
+            .map(|certificate| (certificate.owner, certificate.name.epoch))
     }
 
     /// A fragment by name.
@@ -226,6 +253,7 @@ impl Groups {
     pub fn newer_than(&self, name: &Name) -> Vec<Certificate> {
         let held = self.fragments.values().map(Fragment::certificate);
         held.chain(self.known.values())
+            .chain(self.closed.values().flatten())
             .filter(|certificate| {
                 certificate.name.epoch > name.epoch && certificate.name.region.intersect(&name.region).is_some()
             })

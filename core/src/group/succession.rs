@@ -1,12 +1,13 @@
 //! How certificates follow one another at one node: learning, taking up, retiring, dropping.
 //!
 //! A node acts on a certificate whoever brings it: that it exists proves that it is decided. What an earlier epoch
-//! holds is kept until a later one is known to have all of it.
+//! holds is kept until a later one is known to have all of it. Of what it held once a node remembers, on disk, what came
+//! after: a member that took up an epoch again without what it had promised could help to decide over it twice.
 
 use chacha20::rand_core::Rng as _;
 
 use super::{
-    Env, Event, Groups, KNOWN_MAX, SUCCESSORS_MAX, Step,
+    CLOSED_MAX, Env, Event, Groups, KNOWN_MAX, SUCCESSORS_MAX, Step,
     certificate::{Certificate, Name, Relation},
     fragment::{Fragment, Kept, Stage},
     message::Message,
@@ -80,7 +81,7 @@ impl Groups {
     }
 
     /// A certificate is decided: older fragments of its region retire, and this node takes up its part in it.
-    pub(super) fn learn(&mut self, env: &mut Env, certificate: &Certificate) {
+    pub fn learn(&mut self, env: &mut Env, certificate: &Certificate) {
         if !certificate.well_formed() {
             env.ctx.count("group.malformed");
             return;
@@ -90,7 +91,7 @@ impl Groups {
         let overlapping = |other: &&Certificate| other.name.region.intersect(&name.region).is_some();
         let held = self.fragments.values().map(Fragment::certificate);
         let mut newer = false;
-        for other in held.chain(self.known.values()).filter(overlapping) {
+        for other in held.chain(self.known.values()).chain(self.closed.values().flatten()).filter(overlapping) {
             match certificate.relation(other) {
                 // A history that is given up is learnt of by those alone who are in it.
                 Relation::Inferior => {
@@ -235,7 +236,9 @@ impl Groups {
         if !self.fragments.get(&name).is_some_and(done) {
             return;
         }
-        self.fragments.remove(&name);
+        let Some(fragment) = self.fragments.remove(&name) else {
+            return;
+        };
         env.store.untrack(&name);
         let held: Vec<Region> = self.fragments.keys().map(|name| name.region).collect();
         let mut batch: Batch = Vec::new();
@@ -243,7 +246,24 @@ impl Groups {
             batch = env.store.retain(&name.region, &held);
         }
         batch.push((disk::fragment_key(&name), None));
+        self.close(&name.region, fragment.kept.successors, &mut batch);
         self.persist(env, batch, Vec::new(), Step::None);
         env.ctx.trace("group", "dropped", None, || format!("{} epoch {}", name.region, name.epoch));
+    }
+
+    /// Remembers what came after a region that was held; the oldest are forgotten when there are too many.
+    fn close(&mut self, region: &Region, successors: Vec<Certificate>, batch: &mut Batch) {
+        let key = disk::closed_key(region);
+        let value = disk::seal(&key, &(region, &successors));
+        batch.push((key, Some(value)));
+        self.closed.insert(*region, successors);
+        if self.closed.len() > CLOSED_MAX {
+            let epoch = |(_, after): &(&Region, &Vec<Certificate>)| after.iter().map(|it| it.name.epoch).max();
+            let oldest = self.closed.iter().min_by_key(epoch).map(|(region, _)| *region);
+            if let Some(oldest) = oldest {
+                self.closed.remove(&oldest);
+                batch.push((disk::closed_key(&oldest), None));
+            }
+        }
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     crypto::Identity,
     ctx::{Ctx, Now, Outbox, Rng},
     dht::Dht,
+    group::Held,
     globals::Globals,
     id::{Id, Region},
     inspect::Inspect,
@@ -301,6 +302,11 @@ impl Node {
     /// Something counted since the start.
     pub fn counted(&self, name: &str) -> u64 {
         self.out.counters.get(name)
+    }
+
+    /// What this node holds as owner or member, and whether it may answer for it right now. For checkers.
+    pub fn certificates(&self, now: Now) -> impl Iterator<Item = Held<'_>> {
+        self.dht.certificates(now)
     }
 
     /// Turns [`Output::Trace`] on or off.

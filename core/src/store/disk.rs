@@ -5,12 +5,17 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{group::Name, id::Id};
+use crate::{
+    group::Name,
+    id::{Id, Region},
+};
 
 /// First byte of the keys of records.
 pub const RECORD: u8 = b'r';
 /// First byte of the keys of fragments.
 pub const FRAGMENT: u8 = b'g';
+/// First byte of the keys of regions held once.
+pub const CLOSED: u8 = b'c';
 
 const CHECK_BYTES: usize = 8;
 
@@ -29,6 +34,14 @@ pub fn fragment_key(name: &Name) -> Vec<u8> {
     out.extend(name.region.mask().0);
     out.extend(name.region.value().0);
     out.extend(name.epoch.to_be_bytes());
+    out
+}
+
+/// Where it lies what came after a region that was held.
+pub fn closed_key(region: &Region) -> Vec<u8> {
+    let mut out = vec![CLOSED];
+    out.extend(region.mask().0);
+    out.extend(region.value().0);
     out
 }
 

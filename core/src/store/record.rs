@@ -32,9 +32,36 @@ pub struct Record {
     pub parent: Option<Version>,
     /// Wall clock at which a soft-state record lapses.
     pub expiry_us: Option<u64>,
+    /// The writes before this one, oldest first, by wall time and counter of their versions: those that somebody may
+    /// still be asking for. See [`Record::wrote`].
+    pub earlier: Vec<(u64, u32)>,
 }
 
+/// Writes of a key that its record remembers beside its own.
+const EARLIER_MAX: usize = 16;
+/// Nobody asks for a write again after so long, by clocks that differ as they may.
+const EARLIER_US: u64 = 600_000_000;
+
 impl Record {
+    /// What a record that replaces this one at `wall_us` remembers of the writes before it.
+    pub fn earlier(&self, wall_us: u64) -> Vec<(u64, u32)> {
+        let mut earlier = self.earlier.clone();
+        earlier.push((self.version.wall_us, self.version.counter));
+        let old = |(at_us, _): &&(u64, u32)| at_us.saturating_add(EARLIER_US) < wall_us;
+        let surplus = earlier.len().saturating_sub(EARLIER_MAX).max(earlier.iter().filter(old).count());
+        earlier.drain(..surplus);
+        earlier
+    }
+
+    /// The version that the write named by `author` and `tag` was given, if it is this record's or an earlier one's.
+    pub fn wrote(&self, author: Id, tag: u32) -> Option<Version> {
+        if (self.version.author, self.version.counter) == (author, tag) {
+            return Some(self.version);
+        }
+        let (wall_us, counter) = self.earlier.iter().find(|(_, counter)| *counter == tag).copied()?;
+        Some(Version { wall_us, counter, author })
+    }
+
     /// Where the record lives.
     pub fn id(&self) -> Id {
         Id::object(&self.namespace, &self.key, self.locality_bits)

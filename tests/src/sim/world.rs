@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use pontoon_core::{Id, Region, id::Coverage, node::Standing};
+use pontoon_core::{Id, Region, group::Certificate, id::Coverage, node::Standing};
 
 use super::Sim;
 
@@ -50,6 +50,13 @@ impl Sim {
     /// The index of a node by its id.
     pub fn index_of(&self, id: &Id) -> Option<usize> {
         (0..self.len()).find(|node| self.id(*node) == *id)
+    }
+
+    /// What a node holds, and whether it may answer for it now; nothing while it is down.
+    pub fn certificates(&self, node: usize) -> Vec<(Certificate, bool, bool)> {
+        let now = self.clocks(node);
+        let held = self.hosts[node].node.iter().flat_map(|running| running.certificates(now));
+        held.map(|held| (held.certificate.clone(), held.retired, held.serving)).collect()
     }
 
     /// Whether all live nodes have joined, know their true siblings, have a link into every bucket where somebody

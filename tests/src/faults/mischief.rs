@@ -1,0 +1,320 @@
+//! Faults: which comes when, who is away since when, and which are forborne so that groups keep their majorities.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pontoon_core::{CallId, Command, Id};
+
+use super::{SECOND_US, clients::Clients};
+use crate::sim::{Crash, Sim};
+
+/// More than so many nodes do not join.
+const JOINS_MAX: usize = 12;
+/// Who was away this short a time ago may not be found yet.
+const RECOVERY_US: u64 = 5 * SECOND_US;
+
+/// A node that took no part for a while.
+#[derive(Clone, Debug)]
+pub struct Away {
+    /// Which.
+    pub node: usize,
+    /// Since when.
+    pub from_us: u64,
+    /// Until when; `u64::MAX` while nobody knows.
+    pub until_us: u64,
+    /// Why.
+    pub why: &'static str,
+    /// Whether what it stored is gone too.
+    pub disk_lost: bool,
+}
+
+/// A partition.
+#[derive(Clone, Debug)]
+pub struct Cut {
+    /// Since when.
+    pub from_us: u64,
+    /// Until when.
+    pub until_us: u64,
+    /// Who is on the smaller side.
+    pub side: BTreeSet<usize>,
+}
+
+/// See the module.
+pub struct Mischief {
+    deadly: bool,
+    /// What was done, for people.
+    pub log: Vec<String>,
+    /// Who was away when.
+    pub away: Vec<Away>,
+    /// Partitions, one at a time.
+    pub cuts: Vec<Cut>,
+    /// Nodes that return: when, and which.
+    returns: Vec<(u64, usize)>,
+    /// Nodes that leave: which, and the call.
+    leaving: Vec<(usize, CallId, u64)>,
+    joins: usize,
+    counts: BTreeMap<&'static str, usize>,
+}
+
+impl Mischief {
+    /// Nothing has happened.
+    pub fn new(deadly: bool) -> Mischief {
+        Mischief {
+            deadly,
+            log: Vec::new(),
+            away: Vec::new(),
+            cuts: Vec::new(),
+            returns: Vec::new(),
+            leaving: Vec::new(),
+            joins: 0,
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// Faults of each kind, for people.
+    pub fn counts(&self) -> String {
+        self.counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+    }
+
+    fn note(&mut self, sim: &Sim, kind: &'static str, text: &str) {
+        *self.counts.entry(kind).or_default() += 1;
+        self.log.push(format!("{:9.3} s: {kind} {text}", sim.now_us() as f64 / 1e6));
+    }
+
+    /// Whether a node takes no part now.
+    pub fn is_away(&self, node: usize, now_us: u64) -> bool {
+        self.away.iter().any(|away| away.node == node && away.from_us <= now_us && now_us < away.until_us)
+            || self.leaving.iter().any(|(leaving, ..)| *leaving == node)
+    }
+
+    /// Whether a node sleeps (as far as anybody has decided; the simulation wakes it).
+    pub fn asleep(&self, node: usize) -> bool {
+        self.away.iter().any(|away| away.node == node && away.why == "asleep" && away.until_us == u64::MAX)
+    }
+
+    fn impaired(&self, node: usize, now_us: u64) -> bool {
+        let away = |away: &Away| away.node == node && away.until_us.saturating_add(RECOVERY_US) > now_us;
+        let cut = |cut: &Cut| cut.side.contains(&node) && cut.until_us + RECOVERY_US > now_us;
+        self.away.iter().any(away)
+            || self.cuts.iter().any(cut)
+            || self.leaving.iter().any(|(leaving, ..)| *leaving == node)
+    }
+
+    /// Whether every group keeps a majority that nothing happened to, with `victims` gone too.
+    fn forgivable(&self, sim: &Sim, victims: &BTreeSet<usize>) -> bool {
+        if self.deadly {
+            return true;
+        }
+        let now = sim.now_us();
+        let bad: BTreeSet<Id> = (0..sim.len())
+            .filter(|node| victims.contains(node) || !sim.is_up(*node) || self.impaired(*node, now))
+            .map(|node| sim.id(node))
+            .collect();
+        let most = |members: &[Id]| members.len() < 2 || members.iter().filter(|id| bad.contains(*id)).count() * 2 < members.len();
+        sim.live().into_iter().all(|node| {
+            sim.certificates(node).iter().filter(|(_, retired, _)| !retired).all(|(certificate, ..)| {
+                most(&certificate.members) && certificate.sources.iter().take(1).all(|source| most(&source.members))
+            })
+        })
+    }
+
+    /// A running node to which nothing happens now, and whose loss is forgivable.
+    fn victim(&self, sim: &mut Sim) -> Option<usize> {
+        for _ in 0..6 {
+            let live = sim.live();
+            let node = live[sim.draw(live.len() as u64) as usize];
+            let founder = node == 0 && sim.draw(3) > 0;
+            if !founder && !self.impaired(node, sim.now_us()) && self.forgivable(sim, &BTreeSet::from([node])) {
+                return Some(node);
+            }
+        }
+        None
+    }
+
+    /// In the deadly variant: another member of a group that this node is in.
+    fn companion(&self, sim: &mut Sim, node: usize) -> Option<usize> {
+        let held = sim.certificates(node);
+        let (certificate, ..) = held.get(sim.draw(held.len() as u64) as usize)?;
+        let others: Vec<usize> = certificate.members.iter().filter_map(|id| sim.index_of(id)).collect();
+        others.into_iter().find(|other| *other != node && sim.is_up(*other) && !self.is_away(*other, sim.now_us()))
+    }
+
+    /// What happens now.
+    pub fn step(&mut self, sim: &mut Sim, clients: &mut Clients, chaos: bool) {
+        let now = sim.now_us();
+        let due: Vec<(u64, usize)> = self.returns.iter().filter(|(at, _)| *at <= now).copied().collect();
+        self.returns.retain(|(at, _)| *at > now);
+        for (_, node) in due {
+            self.back(sim, node);
+        }
+        for (node, call, since) in std::mem::take(&mut self.leaving) {
+            if sim.reply(call).is_some() || now - since > 10 * SECOND_US {
+                sim.stop(node);
+                clients.died(node);
+                self.away.push(Away { node, from_us: now, until_us: u64::MAX, why: "left", disk_lost: false });
+                self.log.push(format!("{:9.3} s: {node} has left", now as f64 / 1e6));
+                if sim.draw(2) == 0 {
+                    self.returns.push((now + SECOND_US + sim.draw(8 * SECOND_US), node));
+                }
+            } else {
+                self.leaving.push((node, call, since));
+            }
+        }
+        if self.cuts.last().is_some_and(|cut| cut.until_us <= now && cut.until_us > now - super::STEP_US) {
+            sim.heal();
+        }
+        // About one fault in 600 ms.
+        if !chaos || sim.draw(12) > 0 {
+            return;
+        }
+        match sim.draw(12) {
+            0..4 => self.crash(sim, clients),
+            4 => self.join(sim),
+            5 => self.leave(sim),
+            6 | 7 => self.sleep(sim),
+            8 => self.stall(sim),
+            9 => self.cut(sim),
+            _ => self.disk(sim),
+        }
+    }
+
+    fn crash(&mut self, sim: &mut Sim, clients: &mut Clients) {
+        let Some(first) = self.victim(sim) else { return };
+        let mut victims = vec![first];
+        if self.deadly && sim.draw(3) == 0 {
+            victims.extend(self.companion(sim, first));
+        }
+        for node in victims {
+            let how = if sim.draw(2) == 0 { Crash::Silent } else { Crash::Noticed };
+            let lasting = sim.draw(if self.deadly { 3 } else { 5 }) == 0 && node != 0;
+            // A disk holds the keys of its peer: who returns without is somebody else, and joins as such.
+            let back_us = match lasting {
+                true => u64::MAX,
+                false => sim.now_us() + SECOND_US / 2 + sim.draw(if self.deadly { 25 } else { 9 } * SECOND_US),
+            };
+            self.note(sim, "crash", &format!("{node} {how:?}, {}", if lasting { "its disk is lost" } else { "returns" }));
+            sim.crash(node, how);
+            clients.died(node);
+            let from_us = sim.now_us();
+            self.away.push(Away { node, from_us, until_us: u64::MAX, why: "crashed", disk_lost: lasting });
+            if lasting {
+                let after = sim.draw(3 * SECOND_US);
+                sim.add_node(after);
+            } else {
+                self.returns.push((back_us, node));
+            }
+        }
+    }
+
+    fn back(&mut self, sim: &mut Sim, node: usize) {
+        let now = sim.now_us();
+        if let Some(away) = self.away.iter_mut().rfind(|away| away.node == node && away.until_us == u64::MAX) {
+            away.until_us = now;
+            if away.why != "asleep" {
+                sim.restart(node);
+            }
+            self.log.push(format!("{:9.3} s: {node} is back", now as f64 / 1e6));
+        }
+    }
+
+    fn join(&mut self, sim: &mut Sim) {
+        if self.joins < JOINS_MAX {
+            self.joins += 1;
+            let node = sim.add_node(0);
+            self.note(sim, "join", &format!("{node}"));
+        }
+    }
+
+    fn leave(&mut self, sim: &mut Sim) {
+        let Some(node) = self.victim(sim).filter(|node| *node != 0) else { return };
+        self.note(sim, "leave", &format!("{node}"));
+        let call = sim.command(node, Command::Leave);
+        self.leaving.push((node, call, sim.now_us()));
+    }
+
+    fn sleep(&mut self, sim: &mut Sim) {
+        let Some(node) = self.victim(sim) else { return };
+        let us = SECOND_US / 2 + sim.draw(if self.deadly { 25 } else { 12 } * SECOND_US);
+        let stops = sim.draw(2) == 0;
+        self.note(sim, "sleep", &format!("{node} for {us} us, clock {}", if stops { "stops" } else { "runs" }));
+        sim.sleep(node, us, stops);
+        let from_us = sim.now_us();
+        self.away.push(Away { node, from_us, until_us: u64::MAX, why: "asleep", disk_lost: false });
+        self.returns.push((from_us + us, node));
+    }
+
+    fn stall(&mut self, sim: &mut Sim) {
+        let live = sim.live();
+        let (a, b) = (live[sim.draw(live.len() as u64) as usize], live[sim.draw(live.len() as u64) as usize]);
+        let us = SECOND_US / 2 + sim.draw(4 * SECOND_US);
+        self.note(sim, "stall", &format!("{a} and {b} for {us} us"));
+        sim.stall(a, b, us);
+    }
+
+    fn cut(&mut self, sim: &mut Sim) {
+        let now = sim.now_us();
+        if self.cuts.last().is_some_and(|cut| cut.until_us + RECOVERY_US > now) {
+            return;
+        }
+        let share = 1 + sim.draw(3);
+        let mut side = BTreeSet::new();
+        for node in 0..sim.len() {
+            if sim.draw(8) < share {
+                side.insert(node);
+            }
+        }
+        let us = SECOND_US + sim.draw(if self.deadly { 24 } else { 6 } * SECOND_US);
+        self.note(sim, "cut", &format!("{side:?} off for {us} us"));
+        sim.partition(|node| side.contains(&node));
+        self.cuts.push(Cut { from_us: now, until_us: now + us, side });
+    }
+
+    fn disk(&mut self, sim: &mut Sim) {
+        let live = sim.live();
+        let node = live[sim.draw(live.len() as u64) as usize];
+        let count = 1 + sim.draw(4) as u32;
+        self.note(sim, "disk", &format!("of {node} refuses {count} batches"));
+        sim.fail_disk(node, count);
+    }
+
+    /// The last fault was: the cut heals, everybody with a disk is back.
+    pub fn end(&mut self, sim: &mut Sim) {
+        let now = sim.now_us();
+        sim.heal();
+        if let Some(cut) = self.cuts.last_mut() {
+            cut.until_us = cut.until_us.min(now);
+        }
+        // Who sleeps wakes by itself.
+        let asleep: Vec<usize> =
+            self.away.iter().filter(|away| away.until_us == u64::MAX && away.why == "asleep").map(|away| away.node).collect();
+        self.returns.retain(|(_, node)| asleep.contains(node));
+        let gone: Vec<usize> = self
+            .away
+            .iter()
+            .filter(|away| away.until_us == u64::MAX && away.why != "asleep" && !away.disk_lost)
+            .map(|away| away.node)
+            .collect();
+        for node in gone {
+            self.back(sim, node);
+        }
+        self.log.push(format!("{:9.3} s: all is healed", now as f64 / 1e6));
+    }
+
+    /// For how much of the time before `at_us` two nodes could not hear one another, being found again included.
+    pub fn apart_us(&self, a: usize, b: usize, at_us: u64, window_us: u64, grace_us: u64) -> u64 {
+        let from = at_us.saturating_sub(window_us);
+        let away = self.away.iter().filter(|away| away.node == a || away.node == b).map(|away| (away.from_us, away.until_us));
+        let cut = self.cuts.iter().filter(|cut| cut.side.contains(&a) != cut.side.contains(&b)).map(|cut| (cut.from_us, cut.until_us));
+        let mut spans: Vec<(u64, u64)> = away
+            .chain(cut)
+            .map(|(begun, ended)| (begun.max(from), ended.saturating_add(grace_us).min(at_us)))
+            .filter(|(begun, ended)| begun < ended)
+            .collect();
+        spans.sort_unstable();
+        let (mut sum, mut reached) = (0, 0);
+        for (begun, ended) in spans {
+            sum += ended.saturating_sub(begun.max(reached));
+            reached = reached.max(ended);
+        }
+        sum
+    }
+}
