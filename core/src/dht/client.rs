@@ -21,8 +21,8 @@ struct Request {
     id: Id,
     deadline_us: u64,
     attempts: u32,
-    /// Somebody was named as the owner in this attempt already.
-    hinted: bool,
+    /// How many answered in this attempt that they are not the owner.
+    elsewhere: u32,
     /// This node's own owner side is at it.
     local: bool,
 }
@@ -48,7 +48,7 @@ impl Client {
     pub fn open(&mut self, env: &mut Env, ticket: u64, op: KeyOp, deadline_us: u64) -> u64 {
         let request = env.ctx.rng.next_u64();
         let id = op.id();
-        let entry = Request { ticket, op, id, deadline_us, attempts: 0, hinted: false, local: false };
+        let entry = Request { ticket, op, id, deadline_us, attempts: 0, elsewhere: 0, local: false };
         self.requests.insert(request, entry);
         request
     }
@@ -70,7 +70,7 @@ impl Client {
             return Next::Wait;
         }
         entry.attempts += 1;
-        entry.hinted = false;
+        entry.elsewhere = 0;
         if groups.serving_for(&entry.id, env.ctx.now, env.ctx.config).is_some() || groups.owner_soon(&entry.id) {
             entry.local = true;
             return Next::Local(request, entry.op.clone());
@@ -78,8 +78,13 @@ impl Client {
         if entry.attempts > 1 {
             env.ctx.count("dht.retried");
         }
-        // The certificate knows better than routing for a while after a change; routing knows better when it is old.
-        let known = groups.owner_hint(&entry.id).filter(|id| *id != env.ctx.me && env.view.alive(id));
+        // The certificate knows better than routing for a while after a change. It is old when somebody nearer to the
+        // key than its owner is linked.
+        let id = entry.id;
+        let known = groups.owner_hint(&id).filter(|owner| {
+            let nearer = |peer: &Id| peer.distance(&id) < owner.distance(&id);
+            *owner != env.ctx.me && env.view.alive(owner) && !env.view.peers().iter().any(nearer)
+        });
         let message = Message::Request { request, op: entry.op.clone() };
         match known {
             Some(owner) if entry.attempts % 2 == 1 => env.ctx.send(owner, message),
@@ -93,15 +98,19 @@ impl Client {
         self.requests.remove(&request).map(|entry| entry.ticket)
     }
 
-    /// Somebody is not the owner and may name another.
+    /// Somebody is not the owner and may name another: who is named is asked at once, whoever is nearest after that;
+    /// then the next attempt is waited for.
     pub fn elsewhere(&mut self, env: &mut Env, request: u64, hint: Option<Id>) {
         let Some(entry) = self.requests.get_mut(&request) else {
             return;
         };
         entry.local = false;
-        if let Some(owner) = hint.filter(|id| *id != env.ctx.me && !entry.hinted) {
-            entry.hinted = true;
-            env.ctx.send(owner, Message::Request { request, op: entry.op.clone() });
+        entry.elsewhere += 1;
+        let message = Message::Request { request, op: entry.op.clone() };
+        match (entry.elsewhere, hint) {
+            (1, Some(owner)) if owner != env.ctx.me => env.ctx.send(owner, message),
+            (2, _) => env.ctx.route(entry.id, message),
+            _ => {}
         }
     }
 }
