@@ -81,7 +81,8 @@ impl Sim {
         deadline_us: Option<u64>,
     ) -> Result<Ask, Error> {
         let random = u128::from(self.draw(u64::MAX)) << 64 | u128::from(self.draw(u64::MAX));
-        let env = Env { now_us: self.clocks(node).wall as i64, random, me: self.id(node), locality_bits: 0 };
+        let (now_us, locality_bits) = (self.clocks(node).wall as i64, self.locality_bits());
+        let env = Env { now_us, random, me: self.id(node), locality_bits };
         let asking = Asking::new(pontoon_parser::parse_one(text)?, Vec::new(), env, definitions);
         let mut ask = Ask { node, asking, deadline_us, open: Vec::new() };
         self.issue(&mut ask);

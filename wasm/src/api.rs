@@ -266,8 +266,7 @@ impl Engine {
         shape: Shape,
     ) -> Result<P, JsValue> {
         let deadline_us = micros("timeout", timeout)?;
-        // Bare namespaces have the network's locality; the engine puts it in place of 0.
-        let ops = vec![KeyOp { namespace, locality_bits: 0, key, action }];
+        let ops = vec![KeyOp { namespace, locality_bits: self.locality_bits(), key, action }];
         Ok(self.driver.call(Command::Keys { ops, deadline_us }, shape).unchecked_into())
     }
 }

@@ -29,9 +29,15 @@ export interface Result {
 
 export type Outcome = { ok: Result } | { code: string; message: string };
 
-/** Opens a page and waits until its peer has joined. */
-export async function open(context: BrowserContext, url: string, problems: string[]): Promise<Page> {
+/** Opens a page and waits until its peer has joined; `prepare` is called before anything is loaded. */
+export async function open(
+  context: BrowserContext,
+  url: string,
+  problems: string[],
+  prepare?: (page: Page) => Promise<unknown>,
+): Promise<Page> {
   const page = await context.newPage();
+  await prepare?.(page);
   page.on("pageerror", (error) => problems.push(`${error.name}: ${error.message}`));
   await page.addInitScript(() => {
     const seen: Record<string, string[]> = (window.kindsSeen = {});

@@ -24,8 +24,8 @@ struct Request {
     id: Id,
     deadline_us: u64,
     attempts: u32,
-    /// Somebody was named as the owner in this attempt already.
-    hinted: bool,
+    /// How many answered in this attempt that they are not the owner.
+    elsewhere: u32,
     /// This node's own owner side is at it.
     local: bool,
     /// The latest epoch that was named.
@@ -53,7 +53,7 @@ impl Client {
     pub fn open(&mut self, env: &mut Env, ticket: u64, op: KeyOp, deadline_us: u64) -> u64 {
         let request = env.ctx.rng.next_u64();
         let id = op.id();
-        let entry = Request { ticket, op, id, deadline_us, attempts: 0, hinted: false, local: false, named: 0 };
+        let entry = Request { ticket, op, id, deadline_us, attempts: 0, elsewhere: 0, local: false, named: 0 };
         self.requests.insert(request, entry);
         request
     }
@@ -75,7 +75,7 @@ impl Client {
             return Next::Wait;
         }
         entry.attempts += 1;
-        entry.hinted = false;
+        entry.elsewhere = 0;
         if groups.serving_for(&entry.id, env.ctx.now, env.ctx.config).is_some() || groups.owner_soon(&entry.id) {
             entry.local = true;
             return Next::Local(request, entry.op.clone());
@@ -83,9 +83,14 @@ impl Client {
         if entry.attempts > 1 {
             env.ctx.count("dht.retried");
         }
-        // The certificate knows better than routing for a while after a change; routing knows better when it is old.
-        let hint = groups.owner_hint(&entry.id);
-        let known = hint.filter(|(id, _)| *id != env.ctx.me && env.view.alive(id));
+        // The certificate knows better than routing for a while after a change. It is old when somebody nearer to the
+        // key than its owner is linked.
+        let id = entry.id;
+        let hint = groups.owner_hint(&id);
+        let known = hint.filter(|(owner, _)| {
+            let nearer = |peer: &Id| peer.distance(&id) < owner.distance(&id);
+            *owner != env.ctx.me && env.view.alive(owner) && !env.view.peers().iter().any(nearer)
+        });
         let epoch = hint.map_or(entry.named, |(_, epoch)| epoch);
         entry.named = epoch;
         let message = Message::Request { request, op: entry.op.clone(), epoch };
@@ -108,17 +113,22 @@ impl Client {
         self.requests.remove(&request).map(|entry| entry.ticket)
     }
 
-    /// Somebody is not the owner and may name another, or is and wants to be asked in this epoch.
+    /// Somebody is not the owner and may name another, or is and wants to be asked in this epoch: who is named is asked at
+    /// once, whoever is nearest after a second wrong answer; then the next attempt is waited for.
     pub fn elsewhere(&mut self, env: &mut Env, request: u64, hint: Option<Id>, epoch: Option<u64>) {
         let Some(entry) = self.requests.get_mut(&request) else {
             return;
         };
         entry.local = false;
-        if let Some(owner) = hint.filter(|id| *id != env.ctx.me && (epoch.is_some() || !entry.hinted)) {
-            entry.hinted = true;
-            entry.named = epoch.unwrap_or(entry.named);
-            let epoch = entry.named;
-            env.ctx.send(owner, Message::Request { request, op: entry.op.clone(), epoch });
+        entry.named = epoch.unwrap_or(entry.named);
+        entry.elsewhere += u32::from(epoch.is_none());
+        let message = Message::Request { request, op: entry.op.clone(), epoch: entry.named };
+        match (entry.elsewhere, hint) {
+            (_, Some(owner)) if owner != env.ctx.me && (epoch.is_some() || entry.elsewhere == 1) => {
+                env.ctx.send(owner, message);
+            }
+            (2, _) if epoch.is_none() => env.ctx.route(entry.id, message),
+            _ => {}
         }
     }
 }

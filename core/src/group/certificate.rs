@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Id, Region};
 
 /// Members of one group at most; bounds what a peer may be told to remember.
-pub const MEMBERS_MAX: usize = 16;
+pub const MEMBERS_MAX: usize = 32;
 /// Epochs that may follow one another without any of them having become active.
 pub const SOURCES_MAX: usize = 12;
 

@@ -34,6 +34,7 @@ pub enum Message {
         /// Namespace and key, if it was sent to a key.
         to_key: Option<(String, Vec<u8>)>,
         /// The bytes.
+        #[serde(with = "crate::wire::bytes")]
         payload: Vec<u8>,
     },
     /// It arrived.

@@ -47,6 +47,7 @@ pub enum LinkFrame {
         /// Whom it is for.
         to: Id,
         /// A whole encoded frame.
+        #[serde(with = "crate::wire::bytes")]
         frame: Vec<u8>,
     },
     /// The relay has no direct link to that peer.
@@ -213,6 +214,7 @@ pub enum Message {
         /// The session.
         session: SessionName,
         /// Opaque.
+        #[serde(with = "crate::wire::bytes")]
         payload: Vec<u8>,
     },
     /// The other side does not want this session.

@@ -41,6 +41,7 @@ pub enum Message {
         /// Nothing follows.
         last: bool,
         /// Some bytes of it.
+        #[serde(with = "crate::wire::bytes")]
         bytes: Vec<u8>,
     },
 }
@@ -53,6 +54,7 @@ pub enum Work {
         /// The asker's name for it.
         number: u64,
         /// The message.
+        #[serde(with = "crate::wire::bytes")]
         payload: Vec<u8>,
     },
     /// Run this encoded `FragmentPlan` over the records.

@@ -25,6 +25,7 @@ pub struct Record {
     /// Bits of the namespace's hash that lead the object's id.
     pub locality_bits: u8,
     /// The value; `None` says that the key was removed.
+    #[serde(with = "crate::wire::bytes::option")]
     pub value: Option<Vec<u8>>,
     /// Which write this is.
     pub version: Version,
@@ -106,6 +107,7 @@ pub enum Action {
     /// Write it, if `expect` holds.
     Put {
         /// The new value.
+        #[serde(with = "crate::wire::bytes")]
         value: Vec<u8>,
         /// What must be true at the owner.
         expect: Expect,
@@ -141,6 +143,7 @@ pub enum Outcome {
     /// The current value.
     Found {
         /// The value.
+        #[serde(with = "crate::wire::bytes")]
         value: Vec<u8>,
         /// Its version, for a conditional write.
         version: Version,

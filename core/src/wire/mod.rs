@@ -5,6 +5,7 @@
 //! `chunk_bytes`: a header byte (1 = more chunks follow, 0 = last) and payload; see [`Chunks`].
 //! Decoding hostile bytes gives a [`WireError`], never a panic, never more memory than the frame's bound.
 
+pub mod bytes;
 mod chunk;
 
 pub use chunk::{Chunks, cut};

@@ -253,6 +253,16 @@ impl Sim {
         host.node.as_ref().map(|running| running.inspect(host.clock.at(self.now_us)))
     }
 
+    /// The locality bits of tables created from now on; those of the network are the settings'.
+    pub fn set_locality_bits(&mut self, bits: u8) {
+        self.world.config.core.locality_bits = bits;
+    }
+
+    /// See [`Sim::set_locality_bits`].
+    pub fn locality_bits(&self) -> u8 {
+        self.world.config.core.locality_bits
+    }
+
     /// A node's clocks.
     pub fn clocks(&self, node: usize) -> Now {
         self.world.host(node).clock.at(self.now_us)

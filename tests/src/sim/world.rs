@@ -55,7 +55,8 @@ impl Sim {
     /// What a node holds, and whether it may answer for it now; nothing while it is down.
     pub fn certificates(&self, node: usize) -> Vec<(Certificate, bool, bool)> {
         let now = self.clocks(node);
-        let held = self.hosts[node].node.iter().flat_map(|running| running.certificates(now));
+        let host = self.world.host(node);
+        let held = host.node.iter().flat_map(|running| running.certificates(now));
         held.map(|held| (held.certificate.clone(), held.retired, held.serving)).collect()
     }
 

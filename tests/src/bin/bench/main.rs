@@ -4,6 +4,9 @@
 //! Simulated figures (seconds, hops, messages) are exact for a seed; wall-clock figures say what this machine did.
 #![allow(clippy::disallowed_methods)] // a bench measures wall time
 
+mod balance;
+mod local;
+mod ops;
 mod report;
 mod size;
 mod swarm;
@@ -15,13 +18,14 @@ use report::{Options, Report};
 /// A scenario: its name, what it measures, and how.
 type Scenario = (&'static str, &'static str, fn(&Report) -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 7] = [
+const SCENARIOS: [Scenario; 8] = [
     ("broadcast", "sendAll to every node: messages, reached, hops, coverage", swarm::broadcast),
     ("dht-lookup", "messages to owners of random keys: hops, links, correct owners", swarm::dht_lookup),
-    ("dht-ops", "puts and gets one after the other, wall clock and simulated latency", swarm::dht_ops),
+    ("dht-ops", "puts and gets of in-process nodes in real time; --rival measures rust-libp2p kad too", ops::dht_ops),
     ("scan-exact", "count(*) while 5% of the nodes crash: exact, short and said so, or wrong", swarm::scan_exact),
     ("sim-speed", "how fast the simulator runs an idle network", swarm::sim_speed),
     ("size", "what a page downloads: raw, gzip and brotli bytes", size::size),
+    ("store-balance", "locality bits: how even the load is, how many peers a scan meets", balance::store_balance),
     ("short", "every simulated scenario on a small network", short),
 ];
 
@@ -34,7 +38,10 @@ fn short(report: &Report) -> Result<(), String> {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_none_or(|first| ["--help", "-h"].contains(&first.as_str())) {
-        println!("bench SCENARIO [--nodes N] [--seed S] [--links L] [--session-s S] [--latency-ms MS] [--inbound-mbit M] [--threads T]\nbench --list");
+        println!(
+            "bench SCENARIO [--nodes N] [--seed S] [--links L] [--session-s S] [--latency-ms MS] [--inbound-mbit M] [--threads T] [--ops N] [--rival]
+bench --list"
+        );
         return ExitCode::SUCCESS;
     }
     if arguments[0] == "--list" {

@@ -20,14 +20,23 @@ pub struct Options {
     pub session_s: Option<u64>,
     /// `--threads` that simulate; as many as there are processors unless given.
     pub threads: Option<usize>,
+    /// `--ops`: operations of each kind.
+    pub ops: Option<usize>,
+    /// `--rival`: measure the rival in the same run.
+    pub rival: bool,
 }
 
 impl Options {
-    /// Reads `--name value` pairs.
+    /// Reads `--name value` pairs and flags.
     pub fn parse(arguments: &[String]) -> Result<Options, String> {
         let mut options = Options::default();
-        for pair in arguments.chunks(2) {
-            let [name, value] = pair else { return Err(format!("{} wants a value", pair[0])) };
+        let mut arguments = arguments.iter();
+        while let Some(name) = arguments.next() {
+            if name == "--rival" {
+                options.rival = true;
+                continue;
+            }
+            let Some(value) = arguments.next() else { return Err(format!("{name} wants a value")) };
             let number: u64 = value.parse().map_err(|_| format!("{name} wants a number, not {value:?}"))?;
             match name.as_str() {
                 "--nodes" => options.nodes = Some(number as usize),
@@ -37,6 +46,7 @@ impl Options {
                 "--session-s" => options.session_s = Some(number),
                 "--threads" => options.threads = Some(number as usize),
                 "--inbound-mbit" => options.inbound_mbit = Some(number),
+                "--ops" => options.ops = Some(number as usize),
                 _ => return Err(format!("no option {name}")),
             }
         }
@@ -91,6 +101,13 @@ impl Report {
         line.insert("nodes".to_owned(), json!(config.nodes));
         line.insert("seed".to_owned(), json!(config.seed));
         line.insert("signing".to_owned(), json!(signing));
+        println!("{}", Value::Object(line));
+    }
+
+    /// One figure measured in real time; `more` tells rows of one figure apart.
+    pub fn measured(&self, scenario: &str, figure: &str, value: f64, unit: &str, more: &[(&str, Value)]) {
+        let mut line = line(scenario, figure, value, unit, &[]);
+        line.extend(more.iter().map(|(name, field)| ((*name).to_owned(), field.clone())));
         println!("{}", Value::Object(line));
     }
 

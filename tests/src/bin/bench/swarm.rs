@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use pontoon_core::{Command, Id, Reply, store::Outcome};
+use pontoon_core::{Command, Id, Reply};
 use pontoon_tests::{
-    ops::{get, put},
     scenario::{Counted, Scale},
     sim::{Latency, SimConfig},
 };
@@ -65,33 +64,6 @@ pub fn dht_lookup(report: &Report) -> Result<(), String> {
     figure("owner_correct", f64::from(correct as u32) / 1_000.0, "");
     figure("links_max", links_max as f64, "links");
     figure("wall_s", begun.elapsed().as_secs_f64(), "s");
-    Ok(())
-}
-
-/// The `dht-ops` scenario: one operation after the other, as a page would.
-pub fn dht_ops(report: &Report) -> Result<(), String> {
-    const OPS: usize = 500;
-    let config = report.options.network(64);
-    let (mut scale, _) = settled(&config)?;
-    for (op, per_s, p95) in [("put", "put_per_s", "put_p95_us"), ("get", "get_per_s", "get_p95_us")] {
-        let begun = Instant::now();
-        let mut latencies = Vec::new();
-        for number in 0..OPS {
-            let key = number.to_string().into_bytes();
-            let (node, started_us) = (scale.any_node(), scale.sim.now_us());
-            let value = [7; 1_000];
-            let asked = if op == "put" { put("ops", &key, &value) } else { get("ops", &key) };
-            let outcome = scale.sim.keys(node, vec![asked]).pop();
-            if !matches!(outcome, Some(Outcome::Stored { .. } | Outcome::Found { .. })) {
-                return Err(format!("{op} {number}: {outcome:?}"));
-            }
-            latencies.push(scale.sim.now_us() - started_us);
-        }
-        latencies.sort_unstable();
-        let more = [("system", "pontoon"), ("k", "3")];
-        report.simulated(&config, "dht-ops", per_s, OPS as f64 / begun.elapsed().as_secs_f64(), "1/s", &more);
-        report.simulated(&config, "dht-ops", p95, latencies[OPS * 95 / 100] as f64, "us", &more);
-    }
     Ok(())
 }
 
