@@ -7,7 +7,7 @@ use pontoon_core::{
     crypto::{Ed25519, Identity},
     error::Error,
     node::{CallId, Command, Input, LinkId, Node, Origin, Output, Reply},
-    overlay::{Hello, LinkFrame, Refusal},
+    overlay::{Hello, LinkFrame, Refusal, Want},
     wire::{self, Chunks, Frame, PLAN_VERSION, WIRE_VERSION},
 };
 
@@ -199,7 +199,7 @@ fn hello(key: &Ed25519, wire: u8, plan: u16) -> Frame {
         supernode: false,
         direct_links: false,
         established: false,
-        wanted: true,
+        want: Want::Sibling,
     }))
 }
 
@@ -401,7 +401,7 @@ fn a_relay_that_feigns_a_return_does_not_cut_a_direct_channel() {
         supernode: false,
         direct_links: true,
         established: false,
-        wanted: true,
+        want: Want::Sibling,
     }));
     let signature = Ed25519::from_seed(&[9; 32]).sign(b"anything");
     let proof = Frame::Link(LinkFrame::Proof { signature, direct: false });

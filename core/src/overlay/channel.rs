@@ -16,7 +16,7 @@ use crate::{
     node::{LinkId, Origin, Output},
     overlay::{
         Event, Overlay,
-        frame::{Hello, LinkFrame, Refusal},
+        frame::{Hello, LinkFrame, Refusal, Want},
         links::FULL_US,
         peer::{Peer, Rtt, Told},
     },
@@ -91,7 +91,7 @@ impl Overlay {
             supernode: ctx.config.supernode,
             direct_links: ctx.config.direct_links,
             established: self.established,
-            wanted: expected.is_none_or(|peer| self.wanted(ctx, &peer)),
+            want: expected.map_or(Want::Sibling, |peer| self.want(ctx, &peer)),
         };
         self.transmit(ctx, path, &Frame::Link(LinkFrame::Hello(hello)));
         Channel {
@@ -262,7 +262,7 @@ impl Overlay {
             Some(Refusal::Myself)
         } else if expected.is_some_and(|expected| expected != id) {
             Some(Refusal::Identity)
-        } else if !self.room_for(ctx, &id, hello.wanted || self.wanted(ctx, &id)) {
+        } else if !self.room_for(ctx, &id, hello.want) {
             Some(Refusal::Full)
         } else {
             None
@@ -318,7 +318,7 @@ impl Overlay {
     /// A channel is open: the peer is linked, or linked better than before.
     fn opened(&mut self, ctx: &mut Ctx<'_>, path: Path, id: Id, hello: &Hello) {
         if let Path::Transport(link) = path
-            && !self.keep_newer(link, &id)
+            && !self.keep_newer(link, &id, hello.supernode)
         {
             self.close_link(ctx, link);
             return;
@@ -404,10 +404,10 @@ impl Overlay {
 
     /// Whether a new transport to a peer replaces the one that stands. Of two that the two sides began, both keep the
     /// one that the smaller id began; a second one from the same side replaces the first.
-    fn keep_newer(&mut self, link: LinkId, id: &Id) -> bool {
+    fn keep_newer(&mut self, link: LinkId, id: &Id, supernode: bool) -> bool {
         if let Some(Channel { origin: Some(Origin::Dialled { address }), .. }) = self.channels.get(&link) {
             let address = address.clone();
-            self.dial_reached(&address, *id);
+            self.dial_reached(&address, *id, supernode);
         }
         let Some(standing) = self.direct(id) else { return true };
         let (old, new) = (self.began_by_us(standing), self.began_by_us(link));
@@ -501,14 +501,18 @@ impl Overlay {
         length
     }
 
-    /// Whether another link may be: there is room, or the peer is linked already, or near enough to be a sibling. The room
-    /// beyond what a node opens itself is for links that one of the ends wants.
-    fn room_for(&self, ctx: &Ctx<'_>, id: &Id, wanted: bool) -> bool {
+    /// Whether another link may be: the more it is to one of the ends, the more there may be already.
+    pub(super) fn room_for(&self, ctx: &Ctx<'_>, id: &Id, theirs: Want) -> bool {
+        let links = self.peers.len();
         if ctx.config.supernode {
-            return self.peers.len() < ctx.config.links_supernode_max;
+            return links < ctx.config.links_supernode_max;
         }
-        let room = if wanted { ctx.config.links_max } else { ctx.config.links_opened_max };
-        self.peers.contains_key(id) || self.peers.len() < room || self.nearer_than_siblings(ctx, id)
+        let room = match theirs.max(self.want(ctx, id)) {
+            Want::Spare => ctx.config.links_opened_max,
+            Want::Slot => ctx.config.links_max,
+            Want::Sibling => ctx.config.links_max + ctx.config.links_max / 3,
+        };
+        links < room || self.peers.contains_key(id)
     }
 
     pub(super) fn say_bye(&mut self, ctx: &mut Ctx<'_>, id: Id) {

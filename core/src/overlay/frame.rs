@@ -81,8 +81,19 @@ pub struct Hello {
     pub direct_links: bool,
     /// Belongs to a network that was founded.
     pub established: bool,
-    /// The sender has no link yet where the receiver is, or takes it for a sibling.
-    pub wanted: bool,
+    /// What the link is to the sender.
+    pub want: Want,
+}
+
+/// What a link is to one of its ends: the more, the fuller the other end may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Want {
+    /// One more where there are some.
+    Spare,
+    /// The only one in its slot, or earned by traffic.
+    Slot,
+    /// To a sibling.
+    Sibling,
 }
 
 /// Why a link will not be.

@@ -1,13 +1,13 @@
 //! Which links are opened, replaced by direct ones, and closed.
 //!
 //! Wanted are the siblings and one link into each slot; up to `links_opened_max` more links go where there are fewest.
-//! Beyond that number a peer accepts a link only if it is wanted at the other end.
+//! Beyond that number only links that are more than that to one of the ends are opened and accepted: see [`Want`].
 
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
     id::{Id, nearest},
-    overlay::{Overlay, Peer, frame::Refusal, table::SLOTS},
+    overlay::{Overlay, Peer, frame::{Refusal, Want}, table::SLOTS},
     wire::Contact,
 };
 
@@ -93,10 +93,11 @@ impl Overlay {
         if ctx.now.mono < known.retry_us || self.relayed.contains_key(&id) || self.session_with(&id).is_some() {
             return false;
         }
-        if !ctx.config.supernode && self.peers.len() >= ctx.config.links_max {
+        if !self.room_for(ctx, &id, Want::Spare) {
             return false;
         }
-        let relay = known.contact.relay.filter(|relay| self.usable_relay(relay)).or_else(|| self.home());
+        let told = known.contact.relay.filter(|relay| self.usable_relay(relay));
+        let relay = told.or_else(|| self.relay_to(&id)).or_else(|| self.home());
         if let Some(via) = relay.filter(|via| *via != id) {
             self.open_relayed(ctx, id, via);
             return true;
@@ -109,12 +110,25 @@ impl Overlay {
         false
     }
 
-    /// Whether this node has no link yet where a peer is, or takes it for a sibling.
-    pub(super) fn wanted(&self, ctx: &Ctx<'_>, id: &Id) -> bool {
+    /// A directly linked peer that says that it is linked to `id`.
+    fn relay_to(&self, id: &Id) -> Option<Id> {
+        let head = id.head();
+        let linked = |(_, peer): &(&Id, &Peer)| peer.direct.is_some() && peer.ahead.contains(&head);
+        self.live().find(linked).map(|(id, _)| *id)
+    }
+
+    /// What a link to a peer is to this node.
+    pub(super) fn want(&self, ctx: &Ctx<'_>, id: &Id) -> Want {
         let slot = self.slot_of(id);
-        self.nearer_than_siblings(ctx, id)
-            || self.contacts.get(id).is_some_and(|known| ctx.now.mono < known.used_until_us)
+        if self.nearer_than_siblings(ctx, id) {
+            Want::Sibling
+        } else if self.contacts.get(id).is_some_and(|known| ctx.now.mono < known.used_until_us)
             || !self.peers.keys().any(|other| other != id && self.slot_of(other) == slot)
+        {
+            Want::Slot
+        } else {
+            Want::Spare
+        }
     }
 
     /// A peer answered over other peers: one that does so again is worth a link of its own, so that what this node asks

@@ -19,6 +19,8 @@ const JOIN_PATIENCE_US: u64 = 5 * SECOND_US;
 pub struct Dial {
     busy: bool,
     reached: Option<Id>,
+    /// An ordinary peer answers there: a way in, and nothing to hold on to.
+    peer: bool,
     failures: u32,
     retry_us: u64,
 }
@@ -62,7 +64,8 @@ impl Overlay {
         for address in &ctx.config.supernodes {
             let dial = self.dials.entry(address.clone()).or_default();
             let linked = dial.reached.and_then(|id| self.peers.get(&id)).is_some_and(|peer| peer.direct.is_some());
-            if !dial.busy && !linked && ctx.now.mono >= dial.retry_us {
+            let needed = !dial.peer || !self.joined;
+            if !dial.busy && !linked && needed && ctx.now.mono >= dial.retry_us {
                 dial.busy = true;
                 ctx.output(Output::Dial { address: address.clone() });
             }
@@ -76,9 +79,10 @@ impl Overlay {
     }
 
     /// This peer answers at the address.
-    pub(super) fn dial_reached(&mut self, address: &str, id: Id) {
+    pub(super) fn dial_reached(&mut self, address: &str, id: Id, supernode: bool) {
         if let Some(dial) = self.dials.get_mut(address) {
             dial.reached = Some(id);
+            dial.peer = !supernode;
         }
     }
 

@@ -33,7 +33,7 @@ mod view;
 
 use std::collections::VecDeque;
 
-pub use frame::{Dest, Hello, LinkFrame, Message, Refusal, Routed, SessionName, Step};
+pub use frame::{Dest, Hello, LinkFrame, Message, Refusal, Routed, SessionName, Step, Want};
 pub use view::View;
 
 use self::{
@@ -217,9 +217,11 @@ impl Overlay {
         self.siblings.clear();
     }
 
-    /// How others reach this node: its id and a supernode that it is linked to.
+    /// How others reach this node: its id, and a supernode that it is linked to or else the oldest of its direct links.
     pub fn contact(&self, ctx: &Ctx<'_>) -> Contact {
-        Contact { id: self.me, relay: self.home(), supernode: ctx.config.supernode }
+        let direct = self.live().filter(|(_, peer)| peer.direct.is_some());
+        let oldest = direct.min_by_key(|(id, peer)| (!peer.supernode, peer.since_us, **id));
+        Contact { id: self.me, relay: oldest.map(|(id, _)| *id), supernode: ctx.config.supernode }
     }
 
     /// A supernode that this node is directly linked to.

@@ -1,6 +1,7 @@
 //! WebRTC sessions: signalling carried by the overlay, glare resolved by id, a budget for a page's life.
 
 use crate::{
+    config::SECOND_US,
     ctx::Ctx,
     id::Id,
     node::{Origin, Output, SessionId},
@@ -13,6 +14,8 @@ use crate::{
 
 const SIGNAL_BYTES_MAX: usize = 64 * 1_024;
 const SESSIONS_MAX: usize = 64;
+/// A session whose other end has not said anything by then was not heard of there.
+const UNHEARD_US: u64 = 5 * SECOND_US;
 
 /// A session that is not a link yet, or the one behind a link.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub struct Session {
     pub via: Option<Id>,
     /// When it began.
     pub since_us: u64,
+    /// The other end has said something.
+    pub heard: bool,
     /// It became a channel.
     pub open: bool,
 }
@@ -56,7 +61,7 @@ impl Overlay {
         let session = SessionId(ctx.serial());
         self.rtc_opened += 1;
         ctx.count("rtc_sessions");
-        self.sessions.insert(session, Session { peer, name, via, since_us: ctx.now.mono, open: false });
+        self.sessions.insert(session, Session { peer, name, via, since_us: ctx.now.mono, heard: false, open: false });
         ctx.output(Output::RtcOpen { session, peer, initiator: name.initiator == self.me });
         session
     }
@@ -77,8 +82,9 @@ impl Overlay {
             ctx.count("signals_too_long");
             return;
         }
-        let found = self.sessions.iter().find(|(_, session)| session.name == name && session.peer == from.id);
+        let found = self.sessions.iter_mut().find(|(_, session)| session.name == name && session.peer == from.id);
         if let Some((session, known)) = found {
+            known.heard = true;
             if !known.open {
                 ctx.output(Output::RtcSignal { session: *session, payload });
             }
@@ -104,6 +110,9 @@ impl Overlay {
             return;
         }
         let session = self.begin(ctx, from.id, name, from.relay);
+        if let Some(begun) = self.sessions.get_mut(&session) {
+            begun.heard = true;
+        }
         ctx.output(Output::RtcSignal { session, payload });
     }
 
@@ -142,22 +151,24 @@ impl Overlay {
     /// Backs off before the next attempt at this peer.
     fn attempt_failed(&mut self, ctx: &mut Ctx<'_>, peer: Id) {
         let retry = |failures: u32| ctx.now.mono + (ctx.config.upgrade_retry_us << failures.min(5));
+        let soon = |failures: u32| ctx.now.mono + (SECOND_US << failures.min(5));
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.upgrade_due_us = retry(peer.upgrade_failures);
             peer.upgrade_failures += 1;
         } else if let Some(known) = self.contacts.get_mut(&peer) {
-            known.retry_us = retry(known.failures);
+            // Not linked at all: sooner than to replace a relayed channel.
+            known.retry_us = soon(known.failures);
             known.failures += 1;
         }
     }
 
     /// Sessions that took too long.
     pub(super) fn expire_sessions(&mut self, ctx: &mut Ctx<'_>) {
-        let timeout = ctx.config.rtc_timeout_us;
+        let timeout = |heard: bool| if heard { ctx.config.rtc_timeout_us } else { UNHEARD_US };
         let late: Vec<SessionId> = self
             .sessions
             .iter()
-            .filter(|(_, session)| !session.open && ctx.now.mono > session.since_us + timeout)
+            .filter(|(_, session)| !session.open && ctx.now.mono > session.since_us + timeout(session.heard))
             .map(|(session, _)| *session)
             .collect();
         for session in late {
