@@ -3,8 +3,10 @@
 //! The simulator is a library without clock, threads or sockets: it compiles to wasm32 too, where the same seed must
 //! give the same trace ([`mini`]).
 
+pub mod churn;
 pub mod mini;
 pub mod model;
 pub mod ops;
 pub mod scenario;
 pub mod sim;
+pub mod watch;

@@ -4,6 +4,7 @@
 //! Simulated figures (seconds, hops, messages) are exact for a seed; wall-clock figures say what this machine did.
 #![allow(clippy::disallowed_methods)] // a bench measures wall time
 
+mod churn;
 mod report;
 mod size;
 mod swarm;
@@ -15,8 +16,9 @@ use report::{Options, Report};
 /// A scenario: its name, what it measures, and how.
 type Scenario = (&'static str, &'static str, fn(&Report) -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 7] = [
+const SCENARIOS: [Scenario; 8] = [
     ("broadcast", "sendAll to every node: messages, reached, hops, coverage", swarm::broadcast),
+    ("dht-churn", "nodes come and go: consistent lookups, lost writes, upkeep", churn::dht_churn),
     ("dht-lookup", "messages to owners of random keys: hops, links, correct owners", swarm::dht_lookup),
     ("dht-ops", "puts and gets one after the other, wall clock and simulated latency", swarm::dht_ops),
     ("scan-exact", "count(*) while 5% of the nodes crash: exact, short and said so, or wrong", swarm::scan_exact),
@@ -26,7 +28,8 @@ const SCENARIOS: [Scenario; 7] = [
 ];
 
 fn short(report: &Report) -> Result<(), String> {
-    let small = Report { options: Options { nodes: report.options.nodes.or(Some(100)), ..report.options.clone() } };
+    let (nodes, minutes) = (report.options.nodes.or(Some(100)), report.options.minutes.or(Some(1)));
+    let small = Report { options: Options { nodes, minutes, ..report.options.clone() } };
     let simulated = SCENARIOS.iter().filter(|(name, ..)| !["size", "short"].contains(name));
     simulated.clone().try_for_each(|(name, _, run)| run(&small).map_err(|error| format!("{name}: {error}")))
 }
@@ -34,7 +37,10 @@ fn short(report: &Report) -> Result<(), String> {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_none_or(|first| ["--help", "-h"].contains(&first.as_str())) {
-        println!("bench SCENARIO [--nodes N] [--seed S] [--links L] [--session-s S] [--latency-ms MS] [--inbound-mbit M] [--threads T]\nbench --list");
+        println!(
+            "bench SCENARIO [--nodes N] [--seed S] [--links L] [--session-s S] [--latency-ms MS] [--inbound-mbit M]\n\
+             \x20              [--supernode 0|1] [--crashes 0|1] [--minutes M] [--join-us U] [--threads T]\nbench --list"
+        );
         return ExitCode::SUCCESS;
     }
     if arguments[0] == "--list" {
