@@ -4,9 +4,11 @@
 //! give the same trace ([`mini`]).
 
 pub mod checker;
+pub mod churn;
 pub mod faults;
 pub mod mini;
 pub mod model;
 pub mod ops;
 pub mod scenario;
 pub mod sim;
+pub mod watch;

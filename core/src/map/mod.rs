@@ -1,9 +1,9 @@
 //! Ordered maps and sets that are small in wasm: the engine's only collections by key.
 //!
 //! The standard library's `BTreeMap` is generic over every step of its rebalancing, and each pair of key and value type
-//! compiles all of it again: at seventy pairs that was a third of the engine's module. A [`Map`] is a sorted vector: an
-//! insertion moves what lies behind it, which is nothing to speak of for the few thousand entries that the engine's
-//! bounds allow. What may hold more (records, groups of a query) is a [`LargeMap`]. The order of iteration is that of the
+//! compiles all of it again: at seventy pairs that was a third of the engine's module. A [`Map`] is two vectors in the order
+//! of the keys, these and the values: a search touches keys only, which lie close together, and an insertion moves what
+//! lies behind it, which is nothing to speak of for the few thousand entries that the engine's bounds allow. What may hold more (records, groups of a query) is a [`LargeMap`]. The order of iteration is that of the
 //! keys, so a seed replays a run.
 
 mod large;
@@ -14,7 +14,7 @@ mod tests;
 use std::{
     borrow::Borrow,
     fmt,
-    iter::{FromIterator, FusedIterator},
+    iter::{self, FromIterator, FusedIterator},
     ops::{Bound, RangeBounds},
     slice, vec,
 };
@@ -24,9 +24,12 @@ use serde::{Serialize, Serializer};
 pub use set::{Set, SetIter};
 
 /// A map ordered by key.
-#[derive(Clone)]
+///
+/// Invariant: there are as many values as keys, and each stands where its key stands.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Map<K, V> {
-    entries: Vec<(K, V)>,
+    keys: Vec<K>,
+    values: Vec<V>,
 }
 
 impl<K, V> Default for Map<K, V> {
@@ -47,68 +50,61 @@ impl<K: Serialize, V: Serialize> Serialize for Map<K, V> {
     }
 }
 
-impl<K: PartialEq, V: PartialEq> PartialEq for Map<K, V> {
-    fn eq(&self, other: &Map<K, V>) -> bool {
-        self.entries == other.entries
-    }
-}
-
-impl<K: Eq, V: Eq> Eq for Map<K, V> {}
-
 impl<K, V> Map<K, V> {
     /// Nothing in it.
     pub const fn new() -> Map<K, V> {
-        Map { entries: Vec::new() }
+        Map { keys: Vec::new(), values: Vec::new() }
     }
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.keys.len()
     }
 
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.keys.is_empty()
     }
 
     /// Removes every entry.
     pub fn clear(&mut self) {
-        self.entries.clear();
+        self.keys.clear();
+        self.values.clear();
     }
 
     /// Entries in the order of their keys.
     pub fn iter(&self) -> Iter<'_, K, V> {
-        Iter(self.entries.iter())
+        self.part(0, self.len())
     }
 
     /// Entries in the order of their keys, values to be changed.
     pub fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = (&K, &mut V)> {
-        self.entries.iter_mut().map(|(key, value)| (&*key, value))
+        self.keys.iter().zip(&mut self.values)
     }
 
     /// Keys in order.
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> + Clone {
-        self.iter().map(|(key, _)| key)
+        self.keys.iter()
     }
 
     /// Values in the order of their keys.
     pub fn values(&self) -> impl DoubleEndedIterator<Item = &V> + Clone {
-        self.iter().map(|(_, value)| value)
+        self.values.iter()
     }
 
     /// Values in the order of their keys, to be changed.
     pub fn values_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut V> {
-        self.entries.iter_mut().map(|(_, value)| value)
+        self.values.iter_mut()
     }
 
     /// Keys in order, the map is used up.
     pub fn into_keys(self) -> impl DoubleEndedIterator<Item = K> {
-        self.entries.into_iter().map(|(key, _)| key)
+        self.keys.into_iter()
     }
 
     /// Values in the order of their keys, the map is used up.
     pub fn into_values(self) -> impl DoubleEndedIterator<Item = V> {
-        self.entries.into_iter().map(|(_, value)| value)
+        self.values.into_iter()
     }
 
     /// The entry of the least key.
@@ -123,17 +119,39 @@ impl<K, V> Map<K, V> {
 
     /// Takes out the entry of the least key.
     pub fn pop_first(&mut self) -> Option<(K, V)> {
-        (!self.is_empty()).then(|| self.entries.remove(0))
+        (!self.is_empty()).then(|| self.take(0))
     }
 
     /// Takes out the entry of the greatest key.
     pub fn pop_last(&mut self) -> Option<(K, V)> {
-        self.entries.pop()
+        self.keys.pop().zip(self.values.pop())
     }
 
     /// Keeps the entries that `keep` says, asked in the order of the keys.
     pub fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
-        self.entries.retain_mut(|(key, value)| keep(key, value));
+        let mut kept = 0;
+        for at in 0..self.len() {
+            if keep(&self.keys[at], &mut self.values[at]) {
+                if kept != at {
+                    self.keys.swap(kept, at);
+                    self.values.swap(kept, at);
+                }
+                kept += 1;
+            }
+        }
+        self.keys.truncate(kept);
+        self.values.truncate(kept);
+    }
+
+    /// Takes out what stands at a place.
+    fn take(&mut self, at: usize) -> (K, V) {
+        (self.keys.remove(at), self.values.remove(at))
+    }
+
+    /// What stands from one place up to another; nothing where there is no such part.
+    fn part(&self, front: usize, back: usize) -> Iter<'_, K, V> {
+        let (keys, values) = (self.keys.get(front..back), self.values.get(front..back));
+        Iter { keys: keys.unwrap_or_default().iter(), values: values.unwrap_or_default().iter() }
     }
 }
 
@@ -143,7 +161,7 @@ impl<K: Ord, V> Map<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.entries.binary_search_by(|(other, _)| other.borrow().cmp(key))
+        self.keys.binary_search_by(|other| other.borrow().cmp(key))
     }
 
     /// The value of a key.
@@ -151,7 +169,7 @@ impl<K: Ord, V> Map<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.find(key).ok().map(|at| &self.entries[at].1)
+        self.find(key).ok().map(|at| &self.values[at])
     }
 
     /// The value of a key, to be changed.
@@ -159,7 +177,7 @@ impl<K: Ord, V> Map<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.find(key).ok().map(|at| &mut self.entries[at].1)
+        self.find(key).ok().map(|at| &mut self.values[at])
     }
 
     /// Whether there is an entry for a key.
@@ -173,9 +191,10 @@ impl<K: Ord, V> Map<K, V> {
     /// Sets the value of a key; gives the one before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.find(&key) {
-            Ok(at) => Some(std::mem::replace(&mut self.entries[at].1, value)),
+            Ok(at) => Some(std::mem::replace(&mut self.values[at], value)),
             Err(at) => {
-                self.entries.insert(at, (key, value));
+                self.keys.insert(at, key);
+                self.values.insert(at, value);
                 None
             }
         }
@@ -194,7 +213,7 @@ impl<K: Ord, V> Map<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.find(key).ok().map(|at| self.entries.remove(at))
+        self.find(key).ok().map(|at| self.take(at))
     }
 
     /// The entry of a key, there or to be made.
@@ -224,7 +243,7 @@ impl<K: Ord, V> Map<K, V> {
             Bound::Excluded(key) => place(key, false),
             Bound::Unbounded => self.len(),
         };
-        Iter(self.entries.get(front..back).unwrap_or_default().iter())
+        self.part(front, back)
     }
 }
 
@@ -240,9 +259,10 @@ impl<'a, K: Ord, V> Entry<'a, K, V> {
     /// The value; made by `make` when there is none.
     pub fn or_insert_with(self, make: impl FnOnce() -> V) -> &'a mut V {
         if let Some(key) = self.key {
-            self.map.entries.insert(self.at, (key, make()));
+            self.map.values.insert(self.at, make());
+            self.map.keys.insert(self.at, key);
         }
-        &mut self.map.entries[self.at].1
+        &mut self.map.values[self.at]
     }
 
     /// The value; this one when there is none.
@@ -261,18 +281,21 @@ impl<'a, K: Ord, V> Entry<'a, K, V> {
     /// Changes the value if there is one.
     pub fn and_modify(self, change: impl FnOnce(&mut V)) -> Entry<'a, K, V> {
         if self.key.is_none() {
-            change(&mut self.map.entries[self.at].1);
+            change(&mut self.map.values[self.at]);
         }
         self
     }
 }
 
 /// Borrowed entries of a map.
-pub struct Iter<'a, K, V>(slice::Iter<'a, (K, V)>);
+pub struct Iter<'a, K, V> {
+    keys: slice::Iter<'a, K>,
+    values: slice::Iter<'a, V>,
+}
 
 impl<K, V> Clone for Iter<'_, K, V> {
     fn clone(&self) -> Self {
-        Iter(self.0.clone())
+        Iter { keys: self.keys.clone(), values: self.values.clone() }
     }
 }
 
@@ -280,13 +303,17 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
     type Item = (&'a K, &'a V);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next().map(|(key, value)| (key, value))
+        self.keys.next().zip(self.values.next())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.keys.size_hint()
     }
 }
 
 impl<K, V> DoubleEndedIterator for Iter<'_, K, V> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.0.next_back().map(|(key, value)| (key, value))
+        self.keys.next_back().zip(self.values.next_back())
     }
 }
 
@@ -301,23 +328,21 @@ impl<'a, K, V> IntoIterator for &'a Map<K, V> {
     }
 }
 
-type IterMut<'a, K, V> = std::iter::Map<slice::IterMut<'a, (K, V)>, fn(&'a mut (K, V)) -> (&'a K, &'a mut V)>;
-
 impl<'a, K, V> IntoIterator for &'a mut Map<K, V> {
     type Item = (&'a K, &'a mut V);
-    type IntoIter = IterMut<'a, K, V>;
+    type IntoIter = iter::Zip<slice::Iter<'a, K>, slice::IterMut<'a, V>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.entries.iter_mut().map(|(key, value)| (&*key, value))
+        self.keys.iter().zip(&mut self.values)
     }
 }
 
 impl<K, V> IntoIterator for Map<K, V> {
     type Item = (K, V);
-    type IntoIter = vec::IntoIter<(K, V)>;
+    type IntoIter = iter::Zip<vec::IntoIter<K>, vec::IntoIter<V>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.entries.into_iter()
+        self.keys.into_iter().zip(self.values)
     }
 }
 

@@ -301,7 +301,8 @@ impl Node {
 
     /// Something counted since the start.
     pub fn counted(&self, name: &str) -> u64 {
-        self.out.counters.get(name)
+        let bytes = self.overlay.traffic.named().into_iter().find(|(other, _)| *other == name);
+        bytes.map_or_else(|| self.out.counters.get(name), |(_, bytes)| bytes)
     }
 
     /// What this node holds as owner or member, and whether it may answer for it right now. For checkers.

@@ -1,11 +1,6 @@
 //! Faults: crashes and restarts, partitions, stalls, and machines that sleep.
 
-use super::{
-    Sim,
-    channel::Item,
-    event::Event,
-    window::World,
-};
+use super::{Sim, channel::Item, event::Event, window::World};
 
 /// How the others learn of a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

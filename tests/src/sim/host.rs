@@ -138,7 +138,9 @@ impl Host {
         let seed = turn.world.config.secret(2 + (u64::from(self.life) << 8), self.index as u64);
         let identity = self.identity(&turn.world.config);
         let now = self.clock.at(turn.now_us);
-        self.node = Some(Node::new(config, identity, seed, now, self.disk.saved()));
+        let mut node = Node::new(config, identity, seed, now, self.disk.saved());
+        node.set_tracing(turn.world.tracing);
+        self.node = Some(node);
         self.feed(turn, Input::Wake);
     }
 
@@ -198,8 +200,7 @@ impl Host {
             Output::Joined(_) => {}
             Output::Trace(trace) => self.note(turn, What::Trace(trace)),
             Output::Wake(mono) => {
-                self.wake_us =
-                    if mono == u64::MAX { u64::MAX } else { self.clock.when(mono).max(turn.now_us) };
+                self.wake_us = if mono == u64::MAX { u64::MAX } else { self.clock.when(mono).max(turn.now_us) };
             }
         }
     }

@@ -35,8 +35,13 @@ pub use fault::Crash;
 pub use hash::{TraceHash, mix};
 use host::Host;
 use notes::{Notes, What};
-use pontoon_core::{CallId, Command, Error, Id, Input, LinkId, Now, Reply, ctx::Rng, inspect::{Inspect, Trace}};
+use pontoon_core::{
+    CallId, Command, Error, Id, Input, LinkId, Now, Reply,
+    ctx::Rng,
+    inspect::{Inspect, Trace},
+};
 use window::World;
+pub use world::Unsettled;
 
 /// The address of the in-simulation node with this index.
 pub fn address(node: usize) -> String {
@@ -173,6 +178,22 @@ impl Sim {
     /// Whether a node runs (asleep or not).
     pub fn is_up(&self, node: usize) -> bool {
         self.world.host(node).node.is_some()
+    }
+
+    /// How often a node ended: its life right now.
+    pub fn life(&self, node: usize) -> u32 {
+        self.world.host(node).life
+    }
+
+    /// Whether a call was answered.
+    pub fn answered(&self, call: CallId) -> bool {
+        self.replies.contains_key(&call)
+    }
+
+    /// Turns the trace stream of every node on or off, also of those that start later.
+    pub fn trace_all(&mut self, on: bool) {
+        self.world.tracing = on;
+        (0..self.len()).for_each(|node| self.set_tracing(node, on));
     }
 
     /// The hash over everything that every node asked for so far.

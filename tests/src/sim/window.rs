@@ -35,6 +35,8 @@ pub struct World {
     pub cut: Option<Cut>,
     /// Whether chunks are written down.
     pub recording: bool,
+    /// Whether nodes that start trace.
+    pub tracing: bool,
     hosts: Vec<Mutex<Host>>,
     inboxes: Vec<Mutex<Vec<Scheduled>>>,
     next: Vec<AtomicU64>,
@@ -62,6 +64,7 @@ impl World {
             config,
             cut: None,
             recording: false,
+            tracing: false,
             hosts: Vec::new(),
             inboxes: Vec::new(),
             next: Vec::new(),
@@ -90,7 +93,13 @@ impl World {
     }
 
     /// Does something to a node at `now_us`, between windows.
-    pub fn with<T>(&self, index: usize, now_us: u64, notes: &mut Notes, act: impl FnOnce(&mut Host, &mut Turn<'_>) -> T) -> T {
+    pub fn with<T>(
+        &self,
+        index: usize,
+        now_us: u64,
+        notes: &mut Notes,
+        act: impl FnOnce(&mut Host, &mut Turn<'_>) -> T,
+    ) -> T {
         let mut host = self.host(index);
         let done = act(&mut host, &mut Turn { world: self, now_us, notes });
         self.expect(index, host.next_us());

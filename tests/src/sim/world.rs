@@ -105,9 +105,15 @@ impl Sim {
 
     /// Runs until everybody has settled; the virtual time it took, or why not within `limit_us`.
     pub fn settle(&mut self, limit_us: u64) -> Result<u64, Unsettled> {
+        self.settle_watched(limit_us, &mut |_| {})
+    }
+
+    /// [`Sim::settle`]; calls `watch` after each second.
+    pub fn settle_watched(&mut self, limit_us: u64, watch: &mut impl FnMut(&mut Sim)) -> Result<u64, Unsettled> {
         let (begun, step) = (self.now_us, 1_000_000);
         loop {
             self.run_for(step);
+            watch(self);
             match self.settled() {
                 Ok(()) => return Ok(self.now_us - begun),
                 Err(unsettled) if self.now_us - begun >= limit_us => return Err(unsettled),
@@ -138,7 +144,8 @@ impl Trie {
         while bits > 0 && self.alike(place, bits).len() <= count {
             bits -= 1;
         }
-        let mut near: Vec<_> = self.0[self.alike(place, bits)].iter().filter(|(other, _)| other != id).copied().collect();
+        let mut near: Vec<_> =
+            self.0[self.alike(place, bits)].iter().filter(|(other, _)| other != id).copied().collect();
         near.sort_unstable_by_key(|(other, _)| other.distance(id));
         near.truncate(count);
         near
@@ -166,7 +173,8 @@ mod tests {
     #[test]
     fn the_trie_says_what_a_look_at_everybody_says() {
         for size in [1, 2, 3, 10, 200] {
-            let mut ids: Vec<(Id, usize)> = (0..size).map(|node: usize| (Id::hash(&node.to_be_bytes()), node)).collect();
+            let mut ids: Vec<(Id, usize)> =
+                (0..size).map(|node: usize| (Id::hash(&node.to_be_bytes()), node)).collect();
             ids.sort_unstable();
             let trie = Trie(ids.clone());
             for (place, (id, _)) in ids.iter().enumerate() {

@@ -229,11 +229,7 @@ impl Swarm {
     pub fn run(&mut self, until: u64) {
         loop {
             let event = self.events.first_key_value().map(|((at, _), _)| *at);
-            let timer = self
-                .nodes
-                .iter()
-                .filter_map(|(id, node)| node.out.timers.next_us().map(|at| (at, *id)))
-                .min();
+            let timer = self.nodes.iter().filter_map(|(id, node)| node.out.timers.next_us().map(|at| (at, *id))).min();
             let at = event.into_iter().chain(timer.map(|(at, _)| at)).min().unwrap_or(u64::MAX);
             if at > until {
                 self.now = until;

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)] // a bench measures wall time
 
 mod balance;
+mod churn;
 mod local;
 mod ops;
 mod report;
@@ -18,8 +19,9 @@ use report::{Options, Report};
 /// A scenario: its name, what it measures, and how.
 type Scenario = (&'static str, &'static str, fn(&Report) -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 8] = [
+const SCENARIOS: [Scenario; 9] = [
     ("broadcast", "sendAll to every node: messages, reached, hops, coverage", swarm::broadcast),
+    ("dht-churn", "nodes come and go: consistent lookups, lost writes, upkeep", churn::dht_churn),
     ("dht-lookup", "messages to owners of random keys: hops, links, correct owners", swarm::dht_lookup),
     ("dht-ops", "puts and gets of in-process nodes in real time; --rival measures rust-libp2p kad too", ops::dht_ops),
     ("scan-exact", "count(*) while 5% of the nodes crash: exact, short and said so, or wrong", swarm::scan_exact),
@@ -30,7 +32,8 @@ const SCENARIOS: [Scenario; 8] = [
 ];
 
 fn short(report: &Report) -> Result<(), String> {
-    let small = Report { options: Options { nodes: report.options.nodes.or(Some(100)), ..report.options.clone() } };
+    let (nodes, minutes) = (report.options.nodes.or(Some(100)), report.options.minutes.or(Some(1)));
+    let small = Report { options: Options { nodes, minutes, ..report.options.clone() } };
     let simulated = SCENARIOS.iter().filter(|(name, ..)| !["size", "short"].contains(name));
     simulated.clone().try_for_each(|(name, _, run)| run(&small).map_err(|error| format!("{name}: {error}")))
 }
@@ -39,8 +42,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_none_or(|first| ["--help", "-h"].contains(&first.as_str())) {
         println!(
-            "bench SCENARIO [--nodes N] [--seed S] [--links L] [--session-s S] [--latency-ms MS] [--inbound-mbit M] [--threads T] [--ops N] [--rival]
-bench --list"
+            "bench SCENARIO [--nodes N] [--seed S] [--links L] [--session-s S] [--latency-ms MS] [--inbound-mbit M]\n\
+             \x20              [--supernode 0|1] [--crashes 0|1] [--minutes M] [--join-us U] [--threads T] [--ops N] [--rival]\n\
+             bench --list"
         );
         return ExitCode::SUCCESS;
     }

@@ -18,6 +18,14 @@ pub struct Options {
     pub links: Option<usize>,
     /// `--session-s`: the median time that a node stays.
     pub session_s: Option<u64>,
+    /// `--supernode`: 1 for a supernode that the others dial, 0 for none; the scenario's own choice unless given.
+    pub supernode: Option<bool>,
+    /// `--crashes`: 1 for the mode in which all departures are crashes, 0 for the other one; both unless given.
+    pub crashes: Option<bool>,
+    /// `--minutes` of virtual time.
+    pub minutes: Option<u64>,
+    /// `--join-us`: between two joins; all at once with 0.
+    pub join_us: Option<u64>,
     /// `--threads` that simulate; as many as there are processors unless given.
     pub threads: Option<usize>,
     /// `--ops`: operations of each kind.
@@ -44,6 +52,10 @@ impl Options {
                 "--latency-ms" => options.latency_ms = Some(number),
                 "--links" => options.links = Some(number as usize),
                 "--session-s" => options.session_s = Some(number),
+                "--supernode" => options.supernode = Some(number != 0),
+                "--crashes" => options.crashes = Some(number != 0),
+                "--minutes" => options.minutes = Some(number),
+                "--join-us" => options.join_us = Some(number),
                 "--threads" => options.threads = Some(number as usize),
                 "--inbound-mbit" => options.inbound_mbit = Some(number),
                 "--ops" => options.ops = Some(number as usize),
@@ -69,6 +81,8 @@ impl Options {
         if let Some(ms) = self.latency_ms {
             config.latency = Latency::Fixed(ms * 1_000);
         }
+        config.supernode = self.supernode.unwrap_or(config.supernode);
+        config.join_every_us = self.join_us.unwrap_or(config.join_every_us);
         if let Some(links) = self.links {
             config.core.links_opened_max = links;
             config.core.links_max = links + links / 2;

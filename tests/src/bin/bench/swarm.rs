@@ -120,7 +120,10 @@ pub fn sim_speed(report: &Report) -> Result<(), String> {
         }
         None => eprintln!("sim-speed: this system does not tell how much memory a process has"),
     }
-    println!("{}", serde_json::json!({"scenario": "sim-speed", "figure": "trace", "value": format!("{:016x}", scale.sim.hash())}));
+    println!(
+        "{}",
+        serde_json::json!({"scenario": "sim-speed", "figure": "trace", "value": format!("{:016x}", scale.sim.hash())})
+    );
     Ok(())
 }
 
