@@ -99,6 +99,7 @@ struct Run {
     mischief: Mischief,
     clients: Clients,
     witness: Witness,
+    relayed_every: usize,
     steps: u64,
 }
 
@@ -117,11 +118,17 @@ impl Run {
             disk_us: [2_000, 20_000][draw(9, 2) as usize],
             ..SimConfig::new(plan.seed, plan.nodes)
         };
+        let relayed_every = config.relayed_every;
         let mut sim = Sim::new(config);
         sim.settle(120 * SECOND_US).map_err(|unsettled| format!("not settled at first: {unsettled}"))?;
         let clients = Clients::new(&mut sim)?;
         let mischief = Mischief::new(plan.deadly);
-        Ok(Run { plan, sim, mischief, clients, witness: Witness::default(), steps: 0 })
+        Ok(Run { plan, sim, mischief, clients, witness: Witness::default(), relayed_every, steps: 0 })
+    }
+
+    /// Whether a node cannot open direct links.
+    fn relayed(&self, node: usize) -> bool {
+        self.relayed_every > 0 && node.is_multiple_of(self.relayed_every)
     }
 
     fn step(&mut self, chaos: bool) {
