@@ -186,6 +186,11 @@ impl Change {
             })
             && of.region.subtract_all(regions).is_empty()
     }
+
+    /// Whether it gives somebody up for lost, and so begins a new history.
+    pub fn forks(&self) -> bool {
+        self.into.iter().all(|it| it.lineage.last().is_some_and(|(_, from)| *from == it.name.epoch && it.name.epoch > 1))
+    }
 }
 
 /// The number of a proposal: round 0 belongs to the owner, later rounds to anybody.
