@@ -104,7 +104,8 @@ impl Groups {
             if self.tell_newer(env, from, &name) || self.fragments.contains_key(&name) {
                 return false;
             }
-            self.learn(env, of);
+            // Learns of it, or tells of a history that is preferred.
+            self.on_newer(env, from, vec![of.clone()]);
         }
         let given_up = lost.iter().all(|id| {
             *id != self.me && self.silent_for(env, id, env.ctx.config.assumed_lost_us.saturating_sub(3_000_000))
