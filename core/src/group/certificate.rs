@@ -3,7 +3,8 @@
 //! Regions only ever split, so of two certificates for one key in one history the one of the higher epoch is newer.
 //! Giving members up for lost begins a new history, for those given up may do the same, or go on with a majority:
 //! each certificate names the histories it comes from, so that two of them are known for what they are to one another,
-//! and of two that forked everybody prefers the same one.
+//! and of two that forked everybody prefers the same one: that which went the common way for longer. Histories that fork
+//! leave different gaps in the count of epochs, so that a name stands for one certificate.
 
 use core::cmp::Ordering;
 
@@ -16,6 +17,8 @@ pub const MEMBERS_MAX: usize = 32;
 /// Epochs that may follow one another without any of them having become active.
 pub const SOURCES_MAX: usize = 12;
 
+/// A history that forks leaves out less than so many epochs.
+pub const GAP_MAX: u64 = 1 << 20;
 /// No fragment lives through so many epochs.
 const EPOCHS_MAX: u64 = u64::MAX / 2;
 /// Histories that a certificate names at most.
@@ -67,7 +70,7 @@ pub struct Certificate {
     pub assumed_lost: bool,
     /// Holders of the sources that this very epoch gives up: it starts with what the others have.
     pub lost: Vec<Id>,
-    /// The histories it comes from, by the epoch in which each began; the last is its own.
+    /// The histories it comes from, with the epoch after the one that each left; the last is its own.
     pub lineage: Vec<(u64, u64)>,
     /// Earlier epochs, newest first, back to the last one that may have been active: their records are merged.
     pub sources: Vec<Source>,
@@ -129,7 +132,7 @@ impl Certificate {
         let (ours, others) = (parted(mine, theirs), parted(theirs, mine));
         let common = mine.iter().any(|(id, _)| theirs.iter().any(|(other, _)| other == id));
         // Without a common history the one whose beginning is forgotten is the longer one.
-        let preferred = if common { ours < others } else { (others, self.name.epoch) < (ours, other.name.epoch) };
+        let preferred = if common { ours > others } else { (ours, self.name.epoch) > (others, other.name.epoch) };
         if preferred { Relation::Preferred } else { Relation::Inferior }
     }
 
@@ -179,11 +182,17 @@ impl Change {
         let regions = self.into.iter().map(|certificate| &certificate.name.region);
         (1..=2).contains(&self.into.len())
             && self.into.iter().all(|certificate| {
+                let gap = certificate.name.epoch.checked_sub(of.epoch.saturating_add(1));
                 certificate.well_formed()
-                    && Some(certificate.name.epoch) == of.epoch.checked_add(1)
+                    && gap.is_some_and(|gap| gap == 0 || gap < GAP_MAX && !certificate.lost.is_empty())
                     && of.region.covers(&certificate.name.region)
             })
             && of.region.subtract_all(regions).is_empty()
+    }
+
+    /// Whether it gives somebody up for lost, and so begins a new history.
+    pub fn forks(&self) -> bool {
+        self.into.iter().all(|certificate| !certificate.lost.is_empty())
     }
 }
 
@@ -228,8 +237,12 @@ mod tests {
             (Relation::Preferred, Relation::Inferior)
         );
         let other = certificate(5, &[(7, 1), (8, 5)]);
-        assert_eq!((other.relation(&lonely), lonely.relation(&other)), (Relation::Inferior, Relation::Preferred));
-        assert_eq!((other.relation(&lonelier), lonelier.relation(&other)), (Relation::Inferior, Relation::Preferred));
+        assert_eq!((other.relation(&lonely), lonely.relation(&other)), (Relation::Preferred, Relation::Inferior));
+        assert_eq!((other.relation(&lonelier), lonelier.relation(&other)), (Relation::Preferred, Relation::Inferior));
+        // Whoever was preferred to one goes on to be when it is left itself.
+        let (left, later) = (certificate(8, &[(7, 1)]), certificate(9, &[(7, 1), (2, 9)]));
+        assert_eq!((left.relation(&other), left.relation(&later)), (Relation::Preferred, Relation::Older));
+        assert_eq!((later.relation(&other), other.relation(&later)), (Relation::Preferred, Relation::Inferior));
         // A list that has lost its beginning against one that ended before.
         let long = certificate(90, &[(30, 70), (31, 80)]);
         assert_eq!((other.relation(&long), long.relation(&other)), (Relation::Inferior, Relation::Preferred));

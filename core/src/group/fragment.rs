@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    certificate::{Ballot, Certificate, Change, LINEAGE_MAX, Name, SOURCES_MAX, Source},
+    certificate::{Ballot, Certificate, Change, GAP_MAX, LINEAGE_MAX, Name, SOURCES_MAX, Source},
     message::Cursor,
 };
 use crate::{
@@ -259,13 +259,15 @@ impl Fragment {
     /// Giving up `lost` begins the history `history`.
     pub fn next(&self, region: Region, owner: Id, members: Vec<Id>, lost: &[Id], history: u64) -> Option<Certificate> {
         let mut lineage = self.certificate().lineage.clone();
+        let mut epoch = self.name().epoch + 1;
         if !lost.is_empty() {
-            lineage.push((history, self.name().epoch + 1));
+            lineage.push((history, epoch));
+            epoch += history % GAP_MAX;
             let surplus = lineage.len().saturating_sub(LINEAGE_MAX);
             lineage.drain(..surplus);
         }
         Some(Certificate {
-            name: Name { region, epoch: self.name().epoch + 1 },
+            name: Name { region, epoch },
             owner,
             members,
             assumed_lost: self.certificate().assumed_lost || !lost.is_empty(),

@@ -2,7 +2,8 @@
 //!
 //! Acceptors answer only from what is on their disk. The owner's round 0 needs no phase 1: nobody else uses it. A
 //! lease binds its giver: no promise to anybody but the owner while it holds. Where members are given up for lost,
-//! all others must consent instead of a majority; that is the one step that may split a group in two histories.
+//! all others must consent instead of a majority; that is the one step that may split a group in two histories, so what
+//! it decides always begins a new one, whatever was accepted in the old one before.
 
 use super::{
     Env, Groups, Step,
@@ -103,7 +104,8 @@ impl Groups {
             if self.tell_newer(env, from, &name) || self.fragments.contains_key(&name) {
                 return false;
             }
-            self.learn(env, of);
+            // Learns of it, or tells of a history that is preferred.
+            self.on_newer(env, from, vec![of.clone()]);
         }
         let given_up = lost.iter().all(|id| {
             *id != self.me && self.silent_for(env, id, env.ctx.config.assumed_lost_us.saturating_sub(3_000_000))
@@ -201,7 +203,9 @@ impl Groups {
         if !got.contains_key(&me) || !fragment.quorum(&lost, |id| got.contains_key(id)) {
             return;
         }
-        let bound = got.into_values().flatten().max_by_key(|(ballot, _)| *ballot).map(|(_, change)| change);
+        let may_bind = |(_, change): &(Ballot, Change)| lost.is_empty() || change.forks();
+        let bound = got.into_values().flatten().filter(may_bind).max_by_key(|(ballot, _)| *ballot);
+        let bound = bound.map(|(_, change)| change);
         if fragment.kept.promised != Some(ballot) {
             return;
         }

@@ -47,6 +47,8 @@ pub struct Mischief {
     pub away: Vec<Away>,
     /// Partitions, one at a time.
     pub cuts: Vec<Cut>,
+    /// Stalled pairs: since when, until when.
+    pub stalls: Vec<(usize, usize, u64, u64)>,
     /// Nodes that return: when, and which.
     returns: Vec<(u64, usize)>,
     /// Nodes that leave: which, and the call.
@@ -63,6 +65,7 @@ impl Mischief {
             log: Vec::new(),
             away: Vec::new(),
             cuts: Vec::new(),
+            stalls: Vec::new(),
             returns: Vec::new(),
             leaving: Vec::new(),
             joins: 0,
@@ -248,6 +251,7 @@ impl Mischief {
         let us = SECOND_US / 2 + sim.draw(4 * SECOND_US);
         self.note(sim, "stall", &format!("{a} and {b} for {us} us"));
         sim.stall(a, b, us);
+        self.stalls.push((a, b, sim.now_us(), sim.now_us() + us));
     }
 
     fn cut(&mut self, sim: &mut Sim) {
@@ -299,14 +303,19 @@ impl Mischief {
         self.log.push(format!("{:9.3} s: all is healed", now as f64 / 1e6));
     }
 
-    /// For how much of the time before `at_us` two nodes could not hear one another, being found again included.
-    pub fn apart_us(&self, a: usize, b: usize, at_us: u64, window_us: u64, grace_us: u64) -> u64 {
-        let from = at_us.saturating_sub(window_us);
+    /// When two nodes could not hear one another directly; `grace_us` later they have found each other again.
+    pub fn apart(&self, a: usize, b: usize, grace_us: u64) -> Vec<(u64, u64)> {
         let away = self.away.iter().filter(|away| away.node == a || away.node == b).map(|away| (away.from_us, away.until_us));
         let cut = self.cuts.iter().filter(|cut| cut.side.contains(&a) != cut.side.contains(&b)).map(|cut| (cut.from_us, cut.until_us));
-        let mut spans: Vec<(u64, u64)> = away
-            .chain(cut)
-            .map(|(begun, ended)| (begun.max(from), ended.saturating_add(grace_us).min(at_us)))
+        let stalled = self.stalls.iter().filter(|(c, d, ..)| (*c, *d) == (a, b) || (*d, *c) == (a, b)).map(|(_, _, from, until)| (*from, *until));
+        away.chain(cut).chain(stalled).map(|(begun, ended)| (begun, ended.saturating_add(grace_us))).collect()
+    }
+
+    /// How much of the time from `from_us` to `at_us` some spans make up together.
+    pub fn within_us(spans: &[(u64, u64)], from_us: u64, at_us: u64) -> u64 {
+        let mut spans: Vec<(u64, u64)> = spans
+            .iter()
+            .map(|(begun, ended)| ((*begun).max(from_us), (*ended).min(at_us)))
             .filter(|(begun, ended)| begun < ended)
             .collect();
         spans.sort_unstable();

@@ -20,6 +20,8 @@ use mischief::Mischief;
 pub use mischief::{Away, Cut};
 pub use witness::{Loss, Witness};
 
+use pontoon_core::{Id, Region, group::Certificate};
+
 use crate::sim::{Latency, Signing, Sim, SimConfig, mix};
 
 const SECOND_US: u64 = 1_000_000;
@@ -80,7 +82,7 @@ pub fn run(plan: Plan) -> Result<Report, String> {
         match run.sim.settled() {
             Ok(()) => break run.sim.now_us() - healed,
             Err(unsettled) if run.sim.now_us() > healed + 150 * SECOND_US => {
-                return Err(run.failure(&[format!("not settled: {unsettled}")]));
+                return Err(run.failure(&[format!("not settled: {unsettled}"), run.uncovered()]));
             }
             Err(_) => (0..20).for_each(|_| run.step(false)),
         }
@@ -99,6 +101,7 @@ struct Run {
     mischief: Mischief,
     clients: Clients,
     witness: Witness,
+    relayed_every: usize,
     steps: u64,
 }
 
@@ -117,11 +120,17 @@ impl Run {
             disk_us: [2_000, 20_000][draw(9, 2) as usize],
             ..SimConfig::new(plan.seed, plan.nodes)
         };
+        let relayed_every = config.relayed_every;
         let mut sim = Sim::new(config);
         sim.settle(120 * SECOND_US).map_err(|unsettled| format!("not settled at first: {unsettled}"))?;
         let clients = Clients::new(&mut sim)?;
         let mischief = Mischief::new(plan.deadly);
-        Ok(Run { plan, sim, mischief, clients, witness: Witness::default(), steps: 0 })
+        Ok(Run { plan, sim, mischief, clients, witness: Witness::default(), relayed_every, steps: 0 })
+    }
+
+    /// Whether a node cannot open direct links.
+    fn relayed(&self, node: usize) -> bool {
+        self.relayed_every > 0 && node.is_multiple_of(self.relayed_every)
     }
 
     fn step(&mut self, chaos: bool) {
@@ -143,6 +152,28 @@ impl Run {
             self.step(false);
         }
         self.clients.give_up();
+    }
+
+    /// Who holds what of the parts that nobody answers for.
+    fn uncovered(&self) -> String {
+        let sim = &self.sim;
+        let all: Vec<(usize, Certificate, bool, bool)> = sim
+            .live()
+            .into_iter()
+            .flat_map(|node| sim.certificates(node).into_iter().map(move |(it, retired, serving)| (node, it, retired, serving)))
+            .collect();
+        let served: Vec<Region> = all.iter().filter(|(.., serving)| *serving).map(|(_, it, ..)| it.name.region).collect();
+        let names = |ids: &[Id]| ids.iter().map(|id| sim.index_of(id)).map(|node| node.map_or("?".to_owned(), |node| format!("{node}{}", if sim.is_up(node) { "" } else { "!" }))).collect::<Vec<_>>().join(" ");
+        let mut lines = Vec::new();
+        for hole in Region::ALL.subtract_all(&served) {
+            lines.push(format!("nobody answers for {hole}:"));
+            for (node, it, retired, _) in all.iter().filter(|(_, it, ..)| it.name.region.intersect(&hole).is_some()) {
+                let state = sim.inspect(*node).into_iter().flat_map(|inspect| inspect.fragments).find(|held| held.region == it.name.region.to_string() && held.epoch == it.name.epoch).map_or("", |held| held.state);
+                let sources: Vec<String> = it.sources.iter().map(|source| format!("e{} {} [{}]", source.name.epoch, source.name.region, names(&source.members))).collect();
+                lines.push(format!("  node {node}{}: {} e{} {state} of {} [{}] lineage {:?} lost [{}] from {sources:?}", if *retired { " retired" } else { "" }, it.name.region, it.name.epoch, names(&[it.owner]), names(&it.members), it.lineage.iter().map(|(id, from)| (id % 1000, *from)).collect::<Vec<_>>(), names(&it.lost)));
+            }
+        }
+        lines.join("\n")
     }
 
     fn failure(&self, violations: &[String]) -> String {

@@ -7,13 +7,15 @@ use pontoon_core::{
     store::{Action, Outcome, Version},
 };
 
-use super::{Report, Run, SECOND_US, clients};
+use super::{Mischief, Report, Run, SECOND_US, clients};
 use crate::checker::{Event, check};
 
 /// Silence for which the last of a majority may be given up, by the clock of who gives up: 15 s, less what clocks drift.
 const SILENCE_US: u64 = 14_900_000;
 /// Finding each other again takes so long at most.
 const FINDING_US: u64 = 6 * SECOND_US;
+/// Dialling a supernode takes so long at most: an attempt fails after 10 s, and the next is made within 8 s.
+const DIALLING_US: u64 = 20 * SECOND_US;
 
 /// What was promised, or all that was not kept.
 pub fn verdict(run: &Run) -> Result<Report, Vec<String>> {
@@ -82,7 +84,12 @@ fn explained(run: &Run, loss: &super::Loss) -> Result<(), String> {
         let Some(node) = run.sim.index_of(id) else {
             return text(format!("somebody unknown was given up: {id:?}"));
         };
-        let apart = run.mischief.apart_us(owner, node, loss.at_us, SILENCE_US, FINDING_US);
+        let mut spans = run.mischief.apart(owner, node, FINDING_US);
+        // Who cannot open direct links hears others over the supernode alone.
+        for relayed in [owner, node].into_iter().filter(|node| run.relayed(*node)) {
+            spans.extend(run.mischief.apart(relayed, 0, DIALLING_US));
+        }
+        let apart = Mischief::within_us(&spans, loss.at_us.saturating_sub(SILENCE_US), loss.at_us);
         if apart < SILENCE_US - SECOND_US {
             return text(format!("node {owner} gave up node {node}, from which it was apart for {apart} us"));
         }

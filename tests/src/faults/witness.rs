@@ -71,7 +71,7 @@ impl Witness {
             self.violations.push(format!("two decisions about one fragment: {certificate:?} and {other:?}"));
         }
         known.push(certificate.clone());
-        if !certificate.lost.is_empty() && certificate.lineage.last().is_some_and(|(_, from)| *from == certificate.name.epoch) {
+        if !certificate.lost.is_empty() {
             self.losses.push(Loss { at_us, certificate: certificate.clone() });
         }
     }
