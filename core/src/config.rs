@@ -76,6 +76,8 @@ pub struct Config {
     pub calls_max: usize,
     /// Messages of the application to one node or key that are under way at once; further ones wait for their turn.
     pub messages_in_flight_max: usize,
+    /// Namespaces whose new data the application is told of.
+    pub subscriptions_max: usize,
     /// Messages to one node or key that this peer's application waits for.
     pub messages_waiting_max: usize,
     /// Fragments held, as owner or member.
@@ -142,6 +144,7 @@ impl Default for Config {
             deadline_us: 30 * SECOND_US,
             calls_max: 1_024,
             messages_in_flight_max: 8,
+            subscriptions_max: 256,
             messages_waiting_max: 256,
             fragments_max: 16_384,
             owner_ops_max: 16_384,

@@ -218,7 +218,8 @@ impl Driver {
             Output::RtcOpen { session, .. } => {
                 return Some(Input::RtcFailed { session, reason: "no WebRTC in this program".to_owned() });
             }
-            Output::RtcSignal { .. } | Output::RtcClose { .. } => {}
+            // The supernode's application subscribes to nothing.
+            Output::RtcSignal { .. } | Output::RtcClose { .. } | Output::NewData(_) => {}
             Output::Persist { token, batch } => {
                 if self.parts.disk.write(token, batch).is_err() {
                     return Some(Input::PersistFailed { token, reason: "the store is closed".to_owned() });

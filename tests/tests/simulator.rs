@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how a test fails, helpers included
 
 use pontoon_core::{
-    Command, Reply,
+    Command, Id, Reply,
     store::{Expect, Outcome},
 };
 use pontoon_tests::{
-    ops::{get, put, put_if},
+    ops::{get, put, put_if, remove},
     scenario::{Counted, Scale},
     sim::{Crash, Latency, SimConfig},
 };
@@ -83,6 +83,38 @@ fn relayed_peers_take_part() {
         let mut scale = settled(SimConfig { relayed_every: 2, ..SimConfig::new(seed, 20) });
         store(&mut scale, 60);
         assert_eq!(scale.broadcast().once, 19);
+    });
+}
+
+#[test]
+fn owners_are_told_of_new_data_once() {
+    seeds(3, |seed| {
+        let mut scale = settled(SimConfig::new(seed, 20));
+        let subscribe = |namespace: &str, on| Command::Subscribe { namespace: namespace.to_owned(), on };
+        for node in 0..20 {
+            for (namespace, on) in [("news", true), ("old", true), ("old", false)] {
+                let done = scale.sim.call(node, subscribe(namespace, on), SECOND_US);
+                assert_eq!(done, Some(Ok(Reply::Done)));
+            }
+        }
+        let mut expected = Vec::new();
+        for number in 0..60_u32 {
+            let (key, node) = (number.to_be_bytes(), scale.any_node());
+            let ops = vec![put("news", &key, b"new"), put("old", &key, b"old")];
+            let last = if number == 0 { remove("news", &key) } else { put("news", &key, b"newer") };
+            for outcome in scale.sim.keys(node, ops).into_iter().take(1).chain(scale.sim.keys(node, vec![last])) {
+                let Outcome::Stored { version } = outcome else { panic!("{outcome:?}") };
+                let owner = scale.sim.owner_of(&Id::object("news", &key, 0)).expect("somebody lives");
+                expected.push((owner, key.to_vec(), version));
+            }
+        }
+        let told = scale.sim.take_new_data();
+        assert!(told.iter().all(|(_, record)| record.namespace == "news"));
+        assert_eq!(told.iter().filter(|(_, record)| record.value.is_none()).count(), 1, "one removal");
+        let mut told: Vec<_> = told.into_iter().map(|(node, record)| (node, record.key, record.version)).collect();
+        told.sort();
+        expected.sort();
+        assert_eq!(told, expected);
     });
 }
 

@@ -5,6 +5,7 @@ import { PontoonError } from "./errors.js";
 import { placeholders, Sql } from "./sql.js";
 import type {
   CallOptions,
+  DataChange,
   Entry,
   GlobalChange,
   Inspect,
@@ -27,10 +28,20 @@ import type {
 } from "./types.js";
 import { decodeValue, encodeValue, keyBytes } from "./values.js";
 
+/** A record as the engine gives it. */
+interface Raw {
+  namespace: string;
+  key: Uint8Array;
+  value: Uint8Array;
+  version: string;
+  expires: Date | null;
+}
+
 /** What the engine tells without being asked. */
 export type EngineEvent =
   | { type: "message"; from: string; payload: Uint8Array; namespace?: string; key?: Uint8Array }
   | { type: "global"; name: string; value?: Uint8Array }
+  | { type: "data"; record: Omit<Raw, "value"> & { value: Uint8Array | undefined } }
   | { type: "joined"; joined: boolean }
   | ({ type: "trace" } & TraceEvent);
 
@@ -42,6 +53,7 @@ export class Pontoon {
   readonly #sql: Sql;
   readonly #messages = new Set<(message: Message) => void>();
   readonly #globals = new Set<(change: GlobalChange) => void>();
+  readonly #data = new Map<string, Set<(change: DataChange) => void>>();
   readonly #traces = new Set<(event: TraceEvent) => void>();
   readonly #states = new Set<(joined: boolean) => void>();
   #joined = false;
@@ -101,14 +113,29 @@ export class Pontoon {
   /** What this peer itself holds of some namespaces. */
   async lscan(namespaces: readonly string[]): Promise<LocalEntry[]> {
     const records = await guard(() => this.#engine.lscan([...namespaces]));
-    return records.map(({ namespace, key, value, version, expires }) => ({
-      namespace,
-      key: new TextDecoder().decode(key),
-      keyBytes: key,
-      value: decodeValue(value),
-      version,
-      expires,
-    }));
+    return records.map((record) => ({ ...place(record), value: decodeValue(record.value) }));
+  }
+
+  /**
+   * What this peer commits of a namespace as its keys' owner, from when the promise resolves: a write is told where its
+   * data is, at most once. All peers that listen hear of every write together, but for one whose owner changes meanwhile.
+   */
+  async onData(namespace: string, listener: (change: DataChange) => void): Promise<Unsubscribe> {
+    const listeners = this.#data.get(namespace) ?? new Set();
+    this.#data.set(namespace, listeners);
+    const unsubscribe = subscribe(listeners, listener);
+    const end = (): void => {
+      unsubscribe();
+      if (listeners.size > 0 || this.#data.get(namespace) !== listeners) return;
+      this.#data.delete(namespace);
+      // A database that is closed tells nothing any more.
+      this.#engine.subscribe(namespace, false).catch(() => undefined);
+    };
+    await guard(() => this.#engine.subscribe(namespace, true)).catch((error: unknown) => {
+      end();
+      throw error;
+    });
+    return end;
   }
 
   // --- Messages ----------------------------------------------------------------------------------------------------
@@ -226,6 +253,12 @@ export class Pontoon {
       }
       case "global":
         return tell(this.#globals, { name: event.name, value: event.value && decodeValue(event.value) });
+      case "data": {
+        const { record } = event;
+        const listeners = this.#data.get(record.namespace);
+        if (listeners) tell(listeners, { ...place(record), value: record.value && decodeValue(record.value) });
+        return;
+      }
       case "joined":
         this.#joined = event.joined;
         return tell(this.#states, event.joined);
@@ -235,6 +268,11 @@ export class Pontoon {
       }
     }
   }
+}
+
+/** A record's names, without its value. */
+function place({ namespace, key, version, expires }: Omit<Raw, "value">): Omit<LocalEntry, "value"> {
+  return { namespace, key: new TextDecoder().decode(key), keyBytes: key, version, expires };
 }
 
 function subscribe<T>(listeners: Set<(value: T) => void>, listener: (value: T) => void): Unsubscribe {

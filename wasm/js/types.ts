@@ -86,6 +86,12 @@ export interface LocalEntry {
   expires: Date | null;
 }
 
+/** A version of a key that this peer committed as the key's owner. */
+export interface DataChange extends Omit<LocalEntry, "value"> {
+  /** `undefined`: the key was removed. */
+  value: Storable | undefined;
+}
+
 /** What a write gives. */
 export interface Stored {
   version: string;

@@ -121,7 +121,7 @@ impl Engine {
         self.id.to_string()
     }
 
-    /// Who is told of messages, globals, joining and traces.
+    /// Who is told of messages, globals, new data, joining and traces.
     pub fn listen(&self, listener: Function) {
         self.driver.listen(listener);
     }
@@ -180,6 +180,11 @@ impl Engine {
     /// What this peer holds of some namespaces.
     pub fn lscan(&self, namespaces: Vec<String>) -> RecordsPromise {
         self.driver.call(Command::LocalScan { namespaces }, Shape::Plain).unchecked_into()
+    }
+
+    /// Begins or ends to tell of what this peer commits of a namespace as its keys' owner.
+    pub fn subscribe(&self, namespace: String, on: bool) -> VoidPromise {
+        self.driver.call(Command::Subscribe { namespace, on }, Shape::Plain).unchecked_into()
     }
 
     /// A message to the owner of a key.

@@ -95,10 +95,8 @@ fn shaped(shape: Shape, reply: Reply) -> Result<JsValue, JsValue> {
         },
         Reply::Records(records) => {
             let list = Array::new();
-            for record in &records {
-                if let Some(value) = &record.value {
-                    list.push(&values::record(record, value));
-                }
+            for record in records.iter().filter(|record| record.value.is_some()) {
+                list.push(&values::record(record));
             }
             Ok(list.into())
         }

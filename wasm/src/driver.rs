@@ -137,7 +137,7 @@ impl Driver {
         promise
     }
 
-    /// Who is told of messages, globals, joining and traces; at once of those that came before.
+    /// Who is told of messages, globals, new data, joining and traces; at once of those that came before.
     pub fn listen(&self, listener: Function) {
         self.listener.replace(Some(listener));
         let waiting = core::mem::take(&mut *self.events.borrow_mut());
@@ -225,6 +225,7 @@ fn event(output: Output) -> Option<JsValue> {
             let value = value.map_or(JsValue::UNDEFINED, |value| Uint8Array::from(&value[..]).into());
             js::object([("type", "global".into()), ("name", name.into()), ("value", value)])
         }
+        Output::NewData(record) => js::object([("type", "data".into()), ("record", values::record(&record))]),
         Output::Joined(joined) => js::object([("type", "joined".into()), ("joined", joined.into())]),
         Output::Trace(trace) => js::object([
             ("type", "trace".into()),

@@ -36,12 +36,13 @@ pub fn version(text: &str) -> Result<Version, DriverError> {
     parse().ok_or_else(|| DriverError::Invalid("not a version".to_owned()))
 }
 
-/// A record of a local scan; tombstones are left out by the caller.
-pub fn record(record: &Record, value: &[u8]) -> JsValue {
+/// A record; without a value when it is a tombstone.
+pub fn record(record: &Record) -> JsValue {
+    let value = record.value.as_ref().map_or(JsValue::UNDEFINED, |value| Uint8Array::from(&value[..]).into());
     js::object([
         ("namespace", JsValue::from_str(&record.namespace)),
         ("key", Uint8Array::from(&record.key[..]).into()),
-        ("value", Uint8Array::from(value).into()),
+        ("value", value),
         ("version", JsValue::from_str(&version_text(&record.version))),
         ("expires", expiry(record.expiry_us)),
     ])

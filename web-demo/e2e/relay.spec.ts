@@ -118,6 +118,30 @@ test("it answers: messages to what it owns, reads of others, its own reads", asy
   for (const page of pages) expect(await unread(page)).toEqual([]);
 });
 
+test("who listens to a namespace hears of what it owns, and of nothing else", async () => {
+  for (const page of pages) {
+    await page.evaluate(async (namespace) => {
+      const told: string[] = (window.told = []);
+      window.endTelling = await window.pontoon!.onData(namespace, ({ key, value }) => told.push(`${key} ${String(value)}`));
+    }, NAMESPACE);
+  }
+  const keys = Array.from({ length: BATCH }, (_, number) => `told ${number}`);
+  expect(await put(pages[0]!, keys)).toEqual(keys);
+  await pages[1]!.evaluate((namespace) => window.pontoon!.remove(namespace, "told 0"), NAMESPACE);
+  for (const key of keys.slice(1)) kept.set(key, `value of ${key}`);
+  const owners = await pages[2]!.evaluate(
+    ({ namespace, keys }) => Promise.all(keys.map((key) => window.pontoon!.send(namespace, key, "whose?"))),
+    { namespace: NAMESPACE, keys },
+  );
+  for (const page of pages) {
+    const own = await idOf(page);
+    const expected = keys.filter((_, at) => owners[at] === own).map((key) => `${key} value of ${key}`);
+    if (owners[0] === own) expected.push("told 0 undefined");
+    expect(await page.evaluate(() => window.told!.sort())).toEqual(expected.sort());
+    await page.evaluate(() => window.endTelling!());
+  }
+});
+
 test("it queries, with every part of the key space covered", async () => {
   await run(plain, { sql: "CREATE TABLE notes (id INTEGER PRIMARY KEY, note TEXT)" });
   const rows = Array.from({ length: 40 }, (_, id) => `(${id}, 'note ${id % 4}')`).join(", ");

@@ -9,6 +9,9 @@ declare global {
     pontoon?: Pontoon;
     /** Messages that arrived, by the text that they carry. */
     inbox?: { from: string; message: unknown }[];
+    /** New data that the page was told of, and how to end that. */
+    told?: string[];
+    endTelling?: () => void;
     /** Kinds of the links to other tabs that were seen since the page began. */
     kindsSeen?: Record<string, string[]>;
   }

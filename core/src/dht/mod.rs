@@ -305,6 +305,11 @@ impl Dht {
         self.store.scan(namespace, |_| true, wall_us)
     }
 
+    /// Begins or ends to tell of what this node commits of a namespace; false when there are too many namespaces.
+    pub fn subscribe(&mut self, namespace: String, on: bool) -> bool {
+        self.owner.subscribe(namespace, on, self.config.subscriptions_max)
+    }
+
     /// Whether this node knows of a founded network: tell linked peers.
     pub fn established(&self) -> bool {
         self.groups.established()

@@ -18,6 +18,7 @@ use crate::{
     group::{Env, Groups, Name, Step, message::Page},
     id::Id,
     map::{Map, Set},
+    node::Output,
     store::{Action, Batch, Expect, KeyOp, Outcome, Record, Refusal, Version},
 };
 
@@ -111,6 +112,8 @@ pub struct Owner {
     recent_order: VecDeque<(Id, u32)>,
     recent_bytes: usize,
     answers: VecDeque<(Asker, Answer)>,
+    /// Namespaces whose commits the application is told of.
+    subscribed: Vec<String>,
 }
 
 /// Names operation `index` of a request within its author's.
@@ -125,6 +128,16 @@ impl Owner {
     /// Who is to be told what, oldest first.
     pub fn poll_answer(&mut self) -> Option<(Asker, Answer)> {
         self.answers.pop_front()
+    }
+
+    /// See [`super::Dht::subscribe`].
+    pub fn subscribe(&mut self, namespace: String, on: bool, most: usize) -> bool {
+        self.subscribed.retain(|other| *other != namespace);
+        let room = self.subscribed.len() < most;
+        if on && room {
+            self.subscribed.push(namespace);
+        }
+        !on || room
     }
 
     /// Whether no write of a fragment is under way.
@@ -421,6 +434,11 @@ impl Owner {
         };
         if stored {
             self.remember(busy.author, busy.tag, &Outcome::Stored { version: busy.version });
+            if self.subscribed.contains(&key.0)
+                && let Some(record) = env.store.get(&key.0, &key.1).filter(|held| held.version == busy.version)
+            {
+                env.ctx.output(Output::NewData(record.clone()));
+            }
         }
         for (job, index) in busy.told {
             self.tell(job, index, stored.then_some(Outcome::Stored { version: busy.version }));

@@ -180,6 +180,9 @@ pub enum Output {
     },
     /// The node has joined, or has lost every link again.
     Joined(bool),
+    /// As its owner this node committed a record of a namespace that the application subscribed to: a new version, or
+    /// the key's removal (no value).
+    NewData(Record),
     /// A trace event, while tracing is on.
     Trace(Trace),
     /// Nothing more to do before this time of the monotone clock.
@@ -237,6 +240,15 @@ pub enum Command {
         /// Give up after so many microseconds; `None` takes the configured deadline.
         deadline_us: Option<u64>,
     },
+    /// Begins or ends [`Output::NewData`] for a namespace (PIER's `newData`: Huebsch et al., VLDB 2003, section 3.2).
+    /// It is told where the data is, at the owner of each key, at most once for a version; a write that is acknowledged
+    /// while its owner changes may be told by nobody.
+    Subscribe {
+        /// The namespace.
+        namespace: String,
+        /// Whether to begin.
+        on: bool,
+    },
     /// Hands everything over and says goodbye; replied when done or after a few seconds. The node is closed then.
     Leave,
 }
@@ -259,7 +271,7 @@ pub enum Reply {
     },
     /// `Gather`.
     Gathered(Partial, GatherEnd),
-    /// `SetGlobal`, `Leave`.
+    /// `SetGlobal`, `Subscribe`, `Leave`.
     Done,
 }
 

@@ -54,7 +54,10 @@ struct Batch {
 impl Node {
     pub(super) fn command(&mut self, call: CallId, command: Command) {
         let busy = self.calls.tickets.len() >= self.config.calls_max;
-        let local = matches!(command, Command::LocalScan { .. } | Command::SetGlobal { .. } | Command::Leave);
+        let local = matches!(
+            command,
+            Command::LocalScan { .. } | Command::SetGlobal { .. } | Command::Subscribe { .. } | Command::Leave
+        );
         if busy && !local {
             self.reply(call, Err(Error::Overloaded));
             return;
@@ -82,6 +85,10 @@ impl Node {
                 self.reply(call, result.map(|()| Reply::Done));
             }
             Command::Gather { fragment, deadline_us } => self.gather(call, &fragment, deadline_us),
+            Command::Subscribe { namespace, on } => {
+                let result = if self.dht.subscribe(namespace, on) { Ok(Reply::Done) } else { Err(Error::Overloaded) };
+                self.reply(call, result);
+            }
             Command::Leave => self.leave(call),
         }
     }

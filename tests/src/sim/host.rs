@@ -197,6 +197,7 @@ impl Host {
             Output::Reply { call, result } => self.note(turn, What::Reply(call, result)),
             Output::Message { from, to_key, payload } => self.note(turn, What::Message { from, to_key, payload }),
             Output::Global { name, value } => self.note(turn, What::Global(name, value)),
+            Output::NewData(record) => self.note(turn, What::NewData(record)),
             Output::Joined(_) => {}
             Output::Trace(trace) => self.note(turn, What::Trace(trace)),
             Output::Wake(mono) => {

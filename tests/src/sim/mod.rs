@@ -39,6 +39,7 @@ use pontoon_core::{
     CallId, Command, Error, Id, Input, LinkId, Now, Reply,
     ctx::Rng,
     inspect::{Inspect, Trace},
+    store::Record,
 };
 use window::World;
 pub use world::Unsettled;
@@ -116,6 +117,7 @@ pub struct Sim {
     deliveries: Vec<Delivery>,
     globals: Vec<(usize, String, Option<Vec<u8>>)>,
     traces: Vec<(usize, Trace)>,
+    new_data: Vec<(usize, Record)>,
     recorded: Vec<Recorded>,
 }
 
@@ -133,6 +135,7 @@ impl Sim {
             deliveries: Vec::new(),
             globals: Vec::new(),
             traces: Vec::new(),
+            new_data: Vec::new(),
             recorded: Vec::new(),
         };
         for index in 0..nodes {
@@ -304,6 +307,11 @@ impl Sim {
         std::mem::take(&mut self.globals)
     }
 
+    /// Takes the records that nodes told their applications of.
+    pub fn take_new_data(&mut self) -> Vec<(usize, Record)> {
+        std::mem::take(&mut self.new_data)
+    }
+
     /// Takes the trace events of nodes that trace.
     pub fn take_traces(&mut self) -> Vec<(usize, Trace)> {
         std::mem::take(&mut self.traces)
@@ -345,6 +353,7 @@ impl Sim {
                 }
                 What::Global(name, value) => self.globals.push((node, name, value)),
                 What::Trace(trace) => self.traces.push((node, trace)),
+                What::NewData(record) => self.new_data.push((node, record)),
                 What::Chunk(recorded) => self.recorded.push(recorded),
             }
         }

@@ -1,6 +1,6 @@
 //! What a run leaves behind: answers, deliveries, counts. Each thread keeps its own; put in order when it is over.
 
-use pontoon_core::{CallId, Id, inspect::Trace};
+use pontoon_core::{CallId, Id, inspect::Trace, store::Record};
 
 use super::{Answer, Recorded, Stats};
 
@@ -22,6 +22,8 @@ pub enum What {
     Global(String, Option<Vec<u8>>),
     /// A trace event.
     Trace(Trace),
+    /// A node told its application of a record.
+    NewData(Record),
     /// A chunk was sent.
     Chunk(Recorded),
 }

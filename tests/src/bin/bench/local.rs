@@ -217,7 +217,11 @@ impl Local {
                 self.wakes_us[index] = at_us;
                 self.due_us = self.due_us.min(at_us);
             }
-            Output::Message { .. } | Output::Global { .. } | Output::Joined(_) | Output::Trace(_) => {}
+            Output::Message { .. }
+            | Output::Global { .. }
+            | Output::NewData(_)
+            | Output::Joined(_)
+            | Output::Trace(_) => {}
         }
     }
 
