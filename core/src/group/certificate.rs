@@ -40,9 +40,8 @@ impl Name {
         let epoch = self.epoch.to_be_bytes();
         let bytes = mask.0.iter().chain(&value.0).chain(&epoch).copied();
         // FNV-1a, 64 bits, finished by a multiplication so that all bits matter in all.
-        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let hash = bytes
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         (hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93)
     }
 }

@@ -168,9 +168,7 @@ impl Overlay {
                 let certified = vacant && self.inhabited(bucket);
                 (0..=even).map(move |half| (2 * bucket + half, certified))
             })
-            .filter(|(slot, certified)| {
-                !filled[*slot as usize] && (*certified || !self.empty_slots.contains_key(slot))
-            })
+            .filter(|(slot, certified)| !filled[*slot as usize] && (*certified || !self.empty_slots.contains_key(slot)))
             .map(|(slot, _)| slot)
             .collect()
     }
@@ -189,7 +187,8 @@ impl Overlay {
         let deep = self.siblings.len() >= siblings_max
             && self.siblings.last().is_some_and(|last| index > self.me.common_prefix(last));
         let even = u32::from(index.is_multiple_of(2));
-        let probed = (0..=even).all(|half| self.empty_slots.contains_key(&(2 * index + half))) && !self.inhabited(index);
+        let probed =
+            (0..=even).all(|half| self.empty_slots.contains_key(&(2 * index + half))) && !self.inhabited(index);
         if deep || probed || (self.joined && self.peers.is_empty()) {
             return Slot::Empty;
         }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use pontoon_core::{Id, group::{Certificate, Relation}};
+use pontoon_core::{
+    Id,
+    group::{Certificate, Relation},
+};
 
 use crate::sim::Sim;
 
@@ -67,7 +70,8 @@ impl Witness {
         if known.contains(certificate) {
             return;
         }
-        if let Some(other) = known.iter().find(|other| other.name.region.intersect(&certificate.name.region).is_some()) {
+        if let Some(other) = known.iter().find(|other| other.name.region.intersect(&certificate.name.region).is_some())
+        {
             self.violations.push(format!("two decisions about one fragment: {certificate:?} and {other:?}"));
         }
         known.push(certificate.clone());
