@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 
 use super::{
+    conflict::{CONFLICTS, Conflicts},
     decide::{Decision, decide},
     message::Message,
 };
@@ -111,6 +112,8 @@ pub struct Owner {
     recent_order: VecDeque<(Id, u32)>,
     recent_bytes: usize,
     answers: VecDeque<(Asker, Answer)>,
+    /// What lost against a record of another history.
+    pub conflicts: Conflicts,
 }
 
 /// Names operation `index` of a request within its author's.
@@ -273,14 +276,20 @@ impl Owner {
                 continue;
             }
             let held = env.store.get(&key.0, &key.1).cloned();
-            if held.as_ref().is_some_and(|held| held.version >= record.version) {
-                if held.is_some_and(|held| held.version != record.version) {
-                    env.ctx.count("store.conflict_lost");
+            let other = |held: &&Record| {
+                key.0 != CONFLICTS && !held.descends(&record.version) && !record.descends(&held.version)
+            };
+            if let Some(held) = held.as_ref().filter(other) {
+                let loser = if held.version > record.version { &record } else { held };
+                if !self.conflicts.keep(env.ctx, loser) {
+                    pending = true;
+                    continue;
                 }
+            }
+            if held.as_ref().is_some_and(|held| held.version >= record.version) {
                 continue;
             }
             pending = true;
-            env.ctx.count("store.conflict_won");
             let (author, tag, version) = (record.version.author, record.version.counter, record.version);
             batch.extend(env.store.merge(record, limit_us));
             env.store.uncommitted(key.clone(), held);
