@@ -54,7 +54,8 @@ bench: ## the short set of figures, one JSON object a line
 	$(BENCH) short
 	$(BENCH) size
 
-soak: ## the long runs: the simulator over 50 seeds
+soak: ## the long runs: a thousand nodes over 50 seeds, the mixed faults over 1000
+	SOAK_SEEDS=1000 cargo test --release --locked -p pontoon-tests --test faults -- --nocapture
 	SOAK_SEEDS=50 cargo test --release --locked -p pontoon-tests --test scale -- --nocapture
 
 clean: ## remove what was built (not the installed tools)

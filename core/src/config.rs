@@ -69,6 +69,8 @@ pub struct Config {
     pub clock_skew_max_us: u64,
     /// How long a tombstone is kept.
     pub tombstone_us: u64,
+    /// How long the loser of a conflict is kept.
+    pub conflict_us: u64,
 
     /// Deadline of an operation or a query unless the caller gives one.
     pub deadline_us: u64,
@@ -140,6 +142,7 @@ impl Default for Config {
             assumed_lost_us: 15 * SECOND_US,
             clock_skew_max_us: 600 * SECOND_US,
             tombstone_us: 24 * 3_600 * SECOND_US,
+            conflict_us: 7 * 24 * 3_600 * SECOND_US,
 
             deadline_us: 30 * SECOND_US,
             calls_max: 1_024,

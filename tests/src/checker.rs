@@ -72,7 +72,10 @@ pub enum Violation {
     #[error("not for this checker: {0}")]
     Unsupported(Box<Event>),
     /// There is no order: the longest that was found, and what could not follow.
-    #[error("no order explains the history; after {done} operations, with [{state}] there, none of these fits:\n{}", lines(next))]
+    #[error(
+        "no order explains the history; after {done} operations, with [{state}] there, none of these fits:\n{}",
+        lines(next)
+    )]
     NoOrder {
         /// How many operations the longest order has.
         done: usize,
@@ -104,8 +107,11 @@ pub fn check(history: &[Event]) -> Result<(), Violation> {
     }
     let (count, done, state) = search.deepest;
     let undone = |index: &usize| done[index / 64] >> (index % 64) & 1 == 0;
-    let limit =
-        (0..events.len()).filter(undone).filter(|index| !optional(events[*index])).map(|index| events[index].ended_us).min();
+    let limit = (0..events.len())
+        .filter(undone)
+        .filter(|index| !optional(events[*index]))
+        .map(|index| events[index].ended_us)
+        .min();
     let next = (0..events.len())
         .filter(undone)
         .map(|index| events[index].clone())
@@ -167,7 +173,8 @@ impl<'a> Search<'a> {
         for (index, event) in events.iter().enumerate() {
             let told = match (&event.outcome, &event.action) {
                 (Outcome::Stored { version }, Action::Put { .. }) => Some((Some(index), *version)),
-                (Outcome::Found { value, version, .. }, _) | (Outcome::Conflict { current: Some((value, version)) }, _) => {
+                (Outcome::Found { value, version, .. }, _)
+                | (Outcome::Conflict { current: Some((value, version)) }, _) => {
                     Some((by_value.get(value.as_slice()).copied(), *version))
                 }
                 _ => None,
@@ -354,7 +361,10 @@ mod tests {
         assert_eq!(with(&[read(2, Outcome::Absent), read(6, found(2)), read(8, found(2))]), Ok(()));
         assert_eq!(with(&[read(2, Outcome::Absent), read(6, found(2)), read(8, found(1))]), Ok(()));
         assert_eq!(with(&[read(2, found(1)), read(6, found(2))]), Ok(()));
-        assert!(matches!(with(&[read(2, found(1)), read(6, found(2)), read(8, found(1))]), Err(Violation::NoOrder { .. })));
+        assert!(matches!(
+            with(&[read(2, found(1)), read(6, found(2)), read(8, found(1))]),
+            Err(Violation::NoOrder { .. })
+        ));
         // Not before it was asked either.
         let early = [read(0, found(1)), event(5, 6, put(1, Expect::Any), Outcome::Unreachable)];
         assert!(matches!(check(&early), Err(Violation::NoOrder { .. })));

@@ -14,7 +14,11 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs a plan for each seed, on as many threads as there are cores; the reports, by seed.
-fn reports(name: &str, share: u64, plan: impl Fn(u64) -> Plan + Sync + std::panic::RefUnwindSafe) -> Vec<(u64, Report)> {
+fn reports(
+    name: &str,
+    share: u64,
+    plan: impl Fn(u64) -> Plan + Sync + std::panic::RefUnwindSafe,
+) -> Vec<(u64, Report)> {
     let seeds: Vec<u64> = match number("SEED") {
         Some(seed) => vec![seed],
         None => (1..=number("SOAK_SEEDS").unwrap_or(SEEDS) / share).collect(),

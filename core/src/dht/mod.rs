@@ -1,6 +1,7 @@
 //! Operations on keys: routed to the owner, replicated to its group, acknowledged by a majority.
 
 mod client;
+pub mod conflict;
 mod decide;
 pub mod message;
 mod owner;
@@ -114,7 +115,7 @@ impl Dht {
             }
             Message::Reply { request, outcome, epoch } => {
                 if let Some(ticket) = self.client.answered(request, epoch) {
-                    self.events.push_back(DhtEvent::Done { ticket, outcomes: vec![outcome] });
+                    self.done(ctx, ticket, vec![outcome]);
                 }
             }
             Message::Elsewhere { request, hint, certificate } => {
@@ -187,9 +188,16 @@ impl Dht {
                 self.owner.submit(env, &mut self.groups, Asker::Own(request), vec![(0, op)], author, request);
             }
             Next::Over(ticket) => {
-                self.events.push_back(DhtEvent::Done { ticket, outcomes: vec![Outcome::Unreachable] });
+                self.done(ctx, ticket, vec![Outcome::Unreachable]);
             }
             Next::Wait => {}
+        }
+    }
+
+    /// Operations given with a ticket are over.
+    fn done(&mut self, ctx: &mut Ctx, ticket: u64, outcomes: Vec<Outcome>) {
+        if !self.owner.conflicts.done(ctx, ticket, outcomes.first()) {
+            self.events.push_back(DhtEvent::Done { ticket, outcomes });
         }
     }
 
@@ -229,6 +237,10 @@ impl Dht {
                 }
             } else if let Some((asker, answer)) = self.owner.poll_answer() {
                 self.answer(ctx, view, asker, answer);
+            } else if let Some((ticket, op)) = self.owner.conflicts.poll() {
+                let deadline = ctx.now.mono.saturating_add(ctx.config.deadline_us);
+                let request = self.client.open(env!(self, ctx, view), ticket, op, deadline);
+                self.attempt(ctx, view, request);
             } else {
                 return;
             }
@@ -242,7 +254,7 @@ impl Dht {
             }
             (Asker::Own(request), Answer::Done(outcomes, _)) => {
                 if let Some(ticket) = self.client.close(request) {
-                    self.events.push_back(DhtEvent::Done { ticket, outcomes });
+                    self.done(ctx, ticket, outcomes);
                 }
             }
             (Asker::Peer(to, request, _), Answer::Done(outcomes, id)) => {

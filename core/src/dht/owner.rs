@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 
 use super::{
+    conflict::{CONFLICTS, Conflicts},
     decide::{Decision, decide},
     message::Message,
 };
@@ -114,6 +115,8 @@ pub struct Owner {
     answers: VecDeque<(Asker, Answer)>,
     /// Namespaces whose commits the application is told of.
     subscribed: Vec<String>,
+    /// What lost against a record of another history.
+    pub conflicts: Conflicts,
 }
 
 /// Names operation `index` of a request within its author's.
@@ -286,14 +289,20 @@ impl Owner {
                 continue;
             }
             let held = env.store.get(&key.0, &key.1).cloned();
-            if held.as_ref().is_some_and(|held| held.version >= record.version) {
-                if held.is_some_and(|held| held.version != record.version) {
-                    env.ctx.count("store.conflict_lost");
+            let other = |held: &&Record| {
+                key.0 != CONFLICTS && !held.descends(&record.version) && !record.descends(&held.version)
+            };
+            if let Some(held) = held.as_ref().filter(other) {
+                let loser = if held.version > record.version { &record } else { held };
+                if !self.conflicts.keep(env.ctx, loser) {
+                    pending = true;
+                    continue;
                 }
+            }
+            if held.as_ref().is_some_and(|held| held.version >= record.version) {
                 continue;
             }
             pending = true;
-            env.ctx.count("store.conflict_won");
             let (author, tag, version) = (record.version.author, record.version.counter, record.version);
             batch.extend(env.store.merge(record, limit_us));
             env.store.uncommitted(key.clone(), held);

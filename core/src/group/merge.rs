@@ -8,11 +8,15 @@
 
 use super::{
     Env, Event, Groups, Step,
-    certificate::{Certificate, Name},
+    certificate::{Certificate, Name, Source},
     fragment::{Merge, Progress, Stage},
     message::{Cursor, Message, Page},
 };
-use crate::{id::Id, map::Set, store::Digest};
+use crate::{
+    id::{Id, Region},
+    map::Set,
+    store::Digest,
+};
 
 /// Records of one page, about.
 const PAGE_BYTES: usize = 200 * 1_024;
@@ -52,6 +56,8 @@ impl Groups {
                     return self.begin_sync(env, name);
                 }
                 holders.insert(me, Progress::Done(held.kept.synced));
+            } else if self.went_on(source, &name.region) {
+                holders.insert(me, Progress::Done(true));
             }
             let done = |id: &&Id| matches!(holders.get(*id), Some(Progress::Done(_)));
             let majority = source.members.iter().filter(done).count() > source.members.len() / 2;
@@ -86,6 +92,16 @@ impl Groups {
         for id in asked {
             self.fetch(env, &certificate, source.name, id, None);
         }
+    }
+
+    /// Whether this member of `source` dropped it for a history that is given up since: what it holds of `region` for
+    /// that one is no less.
+    fn went_on(&self, source: &Source, region: &Region) -> bool {
+        let forked = self.fragments.values().filter(|fragment| fragment.kept.forked);
+        let regions: Vec<Region> = forked.map(|fragment| fragment.name().region).collect();
+        source.members.contains(&self.me)
+            && !self.fragments.contains_key(&source.name)
+            && region.subtract_all(&regions).is_empty()
     }
 
     fn fetch(&mut self, env: &mut Env, certificate: &Certificate, source: Name, from: Id, after: Option<Cursor>) {
@@ -147,9 +163,14 @@ impl Groups {
         }
         // The certificate proves that the source is decided over: from here on it is frozen.
         self.learn(env, &certificate);
-        let Some(fragment) = self.fragments.get(&source).filter(|fragment| fragment.retired()) else {
-            self.tell_newer(env, from, &name);
-            return;
+        let known = certificate.sources.iter().find(|known| known.name == source);
+        let (complete, synced) = match self.fragments.get(&source).filter(|fragment| fragment.retired()) {
+            Some(fragment) => (fragment.complete, fragment.kept.synced),
+            None if known.is_some_and(|known| self.went_on(known, &name.region)) => (false, true),
+            None => {
+                self.tell_newer(env, from, &name);
+                return;
+            }
         };
         let same = after.is_none() && env.store.digest_of(&name.region) == digest;
         let page = if same {
@@ -157,7 +178,6 @@ impl Groups {
         } else {
             env.store.page(&name.region, after, PAGE_BYTES)
         };
-        let (complete, synced) = (fragment.complete, fragment.kept.synced);
         env.ctx.add("group.records_handed", page.records.len() as u64);
         env.ctx.send(from, Message::Fetched { to: name, source, complete, synced, page });
     }

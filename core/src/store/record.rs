@@ -33,13 +33,15 @@ pub struct Record {
     pub parent: Option<Version>,
     /// Wall clock at which a soft-state record lapses.
     pub expiry_us: Option<u64>,
-    /// The writes before this one, oldest first, by wall time and counter of their versions: those that somebody may
-    /// still be asking for. See [`Record::wrote`].
+    /// The writes before this one, oldest first, by wall time and counter of their versions: the last few, and those
+    /// that somebody may still be asking for. See [`Record::wrote`] and [`Record::descends`].
     pub earlier: Vec<(u64, u32)>,
 }
 
 /// Writes of a key that its record remembers beside its own.
 const EARLIER_MAX: usize = 16;
+/// So many of them however old they are: they tell a conflict from a successor.
+const EARLIER_MIN: usize = 4;
 /// Nobody asks for a write again after so long, by clocks that differ as they may.
 const EARLIER_US: u64 = 600_000_000;
 
@@ -49,9 +51,17 @@ impl Record {
         let mut earlier = self.earlier.clone();
         earlier.push((self.version.wall_us, self.version.counter));
         let old = |(at_us, _): &&(u64, u32)| at_us.saturating_add(EARLIER_US) < wall_us;
-        let surplus = earlier.len().saturating_sub(EARLIER_MAX).max(earlier.iter().filter(old).count());
+        let old = earlier.iter().filter(old).count().min(earlier.len().saturating_sub(EARLIER_MIN));
+        let surplus = earlier.len().saturating_sub(EARLIER_MAX).max(old);
         earlier.drain(..surplus);
         earlier
+    }
+
+    /// Whether this is the record of `version` or came after it, as far as it remembers.
+    pub fn descends(&self, version: &Version) -> bool {
+        self.version == *version
+            || self.parent == Some(*version)
+            || self.earlier.contains(&(version.wall_us, version.counter))
     }
 
     /// The version that the write named by `author` and `tag` was given, if it is this record's or an earlier one's.

@@ -173,7 +173,12 @@ impl Clients {
     }
 
     /// A result with coverage 1 is complete, unless it says that a majority was lost; no row is there twice.
-    fn judge(&mut self, now_us: u64, node: usize, result: Result<pontoon_core::data::QueryResult, pontoon_core::Error>) {
+    fn judge(
+        &mut self,
+        now_us: u64,
+        node: usize,
+        result: Result<pontoon_core::data::QueryResult, pontoon_core::Error>,
+    ) {
         let Ok(result) = result else {
             self.queries.1 += 1;
             return;

@@ -9,6 +9,8 @@ use crate::sim::{Crash, Sim};
 
 /// More than so many nodes do not join.
 const JOINS_MAX: usize = 12;
+/// Dialling a supernode takes so long at most: an attempt fails after 10 s, and the next is made within 8 s.
+pub const DIALLING_US: u64 = 20 * SECOND_US;
 /// Who was away this short a time ago may not be found yet.
 const RECOVERY_US: u64 = 5 * SECOND_US;
 
@@ -112,7 +114,9 @@ impl Mischief {
             .filter(|node| victims.contains(node) || !sim.is_up(*node) || self.impaired(*node, now))
             .map(|node| sim.id(node))
             .collect();
-        let most = |members: &[Id]| members.len() < 2 || members.iter().filter(|id| bad.contains(*id)).count() * 2 < members.len();
+        let most = |members: &[Id]| {
+            members.len() < 2 || members.iter().filter(|id| bad.contains(*id)).count() * 2 < members.len()
+        };
         sim.live().into_iter().all(|node| {
             sim.certificates(node).iter().filter(|(_, retired, _)| !retired).all(|(certificate, ..)| {
                 most(&certificate.members) && certificate.sources.iter().take(1).all(|source| most(&source.members))
@@ -188,13 +192,18 @@ impl Mischief {
         }
         for node in victims {
             let how = if sim.draw(2) == 0 { Crash::Silent } else { Crash::Noticed };
-            let lasting = sim.draw(if self.deadly { 3 } else { 5 }) == 0 && node != 0;
+            // Where nobody is left who holds a region, nobody will ever answer for it: somebody keeps a disk.
+            let lasting = sim.draw(if self.deadly { 3 } else { 5 }) == 0 && node != 0 && self.others_keep(sim, node);
             // A disk holds the keys of its peer: who returns without is somebody else, and joins as such.
             let back_us = match lasting {
                 true => u64::MAX,
                 false => sim.now_us() + SECOND_US / 2 + sim.draw(if self.deadly { 25 } else { 9 } * SECOND_US),
             };
-            self.note(sim, "crash", &format!("{node} {how:?}, {}", if lasting { "its disk is lost" } else { "returns" }));
+            self.note(
+                sim,
+                "crash",
+                &format!("{node} {how:?}, {}", if lasting { "its disk is lost" } else { "returns" }),
+            );
             sim.crash(node, how);
             clients.died(node);
             let from_us = sim.now_us();
@@ -206,6 +215,14 @@ impl Mischief {
                 self.returns.push((back_us, node));
             }
         }
+    }
+
+    /// Whether in every group of a node somebody else keeps a disk.
+    fn others_keep(&self, sim: &Sim, node: usize) -> bool {
+        let ruined = |id: &Id| self.away.iter().any(|away| away.disk_lost && sim.id(away.node) == *id);
+        sim.certificates(node)
+            .iter()
+            .all(|(certificate, ..)| certificate.members.iter().any(|id| *id != sim.id(node) && !ruined(id)))
     }
 
     fn back(&mut self, sim: &mut Sim, node: usize) {
@@ -288,8 +305,12 @@ impl Mischief {
             cut.until_us = cut.until_us.min(now);
         }
         // Who sleeps wakes by itself.
-        let asleep: Vec<usize> =
-            self.away.iter().filter(|away| away.until_us == u64::MAX && away.why == "asleep").map(|away| away.node).collect();
+        let asleep: Vec<usize> = self
+            .away
+            .iter()
+            .filter(|away| away.until_us == u64::MAX && away.why == "asleep")
+            .map(|away| away.node)
+            .collect();
         self.returns.retain(|(_, node)| asleep.contains(node));
         let gone: Vec<usize> = self
             .away
@@ -305,10 +326,35 @@ impl Mischief {
 
     /// When two nodes could not hear one another directly; `grace_us` later they have found each other again.
     pub fn apart(&self, a: usize, b: usize, grace_us: u64) -> Vec<(u64, u64)> {
-        let away = self.away.iter().filter(|away| away.node == a || away.node == b).map(|away| (away.from_us, away.until_us));
-        let cut = self.cuts.iter().filter(|cut| cut.side.contains(&a) != cut.side.contains(&b)).map(|cut| (cut.from_us, cut.until_us));
-        let stalled = self.stalls.iter().filter(|(c, d, ..)| (*c, *d) == (a, b) || (*d, *c) == (a, b)).map(|(_, _, from, until)| (*from, *until));
+        let away = self.away.iter().filter(|away| away.node == a || away.node == b);
+        let away = away.map(|away| (away.from_us, self.back_us(away, grace_us)));
+        let cut = self
+            .cuts
+            .iter()
+            .filter(|cut| cut.side.contains(&a) != cut.side.contains(&b))
+            .map(|cut| (cut.from_us, cut.until_us));
+        let stalled = self
+            .stalls
+            .iter()
+            .filter(|(c, d, ..)| (*c, *d) == (a, b) || (*d, *c) == (a, b))
+            .map(|(_, _, from, until)| (*from, *until));
         away.chain(cut).chain(stalled).map(|(begun, ended)| (begun, ended.saturating_add(grace_us))).collect()
+    }
+
+    /// When a node is back among others: who begins anew is, once it reaches the supernode.
+    fn back_us(&self, away: &Away, grace_us: u64) -> u64 {
+        let mut back = away.until_us;
+        if away.why == "asleep" || away.node == 0 || back == u64::MAX {
+            return back;
+        }
+        let founder = self.away.iter().filter(|other| other.node == 0).map(|other| (other.from_us, other.until_us));
+        let cut = self.cuts.iter().filter(|cut| cut.side.contains(&0) != cut.side.contains(&away.node));
+        for (begun, ended) in founder.chain(cut.map(|cut| (cut.from_us, cut.until_us))) {
+            if begun < back.saturating_add(grace_us) && ended > back {
+                back = ended.saturating_add(DIALLING_US);
+            }
+        }
+        back
     }
 
     /// How much of the time from `from_us` to `at_us` some spans make up together.

@@ -160,17 +160,46 @@ impl Run {
         let all: Vec<(usize, Certificate, bool, bool)> = sim
             .live()
             .into_iter()
-            .flat_map(|node| sim.certificates(node).into_iter().map(move |(it, retired, serving)| (node, it, retired, serving)))
+            .flat_map(|node| {
+                sim.certificates(node).into_iter().map(move |(it, retired, serving)| (node, it, retired, serving))
+            })
             .collect();
-        let served: Vec<Region> = all.iter().filter(|(.., serving)| *serving).map(|(_, it, ..)| it.name.region).collect();
-        let names = |ids: &[Id]| ids.iter().map(|id| sim.index_of(id)).map(|node| node.map_or("?".to_owned(), |node| format!("{node}{}", if sim.is_up(node) { "" } else { "!" }))).collect::<Vec<_>>().join(" ");
+        let served: Vec<Region> =
+            all.iter().filter(|(.., serving)| *serving).map(|(_, it, ..)| it.name.region).collect();
+        let names = |ids: &[Id]| {
+            ids.iter()
+                .map(|id| sim.index_of(id))
+                .map(|node| {
+                    node.map_or("?".to_owned(), |node| format!("{node}{}", if sim.is_up(node) { "" } else { "!" }))
+                })
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         let mut lines = Vec::new();
         for hole in Region::ALL.subtract_all(&served) {
             lines.push(format!("nobody answers for {hole}:"));
             for (node, it, retired, _) in all.iter().filter(|(_, it, ..)| it.name.region.intersect(&hole).is_some()) {
-                let state = sim.inspect(*node).into_iter().flat_map(|inspect| inspect.fragments).find(|held| held.region == it.name.region.to_string() && held.epoch == it.name.epoch).map_or("", |held| held.state);
-                let sources: Vec<String> = it.sources.iter().map(|source| format!("e{} {} [{}]", source.name.epoch, source.name.region, names(&source.members))).collect();
-                lines.push(format!("  node {node}{}: {} e{} {state} of {} [{}] lineage {:?} lost [{}] from {sources:?}", if *retired { " retired" } else { "" }, it.name.region, it.name.epoch, names(&[it.owner]), names(&it.members), it.lineage.iter().map(|(id, from)| (id % 1000, *from)).collect::<Vec<_>>(), names(&it.lost)));
+                let state = sim
+                    .inspect(*node)
+                    .into_iter()
+                    .flat_map(|inspect| inspect.fragments)
+                    .find(|held| held.region == it.name.region.to_string() && held.epoch == it.name.epoch)
+                    .map_or("", |held| held.state);
+                let sources: Vec<String> = it
+                    .sources
+                    .iter()
+                    .map(|source| format!("e{} {} [{}]", source.name.epoch, source.name.region, names(&source.members)))
+                    .collect();
+                lines.push(format!(
+                    "  node {node}{}: {} e{} {state} of {} [{}] lineage {:?} lost [{}] from {sources:?}",
+                    if *retired { " retired" } else { "" },
+                    it.name.region,
+                    it.name.epoch,
+                    names(&[it.owner]),
+                    names(&it.members),
+                    it.lineage.iter().map(|(id, from)| (id % 1000, *from)).collect::<Vec<_>>(),
+                    names(&it.lost)
+                ));
             }
         }
         lines.join("\n")

@@ -7,19 +7,18 @@ use pontoon_core::{
     store::{Action, Outcome, Version},
 };
 
-use super::{Mischief, Report, Run, SECOND_US, clients};
+use super::{Mischief, Report, Run, SECOND_US, clients, mischief::DIALLING_US};
 use crate::checker::{Event, check};
 
 /// Silence for which the last of a majority may be given up, by the clock of who gives up: 15 s, less what clocks drift.
 const SILENCE_US: u64 = 14_900_000;
 /// Finding each other again takes so long at most.
 const FINDING_US: u64 = 6 * SECOND_US;
-/// Dialling a supernode takes so long at most: an attempt fails after 10 s, and the next is made within 8 s.
-const DIALLING_US: u64 = 20 * SECOND_US;
 
 /// What was promised, or all that was not kept.
 pub fn verdict(run: &Run) -> Result<Report, Vec<String>> {
-    let mut violations: Vec<String> = run.witness.violations.iter().chain(&run.clients.violations).take(8).cloned().collect();
+    let mut violations: Vec<String> =
+        run.witness.violations.iter().chain(&run.clients.violations).take(8).cloned().collect();
     let mut report = Report {
         queries: run.clients.queries,
         broadcasts: run.clients.broadcasts,
@@ -42,9 +41,19 @@ pub fn verdict(run: &Run) -> Result<Report, Vec<String>> {
             .iter()
             .filter(|loss| loss.certificate.name.region.contains(&place))
             .map(|loss| {
-                let names = |ids: &[Id]| ids.iter().map(|id| run.sim.index_of(id).map_or("?".to_owned(), |node| node.to_string())).collect::<Vec<_>>().join(" ");
-                let sources: Vec<String> = loss.certificate.sources.iter().map(|source| names(&source.members)).collect();
-                format!("key {index}: at {:.3} s {} of {sources:?} were given up", loss.at_us as f64 / 1e6, names(&loss.certificate.lost))
+                let names = |ids: &[Id]| {
+                    ids.iter()
+                        .map(|id| run.sim.index_of(id).map_or("?".to_owned(), |node| node.to_string()))
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                };
+                let sources: Vec<String> =
+                    loss.certificate.sources.iter().map(|source| names(&source.members)).collect();
+                format!(
+                    "key {index}: at {:.3} s {} of {sources:?} were given up",
+                    loss.at_us as f64 / 1e6,
+                    names(&loss.certificate.lost)
+                )
             })
             .collect();
         if losses.is_empty() {
@@ -137,9 +146,10 @@ fn after_a_loss(run: &Run, place: &Id, history: &[Event]) -> Result<usize, Strin
     }
     let ruined: BTreeSet<Id> =
         run.mischief.away.iter().filter(|away| away.disk_lost).map(|away| run.sim.id(away.node)).collect();
-    let explained = run.witness.groups_of(place).any(|group| {
-        group.members.iter().filter(|id| ruined.contains(id)).count() * 2 >= group.members.len()
-    });
+    let explained = run
+        .witness
+        .groups_of(place)
+        .any(|group| group.members.iter().filter(|id| ruined.contains(id)).count() * 2 >= group.members.len());
     if explained {
         let reached: Option<Version> = match &read.outcome {
             Outcome::Found { version, .. } => Some(*version),

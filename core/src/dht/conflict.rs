@@ -1,0 +1,78 @@
+//! What loses when histories that forked meet again is kept, not dropped: two successors of one parent are a true
+//! conflict, the newer one is the key's record, and the older one becomes a record of a namespace of its own, at the
+//! owner of *that* key, for a while. The donor is thanked only when it is there.
+
+use std::collections::VecDeque;
+
+use crate::{
+    ctx::Ctx,
+    map::{Map, Set},
+    store::{Action, Expect, KeyOp, Outcome, Record},
+};
+
+/// Where losers are kept. A key is namespace, key and version of the loser, a value the loser, both as `postcard`.
+pub const CONFLICTS: &str = "pontoon_conflicts";
+/// Losers that are being stored at once.
+const KEEPING_MAX: usize = 64;
+/// Losers that are remembered to be stored.
+const KEPT_MAX: usize = 4_096;
+
+/// See the module.
+#[derive(Default)]
+pub struct Conflicts {
+    keeping: Map<u64, Vec<u8>>,
+    kept: Set<Vec<u8>>,
+    order: VecDeque<Vec<u8>>,
+    due: VecDeque<(u64, KeyOp)>,
+}
+
+impl Conflicts {
+    /// Whether a loser is kept; if not, it is to be, and this is to be asked again later.
+    pub fn keep(&mut self, ctx: &mut Ctx, loser: &Record) -> bool {
+        let key = postcard::to_allocvec(&(&loser.namespace, &loser.key, &loser.version)).unwrap_or_default();
+        if self.kept.contains(&key) {
+            return true;
+        }
+        if self.keeping.len() >= KEEPING_MAX || self.keeping.values().any(|keeping| *keeping == key) {
+            return false;
+        }
+        let mut value = postcard::to_allocvec(loser).unwrap_or_default();
+        if value.len() > ctx.config.value_bytes_max {
+            // That there was something is told at least.
+            value = postcard::to_allocvec(&Record { value: None, ..loser.clone() }).unwrap_or_default();
+        }
+        ctx.count("store.conflicts");
+        let ticket = ctx.serial();
+        let ttl_us = Some(ctx.config.conflict_us);
+        let action = Action::Put { value, expect: Expect::Any, ttl_us };
+        let locality_bits = ctx.config.locality_bits;
+        self.due.push_back((ticket, KeyOp { namespace: CONFLICTS.to_owned(), locality_bits, key: key.clone(), action }));
+        self.keeping.insert(ticket, key);
+        false
+    }
+
+    /// The next operation to be carried out, with its ticket.
+    pub fn poll(&mut self) -> Option<(u64, KeyOp)> {
+        self.due.pop_front()
+    }
+
+    /// Whether a ticket is one of these; then its operation is over. What is refused for good is not tried again.
+    pub fn done(&mut self, ctx: &mut Ctx, ticket: u64, outcome: Option<&Outcome>) -> bool {
+        let Some(key) = self.keeping.remove(&ticket) else {
+            return false;
+        };
+        match outcome {
+            None | Some(Outcome::Unreachable) => return true,
+            Some(Outcome::Refused(_)) => ctx.count("store.conflict_refused"),
+            Some(_) => {}
+        }
+        self.kept.insert(key.clone());
+        self.order.push_back(key);
+        if self.order.len() > KEPT_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.kept.remove(&oldest);
+        }
+        true
+    }
+}
