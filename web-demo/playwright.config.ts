@@ -1,4 +1,4 @@
-// End to end: real pages in a real Chromium against the real supernode. One story, told in order by one worker.
+// End to end: real pages in a real Chromium against the real supernode. Two stories, each told in order, by one worker.
 import { defineConfig } from "@playwright/test";
 import { CHROMIUM } from "./scripts/chromium.mjs";
 
