@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use pontoon_core::{Command, Id, Reply};
+use pontoon_core::{CallId, Command, Id, Reply};
 use pontoon_tests::{
     scenario::{Counted, Scale},
     sim::{Latency, SimConfig},
@@ -11,6 +11,8 @@ use pontoon_tests::{
 use crate::report::Report;
 
 const SECOND_US: u64 = 1_000_000;
+/// Between two joins of a large network, unless the command line says otherwise.
+const JOIN_US: u64 = 2_000;
 
 fn settled(config: &SimConfig) -> Result<(Scale, f64), String> {
     let mut scale = Scale::new(config.clone());
@@ -35,34 +37,69 @@ pub fn broadcast(report: &Report) -> Result<(), String> {
     Ok(())
 }
 
-/// The `dht-lookup` scenario: hops are counted by the clock, every hop being paid the same latency.
+/// The `dht-lookup` scenario: messages to the owners of random keys, and one asker's to the same keys again. Hops are
+/// counted by the clock, every hop being paid the same latency.
 pub fn dht_lookup(report: &Report) -> Result<(), String> {
+    let sizes = report.options.nodes.map_or(vec![100, 1_000, 10_000], |nodes| vec![nodes]);
+    sizes.into_iter().try_for_each(|nodes| lookups(report, nodes))
+}
+
+fn lookups(report: &Report, nodes: usize) -> Result<(), String> {
+    const LOOKUPS: u32 = 2_000;
+    const REPEATED: u32 = 20;
+    const TIMES: u32 = 10;
     let begun = Instant::now();
-    let config = report.options.network(1_000);
+    let options = &report.options;
+    let mut config = options.network(nodes);
+    config.supernode = options.supernode.unwrap_or(false);
+    config.join_every_us = options.join_us.unwrap_or(JOIN_US);
     let Latency::Fixed(latency) = config.latency else { return Err("hops need a fixed latency".to_owned()) };
-    let (mut scale, _) = settled(&config)?;
-    scale.sim.take_deliveries();
-    let (mut hops, mut correct) = (Vec::new(), 0);
-    for number in 0..1_000_u32 {
-        let key = number.to_be_bytes().to_vec();
-        let node = scale.any_node();
+    let (mut scale, settled_s) = settled(&config)?;
+    let mut correct = 0;
+    // All at once: they hardly meet, and a large network need not live through one after the other.
+    let mut look_up = |scale: &mut Scale, asked: &[(usize, u32)]| {
+        scale.sim.take_deliveries();
         let sent_us = scale.sim.now_us();
-        let owner = scale.sim.owner_of(&Id::object("lookup", &key, 0)).map(|owner| scale.sim.id(owner));
-        let command = Command::Send { namespace: "lookup".to_owned(), key, payload: Vec::new() };
-        if let Some(Ok(Reply::Delivered(to))) = scale.sim.call(node, command, 30 * SECOND_US) {
-            correct += usize::from(Some(to) == owner);
+        let send = |(node, number): &(usize, u32)| {
+            let key = number.to_be_bytes().to_vec();
+            (*node, Command::Send { namespace: "lookup".to_owned(), key, payload: Vec::new() })
+        };
+        let commands: Vec<(usize, Command)> = asked.iter().map(send).collect();
+        let calls: Vec<CallId> = commands.into_iter().map(|(node, command)| scale.sim.command(node, command)).collect();
+        let answers = scale.sim.wait(&calls, 30 * SECOND_US);
+        for ((_, number), answer) in asked.iter().zip(answers) {
+            let owner = scale.sim.owner_of(&Id::object("lookup", &number.to_be_bytes(), 0));
+            let owner = owner.map(|owner| scale.sim.id(owner));
+            correct += usize::from(matches!(answer, Some(Ok(Reply::Delivered(to))) if Some(to) == owner));
         }
-        hops.extend(scale.sim.take_deliveries().iter().map(|delivery| (delivery.at_us - sent_us) / latency));
+        let deliveries = scale.sim.take_deliveries();
+        deliveries.iter().map(|delivery| (delivery.at_us - sent_us) / latency).collect::<Vec<u64>>()
+    };
+    let random: Vec<(usize, u32)> = (0..LOOKUPS).map(|number| (scale.any_node(), number)).collect();
+    let mut hops = look_up(&mut scale, &random);
+    let repeated: Vec<(usize, u32)> = (0..REPEATED).map(|number| (scale.any_node(), LOOKUPS + number)).collect();
+    look_up(&mut scale, &repeated);
+    let mut again = Vec::new();
+    for _ in 0..TIMES {
+        again.extend(look_up(&mut scale, &repeated));
+        scale.sim.run_for(SECOND_US / 2);
     }
     hops.sort_unstable();
+    let asked = LOOKUPS + REPEATED * (1 + TIMES);
     let links = |node| scale.sim.inspect(node).map_or(0, |inspect| inspect.links.len());
-    let links_max = scale.sim.live().into_iter().skip(1).map(links).max().unwrap_or(0);
+    let ordinary = usize::from(config.supernode);
+    let links: Vec<usize> = scale.sim.live().into_iter().skip(ordinary).map(links).collect();
     let figure = |name: &str, value: f64, unit: &str| report.simulated(&config, "dht-lookup", name, value, unit, &[]);
-    figure("hops_mean", hops.iter().sum::<u64>() as f64 / hops.len().max(1) as f64, "hops");
+    let mean = |of: &[u64]| of.iter().sum::<u64>() as f64 / of.len().max(1) as f64;
+    figure("settled_s", settled_s, "s");
+    figure("hops_mean", mean(&hops), "hops");
     figure("hops_p99", hops.get(hops.len() * 99 / 100).copied().unwrap_or(0) as f64, "hops");
-    figure("hops_theory", (config.nodes as f64).log2() / 2.0, "hops");
-    figure("owner_correct", f64::from(correct as u32) / 1_000.0, "");
-    figure("links_max", links_max as f64, "links");
+    // Each digit of two bits that differs is a hop, and one in four agrees by chance.
+    figure("hops_theory", 0.75 * (config.nodes as f64).log(4.0), "hops");
+    figure("hops_repeat_mean", mean(&again), "hops");
+    figure("owner_correct", correct as f64 / f64::from(asked), "");
+    figure("links_mean", links.iter().sum::<usize>() as f64 / links.len().max(1) as f64, "links");
+    figure("links_max", links.iter().copied().max().unwrap_or(0) as f64, "links");
     figure("wall_s", begun.elapsed().as_secs_f64(), "s");
     Ok(())
 }
