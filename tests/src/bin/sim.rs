@@ -98,6 +98,7 @@ fn parse(arguments: &[String]) -> Result<Options, String> {
 }
 
 fn main() -> ExitCode {
+    pontoon_tests::pages::ask_for_huge_pages();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.is_empty() || arguments.iter().any(|argument| ["--help", "-h"].contains(&argument.as_str())) {
         println!("{HELP}");

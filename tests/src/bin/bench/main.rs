@@ -39,6 +39,7 @@ fn short(report: &Report) -> Result<(), String> {
 }
 
 fn main() -> ExitCode {
+    pontoon_tests::pages::ask_for_huge_pages();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_none_or(|first| ["--help", "-h"].contains(&first.as_str())) {
         println!(
