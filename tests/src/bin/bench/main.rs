@@ -25,7 +25,7 @@ const SCENARIOS: [Scenario; 9] = [
     ("dht-lookup", "messages to owners of random keys: hops, links, correct owners", swarm::dht_lookup),
     ("dht-ops", "puts and gets of in-process nodes in real time; --rival measures rust-libp2p kad too", ops::dht_ops),
     ("scan-exact", "count(*) while 5% of the nodes crash: exact, short and said so, or wrong", swarm::scan_exact),
-    ("sim-speed", "how fast the simulator runs an idle network", swarm::sim_speed),
+    ("sim-speed", "how fast the simulator runs a network that joins, settles and idles", swarm::sim_speed),
     ("size", "what a page downloads: raw, gzip and brotli bytes", size::size),
     ("store-balance", "locality bits: how even the load is, how many peers a scan meets", balance::store_balance),
     ("short", "every simulated scenario on a small network", short),
