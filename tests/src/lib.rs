@@ -9,6 +9,8 @@ pub mod faults;
 pub mod mini;
 pub mod model;
 pub mod ops;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod pages;
 pub mod scenario;
 pub mod sim;
 pub mod watch;

@@ -47,7 +47,10 @@ fn replicas_are_equal(sim: &mut Sim) -> Result<(), String> {
             for member in &certificate.members {
                 let member = sim.index_of(member).unwrap();
                 if within(member) != within(owner) {
-                    return Err(format!("node {member} does not hold what node {owner} holds of {}", certificate.name.region));
+                    return Err(format!(
+                        "node {member} does not hold what node {owner} holds of {}",
+                        certificate.name.region
+                    ));
                 }
             }
         }
@@ -76,7 +79,12 @@ fn halves_that_were_parted_for_five_minutes_become_one_and_lose_nothing_without_
                 let node = 2 * sim.draw(NODES as u64 / 2) as usize + side;
                 number += 1;
                 let value = format!("{number} of side {side}").into_bytes();
-                calls.push((side, index, value.clone(), sim.command(node, keys(vec![put("halves", &key(index), &value)]))));
+                calls.push((
+                    side,
+                    index,
+                    value.clone(),
+                    sim.command(node, keys(vec![put("halves", &key(index), &value)])),
+                ));
             }
             let ids: Vec<_> = calls.iter().map(|(.., call)| *call).collect();
             for ((side, index, value, _), answer) in calls.into_iter().zip(sim.wait(&ids, 40 * SECOND_US)) {
@@ -141,6 +149,9 @@ fn halves_that_were_parted_for_five_minutes_become_one_and_lose_nothing_without_
         assert!(listed >= both, "seed {seed}: {listed} listed of {both}");
         let expected = scale.model.count("things");
         assert_eq!(scale.read_all(), (expected, 0), "seed {seed}: (found, lost)");
-        println!("seed {seed}: one overlay after {settled_s} s, replicas equal after {equal_s} s, {listed} conflicts listed, {} forked looks", witness.forked);
+        println!(
+            "seed {seed}: one overlay after {settled_s} s, replicas equal after {equal_s} s, {listed} conflicts listed, {} forked looks",
+            witness.forked
+        );
     }
 }

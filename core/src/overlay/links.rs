@@ -7,7 +7,11 @@ use crate::{
     config::SECOND_US,
     ctx::Ctx,
     id::{Id, nearest},
-    overlay::{Overlay, Peer, frame::{Refusal, Want}, table::SLOTS},
+    overlay::{
+        Overlay, Peer,
+        frame::{Refusal, Want},
+        table::SLOTS,
+    },
     wire::Contact,
 };
 

@@ -65,15 +65,22 @@ impl Sim {
     pub fn settled(&self) -> Result<(), Unsettled> {
         let trie = self.trie();
         let mut covered = Coverage::NONE;
+        let mut example = String::new();
         let (mut regions, mut outside, mut lonely, mut blind, mut foreign) = (0, 0, 0, 0, None);
         for (place, (id, node)) in trie.0.iter().enumerate() {
             let Some(standing) = self.standing(*node) else { continue };
             outside += usize::from(!standing.joined);
             let siblings = trie.nearest(place, self.world.config.core.siblings);
-            lonely += usize::from(!siblings.iter().all(|(sibling, _)| standing.siblings.contains(sibling)));
+            if let Some((_, missing)) = siblings.iter().find(|(sibling, _)| !standing.siblings.contains(sibling)) {
+                lonely += 1;
+                example = format!("node {node} does not know node {missing}");
+            }
             let inhabited = trie.buckets(place);
             let linked: BTreeSet<u32> = standing.linked.iter().map(|peer| id.common_prefix(peer)).collect();
-            blind += usize::from(!linked.iter().eq(&inhabited));
+            if !linked.iter().eq(&inhabited) {
+                blind += 1;
+                example = format!("node {node} has links into {linked:?} of {inhabited:?}");
+            }
             // Nobody is nearer to anything in it: so the regions of different nodes are disjoint.
             let own = inhabited.iter().fold(Region::ALL, |own, bucket| own.fix(*bucket, id.bit(*bucket)));
             for region in standing.owned {
@@ -89,10 +96,10 @@ impl Sim {
             return Err(Unsettled(format!("{outside} of {live} nodes have not joined")));
         }
         if lonely > 0 {
-            return Err(Unsettled(format!("{lonely} of {live} nodes do not know their siblings")));
+            return Err(Unsettled(format!("{lonely} of {live} nodes do not know their siblings: {example}")));
         }
         if blind > 0 {
-            return Err(Unsettled(format!("{blind} of {live} nodes lack a link into a bucket")));
+            return Err(Unsettled(format!("{blind} of {live} nodes lack a link into a bucket: {example}")));
         }
         if let Some(foreign) = foreign {
             return Err(Unsettled(foreign));

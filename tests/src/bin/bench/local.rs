@@ -10,9 +10,7 @@ use std::{
 };
 
 use pontoon_core::{
-    CallId, Command, Config, Error, Input, LinkId, Now, Origin, Output, Reply, SessionId,
-    crypto::Ed25519,
-    node::Node,
+    CallId, Command, Config, Error, Input, LinkId, Now, Origin, Output, Reply, SessionId, crypto::Ed25519, node::Node,
 };
 
 /// A WebRTC session's ends, once both are known.

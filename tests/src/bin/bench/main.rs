@@ -25,7 +25,7 @@ const SCENARIOS: [Scenario; 9] = [
     ("dht-lookup", "messages to owners of random keys: hops, links, correct owners", swarm::dht_lookup),
     ("dht-ops", "puts and gets of in-process nodes in real time; --rival measures rust-libp2p kad too", ops::dht_ops),
     ("scan-exact", "count(*) while 5% of the nodes crash: exact, short and said so, or wrong", swarm::scan_exact),
-    ("sim-speed", "how fast the simulator runs an idle network", swarm::sim_speed),
+    ("sim-speed", "how fast the simulator runs a network that joins, settles and idles", swarm::sim_speed),
     ("size", "what a page downloads: raw, gzip and brotli bytes", size::size),
     ("store-balance", "locality bits: how even the load is, how many peers a scan meets", balance::store_balance),
     ("short", "every simulated scenario on a small network", short),
@@ -39,6 +39,7 @@ fn short(report: &Report) -> Result<(), String> {
 }
 
 fn main() -> ExitCode {
+    pontoon_tests::pages::ask_for_huge_pages();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_none_or(|first| ["--help", "-h"].contains(&first.as_str())) {
         println!(

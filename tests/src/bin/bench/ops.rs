@@ -93,10 +93,9 @@ fn pontoon(report: &Report, nodes: usize, replicas: usize, figures: &mut Figures
             written = took.len();
             let p95 = took[(took.len() * 95 / 100).min(took.len() - 1)];
             let per_s = took.len() as f64 / all.as_secs_f64();
-            for (figure, value, unit) in [
-                (format!("{op}_per_s"), per_s, "1/s"),
-                (format!("{op}_p95_us"), p95.as_secs_f64() * 1e6, "us"),
-            ] {
+            for (figure, value, unit) in
+                [(format!("{op}_per_s"), per_s, "1/s"), (format!("{op}_p95_us"), p95.as_secs_f64() * 1e6, "us")]
+            {
                 let more = [
                     ("system", json!("pontoon")),
                     ("k", json!(replicas)),
@@ -174,7 +173,8 @@ fn rival(report: &Report, nodes: usize, k: usize, in_flight: usize, figures: &mu
     }
     for line in String::from_utf8_lossy(&run.stdout).lines() {
         println!("{line}");
-        let figure: Value = serde_json::from_str(line).map_err(|error| format!("the rival's line {line:?}: {error}"))?;
+        let figure: Value =
+            serde_json::from_str(line).map_err(|error| format!("the rival's line {line:?}: {error}"))?;
         if let (Some(name), Some(value)) = (figure["figure"].as_str(), figure["value"].as_f64()) {
             figures.insert((nodes, k, in_flight, name.to_owned()), value);
         }

@@ -131,9 +131,11 @@ pub fn scan_exact(report: &Report) -> Result<(), String> {
     Ok(())
 }
 
-/// The `sim-speed` scenario: joining, settling, and 60 s more.
+/// The `sim-speed` scenario: joining within 20 s without a supernode, settling, and 60 s more.
 pub fn sim_speed(report: &Report) -> Result<(), String> {
-    let config = report.options.network(1_000);
+    let mut config = report.options.network(1_000);
+    config.supernode = report.options.supernode.unwrap_or(false);
+    config.join_every_us = report.options.join_us.unwrap_or(20 * SECOND_US / config.nodes.max(1) as u64);
     let begun = Instant::now();
     let (mut scale, settled_s) = settled(&config)?;
     let (settled_wall_s, before) = (begun.elapsed().as_secs_f64(), scale.sim.stats());
