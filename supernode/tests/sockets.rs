@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{dial, get, settings, until};
 use futures_util::{SinkExt as _, StreamExt as _};
 use pontoon_core::{
-    overlay::{Hello, LinkFrame, Refusal},
+    overlay::{Hello, LinkFrame, Refusal, Want},
     wire::{Frame, PLAN_VERSION, WIRE_VERSION, cut, decode, encode},
 };
 use pontoon_supernode::{Limits, Supernode};
@@ -93,6 +93,7 @@ async fn what_is_no_handshake_is_refused_by_the_engine() {
             supernode: false,
             direct_links: false,
             established: false,
+            want: Want::Sibling,
         }))
     };
     for (frame, reason) in

@@ -1,4 +1,7 @@
 //! Finding peers: this node's own place, and somebody for each slot that is not known.
+//!
+//! A node asks for its own place often while its siblings change, and ever more rarely while they do not, as Trickle's
+//! timer does (Levis et al., NSDI 2004, section 4.1).
 
 use chacha20::rand_core::Rng as _;
 
@@ -12,7 +15,8 @@ use crate::{
 };
 
 const FIND_US: u64 = 2 * SECOND_US;
-const FIND_OWN_US: u64 = 15 * SECOND_US;
+const FIND_OWN_MIN_US: u64 = 2 * SECOND_US;
+const FIND_OWN_MAX_US: u64 = 32 * SECOND_US;
 const FINDS_MAX: usize = 4;
 /// Between two questions about a slot in which somebody was found.
 const AGAIN_US: u64 = 10 * SECOND_US;
@@ -24,6 +28,9 @@ pub struct Finds {
     /// Slots in which somebody was found: not asked for again before.
     answered: Map<u32, u64>,
     own_due_us: u64,
+    own_wait_us: u64,
+    /// The siblings when it was answered last.
+    own_siblings: Vec<Id>,
     pub own_answered: bool,
     pub linked_us: Option<u64>,
 }
@@ -103,7 +110,11 @@ impl Overlay {
         match find.slot {
             None => {
                 self.finds.own_answered = true;
-                self.finds.own_due_us = ctx.now.mono + FIND_OWN_US;
+                let steady = self.finds.own_siblings == self.siblings;
+                let wait = if steady { 2 * self.finds.own_wait_us } else { FIND_OWN_MIN_US };
+                self.finds.own_wait_us = wait.clamp(FIND_OWN_MIN_US, FIND_OWN_MAX_US);
+                self.finds.own_siblings.clone_from(&self.siblings);
+                self.finds.own_due_us = ctx.now.mono + self.finds.own_wait_us;
             }
             Some(slot) if !ids.iter().any(|id| self.slot_of(id) == slot) => {
                 self.empty_slots.insert(slot, ctx.now.mono);
