@@ -145,13 +145,11 @@ impl Overlay {
             return;
         }
         if self.answers.len() >= ANSWERS_MAX && !self.answers.contains_key(&from.id) {
-            self.answers.retain(|_, at| now < *at + USED_US);
-            if self.answers.len() >= ANSWERS_MAX {
-                return;
-            }
+            let oldest = self.answers.iter().min_by_key(|(_, at)| **at).map(|(id, _)| *id);
+            oldest.map(|oldest| self.answers.remove(&oldest));
         }
         if self.answers.insert(from.id, now).is_some_and(|before| now < before + USED_US)
-            && self.peers.len() + ROOM_KEPT <= ctx.config.links_max
+            && self.peers.len() < ctx.config.links_max
         {
             self.heard_of(ctx, from);
             if let Some(known) = self.contacts.get_mut(&from.id) {
