@@ -59,7 +59,7 @@ macro_rules! env {
 }
 
 impl Dht {
-    /// From what the driver's disk holds. Keys that begin with `r`, `g` or `c` belong to this layer, others are left alone.
+    /// From what the driver's disk holds. Keys that begin with `r`, `g`, `c` or `l` belong to this layer, others are left alone.
     pub fn restore(config: &Config, me: Id, now: Now, saved: &Saved) -> Dht {
         let mut store = Store::new(config.tombstone_us);
         let mut kept = Vec::new();
@@ -67,7 +67,7 @@ impl Dht {
         let mut damaged = 0;
         for (key, value) in saved {
             match key.first() {
-                Some(&disk::RECORD) => store.restore(key, value),
+                Some(&disk::RECORD | &disk::ASIDE) => store.restore(key, value),
                 Some(&disk::FRAGMENT) => match disk::open::<Kept>(key, value) {
                     Some(fragment) => kept.push(fragment),
                     None => damaged += 1,

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    conflict::{CONFLICTS, Conflicts},
+    conflict::Conflicts,
     decide::{Decision, decide},
     message::Message,
 };
@@ -37,6 +37,8 @@ const RECENT_BYTES: usize = 4 << 20;
 pub const LATELY_US: u64 = 60_000_000;
 /// An operation waits so long for a fragment that changes.
 const PARKED_US: u64 = 2_000_000;
+/// Losers set aside that are looked at in one tick.
+const ASIDE_AT_ONCE: usize = 64;
 /// Writes that are not on a majority by then are sent again.
 const RESEND_US: u64 = 500_000;
 
@@ -208,8 +210,9 @@ impl Owner {
                 }
                 continue;
             }
-            if let Some(epoch) = epoch.filter(|_| must_name(&todo.op.action))
-                && groups.owner_lately(&todo.id, epoch, LATELY_US, env.ctx.now).is_some()
+            let lately_us = if must_name(&todo.op.action) { LATELY_US } else { 0 };
+            if let Some(epoch) = epoch.filter(|_| todo.op.action != Action::Get)
+                && groups.owner_lately(&todo.id, epoch, lately_us, env.ctx.now).is_some()
             {
                 self.tell(todo.job, todo.index, None);
                 continue;
@@ -289,10 +292,7 @@ impl Owner {
                 continue;
             }
             let held = env.store.get(&key.0, &key.1).cloned();
-            let other = |held: &&Record| {
-                key.0 != CONFLICTS && !held.descends(&record.version) && !record.descends(&held.version)
-            };
-            if let Some(held) = held.as_ref().filter(other) {
+            if let Some(held) = held.as_ref().filter(|held| held.conflicts(&record)) {
                 let loser = if held.version > record.version { &record } else { held };
                 if !self.conflicts.keep(env.ctx, loser) {
                     pending = true;
@@ -539,6 +539,17 @@ impl Owner {
         }
         self.unpark(env, groups, !self.parked.is_empty());
         groups.purge(env, |key| !self.busy.contains_key(key));
+        self.keep_aside(env, groups);
+    }
+
+    /// Losers that were set aside are stored where they are looked for, then dropped here.
+    fn keep_aside(&mut self, env: &mut Env, groups: &mut Groups) {
+        let aside: Vec<Record> = env.store.aside().take(ASIDE_AT_ONCE).cloned().collect();
+        let kept = aside.iter().filter(|loser| self.conflicts.keep(env.ctx, loser));
+        let kept: Batch = kept.filter_map(|loser| env.store.kept_elsewhere(loser)).collect();
+        if !kept.is_empty() {
+            groups.persist(env, kept, Vec::new(), Step::None);
+        }
     }
 }
 

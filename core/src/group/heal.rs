@@ -71,11 +71,8 @@ impl Groups {
         if self.ticks.is_multiple_of(8) && !env.view.siblings().is_empty() {
             env.ctx.route(part.nearest(&me), Message::Who { region: part });
         }
-        let Some(to) = successors
-            .iter()
-            .filter(|successor| successor.name.region.intersect(&part).is_some())
-            .max_by_key(|successor| successor.name.epoch)
-        else {
+        let about = |successor: &&Certificate| successor.name.region.intersect(&part).is_some();
+        let Some(to) = Certificate::latest(successors.iter().filter(about)) else {
             return;
         };
         let Some(shared) = to.name.region.intersect(&name.region) else {

@@ -4,15 +4,18 @@
 //! and whoever calls them hands that to the driver's disk and acknowledges only when the disk has answered.
 //! Invariants: a record's id is computed once; the digest of every tracked fragment is that of the records in it.
 
+mod aside;
 pub mod digest;
 pub mod disk;
 pub mod record;
 
 use std::ops::Bound;
 
+pub use aside::{CONFLICTS, name as conflict_name};
 pub use digest::Digest;
 pub use record::{Action, Expect, KeyOp, Outcome, Record, Refusal, Version};
 
+use self::aside::Aside;
 use crate::{
     group::{
         Name,
@@ -40,6 +43,7 @@ pub struct Store {
     /// Keys whose newest record is not acknowledged yet, with the last acknowledged one.
     uncommitted: LargeMap<Cursor, Option<Record>>,
     tracked: Map<Name, Digest>,
+    aside: Aside,
     /// When records may be forgotten.
     lapsing: LargeMap<(u64, Cursor), ()>,
     tombstone_us: u64,
@@ -59,6 +63,7 @@ impl Store {
     /// Takes in one value of the disk; a damaged one is counted and left out.
     pub fn restore(&mut self, key: &[u8], value: &[u8]) {
         match disk::open::<Record>(key, value) {
+            Some(record) if key.first() == Some(&disk::ASIDE) => drop(self.aside.put(record)),
             Some(record) => {
                 self.clock_us = self.clock_us.max(record.version.wall_us);
                 self.put(record);
@@ -137,6 +142,32 @@ impl Store {
             Some(held) if held.version >= record.version => None,
             _ => Some(self.put(record)),
         }
+    }
+
+    /// Sets the losers aside where one of `records` and what is held of its key are of two histories. Gives what is to be
+    /// written; `None`: there is no room, so nothing may be written over.
+    pub fn set_aside<'a>(&mut self, records: impl Iterator<Item = &'a Record>) -> Option<Batch> {
+        let mut batch = Batch::new();
+        for record in records {
+            let held = self.get(&record.namespace, &record.key).filter(|held| held.conflicts(record));
+            let Some(held) = held else { continue };
+            let loser = if held.version > record.version { record } else { held }.clone();
+            if !self.aside.has_room(1) {
+                return None;
+            }
+            batch.push(self.aside.put(loser));
+        }
+        Some(batch)
+    }
+
+    /// Losers that are set aside.
+    pub fn aside(&self) -> impl Iterator<Item = &Record> {
+        self.aside.iter()
+    }
+
+    /// A loser that was set aside is kept elsewhere. Gives what is to be written, if anything.
+    pub fn kept_elsewhere(&mut self, loser: &Record) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+        self.aside.remove(loser)
     }
 
     /// Drops what is held of a key. Gives what is to be written, if anything.

@@ -64,6 +64,11 @@ impl Record {
             || self.earlier.contains(&(version.wall_us, version.counter))
     }
 
+    /// Whether neither this record nor the other, of the same key, came after the other.
+    pub fn conflicts(&self, other: &Record) -> bool {
+        self.namespace != super::CONFLICTS && !self.descends(&other.version) && !other.descends(&self.version)
+    }
+
     /// The version that the write named by `author` and `tag` was given, if it is this record's or an earlier one's.
     pub fn wrote(&self, author: Id, tag: u32) -> Option<Version> {
         if (self.version.author, self.version.counter) == (author, tag) {
