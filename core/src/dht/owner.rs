@@ -279,6 +279,7 @@ impl Owner {
     /// them needs writing any more; until then it comes again.
     pub fn on_donated(&mut self, env: &mut Env, groups: &mut Groups, from: Id, of: Name, to: Name, page: Page) {
         let limit_us = env.ctx.now.wall.saturating_add(env.ctx.config.clock_skew_max_us);
+        let oldest = env.ctx.now.wall.saturating_sub(env.ctx.config.tombstone_us);
         let mut keys = Vec::new();
         let mut batch = Batch::new();
         let mut pending = false;
@@ -300,6 +301,11 @@ impl Owner {
                 }
             }
             if held.as_ref().is_some_and(|held| held.version >= record.version) {
+                continue;
+            }
+            // Older than any tombstone: nobody knows whether it was removed since.
+            if held.is_none() && record.version.wall_us <= oldest {
+                pending |= record.visible(env.ctx.now.wall) && !self.conflicts.keep(env.ctx, &record);
                 continue;
             }
             pending = true;
@@ -542,11 +548,17 @@ impl Owner {
         self.keep_aside(env, groups);
     }
 
-    /// Losers that were set aside are stored where they are looked for, then dropped here.
+    /// Losers that were set aside are stored where they are looked for, then dropped here. What turns out to have come
+    /// before what is held lost nothing.
     fn keep_aside(&mut self, env: &mut Env, groups: &mut Groups) {
         let aside: Vec<Record> = env.store.aside().take(ASIDE_AT_ONCE).cloned().collect();
-        let kept = aside.iter().filter(|loser| self.conflicts.keep(env.ctx, loser));
-        let kept: Batch = kept.filter_map(|loser| env.store.kept_elsewhere(loser)).collect();
+        let mut kept = Batch::new();
+        for loser in aside.iter().filter(|loser| !groups.merging(&loser.id())) {
+            let held = env.store.get(&loser.namespace, &loser.key);
+            if held.is_some_and(|held| held.descends(&loser.version)) || self.conflicts.keep(env.ctx, loser) {
+                kept.extend(env.store.kept_elsewhere(loser));
+            }
+        }
         if !kept.is_empty() {
             groups.persist(env, kept, Vec::new(), Step::None);
         }

@@ -83,10 +83,7 @@ impl Groups {
         if let Some(fragment) = self.fragments.get_mut(&name) {
             fragment.donated = Some((to.name, after.clone()));
         }
-        let mut page = env.store.page(&shared, after, PAGE_BYTES);
-        // Of what is older than any tombstone nobody knows whether it was removed since.
-        let oldest = env.ctx.now.wall.saturating_sub(env.ctx.config.tombstone_us);
-        page.records.retain(|record| record.version.wall_us > oldest);
+        let page = env.store.page(&shared, after, PAGE_BYTES);
         let (owner, to) = (to.owner, to.name);
         if owner == me {
             self.on_donate(env, me, to, name, page);

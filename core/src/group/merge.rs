@@ -359,6 +359,10 @@ impl Groups {
         let Some(fragment) = self.fragments.get_mut(&name) else {
             return;
         };
+        if forked {
+            let oldest = env.ctx.now.wall.saturating_sub(env.ctx.config.tombstone_us);
+            batch.extend(env.store.set_aside_old(&name.region, &[], &page, oldest));
+        }
         let until = page.until.clone();
         let last = until.is_none();
         batch.extend(env.store.apply(&name.region, page, as_of_us, limit_us));

@@ -236,6 +236,12 @@ impl Groups {
         })
     }
 
+    /// Whether this node is about to own an id, and does not know yet what there is.
+    pub fn merging(&self, id: &Id) -> bool {
+        let merging = |fragment: &&Fragment| matches!(fragment.stage, Stage::Merging(_)) && !fragment.retired();
+        self.fragments.values().filter(merging).any(|fragment| fragment.name().region.contains(id))
+    }
+
     /// Who owns an id, as far as this node knows, and in which epoch: by the newest certificate that covers it.
     pub fn owner_hint(&self, id: &Id) -> Option<(Id, u64)> {
         let held = self.fragments.values().filter(|fragment| !fragment.retired()).map(Fragment::certificate);

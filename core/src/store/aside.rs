@@ -2,7 +2,8 @@
 //!
 //! A key has one place in a store. A peer that holds it for a history that is given up, and takes up the preferred one
 //! before it has given its records away, would write the one over the other. So the loser is set aside, on the disk in
-//! the same step.
+//! the same step. So is what is older than any tombstone: the preferred history may have removed it and forgotten that,
+//! so it may neither come back nor go without a trace.
 
 use super::{Record, Version, disk};
 use crate::map::Map;
@@ -23,9 +24,9 @@ pub fn name(loser: &Record) -> Vec<u8> {
 pub struct Aside(Map<Vec<u8>, Record>);
 
 impl Aside {
-    /// Whether there is room for so many more.
-    pub fn has_room(&self, more: usize) -> bool {
-        self.0.len() + more <= ASIDE_MAX
+    /// How many more there is room for.
+    pub fn room(&self) -> usize {
+        ASIDE_MAX.saturating_sub(self.0.len())
     }
 
     /// Sets a loser aside. Gives what is to be written.

@@ -152,12 +152,38 @@ impl Store {
             let held = self.get(&record.namespace, &record.key).filter(|held| held.conflicts(record));
             let Some(held) = held else { continue };
             let loser = if held.version > record.version { record } else { held }.clone();
-            if !self.aside.has_room(1) {
+            if self.aside.room() == 0 {
                 return None;
             }
             batch.push(self.aside.put(loser));
         }
         Some(batch)
+    }
+
+    /// Sets aside what is here of `region`, outside of `kept`, and not newer than `before_us`, within a page's range what the
+    /// page does not list. Gives what is to be written; what there is no room for stays.
+    pub fn set_aside_old(&mut self, region: &Region, kept: &[Region], page: &Page, before_us: u64) -> Batch {
+        let listed: Set<(&String, &Vec<u8>)> =
+            page.records.iter().map(|record| (&record.namespace, &record.key)).collect();
+        let old: Vec<Record> = self
+            .from(page.after.as_ref())
+            .take_while(|(namespace, key, _)| {
+                page.until.as_ref().is_none_or(|until| (*namespace, *key) <= (&until.0, &until.1))
+            })
+            .filter(|(.., entry)| entry.record.version.wall_us <= before_us && region.contains(&entry.id))
+            .filter(|(.., entry)| !kept.iter().any(|region| region.contains(&entry.id)))
+            .filter(|(namespace, key, _)| !listed.contains(&(*namespace, *key)))
+            .map(|(.., entry)| entry.record.clone())
+            .take(self.aside.room())
+            .collect();
+        let mut batch = Batch::new();
+        for record in old {
+            batch.extend(self.remove(&record.namespace, &record.key));
+            if record.value.is_some() && record.namespace != CONFLICTS {
+                batch.push(self.aside.put(record));
+            }
+        }
+        batch
     }
 
     /// Losers that are set aside.
