@@ -150,6 +150,11 @@ impl Owner {
         self.busy.is_empty() || !self.busy.values().any(|busy| name.region.contains(&busy.id))
     }
 
+    /// Whether a write of a key is under way.
+    pub fn busy(&self, op: &KeyOp) -> bool {
+        !self.busy.is_empty() && self.busy.contains_key(&(op.namespace.clone(), op.key.clone()))
+    }
+
     /// Operations of one asker; each is its index in the request and what to do.
     pub fn submit(
         &mut self,
@@ -200,7 +205,7 @@ impl Owner {
             let name = certificate.name;
             let key = (todo.op.namespace.clone(), todo.op.key.clone());
             if let Some(busy) = self.busy.get_mut(&key) {
-                let retried = (busy.author, busy.tag) == (todo.author, todo.tag) && todo.op.action != Action::Get;
+                let retried = (busy.author, busy.tag) == (todo.author, todo.tag) && !todo.op.action.reads();
                 if retried && busy.told.len() < WAITING_MAX {
                     busy.told.push((todo.job, todo.index));
                 } else if busy.waiting.len() < WAITING_MAX {
@@ -211,7 +216,7 @@ impl Owner {
                 continue;
             }
             let lately_us = if must_name(&todo.op.action) { LATELY_US } else { 0 };
-            if let Some(epoch) = epoch.filter(|_| todo.op.action != Action::Get)
+            if let Some(epoch) = epoch.filter(|_| !todo.op.action.reads())
                 && groups.owner_lately(&todo.id, epoch, lately_us, env.ctx.now).is_some()
             {
                 self.tell(todo.job, todo.index, None);
@@ -229,7 +234,7 @@ impl Owner {
                 env.ctx.config,
             ) {
                 Decision::Answer(outcome) => {
-                    if todo.op.action != Action::Get {
+                    if !todo.op.action.reads() {
                         self.remember(todo.author, todo.tag, &outcome);
                     }
                     self.tell(todo.job, todo.index, Some(outcome));
@@ -569,7 +574,7 @@ impl Owner {
 fn must_name(action: &Action) -> bool {
     let conditional = |expect: &Expect| matches!(expect, Expect::Version(_));
     match action {
-        Action::Get => false,
+        Action::Get | Action::GetStale => false,
         Action::Put { expect, .. } | Action::Remove { expect } => !conditional(expect),
         Action::Renew { .. } => true,
     }

@@ -249,6 +249,18 @@ impl Groups {
         Certificate::latest(about).map(|certificate| (certificate.owner, certificate.name.epoch))
     }
 
+    /// Whether this node was ever in step with an id's owner, and keeps what it got.
+    pub fn holds(&self, id: &Id) -> bool {
+        self.fragments.values().any(|fragment| fragment.kept.synced && fragment.name().region.contains(id))
+    }
+
+    /// A linked peer that holds an id, by the newest certificate known.
+    pub fn holder_hint(&self, env: &Env, id: &Id) -> Option<Id> {
+        let held = self.fragments.values().map(Fragment::certificate).chain(self.known.values());
+        let newest = Certificate::latest(held.filter(|certificate| certificate.name.region.contains(id)))?;
+        newest.members.iter().filter(|member| **member != self.me).find(|member| env.view.alive(member)).copied()
+    }
+
     /// A fragment by name.
     pub fn fragment(&self, name: &Name) -> Option<&Fragment> {
         self.fragments.get(name)

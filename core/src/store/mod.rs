@@ -102,6 +102,14 @@ impl Store {
         Some(&self.spaces.get(namespace)?.get(key)?.record)
     }
 
+    /// The newest record of a key that is acknowledged, as far as this node knows.
+    pub fn acknowledged(&self, namespace: &str, key: &[u8]) -> Option<&Record> {
+        match self.uncommitted.get(&(namespace.to_owned(), key.to_vec())) {
+            Some(prior) => prior.as_ref(),
+            None => self.get(namespace, key),
+        }
+    }
+
     /// A version above `above` and everything seen (Kulkarni et al., *Logical physical clocks*, OPODIS 2014).
     pub fn next_version(&mut self, wall_us: u64, author: Id, tag: u32, above: Option<Version>) -> Version {
         let floor = self.clock_us.max(above.map_or(0, |version| version.wall_us));

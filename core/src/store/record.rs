@@ -139,6 +139,15 @@ pub enum Action {
         /// Microseconds from now.
         ttl_us: u64,
     },
+    /// Read it at once, from whichever replica is met first: [`Outcome::Stale`], unless that is the owner.
+    GetStale,
+}
+
+impl Action {
+    /// Whether it changes nothing.
+    pub fn reads(&self) -> bool {
+        matches!(self, Action::Get | Action::GetStale)
+    }
 }
 
 /// The condition of a conditional write.
@@ -181,6 +190,16 @@ pub enum Outcome {
     Unreachable,
     /// Refused for good.
     Refused(Refusal),
+    /// What a replica holds, which may be older than what was acknowledged, or not acknowledged yet.
+    Stale {
+        /// The value; `None`: it holds none.
+        #[serde(with = "crate::wire::bytes::option")]
+        value: Option<Vec<u8>>,
+        /// Its version.
+        version: Option<Version>,
+        /// When it lapses, wall clock.
+        expiry_us: Option<u64>,
+    },
 }
 
 /// Why an operation was refused for good.
