@@ -46,7 +46,7 @@ impl fmt::Display for Event {
             Expect::Version(expected) => format!(" if {}", version(expected)),
         };
         let asked = match &self.action {
-            Action::Get => "get".to_owned(),
+            Action::Get | Action::GetStale => "get".to_owned(),
             Action::Put { value, expect: it, .. } => format!("put {}{}", number(value), expect(it)),
             Action::Remove { expect: it } => format!("remove{}", expect(it)),
             Action::Renew { .. } => "renew".to_owned(),
@@ -160,7 +160,9 @@ impl<'a> Search<'a> {
         for (index, event) in events.iter().enumerate() {
             let unsupported = || Violation::Unsupported(Box::new((*event).clone()));
             match &event.action {
-                Action::Put { ttl_us: Some(_), .. } | Action::Renew { .. } => return Err(unsupported()),
+                Action::Put { ttl_us: Some(_), .. } | Action::Renew { .. } | Action::GetStale => {
+                    return Err(unsupported());
+                }
                 Action::Put { value, .. } => {
                     if by_value.insert(value, index).is_some() {
                         return Err(unsupported());

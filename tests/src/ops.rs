@@ -32,6 +32,11 @@ pub fn get(namespace: &str, key: &[u8]) -> KeyOp {
     op(namespace, key, Action::Get)
 }
 
+/// Reads from any replica.
+pub fn get_stale(namespace: &str, key: &[u8]) -> KeyOp {
+    op(namespace, key, Action::GetStale)
+}
+
 /// Removes whatever is there.
 pub fn remove(namespace: &str, key: &[u8]) -> KeyOp {
     op(namespace, key, Action::Remove { expect: Expect::Any })

@@ -6,7 +6,7 @@ use pontoon_core::{
     store::{Expect, Outcome},
 };
 use pontoon_tests::{
-    ops::{get, put, put_if, remove},
+    ops::{get, get_stale, keys, outcomes, put, put_if, remove},
     scenario::{Counted, Scale},
     sim::{Crash, Latency, SimConfig},
 };
@@ -263,6 +263,76 @@ fn a_laptop_that_slept_answers_nothing_stale() {
                 assert!(matches!(&outcome, Outcome::Found { value, .. } if *value == expected), "{outcome:?}");
             }
         }
+    });
+}
+
+#[test]
+fn any_replica_answers_a_stale_get_and_says_so() {
+    seeds(3, |seed| {
+        let mut scale = settled(SimConfig::new(seed, 16));
+        store(&mut scale, 40);
+        let sim = &mut scale.sim;
+        let stale = |key: &[u8]| Command::Keys { ops: vec![get_stale("things", key)], deadline_us: Some(SECOND_US) };
+        let keys: Vec<Vec<u8>> = scale.model.iter().map(|(_, key, _)| key.to_vec()).collect();
+        let (mut told, mut fresh) = (0, 0);
+        for (index, key) in keys.iter().enumerate() {
+            let expected = scale.model.get("things", key).unwrap();
+            match &outcomes(sim.call(index % 16, stale(key), 2 * SECOND_US), 1)[0] {
+                Outcome::Stale { value: Some(value), .. } => {
+                    assert_eq!(value, expected);
+                    told += 1;
+                }
+                Outcome::Found { value, .. } => {
+                    assert_eq!(value, expected);
+                    fresh += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(told > 0 && fresh > 0, "{told} replicas answered, {fresh} owners");
+        // In a part that has no majority, reads are refused, and those of replicas go on.
+        sim.partition(|node| node % 3 == 0);
+        sim.run_for(10 * SECOND_US);
+        let (mut answered, mut refused) = (0, 0);
+        for (index, key) in keys.iter().enumerate() {
+            let node = index % 16 / 3 * 3;
+            let read = Command::Keys { ops: vec![get("things", key)], deadline_us: Some(SECOND_US) };
+            let begun = sim.now_us();
+            let replica = outcomes(sim.call(node, stale(key), 2 * SECOND_US), 1).remove(0);
+            if let Outcome::Stale { value: Some(value), .. } = replica {
+                assert_eq!(&value, scale.model.get("things", key).unwrap());
+                assert!(sim.now_us() - begun < SECOND_US);
+                answered += 1;
+                let exact = outcomes(sim.call(node, read, 2 * SECOND_US), 1).remove(0);
+                refused += usize::from(exact == Outcome::Unreachable);
+            }
+        }
+        assert!(answered > 5 && refused > 0, "{answered} answered, {refused} of them not by an owner");
+    });
+}
+
+#[test]
+fn a_late_get_is_hedged() {
+    seeds(3, |seed| {
+        let mut scale = settled(SimConfig::new(seed, 20));
+        store(&mut scale, 60);
+        let mut hedged = 0;
+        for key in scale.model.iter().map(|(_, key, _)| key.to_vec()).take(30).collect::<Vec<_>>() {
+            let owner = scale.sim.owner_of(&Id::object("things", &key, 0)).expect("somebody lives");
+            let asker = (owner + 1) % 20;
+            let before = scale.counter("dht.hedged");
+            let begun = scale.sim.now_us();
+            scale.sim.stall(asker, owner, SECOND_US);
+            let outcome = outcomes(scale.sim.call(asker, keys(vec![get("things", &key)]), 5 * SECOND_US), 1).remove(0);
+            let expected = scale.model.get("things", &key).unwrap();
+            assert!(matches!(&outcome, Outcome::Found { value, .. } if value == expected), "{outcome:?}");
+            if scale.counter("dht.hedged") > before {
+                hedged += 1;
+                assert!(scale.sim.now_us() - begun < SECOND_US * 3 / 4, "took {} us", scale.sim.now_us() - begun);
+            }
+            scale.sim.run_for(2 * SECOND_US);
+        }
+        assert!(hedged > 5, "{hedged} hedged");
     });
 }
 

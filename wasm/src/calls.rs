@@ -123,8 +123,16 @@ fn key_outcome(shape: Shape, outcome: Outcome) -> Result<JsValue, JsValue> {
                 ("value", Uint8Array::from(&value[..]).into()),
                 ("version", values::version_text(&version).into()),
                 ("expires", values::expiry(expiry_us)),
+                ("stale", JsValue::FALSE),
             ]),
         }),
+        Outcome::Stale { value: Some(value), version: Some(version), expiry_us } => Ok(js::object([
+            ("value", Uint8Array::from(&value[..]).into()),
+            ("version", values::version_text(&version).into()),
+            ("expires", values::expiry(expiry_us)),
+            ("stale", JsValue::TRUE),
+        ])),
+        Outcome::Stale { .. } => Ok(JsValue::NULL),
         Outcome::Absent => Ok(if shape == Shape::Renewed { JsValue::FALSE } else { JsValue::NULL }),
         Outcome::Stored { version } => Ok(match shape {
             Shape::Renewed => JsValue::TRUE,

@@ -7,11 +7,12 @@ use std::collections::VecDeque;
 use crate::{
     ctx::Ctx,
     map::{Map, Set},
-    store::{Action, Expect, KeyOp, Outcome, Record},
+    store::{Action, Expect, KeyOp, Outcome, Record, conflict_name},
 };
 
 /// Where losers are kept. A key is namespace, key and version of the loser, a value the loser, both as `postcard`.
-pub const CONFLICTS: &str = "pontoon_conflicts";
+pub use crate::store::CONFLICTS;
+
 /// Losers that are being stored at once.
 const KEEPING_MAX: usize = 64;
 /// Losers that are remembered to be stored.
@@ -29,7 +30,7 @@ pub struct Conflicts {
 impl Conflicts {
     /// Whether a loser is kept; if not, it is to be, and this is to be asked again later.
     pub fn keep(&mut self, ctx: &mut Ctx, loser: &Record) -> bool {
-        let key = postcard::to_allocvec(&(&loser.namespace, &loser.key, &loser.version)).unwrap_or_default();
+        let key = conflict_name(loser);
         if self.kept.contains(&key) {
             return true;
         }

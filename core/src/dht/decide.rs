@@ -31,7 +31,7 @@ pub fn decide(
 ) -> Decision {
     let seen = held.filter(|held| held.visible(wall_us));
     let value = seen.and_then(|seen| seen.value.clone());
-    if op.action != Action::Get {
+    if !op.action.reads() {
         if let Some(version) = held.and_then(|held| held.wrote(author, tag)) {
             return Decision::Answer(Outcome::Stored { version });
         }
@@ -51,7 +51,7 @@ pub fn decide(
         return Decision::Answer(Outcome::Refused(Refusal::TooLarge));
     }
     match &op.action {
-        Action::Get => Decision::Answer(match (value, seen) {
+        Action::Get | Action::GetStale => Decision::Answer(match (value, seen) {
             (Some(value), Some(seen)) => Outcome::Found { value, version: seen.version, expiry_us: seen.expiry_us },
             _ => Outcome::Absent,
         }),

@@ -61,6 +61,13 @@ pub enum Message {
         /// Known successors.
         newer: Vec<Certificate>,
     },
+    /// Asker → neighbour: read this for me, my own request is late. Answered by `Reply` if it comes to anything.
+    ReadFor {
+        /// The asker's name of the request.
+        request: u64,
+        /// What to read.
+        op: KeyOp,
+    },
 }
 
 /// What this layer waits for.
@@ -68,4 +75,6 @@ pub enum Message {
 pub enum Timer {
     /// A request of this peer is due for another attempt.
     Retry(u64),
+    /// A read of this peer is late: another way is tried beside.
+    Hedge(u64),
 }

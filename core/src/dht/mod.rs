@@ -25,7 +25,7 @@ use crate::{
     map::Map,
     node::Saved,
     overlay::View,
-    store::{KeyOp, Outcome, Record, Store, disk},
+    store::{Action, KeyOp, Outcome, Record, Store, disk},
 };
 
 /// What this layer tells the node.
@@ -51,6 +51,9 @@ pub struct Dht {
     events: VecDeque<DhtEvent>,
 }
 
+/// A read for another peer is tried so long.
+const READ_FOR_US: u64 = 2_000_000;
+
 /// Borrows the parts of a [`Dht`] beside the store, with what every call hands on.
 macro_rules! env {
     ($dht:expr, $ctx:expr, $view:expr) => {
@@ -59,7 +62,7 @@ macro_rules! env {
 }
 
 impl Dht {
-    /// From what the driver's disk holds. Keys that begin with `r`, `g` or `c` belong to this layer, others are left alone.
+    /// From what the driver's disk holds. Keys that begin with `r`, `g`, `c` or `l` belong to this layer, others are left alone.
     pub fn restore(config: &Config, me: Id, now: Now, saved: &Saved) -> Dht {
         let mut store = Store::new(config.tombstone_us);
         let mut kept = Vec::new();
@@ -67,7 +70,7 @@ impl Dht {
         let mut damaged = 0;
         for (key, value) in saved {
             match key.first() {
-                Some(&disk::RECORD) => store.restore(key, value),
+                Some(&disk::RECORD | &disk::ASIDE) => store.restore(key, value),
                 Some(&disk::FRAGMENT) => match disk::open::<Kept>(key, value) {
                     Some(fragment) => kept.push(fragment),
                     None => damaged += 1,
@@ -110,11 +113,15 @@ impl Dht {
         let env = env!(self, ctx, view);
         match message {
             Message::Request { request, op, epoch } => {
+                if let Some(outcome) = stale(env, &self.groups, &self.owner, &op) {
+                    ctx.send(from, Message::Reply { request, outcome, epoch: 0 });
+                    return;
+                }
                 let asker = Asker::Peer(from, request, epoch);
                 self.owner.submit(env, &mut self.groups, asker, vec![(0, op)], from, request);
             }
             Message::Reply { request, outcome, epoch } => {
-                if let Some(ticket) = self.client.answered(request, epoch) {
+                if let Some(ticket) = self.client.answered(ctx.now, request, epoch) {
                     self.done(ctx, ticket, vec![outcome]);
                 }
             }
@@ -128,6 +135,13 @@ impl Dht {
             Message::Replicate { of, serial, records } => self.groups.on_replicate(env, from, of, serial, records),
             Message::Replicated { serial, .. } => self.owner.on_stored(env, &mut self.groups, serial, from),
             Message::Frozen { of, newer } => self.groups.on_frozen(env, from, of, newer),
+            Message::ReadFor { request, op } => {
+                let ticket = ctx.serial();
+                if op.action.reads() && self.client.read_for(ticket, from, request) {
+                    let deadline = ctx.now.mono.saturating_add(READ_FOR_US);
+                    self.execute(ctx, view, ticket, op, deadline);
+                }
+            }
         }
         self.settle(ctx, view);
     }
@@ -143,8 +157,10 @@ impl Dht {
 
     /// A timer of this layer.
     pub fn on_timer(&mut self, ctx: &mut Ctx, view: &dyn View, timer: Timer) {
-        let Timer::Retry(request) = timer;
-        self.attempt(ctx, view, request);
+        match timer {
+            Timer::Retry(request) => self.attempt(ctx, view, request),
+            Timer::Hedge(request) => self.client.hedge(env!(self, ctx, view), &self.groups, request),
+        }
         self.settle(ctx, view);
     }
 
@@ -175,7 +191,11 @@ impl Dht {
 
     /// One operation, wherever its key lives: tried until `deadline_mono`, then [`Outcome::Unreachable`].
     pub fn execute(&mut self, ctx: &mut Ctx, view: &dyn View, ticket: u64, op: KeyOp, deadline_mono: u64) {
-        let request = self.client.open(env!(self, ctx, view), ticket, op, deadline_mono);
+        let env = env!(self, ctx, view);
+        if let Some(outcome) = stale(env, &self.groups, &self.owner, &op) {
+            return self.done(ctx, ticket, vec![outcome]);
+        }
+        let request = self.client.open(env, ticket, op, deadline_mono);
         self.attempt(ctx, view, request);
         self.settle(ctx, view);
     }
@@ -196,7 +216,11 @@ impl Dht {
 
     /// Operations given with a ticket are over.
     fn done(&mut self, ctx: &mut Ctx, ticket: u64, outcomes: Vec<Outcome>) {
-        if !self.owner.conflicts.done(ctx, ticket, outcomes.first()) {
+        if let Some((asker, request)) = self.client.was_for(ticket) {
+            if let Some(outcome) = outcomes.into_iter().next().filter(|outcome| *outcome != Outcome::Unreachable) {
+                ctx.send(asker, Message::Reply { request, outcome, epoch: 0 });
+            }
+        } else if !self.owner.conflicts.done(ctx, ticket, outcomes.first()) {
             self.events.push_back(DhtEvent::Done { ticket, outcomes });
         }
     }
@@ -363,4 +387,22 @@ impl Dht {
         });
         StoreInfo { records: self.store.len(), bytes: self.store.bytes(), namespaces: namespaces.collect() }
     }
+}
+
+/// What a replica answers to [`Action::GetStale`] at once; `None`: it holds none, or is the owner and says what is so.
+fn stale(env: &Env, groups: &Groups, owner: &Owner, op: &KeyOp) -> Option<Outcome> {
+    if op.action != Action::GetStale {
+        return None;
+    }
+    let id = op.id();
+    let owned = groups.serving_for(&id, env.ctx.now, env.ctx.config).is_some() && !owner.busy(op);
+    if owned || !groups.holds(&id) {
+        return None;
+    }
+    let held = env.store.acknowledged(&op.namespace, &op.key).filter(|held| held.visible(env.ctx.now.wall));
+    Some(Outcome::Stale {
+        value: held.and_then(|held| held.value.clone()),
+        version: held.map(|held| held.version),
+        expiry_us: held.and_then(|held| held.expiry_us),
+    })
 }

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    conflict::{CONFLICTS, Conflicts},
+    conflict::Conflicts,
     decide::{Decision, decide},
     message::Message,
 };
@@ -37,6 +37,8 @@ const RECENT_BYTES: usize = 4 << 20;
 pub const LATELY_US: u64 = 60_000_000;
 /// An operation waits so long for a fragment that changes.
 const PARKED_US: u64 = 2_000_000;
+/// Losers set aside that are looked at in one tick.
+const ASIDE_AT_ONCE: usize = 64;
 /// Writes that are not on a majority by then are sent again.
 const RESEND_US: u64 = 500_000;
 
@@ -148,6 +150,11 @@ impl Owner {
         self.busy.is_empty() || !self.busy.values().any(|busy| name.region.contains(&busy.id))
     }
 
+    /// Whether a write of a key is under way.
+    pub fn busy(&self, op: &KeyOp) -> bool {
+        !self.busy.is_empty() && self.busy.contains_key(&(op.namespace.clone(), op.key.clone()))
+    }
+
     /// Operations of one asker; each is its index in the request and what to do.
     pub fn submit(
         &mut self,
@@ -198,7 +205,7 @@ impl Owner {
             let name = certificate.name;
             let key = (todo.op.namespace.clone(), todo.op.key.clone());
             if let Some(busy) = self.busy.get_mut(&key) {
-                let retried = (busy.author, busy.tag) == (todo.author, todo.tag) && todo.op.action != Action::Get;
+                let retried = (busy.author, busy.tag) == (todo.author, todo.tag) && !todo.op.action.reads();
                 if retried && busy.told.len() < WAITING_MAX {
                     busy.told.push((todo.job, todo.index));
                 } else if busy.waiting.len() < WAITING_MAX {
@@ -208,8 +215,9 @@ impl Owner {
                 }
                 continue;
             }
-            if let Some(epoch) = epoch.filter(|_| must_name(&todo.op.action))
-                && groups.owner_lately(&todo.id, epoch, LATELY_US, env.ctx.now).is_some()
+            let lately_us = if must_name(&todo.op.action) { LATELY_US } else { 0 };
+            if let Some(epoch) = epoch.filter(|_| !todo.op.action.reads())
+                && groups.owner_lately(&todo.id, epoch, lately_us, env.ctx.now).is_some()
             {
                 self.tell(todo.job, todo.index, None);
                 continue;
@@ -226,7 +234,7 @@ impl Owner {
                 env.ctx.config,
             ) {
                 Decision::Answer(outcome) => {
-                    if todo.op.action != Action::Get {
+                    if !todo.op.action.reads() {
                         self.remember(todo.author, todo.tag, &outcome);
                     }
                     self.tell(todo.job, todo.index, Some(outcome));
@@ -276,6 +284,7 @@ impl Owner {
     /// them needs writing any more; until then it comes again.
     pub fn on_donated(&mut self, env: &mut Env, groups: &mut Groups, from: Id, of: Name, to: Name, page: Page) {
         let limit_us = env.ctx.now.wall.saturating_add(env.ctx.config.clock_skew_max_us);
+        let oldest = env.ctx.now.wall.saturating_sub(env.ctx.config.tombstone_us);
         let mut keys = Vec::new();
         let mut batch = Batch::new();
         let mut pending = false;
@@ -289,10 +298,7 @@ impl Owner {
                 continue;
             }
             let held = env.store.get(&key.0, &key.1).cloned();
-            let other = |held: &&Record| {
-                key.0 != CONFLICTS && !held.descends(&record.version) && !record.descends(&held.version)
-            };
-            if let Some(held) = held.as_ref().filter(other) {
+            if let Some(held) = held.as_ref().filter(|held| held.conflicts(&record)) {
                 let loser = if held.version > record.version { &record } else { held };
                 if !self.conflicts.keep(env.ctx, loser) {
                     pending = true;
@@ -300,6 +306,11 @@ impl Owner {
                 }
             }
             if held.as_ref().is_some_and(|held| held.version >= record.version) {
+                continue;
+            }
+            // Older than any tombstone: nobody knows whether it was removed since.
+            if held.is_none() && record.version.wall_us <= oldest {
+                pending |= record.visible(env.ctx.now.wall) && !self.conflicts.keep(env.ctx, &record);
                 continue;
             }
             pending = true;
@@ -539,6 +550,23 @@ impl Owner {
         }
         self.unpark(env, groups, !self.parked.is_empty());
         groups.purge(env, |key| !self.busy.contains_key(key));
+        self.keep_aside(env, groups);
+    }
+
+    /// Losers that were set aside are stored where they are looked for, then dropped here. What turns out to have come
+    /// before what is held lost nothing.
+    fn keep_aside(&mut self, env: &mut Env, groups: &mut Groups) {
+        let aside: Vec<Record> = env.store.aside().take(ASIDE_AT_ONCE).cloned().collect();
+        let mut kept = Batch::new();
+        for loser in aside.iter().filter(|loser| !groups.merging(&loser.id())) {
+            let held = env.store.get(&loser.namespace, &loser.key);
+            if held.is_some_and(|held| held.descends(&loser.version)) || self.conflicts.keep(env.ctx, loser) {
+                kept.extend(env.store.kept_elsewhere(loser));
+            }
+        }
+        if !kept.is_empty() {
+            groups.persist(env, kept, Vec::new(), Step::None);
+        }
     }
 }
 
@@ -546,7 +574,7 @@ impl Owner {
 fn must_name(action: &Action) -> bool {
     let conditional = |expect: &Expect| matches!(expect, Expect::Version(_));
     match action {
-        Action::Get => false,
+        Action::Get | Action::GetStale => false,
         Action::Put { expect, .. } | Action::Remove { expect } => !conditional(expect),
         Action::Renew { .. } => true,
     }

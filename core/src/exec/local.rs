@@ -101,7 +101,7 @@ impl Local {
             _ => false,
         };
         match &op.action {
-            Action::Get => match current {
+            Action::Get | Action::GetStale => match current {
                 Some((value, version)) => Outcome::Found { value, version, expiry_us: None },
                 None => Outcome::Absent,
             },

@@ -136,6 +136,14 @@ impl Certificate {
         if preferred { Relation::Preferred } else { Relation::Inferior }
     }
 
+    /// Of certificates for one key the one that all give way to. Epochs alone tell only within one history.
+    pub fn latest<'a>(certificates: impl Iterator<Item = &'a Certificate>) -> Option<&'a Certificate> {
+        certificates.reduce(|latest, other| {
+            let later = matches!(other.relation(latest), Relation::Newer | Relation::Preferred);
+            if later { other } else { latest }
+        })
+    }
+
     /// Whether it keeps the bounds and makes sense in itself.
     pub fn well_formed(&self) -> bool {
         self.has(&self.owner)

@@ -71,11 +71,8 @@ impl Groups {
         if self.ticks.is_multiple_of(8) && !env.view.siblings().is_empty() {
             env.ctx.route(part.nearest(&me), Message::Who { region: part });
         }
-        let Some(to) = successors
-            .iter()
-            .filter(|successor| successor.name.region.intersect(&part).is_some())
-            .max_by_key(|successor| successor.name.epoch)
-        else {
+        let about = |successor: &&Certificate| successor.name.region.intersect(&part).is_some();
+        let Some(to) = Certificate::latest(successors.iter().filter(about)) else {
             return;
         };
         let Some(shared) = to.name.region.intersect(&name.region) else {
@@ -86,10 +83,7 @@ impl Groups {
         if let Some(fragment) = self.fragments.get_mut(&name) {
             fragment.donated = Some((to.name, after.clone()));
         }
-        let mut page = env.store.page(&shared, after, PAGE_BYTES);
-        // Of what is older than any tombstone nobody knows whether it was removed since.
-        let oldest = env.ctx.now.wall.saturating_sub(env.ctx.config.tombstone_us);
-        page.records.retain(|record| record.version.wall_us > oldest);
+        let page = env.store.page(&shared, after, PAGE_BYTES);
         let (owner, to) = (to.owner, to.name);
         if owner == me {
             self.on_donate(env, me, to, name, page);

@@ -275,7 +275,9 @@ impl Groups {
         if !alone || !(minority(&certificate.members) || mine) {
             return None;
         }
-        let sources = certificate.sources.iter().flat_map(|source| source.members.iter());
+        // What an epoch that was active began with is in it.
+        let sources = certificate.sources.iter().filter(|_| !fragment.kept.active);
+        let sources = sources.flat_map(|source| source.members.iter());
         let lost: Set<Id> = certificate.members.iter().chain(sources).filter(gone).copied().collect();
         Some(lost.into_iter().collect())
     }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     dht,
     id::{Id, Region},
-    store::Record,
+    store::{Batch, Record},
 };
 
 /// Records forgotten in one tick at most.
@@ -34,9 +34,28 @@ impl Groups {
             env.ctx.count("group.absurd_version");
             return;
         }
-        let batch = records.into_iter().filter_map(|record| env.store.merge(record, limit_us)).collect();
+        let Some(mut batch) = self.set_aside(env, &of.region, &records) else {
+            return;
+        };
+        batch.extend(records.into_iter().filter_map(|record| env.store.merge(record, limit_us)));
         let answer = dht::Message::Replicated { of, serial };
         self.persist(env, batch, vec![(from, answer.into())], Step::None);
+    }
+
+    /// Before records of a region are taken in: where a history that is given up is held too, the two share one place, and
+    /// losers are set aside. `None`: there is no room, so nothing may be taken in now.
+    pub(super) fn set_aside(&self, env: &mut Env, region: &Region, records: &[Record]) -> Option<Batch> {
+        let forked = self.fragments.values().filter(|held| held.kept.forked).map(|held| held.name().region);
+        let shared: Vec<Region> = forked.filter_map(|forked| forked.intersect(region)).collect();
+        if shared.is_empty() {
+            return Some(Batch::new());
+        }
+        let inside = |record: &&Record| shared.iter().any(|region| region.contains(&record.id()));
+        let batch = env.store.set_aside(records.iter().filter(inside));
+        if batch.is_none() {
+            env.ctx.count("group.aside_full");
+        }
+        batch
     }
 
     /// A member takes no writes of a fragment: it is superseded, or unknown to it.
@@ -51,9 +70,8 @@ impl Groups {
     /// The newest certificate known for some of a region.
     pub fn newest_for(&self, region: &Region) -> Option<&Certificate> {
         let held = self.fragments.values().map(|fragment| fragment.certificate());
-        held.chain(self.known.values())
-            .filter(|certificate| certificate.name.region.intersect(region).is_some())
-            .max_by_key(|certificate| certificate.name.epoch)
+        let about = |certificate: &&Certificate| certificate.name.region.intersect(region).is_some();
+        Certificate::latest(held.chain(self.known.values()).filter(about))
     }
 
     /// Forgets records that have lapsed. Owners decide: members learn of it by their digests.

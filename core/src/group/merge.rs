@@ -9,7 +9,7 @@
 use super::{
     Env, Event, Groups, Step,
     certificate::{Certificate, Name, Source},
-    fragment::{Merge, Progress, Stage},
+    fragment::{Fragment, Merge, Progress, Stage},
     message::{Cursor, Message, Page},
 };
 use crate::{
@@ -212,6 +212,12 @@ impl Groups {
         if index != merge.index || merge.holders.get(&from) != Some(&Progress::Asked(page.after.clone())) {
             return;
         }
+        let Some(mut batch) = self.set_aside(env, &to.region, &page.records) else {
+            return;
+        };
+        let Some(Stage::Merging(merge)) = self.fragments.get_mut(&to).map(|fragment| &mut fragment.stage) else {
+            return;
+        };
         merge.moved = true;
         let until = page.until.clone();
         let progress = match &until {
@@ -219,7 +225,6 @@ impl Groups {
             None => Progress::Done(synced),
         };
         merge.holders.insert(from, progress);
-        let mut batch = Vec::new();
         for record in page.records {
             if to.region.contains(&record.id()) {
                 batch.extend(env.store.merge(record, limit_us));
@@ -344,15 +349,23 @@ impl Groups {
             .values()
             .any(|held| held.kept.forked && held.name().region.intersect(&name.region).is_some());
         let as_of_us = if forked { 0 } else { as_of_us };
+        let open = |held: &Fragment| held.certificate().owner == from && !held.frozen_by_another(&from);
+        if !self.fragments.get(&name).is_some_and(open) {
+            return;
+        }
+        let Some(mut batch) = self.set_aside(env, &name.region, &page.records) else {
+            return;
+        };
         let Some(fragment) = self.fragments.get_mut(&name) else {
             return;
         };
-        if fragment.certificate().owner != from || fragment.frozen_by_another(&from) {
-            return;
+        if forked {
+            let oldest = env.ctx.now.wall.saturating_sub(env.ctx.config.tombstone_us);
+            batch.extend(env.store.set_aside_old(&name.region, &[], &page, oldest));
         }
         let until = page.until.clone();
         let last = until.is_none();
-        let batch = env.store.apply(&name.region, page, as_of_us, limit_us);
+        batch.extend(env.store.apply(&name.region, page, as_of_us, limit_us));
         let mut answers = vec![(from, Message::Pushed { of: name, until }.into())];
         if last {
             fragment.kept.synced = true;

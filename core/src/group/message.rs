@@ -12,7 +12,7 @@ use crate::{
 pub type Cursor = (String, Vec<u8>);
 
 /// Records of a key range of one fragment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Page {
     /// The range starts after this key; `None`: at the start.
     pub after: Option<Cursor>,

@@ -215,15 +215,16 @@ impl Groups {
     }
 
     /// The certificate by which this node answers for an id, if it owns it since less than `us` and an operation that
-    /// names `epoch` may be one that an owner before it has answered.
+    /// names `epoch` may be one that an owner before it has answered; or if `epoch` is beyond its own, one of a history
+    /// that is given up, whose believers take no answers of this one.
     pub fn owner_lately(&self, id: &Id, epoch: u64, us: u64, now: Now) -> Option<&Certificate> {
         let lately = |fragment: &&Fragment| {
             let (since_us, since) = fragment.owned_since.unwrap_or_default();
+            let beyond = epoch > fragment.name().epoch;
             fragment.name().region.contains(id)
                 && !fragment.retired()
                 && fragment.certificate().owner == self.me
-                && now.mono.saturating_sub(since_us) < us
-                && !(since..=fragment.name().epoch).contains(&epoch)
+                && (beyond || now.mono.saturating_sub(since_us) < us && epoch < since)
         };
         self.fragments.values().find(lately).map(Fragment::certificate)
     }
@@ -235,13 +236,29 @@ impl Groups {
         })
     }
 
+    /// Whether this node is about to own an id, and does not know yet what there is.
+    pub fn merging(&self, id: &Id) -> bool {
+        let merging = |fragment: &&Fragment| matches!(fragment.stage, Stage::Merging(_)) && !fragment.retired();
+        self.fragments.values().filter(merging).any(|fragment| fragment.name().region.contains(id))
+    }
+
     /// Who owns an id, as far as this node knows, and in which epoch: by the newest certificate that covers it.
     pub fn owner_hint(&self, id: &Id) -> Option<(Id, u64)> {
         let held = self.fragments.values().filter(|fragment| !fragment.retired()).map(Fragment::certificate);
-        held.chain(self.known.values())
-            .filter(|certificate| certificate.name.region.contains(id))
-            .max_by_key(|certificate| certificate.name.epoch)
-            .map(|certificate| (certificate.owner, certificate.name.epoch))
+        let about = held.chain(self.known.values()).filter(|certificate| certificate.name.region.contains(id));
+        Certificate::latest(about).map(|certificate| (certificate.owner, certificate.name.epoch))
+    }
+
+    /// Whether this node was ever in step with an id's owner, and keeps what it got.
+    pub fn holds(&self, id: &Id) -> bool {
+        self.fragments.values().any(|fragment| fragment.kept.synced && fragment.name().region.contains(id))
+    }
+
+    /// A linked peer that holds an id, by the newest certificate known.
+    pub fn holder_hint(&self, env: &Env, id: &Id) -> Option<Id> {
+        let held = self.fragments.values().map(Fragment::certificate).chain(self.known.values());
+        let newest = Certificate::latest(held.filter(|certificate| certificate.name.region.contains(id)))?;
+        newest.members.iter().filter(|member| **member != self.me).find(|member| env.view.alive(member)).copied()
     }
 
     /// A fragment by name.

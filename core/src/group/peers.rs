@@ -18,6 +18,7 @@ struct Peer {
 #[derive(Default)]
 pub struct Peers {
     peers: Map<Id, Peer>,
+    looked_us: u64,
 }
 
 impl Peers {
@@ -30,8 +31,13 @@ impl Peers {
         }
     }
 
-    /// Looks at everybody that matters: the others are forgotten.
+    /// Looks at everybody that matters: the others are forgotten. Who did not look for long, asleep, could hear nobody: of
+    /// nobody it knows that they are gone since before.
     pub fn look(&mut self, view: &dyn View, wanted: impl IntoIterator<Item = Id>, now_us: u64) {
+        let slept = now_us.saturating_sub(core::mem::replace(&mut self.looked_us, now_us)) > HEARD_US;
+        if slept {
+            self.peers.values_mut().for_each(|peer| peer.dead_since_us = None);
+        }
         for id in wanted {
             self.peers.entry(id).or_default().wanted = true;
         }

@@ -8,9 +8,9 @@ use chacha20::rand_core::Rng as _;
 
 use super::{
     CLOSED_MAX, Env, Event, Groups, KNOWN_MAX, SUCCESSORS_MAX, Step,
-    certificate::{Certificate, Name, Relation},
+    certificate::{Certificate, Name, Relation, Source},
     fragment::{Fragment, Kept, Stage},
-    message::Message,
+    message::{Message, Page},
 };
 use crate::{
     id::{Id, Region},
@@ -196,12 +196,34 @@ impl Groups {
         let name = certificate.name;
         env.ctx
             .trace("group", "certificate", Some(certificate.owner), || format!("{} epoch {}", name.region, name.epoch));
+        let batch = self.clear(env, certificate);
         env.store.track(name);
         self.fragments.insert(name, Fragment::new(Kept::new(certificate.clone()), Stage::Member, env.ctx.now.mono));
-        self.save(env, &name, Vec::new(), Vec::new(), Step::None);
+        self.save(env, &name, batch, Vec::new(), Step::None);
         if certificate.owner == self.me {
             self.begin_merge(env, name);
         }
+    }
+
+    /// Before an epoch is taken up: what is here of its region for an epoch that came before its sources may be removed
+    /// since, and those who merge would not be told of that, so it goes. Of a history that is given up all stays that is
+    /// younger than a tombstone.
+    fn clear(&self, env: &mut Env, certificate: &Certificate) -> Batch {
+        let region = certificate.name.region;
+        let regions = |of: &dyn Fn(&Fragment) -> bool| -> Vec<Region> {
+            self.fragments.values().filter(|held| of(held)).map(|held| held.name().region).collect()
+        };
+        let mine = |source: &Source| source.members.contains(&self.me);
+        let forked = regions(&|held| held.kept.forked);
+        let mut kept = regions(&|held| certificate.sources.iter().any(|source| source.name == held.name()));
+        let mut batch = Batch::new();
+        if !forked.is_empty() && !certificate.sources.iter().any(mine) {
+            let oldest = env.ctx.now.wall.saturating_sub(env.ctx.config.tombstone_us);
+            batch = env.store.set_aside_old(&region, &kept, &Page::default(), oldest);
+        }
+        kept.extend(forked);
+        batch.extend(env.store.retain(&region, &kept));
+        batch
     }
 
     /// An epoch is active: what earlier ones keep of its region may go.

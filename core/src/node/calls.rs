@@ -121,10 +121,13 @@ impl Node {
             }
         }
         let single = todo.len() == 1;
-        let chunks = if single { Vec::new() } else { chunks(&todo) };
-        let open = if single { 1 } else { chunks.len() };
+        // Any replica answers these, a task meets owners alone.
+        let alone = |(_, op): &mut (u32, KeyOp)| single || op.action == Action::GetStale;
+        let alone: Vec<(u32, KeyOp)> = todo.extract_if(.., alone).collect();
+        let chunks = chunks(&todo);
+        let open = alone.len() + chunks.len();
         self.calls.batches.insert(batch, Batch { call, outcomes, open, cost: Cost::default() });
-        if single && let Some((index, op)) = todo.pop() {
+        for (index, op) in alone {
             let ticket = self.ticket(Ticket::One { batch, index: index as usize });
             self.dht.execute(&mut ctx!(self), &self.overlay, ticket, op, deadline);
         }

@@ -156,7 +156,9 @@ impl Asking {
                 }
                 Outcome::Unreachable => return Err(Error::Unreachable),
                 Outcome::Refused(refusal) => return Err(refusal.into()),
-                Outcome::Stored { .. } | Outcome::Conflict { .. } => return fail(INTERNAL, "a get that wrote"),
+                Outcome::Stored { .. } | Outcome::Conflict { .. } | Outcome::Stale { .. } => {
+                    return fail(INTERNAL, "not what a get is answered");
+                }
             }
         }
         Ok(())

@@ -16,6 +16,8 @@ pub const RECORD: u8 = b'r';
 pub const FRAGMENT: u8 = b'g';
 /// First byte of the keys of regions held once.
 pub const CLOSED: u8 = b'c';
+/// First byte of the keys of losers set aside.
+pub const ASIDE: u8 = b'l';
 
 const CHECK_BYTES: usize = 8;
 
@@ -42,6 +44,13 @@ pub fn closed_key(region: &Region) -> Vec<u8> {
     let mut out = vec![CLOSED];
     out.extend(region.mask().0);
     out.extend(region.value().0);
+    out
+}
+
+/// Where a loser lies that is set aside under this name.
+pub fn aside_key(name: &[u8]) -> Vec<u8> {
+    let mut out = vec![ASIDE];
+    out.extend(name);
     out
 }
 

@@ -4,15 +4,18 @@
 //! and whoever calls them hands that to the driver's disk and acknowledges only when the disk has answered.
 //! Invariants: a record's id is computed once; the digest of every tracked fragment is that of the records in it.
 
+mod aside;
 pub mod digest;
 pub mod disk;
 pub mod record;
 
 use std::ops::Bound;
 
+pub use aside::{CONFLICTS, name as conflict_name};
 pub use digest::Digest;
 pub use record::{Action, Expect, KeyOp, Outcome, Record, Refusal, Version};
 
+use self::aside::Aside;
 use crate::{
     group::{
         Name,
@@ -40,6 +43,7 @@ pub struct Store {
     /// Keys whose newest record is not acknowledged yet, with the last acknowledged one.
     uncommitted: LargeMap<Cursor, Option<Record>>,
     tracked: Map<Name, Digest>,
+    aside: Aside,
     /// When records may be forgotten.
     lapsing: LargeMap<(u64, Cursor), ()>,
     tombstone_us: u64,
@@ -59,6 +63,7 @@ impl Store {
     /// Takes in one value of the disk; a damaged one is counted and left out.
     pub fn restore(&mut self, key: &[u8], value: &[u8]) {
         match disk::open::<Record>(key, value) {
+            Some(record) if key.first() == Some(&disk::ASIDE) => drop(self.aside.put(record)),
             Some(record) => {
                 self.clock_us = self.clock_us.max(record.version.wall_us);
                 self.put(record);
@@ -95,6 +100,14 @@ impl Store {
     /// The newest record of a key, acknowledged or not.
     pub fn get(&self, namespace: &str, key: &[u8]) -> Option<&Record> {
         Some(&self.spaces.get(namespace)?.get(key)?.record)
+    }
+
+    /// The newest record of a key that is acknowledged, as far as this node knows.
+    pub fn acknowledged(&self, namespace: &str, key: &[u8]) -> Option<&Record> {
+        match self.uncommitted.get(&(namespace.to_owned(), key.to_vec())) {
+            Some(prior) => prior.as_ref(),
+            None => self.get(namespace, key),
+        }
     }
 
     /// A version above `above` and everything seen (Kulkarni et al., *Logical physical clocks*, OPODIS 2014).
@@ -137,6 +150,58 @@ impl Store {
             Some(held) if held.version >= record.version => None,
             _ => Some(self.put(record)),
         }
+    }
+
+    /// Sets the losers aside where one of `records` and what is held of its key are of two histories. Gives what is to be
+    /// written; `None`: there is no room, so nothing may be written over.
+    pub fn set_aside<'a>(&mut self, records: impl Iterator<Item = &'a Record>) -> Option<Batch> {
+        let mut batch = Batch::new();
+        for record in records {
+            let held = self.get(&record.namespace, &record.key).filter(|held| held.conflicts(record));
+            let Some(held) = held else { continue };
+            let loser = if held.version > record.version { record } else { held }.clone();
+            if self.aside.room() == 0 {
+                return None;
+            }
+            batch.push(self.aside.put(loser));
+        }
+        Some(batch)
+    }
+
+    /// Sets aside what is here of `region`, outside of `kept`, and not newer than `before_us`, within a page's range what the
+    /// page does not list. Gives what is to be written; what there is no room for stays.
+    pub fn set_aside_old(&mut self, region: &Region, kept: &[Region], page: &Page, before_us: u64) -> Batch {
+        let listed: Set<(&String, &Vec<u8>)> =
+            page.records.iter().map(|record| (&record.namespace, &record.key)).collect();
+        let old: Vec<Record> = self
+            .from(page.after.as_ref())
+            .take_while(|(namespace, key, _)| {
+                page.until.as_ref().is_none_or(|until| (*namespace, *key) <= (&until.0, &until.1))
+            })
+            .filter(|(.., entry)| entry.record.version.wall_us <= before_us && region.contains(&entry.id))
+            .filter(|(.., entry)| !kept.iter().any(|region| region.contains(&entry.id)))
+            .filter(|(namespace, key, _)| !listed.contains(&(*namespace, *key)))
+            .map(|(.., entry)| entry.record.clone())
+            .take(self.aside.room())
+            .collect();
+        let mut batch = Batch::new();
+        for record in old {
+            batch.extend(self.remove(&record.namespace, &record.key));
+            if record.value.is_some() && record.namespace != CONFLICTS {
+                batch.push(self.aside.put(record));
+            }
+        }
+        batch
+    }
+
+    /// Losers that are set aside.
+    pub fn aside(&self) -> impl Iterator<Item = &Record> {
+        self.aside.iter()
+    }
+
+    /// A loser that was set aside is kept elsewhere. Gives what is to be written, if anything.
+    pub fn kept_elsewhere(&mut self, loser: &Record) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+        self.aside.remove(loser)
     }
 
     /// Drops what is held of a key. Gives what is to be written, if anything.

@@ -64,6 +64,11 @@ impl Record {
             || self.earlier.contains(&(version.wall_us, version.counter))
     }
 
+    /// Whether neither this record nor the other, of the same key, came after the other.
+    pub fn conflicts(&self, other: &Record) -> bool {
+        self.namespace != super::CONFLICTS && !self.descends(&other.version) && !other.descends(&self.version)
+    }
+
     /// The version that the write named by `author` and `tag` was given, if it is this record's or an earlier one's.
     pub fn wrote(&self, author: Id, tag: u32) -> Option<Version> {
         if (self.version.author, self.version.counter) == (author, tag) {
@@ -134,6 +139,15 @@ pub enum Action {
         /// Microseconds from now.
         ttl_us: u64,
     },
+    /// Read it at once, from whichever replica is met first: [`Outcome::Stale`], unless that is the owner.
+    GetStale,
+}
+
+impl Action {
+    /// Whether it changes nothing.
+    pub fn reads(&self) -> bool {
+        matches!(self, Action::Get | Action::GetStale)
+    }
 }
 
 /// The condition of a conditional write.
@@ -176,6 +190,16 @@ pub enum Outcome {
     Unreachable,
     /// Refused for good.
     Refused(Refusal),
+    /// What a replica holds, which may be older than what was acknowledged, or not acknowledged yet.
+    Stale {
+        /// The value; `None`: it holds none.
+        #[serde(with = "crate::wire::bytes::option")]
+        value: Option<Vec<u8>>,
+        /// Its version.
+        version: Option<Version>,
+        /// When it lapses, wall clock.
+        expiry_us: Option<u64>,
+    },
 }
 
 /// Why an operation was refused for good.

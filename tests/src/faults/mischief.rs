@@ -11,6 +11,8 @@ use crate::sim::{Crash, Sim};
 const JOINS_MAX: usize = 12;
 /// Dialling a supernode takes so long at most: an attempt fails after 10 s, and the next is made within 8 s.
 pub const DIALLING_US: u64 = 20 * SECOND_US;
+/// Who is silent for so long is suspected, and links to it are closed.
+const SUSPECTED_US: u64 = 3 * SECOND_US;
 /// Who was away this short a time ago may not be found yet.
 const RECOVERY_US: u64 = 5 * SECOND_US;
 
@@ -341,10 +343,12 @@ impl Mischief {
         away.chain(cut).chain(stalled).map(|(begun, ended)| (begun, ended.saturating_add(grace_us))).collect()
     }
 
-    /// When a node is back among others: who begins anew is, once it reaches the supernode.
+    /// When a node is back among others: who begins anew is, once it reaches the supernode, and so is who slept until the
+    /// others had closed their links to it.
     fn back_us(&self, away: &Away, grace_us: u64) -> u64 {
         let mut back = away.until_us;
-        if away.why == "asleep" || away.node == 0 || back == u64::MAX {
+        let linked = away.why == "asleep" && away.until_us.saturating_sub(away.from_us) < SUSPECTED_US;
+        if linked || away.node == 0 || back == u64::MAX {
             return back;
         }
         let founder = self.away.iter().filter(|other| other.node == 0).map(|other| (other.from_us, other.until_us));
