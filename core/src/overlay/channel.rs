@@ -318,7 +318,7 @@ impl Overlay {
     /// A channel is open: the peer is linked, or linked better than before.
     fn opened(&mut self, ctx: &mut Ctx<'_>, path: Path, id: Id, hello: &Hello) {
         if let Path::Transport(link) = path
-            && !self.keep_newer(link, &id, hello.supernode)
+            && !self.keep_newer(ctx.now.mono, link, &id, hello.supernode)
         {
             self.close_link(ctx, link);
             return;
@@ -352,7 +352,7 @@ impl Overlay {
         peer.heard_us = now;
         // What was on its way over the old channel may be lost: all is told again.
         peer.told = Told::default();
-        peer.suspected = false;
+        let back = core::mem::take(&mut peer.suspected) | peer.closing_us.take().is_some();
         peer.ping = None;
         peer.ping_due_us = now;
         let (mut replaced, mut stale) = (None, None);
@@ -383,6 +383,8 @@ impl Overlay {
         if new {
             ctx.count("peers_up");
             self.events.push_back(Event::PeerUp(id));
+        }
+        if new || back {
             self.table_changed(ctx);
         }
         self.ping(ctx, id);
@@ -405,10 +407,10 @@ impl Overlay {
 
     /// Whether a new transport to a peer replaces the one that stands. Of two that the two sides began, both keep the
     /// one that the smaller id began; a second one from the same side replaces the first.
-    fn keep_newer(&mut self, link: LinkId, id: &Id, supernode: bool) -> bool {
+    fn keep_newer(&mut self, now: u64, link: LinkId, id: &Id, supernode: bool) -> bool {
         if let Some(Channel { origin: Some(Origin::Dialled { address }), .. }) = self.channels.get(&link) {
             let address = address.clone();
-            self.dial_reached(&address, *id, supernode);
+            self.dial_reached(now, &address, *id, supernode);
         }
         let Some(standing) = self.direct(id) else { return true };
         let (old, new) = (self.began_by_us(standing), self.began_by_us(link));

@@ -16,7 +16,7 @@ use crate::{
 
 const FIND_US: u64 = 2 * SECOND_US;
 const FIND_OWN_MIN_US: u64 = 2 * SECOND_US;
-const FIND_OWN_MAX_US: u64 = 32 * SECOND_US;
+const FIND_OWN_MAX_US: u64 = 16 * SECOND_US;
 const FINDS_MAX: usize = 4;
 /// Between two questions about a slot in which somebody was found.
 const AGAIN_US: u64 = 10 * SECOND_US;
@@ -42,6 +42,12 @@ struct Find {
 }
 
 impl Overlay {
+    /// There is another way in: others may be found over it who were not.
+    pub(super) fn find_anew(&mut self, now: u64) {
+        self.finds.own_wait_us = 0;
+        self.finds.own_due_us = now;
+    }
+
     /// Asks for this node's own place and for the slots that are not known.
     pub(super) fn ask_around(&mut self, ctx: &mut Ctx<'_>) {
         let now = ctx.now.mono;

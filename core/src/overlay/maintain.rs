@@ -79,11 +79,12 @@ impl Overlay {
     }
 
     /// This peer answers at the address.
-    pub(super) fn dial_reached(&mut self, address: &str, id: Id, supernode: bool) {
+    pub(super) fn dial_reached(&mut self, now: u64, address: &str, id: Id, supernode: bool) {
         if let Some(dial) = self.dials.get_mut(address) {
             dial.reached = Some(id);
             dial.peer = !supernode;
         }
+        self.find_anew(now);
     }
 
     pub(super) fn dial_failed(&mut self, ctx: &mut Ctx<'_>, address: &str) {

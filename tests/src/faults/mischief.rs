@@ -334,7 +334,7 @@ impl Mischief {
             .cuts
             .iter()
             .filter(|cut| cut.side.contains(&a) != cut.side.contains(&b))
-            .map(|cut| (cut.from_us, cut.until_us));
+            .map(|cut| (cut.from_us, self.found_us(&[a, b], cut.until_us, grace_us)));
         let stalled = self
             .stalls
             .iter()
@@ -346,13 +346,19 @@ impl Mischief {
     /// When a node is back among others: who begins anew is, once it reaches the supernode, and so is who slept until the
     /// others had closed their links to it.
     fn back_us(&self, away: &Away, grace_us: u64) -> u64 {
-        let mut back = away.until_us;
+        let back = away.until_us;
         let linked = away.why == "asleep" && away.until_us.saturating_sub(away.from_us) < SUSPECTED_US;
         if linked || away.node == 0 || back == u64::MAX {
             return back;
         }
+        self.found_us(&[away.node], back, grace_us)
+    }
+
+    /// When nodes that were apart until `back` can be sought: over the supernode, if they reach it.
+    fn found_us(&self, nodes: &[usize], mut back: u64, grace_us: u64) -> u64 {
         let founder = self.away.iter().filter(|other| other.node == 0).map(|other| (other.from_us, other.until_us));
-        let cut = self.cuts.iter().filter(|cut| cut.side.contains(&0) != cut.side.contains(&away.node));
+        let apart = |cut: &&Cut| nodes.iter().any(|node| cut.side.contains(&0) != cut.side.contains(node));
+        let cut = self.cuts.iter().filter(apart);
         for (begun, ended) in founder.chain(cut.map(|cut| (cut.from_us, cut.until_us))) {
             if begun < back.saturating_add(grace_us) && ended > back {
                 back = ended.saturating_add(DIALLING_US);
