@@ -356,11 +356,13 @@ impl Mischief {
         away.chain(cut).chain(stalled).map(|(begun, ended)| (begun, ended.saturating_add(grace_us))).collect()
     }
 
-    /// Whether a node had no time to open direct links before a cut: it hears everybody over the supernode.
+    /// Whether a node that began a life had no time to open direct links before a cut, or until its sides met again: it
+    /// hears everybody over the supernode.
     fn is_new(&self, node: usize, cut: &Cut) -> bool {
         let back = self.away.iter().filter(|away| away.node == node).map(|away| away.until_us);
         let joined = self.joined.iter().filter(|(joined, _)| *joined == node).map(|(_, at_us)| *at_us);
-        back.chain(joined).any(|at_us| at_us < cut.until_us && at_us.saturating_add(NEW_US) > cut.from_us)
+        back.chain(joined)
+            .any(|at_us| at_us < cut.until_us.saturating_add(DIALLING_US) && at_us.saturating_add(NEW_US) > cut.from_us)
     }
 
     /// When a node is back among others: who begins anew is, once it reaches the supernode, and so is who slept until the
