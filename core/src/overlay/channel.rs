@@ -335,6 +335,7 @@ impl Overlay {
             needs_us: true,
             ahead: Vec::new(),
             suspected: false,
+            closing_us: None,
             rtt: Rtt::default(),
             heard_us: now,
             ping: None,

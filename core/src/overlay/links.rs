@@ -20,6 +20,8 @@ const OPENS_A_TICK: usize = 4;
 /// Links fewer than the most that there may be, so that newcomers find room.
 const ROOM_KEPT: usize = 8;
 const PRUNES_A_TICK: usize = 4;
+/// A link that was given up is closed by this node after so long, if the other side has not done so.
+const CLOSING_US: u64 = 2 * SECOND_US;
 const UPGRADES_A_TICK: usize = 4;
 const CONTACT_FAILURES_MAX: u32 = 3;
 /// A peer that had no room is not asked again for so long,
@@ -35,7 +37,7 @@ impl Overlay {
     /// How many links there are in each slot.
     fn slot_counts(&self) -> [u8; SLOTS] {
         let mut counts = [0_u8; SLOTS];
-        for id in self.peers.keys() {
+        for (id, _) in self.peers.iter().filter(|(_, peer)| peer.closing_us.is_none()) {
             if let Some(count) = counts.get_mut(self.slot_of(id) as usize) {
                 *count = count.saturating_add(1);
             }
@@ -143,13 +145,11 @@ impl Overlay {
             return;
         }
         if self.answers.len() >= ANSWERS_MAX && !self.answers.contains_key(&from.id) {
-            self.answers.retain(|_, at| now < *at + USED_US);
-            if self.answers.len() >= ANSWERS_MAX {
-                return;
-            }
+            let oldest = self.answers.iter().min_by_key(|(_, at)| **at).map(|(id, _)| *id);
+            oldest.map(|oldest| self.answers.remove(&oldest));
         }
         if self.answers.insert(from.id, now).is_some_and(|before| now < before + USED_US)
-            && self.peers.len() + ROOM_KEPT <= ctx.config.links_max
+            && self.peers.len() < ctx.config.links_max
         {
             self.heard_of(ctx, from);
             if let Some(known) = self.contacts.get_mut(&from.id) {
@@ -211,9 +211,15 @@ impl Overlay {
     }
 
     /// Closes links that neither side counts among its siblings, and that fill no slot of the other side, while room
-    /// for newcomers is short.
+    /// for newcomers is short. Nothing is lost: the other side hears of it in order, and closes the link when it has
+    /// said all.
     pub(super) fn prune(&mut self, ctx: &mut Ctx<'_>) {
-        let peers = self.peers.values().filter(|peer| !peer.supernode).count();
+        let over = |peer: &Peer| peer.closing_us.is_some_and(|until| ctx.now.mono >= until);
+        let closed: Vec<Id> = self.peers.iter().filter(|(_, peer)| over(peer)).map(|(id, _)| *id).collect();
+        for id in closed {
+            self.unlink(ctx, id);
+        }
+        let peers = self.peers.values().filter(|peer| !peer.supernode && peer.closing_us.is_none()).count();
         let keep = ctx.config.links_max.saturating_sub(ROOM_KEPT);
         if ctx.config.supernode || peers <= keep {
             return;
@@ -224,6 +230,7 @@ impl Overlay {
             let spare = self.peers.iter().filter_map(|(id, peer)| {
                 let count = counts.get(self.slot_of(id) as usize).copied().unwrap_or(0);
                 let kept = peer.supernode
+                    || peer.closing_us.is_some()
                     || peer.wants_us
                     || peer.needs_us
                     || count < 2
@@ -238,7 +245,10 @@ impl Overlay {
             }
             ctx.count("links_pruned");
             self.say_bye(ctx, id);
-            self.unlink(ctx, id);
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.closing_us = Some(now + CLOSING_US);
+            }
+            self.table_changed(ctx);
             if let Some(known) = self.contacts.get_mut(&id) {
                 known.full_until_us = now + FULL_US;
             }

@@ -265,9 +265,9 @@ impl Overlay {
         self.rtc_opened
     }
 
-    /// Linked peers that are not suspected.
+    /// Linked peers that are neither suspected nor closing.
     pub fn live(&self) -> impl Iterator<Item = (&Id, &Peer)> {
-        self.peers.iter().filter(|(_, peer)| !peer.suspected)
+        self.peers.iter().filter(|(_, peer)| peer.usable())
     }
 
     /// Ids of linked peers, for tests of bounds.
@@ -282,7 +282,7 @@ impl View for Overlay {
     }
 
     fn alive(&self, id: &Id) -> bool {
-        self.peers.get(id).is_some_and(|peer| !peer.suspected)
+        self.usable(id)
     }
 
     fn joined(&self) -> bool {

@@ -23,6 +23,8 @@ pub struct Peer {
     pub ahead: Vec<u32>,
     /// Silent for too long: no message is routed over it.
     pub suspected: bool,
+    /// This node closes the link: until then it hears what is on its way.
+    pub closing_us: Option<u64>,
     /// Round trips.
     pub rtt: Rtt,
     /// Monotone time of the last frame from it.
@@ -50,6 +52,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Whether messages go over the link.
+    pub fn usable(&self) -> bool {
+        !self.suspected && self.closing_us.is_none()
+    }
+
     /// How often it is probed while nothing is heard from it.
     pub fn ping_interval(&self, config: &Config, sibling: bool) -> u64 {
         if sibling || self.wants_us { config.probe_sibling_us } else { config.probe_finger_us }

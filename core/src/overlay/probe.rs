@@ -30,7 +30,7 @@ impl Overlay {
         let now = ctx.now.mono;
         let mut due = Vec::new();
         let mut silent = Vec::new();
-        for (id, peer) in &mut self.peers {
+        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.closing_us.is_none()) {
             match peer.ping {
                 Some((_, sent)) if peer.heard_us > sent => peer.ping = None,
                 Some((_, sent)) if now > sent + ctx.config.suspect_after_us => silent.push(*id),

@@ -74,7 +74,7 @@ impl Overlay {
                 self.events.push_back(Event::Deliver { from, key: None, body: Box::new(body) });
             }
             Post::Node { to, via, body } => {
-                if self.peers.get(&to).is_some_and(|peer| !peer.suspected) {
+                if self.usable(&to) {
                     self.used(ctx, &to);
                     self.send_frame(ctx, &to, &Frame::Direct(body));
                 } else {
@@ -134,8 +134,8 @@ impl Overlay {
         }
     }
 
-    fn usable(&self, id: &Id) -> bool {
-        self.peers.get(id).is_some_and(|peer| !peer.suspected)
+    pub(super) fn usable(&self, id: &Id) -> bool {
+        self.peers.get(id).is_some_and(|peer| peer.usable())
     }
 
     /// The next hop of a message, and how its receiver may go on; `None` where nobody is nearer.

@@ -258,7 +258,7 @@ impl Overlay {
     }
 
     pub(super) fn usable_relay(&self, id: &Id) -> bool {
-        self.peers.get(id).is_some_and(|peer| peer.direct.is_some() && !peer.suspected)
+        self.peers.get(id).is_some_and(|peer| peer.direct.is_some() && peer.usable())
     }
 }
 

@@ -5,10 +5,10 @@ use std::time::Instant;
 use pontoon_core::{CallId, Command, Id, Reply};
 use pontoon_tests::{
     scenario::{Counted, Scale},
-    sim::{Latency, SimConfig},
+    sim::{Crash, Latency, SimConfig},
 };
 
-use crate::report::Report;
+use crate::report::{Options, Report};
 
 const SECOND_US: u64 = 1_000_000;
 /// Between two joins of a large network, unless the command line says otherwise.
@@ -20,19 +20,41 @@ fn settled(config: &SimConfig) -> Result<(Scale, f64), String> {
     Ok((scale, took as f64 / 1e6))
 }
 
-/// The `broadcast` scenario.
+/// A network without a supernode that the others join quickly, unless the command line says otherwise.
+fn alone(options: &Options, nodes: usize) -> SimConfig {
+    let mut config = options.network(nodes);
+    config.supernode = options.supernode.unwrap_or(false);
+    config.join_every_us = options.join_us.unwrap_or(JOIN_US);
+    config
+}
+
+/// The `broadcast` scenario: to a network at rest, and again right after a twentieth of it crashed.
 pub fn broadcast(report: &Report) -> Result<(), String> {
-    let config = report.options.network(1_000);
+    let config = alone(&report.options, 1_000);
+    let Latency::Fixed(latency) = config.latency else { return Err("hops need a fixed latency".to_owned()) };
     let (mut scale, settled_s) = settled(&config)?;
-    let begun = scale.sim.now_us();
-    let cast = scale.broadcast();
-    let figure = |name: &str, value: f64, unit: &str| report.simulated(&config, "broadcast", name, value, unit, &[]);
-    figure("settled_s", settled_s, "s");
-    figure("messages", cast.messages as f64, "messages");
-    figure("reached", cast.once as f64, "nodes");
-    figure("coverage", cast.coverage, "");
-    if let Latency::Fixed(latency) = config.latency {
-        figure("hops_max", cast.last_us.saturating_sub(begun) as f64 / latency as f64, "hops");
+    report.simulated(&config, "broadcast", "settled_s", settled_s, "s", &[]);
+    for crashed in [0, config.nodes / 20] {
+        for _ in 0..crashed {
+            let (victim, silent) = (scale.any_node(), scale.sim.draw(2) == 0);
+            scale.sim.crash(victim, if silent { Crash::Silent } else { Crash::Noticed });
+        }
+        let (begun, live) = (scale.sim.now_us(), scale.sim.live().len());
+        let cast = scale.broadcast();
+        let more = [("crashed", crashed.to_string())];
+        let more = more.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let figure =
+            |name: &str, value: f64, unit: &str| report.simulated(&config, "broadcast", name, value, unit, &more);
+        figure("live", live as f64, "nodes");
+        figure("messages", cast.messages as f64, "messages");
+        figure("reached", cast.once as f64, "nodes");
+        figure("repeated", cast.repeated as f64, "nodes");
+        figure("coverage", cast.coverage, "");
+        if crashed == 0 {
+            figure("hops_max", cast.last_us.saturating_sub(begun) as f64 / latency as f64, "hops");
+        } else {
+            figure("last_s", cast.last_us.saturating_sub(begun) as f64 / 1e6, "s");
+        }
     }
     Ok(())
 }
@@ -49,10 +71,7 @@ fn lookups(report: &Report, nodes: usize) -> Result<(), String> {
     const REPEATED: u32 = 20;
     const TIMES: u32 = 10;
     let begun = Instant::now();
-    let options = &report.options;
-    let mut config = options.network(nodes);
-    config.supernode = options.supernode.unwrap_or(false);
-    config.join_every_us = options.join_us.unwrap_or(JOIN_US);
+    let config = alone(&report.options, nodes);
     let Latency::Fixed(latency) = config.latency else { return Err("hops need a fixed latency".to_owned()) };
     let (mut scale, settled_s) = settled(&config)?;
     let mut correct = 0;
