@@ -7,6 +7,7 @@ import type {
   CallOptions,
   DataChange,
   Entry,
+  GetOptions,
   GlobalChange,
   Inspect,
   Key,
@@ -92,12 +93,15 @@ export class Pontoon {
     return { version: await guard(() => this.#engine.put(namespace, keyBytes(key), encodeValue(value), expect, ttl, timeout)) };
   }
 
-  /** The current value; `null` only when the key is known to be absent; rejects when that could not be found out. */
-  async get<V extends Storable = Storable>(namespace: string, key: Key, options: CallOptions = {}): Promise<Entry<V> | null> {
-    const found = await guard(() => this.#engine.get(namespace, keyBytes(key), options.timeout));
+  /**
+   * The current value; `null` only when the key is known to be absent; rejects when that could not be found out. With
+   * `stale`, what any replica holds, at once: it may be older, and `null` may only mean that this replica holds none.
+   */
+  async get<V extends Storable = Storable>(namespace: string, key: Key, options: GetOptions = {}): Promise<Entry<V> | null> {
+    const found = await guard(() => this.#engine.get(namespace, keyBytes(key), options.stale ?? false, options.timeout));
     if (!found) return null;
-    const { version, expires } = found;
-    return { namespace, key, value: decodeValue(found.value) as V, version, expires };
+    const { version, expires, stale } = found;
+    return { namespace, key, value: decodeValue(found.value) as V, version, expires, stale };
   }
 
   /** Removes a key; of an absent key without effect. */

@@ -47,6 +47,12 @@ export interface CallOptions {
   timeout?: number;
 }
 
+/** How to read a value. */
+export interface GetOptions extends CallOptions {
+  /** Take what any replica holds, at once, instead of what the key's owner vouches for. */
+  stale?: boolean;
+}
+
 /** How to store a value. */
 export interface PutOptions extends CallOptions {
   /** Soft state: the value lapses after so many milliseconds unless renewed. */
@@ -72,6 +78,8 @@ export interface Entry<V extends Storable = Storable> {
   version: string;
   /** When the value lapses, if it is soft state. */
   expires: Date | null;
+  /** A replica said so, not the key's owner: there may be a newer value. Only where `stale` was asked for. */
+  stale: boolean;
 }
 
 /** A record that this peer holds. */

@@ -28,7 +28,7 @@ use crate::{
 const TYPES: &str = r#"
 import type { ConnectOptions, Reached } from "../types.js";
 
-interface RawEntry { value: Uint8Array; version: string; expires: Date | null }
+interface RawEntry { value: Uint8Array; version: string; expires: Date | null; stale: boolean }
 interface RawRecord extends RawEntry { namespace: string; key: Uint8Array }
 "#;
 
@@ -145,9 +145,16 @@ impl Engine {
         self.key(namespace, key, Action::Put { value, expect, ttl_us }, timeout, Shape::Version)
     }
 
-    /// Reads a value.
-    pub fn get(&self, namespace: String, key: Vec<u8>, timeout: Option<f64>) -> Result<EntryPromise, JsValue> {
-        self.key(namespace, key, Action::Get, timeout, Shape::Entry)
+    /// Reads a value, from whichever replica is met first if it may be `stale`.
+    pub fn get(
+        &self,
+        namespace: String,
+        key: Vec<u8>,
+        stale: bool,
+        timeout: Option<f64>,
+    ) -> Result<EntryPromise, JsValue> {
+        let action = if stale { Action::GetStale } else { Action::Get };
+        self.key(namespace, key, action, timeout, Shape::Entry)
     }
 
     /// Removes a key, if it is of a version.

@@ -4,7 +4,7 @@ use js_sys::{Array, Function, Promise, Uint8Array};
 use pontoon_core::{
     CallId, Error, Reply,
     map::Map,
-    store::{Outcome, Refusal},
+    store::{Outcome, Refusal, Version},
 };
 use serde::Serialize;
 use wasm_bindgen::JsValue;
@@ -17,7 +17,7 @@ use crate::{
 /// What the answer of a call looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// `{value, version, expires}` or null.
+    /// `{value, version, expires, stale}` or null.
     Entry,
     /// The new version, as text.
     Version,
@@ -119,19 +119,11 @@ fn key_outcome(shape: Shape, outcome: Outcome) -> Result<JsValue, JsValue> {
     match outcome {
         Outcome::Found { value, version, expiry_us } => Ok(match shape {
             Shape::Renewed => JsValue::TRUE,
-            _ => js::object([
-                ("value", Uint8Array::from(&value[..]).into()),
-                ("version", values::version_text(&version).into()),
-                ("expires", values::expiry(expiry_us)),
-                ("stale", JsValue::FALSE),
-            ]),
+            _ => entry(&value, &version, expiry_us, false),
         }),
-        Outcome::Stale { value: Some(value), version: Some(version), expiry_us } => Ok(js::object([
-            ("value", Uint8Array::from(&value[..]).into()),
-            ("version", values::version_text(&version).into()),
-            ("expires", values::expiry(expiry_us)),
-            ("stale", JsValue::TRUE),
-        ])),
+        Outcome::Stale { value: Some(value), version: Some(version), expiry_us } => {
+            Ok(entry(&value, &version, expiry_us, true))
+        }
         Outcome::Stale { .. } => Ok(JsValue::NULL),
         Outcome::Absent => Ok(if shape == Shape::Renewed { JsValue::FALSE } else { JsValue::NULL }),
         Outcome::Stored { version } => Ok(match shape {
@@ -142,6 +134,15 @@ fn key_outcome(shape: Shape, outcome: Outcome) -> Result<JsValue, JsValue> {
         Outcome::Unreachable => Err(from_core(&Error::Unreachable)),
         Outcome::Refused(refusal) => Err(refused(refusal)),
     }
+}
+
+fn entry(value: &[u8], version: &Version, expiry_us: Option<u64>, stale: bool) -> JsValue {
+    js::object([
+        ("value", Uint8Array::from(value).into()),
+        ("version", values::version_text(version).into()),
+        ("expires", values::expiry(expiry_us)),
+        ("stale", stale.into()),
+    ])
 }
 
 fn refused(refusal: Refusal) -> JsValue {

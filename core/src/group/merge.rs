@@ -2,7 +2,8 @@
 //!
 //! *Merging*: records of the earlier epoch come from its owner alone if it served until it froze, else from a majority
 //! of its members, each of which is frozen by then: what was acknowledged lies on a majority, so it is met. If none of
-//! that majority was ever in step, that epoch never served, and the one before it is read as well.
+//! that majority was ever in step, that epoch never served, and the one before it is read as well. A member that heard of
+//! a later epoch first never takes up the one between: it has nothing of it, and never will.
 //! *Syncing*: every member compares digests and is sent what differs; when a majority is in step and the lease holds,
 //! the epoch is active, and those who keep records for earlier epochs are told.
 
@@ -58,6 +59,8 @@ impl Groups {
                 holders.insert(me, Progress::Done(held.kept.synced));
             } else if self.went_on(source, &name.region) {
                 holders.insert(me, Progress::Done(true));
+            } else if self.passed_over(source) {
+                holders.insert(me, Progress::Done(false));
             }
             let done = |id: &&Id| matches!(holders.get(*id), Some(Progress::Done(_)));
             let majority = source.members.iter().filter(done).count() > source.members.len() / 2;
@@ -102,6 +105,12 @@ impl Groups {
         source.members.contains(&self.me)
             && !self.fragments.contains_key(&source.name)
             && region.subtract_all(&regions).is_empty()
+    }
+
+    /// Whether this member of `source`, which is known to be decided over, holds nothing of it. Had it dropped it, a later
+    /// epoch would be active, and those who merge would find that one first.
+    fn passed_over(&self, source: &Source) -> bool {
+        source.members.contains(&self.me) && !self.fragments.contains_key(&source.name) && !self.damaged
     }
 
     fn fetch(&mut self, env: &mut Env, certificate: &Certificate, source: Name, from: Id, after: Option<Cursor>) {
@@ -168,7 +177,11 @@ impl Groups {
             Some(fragment) => (fragment.complete, fragment.kept.synced),
             None if known.is_some_and(|known| self.went_on(known, &name.region)) => (false, true),
             None => {
-                self.tell_newer(env, from, &name);
+                let newer = self.tell_newer(env, from, &name);
+                if !newer && known.is_some_and(|known| self.passed_over(known)) {
+                    let page = Page { after, until: None, records: Vec::new() };
+                    env.ctx.send(from, Message::Fetched { to: name, source, complete: false, synced: false, page });
+                }
                 return;
             }
         };

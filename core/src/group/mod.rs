@@ -136,6 +136,8 @@ pub struct Groups {
     /// While leaving: nobody is there to take anything.
     nobody: bool,
     ticks: u64,
+    /// Some of what the disk held was not what was written: it is not known what this node took part in.
+    damaged: bool,
 }
 
 impl Groups {
@@ -173,6 +175,7 @@ impl Groups {
             leaving: false,
             nobody: false,
             ticks: 0,
+            damaged,
         }
     }
 

@@ -209,6 +209,9 @@ impl Groups {
     /// since, and those who merge would not be told of that, so it goes. Of a history that is given up all stays that is
     /// younger than a tombstone.
     fn clear(&self, env: &mut Env, certificate: &Certificate) -> Batch {
+        if self.damaged {
+            return Batch::new();
+        }
         let region = certificate.name.region;
         let regions = |of: &dyn Fn(&Fragment) -> bool| -> Vec<Region> {
             self.fragments.values().filter(|held| of(held)).map(|held| held.name().region).collect()

@@ -220,20 +220,22 @@ impl Clients {
         {
             self.ask(sim, node);
         }
-        if self.query.is_none() && sim.draw(40) == 0 {
-            if let Some(node) = Self::anybody(sim, mischief) {
-                let mut definitions = Definitions::default();
-                if let Ok(ask) = sim.ask(node, &mut definitions, "SELECT id FROM marks", Some(2 * DEADLINE_US)) {
-                    self.query = Some((node, ask, definitions));
-                }
+        if self.query.is_none()
+            && sim.draw(40) == 0
+            && let Some(node) = Self::anybody(sim, mischief)
+        {
+            let mut definitions = Definitions::default();
+            if let Ok(ask) = sim.ask(node, &mut definitions, "SELECT id FROM marks", Some(2 * DEADLINE_US)) {
+                self.query = Some((node, ask, definitions));
             }
         }
-        if self.broadcast.is_none() && sim.draw(60) == 0 {
-            if let Some(node) = Self::anybody(sim, mischief) {
-                self.values += 1;
-                let payload = self.values.to_be_bytes().to_vec();
-                self.broadcast = Some((sim.command(node, Command::SendAll { payload: payload.clone() }), payload));
-            }
+        if self.broadcast.is_none()
+            && sim.draw(60) == 0
+            && let Some(node) = Self::anybody(sim, mischief)
+        {
+            self.values += 1;
+            let payload = self.values.to_be_bytes().to_vec();
+            self.broadcast = Some((sim.command(node, Command::SendAll { payload: payload.clone() }), payload));
         }
     }
 

@@ -11,6 +11,8 @@ use crate::sim::{Crash, Sim};
 const JOINS_MAX: usize = 12;
 /// Dialling a supernode takes so long at most: an attempt fails after 10 s, and the next is made within 8 s.
 pub const DIALLING_US: u64 = 20 * SECOND_US;
+/// A node that began a life has direct links after so long.
+const NEW_US: u64 = 10 * SECOND_US;
 /// Who is silent for so long is suspected, and links to it are closed.
 const SUSPECTED_US: u64 = 3 * SECOND_US;
 /// Who was away this short a time ago may not be found yet.
@@ -58,6 +60,8 @@ pub struct Mischief {
     /// Nodes that leave: which, and the call.
     leaving: Vec<(usize, CallId, u64)>,
     joins: usize,
+    /// When nodes joined.
+    joined: Vec<(usize, u64)>,
     counts: BTreeMap<&'static str, usize>,
 }
 
@@ -73,6 +77,7 @@ impl Mischief {
             returns: Vec::new(),
             leaving: Vec::new(),
             joins: 0,
+            joined: Vec::new(),
             counts: BTreeMap::new(),
         }
     }
@@ -212,16 +217,20 @@ impl Mischief {
             self.away.push(Away { node, from_us, until_us: u64::MAX, why: "crashed", disk_lost: lasting });
             if lasting {
                 let after = sim.draw(3 * SECOND_US);
-                sim.add_node(after);
+                let newcomer = sim.add_node(after);
+                self.joined.push((newcomer, from_us + after));
             } else {
                 self.returns.push((back_us, node));
             }
         }
     }
 
-    /// Whether in every group of a node somebody else keeps a disk.
+    /// Whether in every group of a node somebody else keeps a disk. Who has left has handed over all that was on it.
     fn others_keep(&self, sim: &Sim, node: usize) -> bool {
-        let ruined = |id: &Id| self.away.iter().any(|away| away.disk_lost && sim.id(away.node) == *id);
+        let ruined = |id: &Id| {
+            let mut away = self.away.iter().filter(|away| sim.id(away.node) == *id);
+            away.any(|away| away.disk_lost || away.why == "left")
+        };
         sim.certificates(node)
             .iter()
             .all(|(certificate, ..)| certificate.members.iter().any(|id| *id != sim.id(node) && !ruined(id)))
@@ -242,6 +251,7 @@ impl Mischief {
         if self.joins < JOINS_MAX {
             self.joins += 1;
             let node = sim.add_node(0);
+            self.joined.push((node, sim.now_us()));
             self.note(sim, "join", &format!("{node}"));
         }
     }
@@ -333,8 +343,11 @@ impl Mischief {
         let cut = self
             .cuts
             .iter()
-            .filter(|cut| cut.side.contains(&a) != cut.side.contains(&b))
-            .map(|cut| (cut.from_us, self.found_us(&[a, b], cut.until_us, grace_us)));
+            .filter(|cut| {
+                let parts = |a: usize, b: usize| cut.side.contains(&a) != cut.side.contains(&b);
+                parts(a, b) || [a, b].into_iter().any(|node| parts(0, node) && self.is_new(node, cut))
+            })
+            .map(|cut| (cut.from_us, self.joined_us(cut, grace_us)));
         let stalled = self
             .stalls
             .iter()
@@ -343,23 +356,41 @@ impl Mischief {
         away.chain(cut).chain(stalled).map(|(begun, ended)| (begun, ended.saturating_add(grace_us))).collect()
     }
 
+    /// Whether a node that began a life had no time to open direct links before a cut, or until its sides met again: it
+    /// hears everybody over the supernode.
+    fn is_new(&self, node: usize, cut: &Cut) -> bool {
+        let back = self.away.iter().filter(|away| away.node == node).map(|away| away.until_us);
+        let joined = self.joined.iter().filter(|(joined, _)| *joined == node).map(|(_, at_us)| *at_us);
+        back.chain(joined)
+            .any(|at_us| at_us < cut.until_us.saturating_add(DIALLING_US) && at_us.saturating_add(NEW_US) > cut.from_us)
+    }
+
     /// When a node is back among others: who begins anew is, once it reaches the supernode, and so is who slept until the
     /// others had closed their links to it.
     fn back_us(&self, away: &Away, grace_us: u64) -> u64 {
-        let back = away.until_us;
         let linked = away.why == "asleep" && away.until_us.saturating_sub(away.from_us) < SUSPECTED_US;
-        if linked || away.node == 0 || back == u64::MAX {
-            return back;
+        if linked || away.node == 0 || away.until_us == u64::MAX {
+            return away.until_us;
         }
-        self.found_us(&[away.node], back, grace_us)
+        self.dialled_us(away.until_us, grace_us, |cut| cut.side.contains(&0) != cut.side.contains(&away.node))
     }
 
-    /// When nodes that were apart until `back` can be sought: over the supernode, if they reach it.
-    fn found_us(&self, nodes: &[usize], mut back: u64, grace_us: u64) -> u64 {
+    /// When the sides of a cut are one again: once the links between them are closed, when the side without the supernode
+    /// has dialled it.
+    fn joined_us(&self, cut: &Cut, grace_us: u64) -> u64 {
+        if cut.until_us.saturating_sub(cut.from_us) < SUSPECTED_US {
+            return cut.until_us;
+        }
+        let dialled = cut.until_us.saturating_add(DIALLING_US.saturating_sub(grace_us));
+        dialled.max(self.dialled_us(cut.until_us, grace_us, |_| false))
+    }
+
+    /// When who would dial the supernode from `from_us` on reaches it, which is down at times, or cut off.
+    fn dialled_us(&self, from_us: u64, grace_us: u64, parted: impl Fn(&Cut) -> bool) -> u64 {
+        let mut back = from_us;
         let founder = self.away.iter().filter(|other| other.node == 0).map(|other| (other.from_us, other.until_us));
-        let apart = |cut: &&Cut| nodes.iter().any(|node| cut.side.contains(&0) != cut.side.contains(node));
-        let cut = self.cuts.iter().filter(apart);
-        for (begun, ended) in founder.chain(cut.map(|cut| (cut.from_us, cut.until_us))) {
+        let cut = self.cuts.iter().filter(|cut| parted(cut)).map(|cut| (cut.from_us, cut.until_us));
+        for (begun, ended) in founder.chain(cut) {
             if begun < back.saturating_add(grace_us) && ended > back {
                 back = ended.saturating_add(DIALLING_US);
             }

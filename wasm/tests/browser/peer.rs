@@ -65,7 +65,7 @@ async fn two_peers_of_one_page_put_and_get() {
     let key = fresh("key").into_bytes();
     let put = a.put("test".to_owned(), key.clone(), b"value".to_vec(), None, None, None).unwrap();
     JsFuture::from(js_sys::Promise::from(JsValue::from(put))).await.unwrap();
-    let get = b.get("test".to_owned(), key, None).unwrap();
+    let get = b.get("test".to_owned(), key, false, None).unwrap();
     let found = JsFuture::from(js_sys::Promise::from(JsValue::from(get))).await.unwrap();
     let value = js_sys::Uint8Array::new(&Reflect::get(&found, &"value".into()).unwrap()).to_vec();
     assert_eq!(value, b"value");

@@ -77,11 +77,9 @@ fn pontoon(report: &Report, nodes: usize, replicas: usize, figures: &mut Figures
     let mut local = Local::new(nodes, &config, seed);
     local.settle(replicas, PATIENCE).map_err(|why| format!("{nodes} nodes, {replicas} replicas: {why}"))?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut series = 0;
     let key = |series: usize, number: usize| format!("{series} {number}").into_bytes();
     operations(&mut local, ops(report), 1, &mut rng, |number| put("ops", &key(0, number), &[7; VALUE_BYTES]))?;
-    for in_flight in IN_FLIGHT {
-        series += 1;
+    for (series, in_flight) in (1..).zip(IN_FLIGHT) {
         let mut written = 0;
         for op in ["put", "get"] {
             let value = [7; VALUE_BYTES];
