@@ -47,6 +47,7 @@ impl fmt::Display for Event {
         };
         let asked = match &self.action {
             Action::Get | Action::GetStale => "get".to_owned(),
+            Action::PutHinted { value, .. } => format!("put {} if need be as a hint", number(value)),
             Action::Put { value, expect: it, .. } => format!("put {}{}", number(value), expect(it)),
             Action::Remove { expect: it } => format!("remove{}", expect(it)),
             Action::Renew { .. } => "renew".to_owned(),
@@ -160,7 +161,10 @@ impl<'a> Search<'a> {
         for (index, event) in events.iter().enumerate() {
             let unsupported = || Violation::Unsupported(Box::new((*event).clone()));
             match &event.action {
-                Action::Put { ttl_us: Some(_), .. } | Action::Renew { .. } | Action::GetStale => {
+                Action::Put { ttl_us: Some(_), .. }
+                | Action::Renew { .. }
+                | Action::GetStale
+                | Action::PutHinted { .. } => {
                     return Err(unsupported());
                 }
                 Action::Put { value, .. } => {

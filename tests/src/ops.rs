@@ -27,6 +27,11 @@ pub fn put_if(namespace: &str, key: &[u8], value: &[u8], expect: Expect) -> KeyO
     op(namespace, key, Action::Put { value: value.to_vec(), expect, ttl_us: None })
 }
 
+/// Writes whatever is there, later if nobody can be reached who may.
+pub fn put_hinted(namespace: &str, key: &[u8], value: &[u8]) -> KeyOp {
+    op(namespace, key, Action::PutHinted { value: value.to_vec(), ttl_us: None, at_us: 0 })
+}
+
 /// Reads.
 pub fn get(namespace: &str, key: &[u8]) -> KeyOp {
     op(namespace, key, Action::Get)

@@ -6,12 +6,13 @@ use pontoon_core::{
     store::{Expect, Outcome},
 };
 use pontoon_tests::{
-    ops::{get, get_stale, keys, outcomes, put, put_if, remove},
+    ops::{get, get_stale, keys, outcomes, put, put_hinted, put_if, remove},
     scenario::{Counted, Scale},
     sim::{Crash, Latency, SimConfig},
 };
 
 const SECOND_US: u64 = 1_000_000;
+const MINUTE_US: u64 = 60 * SECOND_US;
 
 /// Runs a scenario on several seeds; says which one failed.
 fn seeds(count: u64, scenario: impl Fn(u64) + std::panic::RefUnwindSafe) {
@@ -308,6 +309,50 @@ fn any_replica_answers_a_stale_get_and_says_so() {
             }
         }
         assert!(answered > 5 && refused > 0, "{answered} answered, {refused} of them not by an owner");
+    });
+}
+
+#[test]
+fn a_put_that_reaches_nobody_is_hinted_if_it_may_be() {
+    seeds(3, |seed| {
+        let mut scale = settled(SimConfig::new(seed, 16));
+        let sim = &mut scale.sim;
+        let within = |op| Command::Keys { ops: vec![op], deadline_us: Some(2 * SECOND_US) };
+        let key = |index: usize| format!("key {index}").into_bytes();
+        // Where the owner answers, it is a put like any other.
+        assert!(matches!(sim.keys(3, vec![put_hinted("hints", b"near", b"v")])[..], [Outcome::Stored { .. }]));
+        sim.partition(|node| node == 5);
+        sim.run_for(6 * SECOND_US);
+        let mut hinted = Vec::new();
+        for index in 0..20 {
+            let outcome =
+                outcomes(sim.call(5, within(put_hinted("hints", &key(index), b"hint")), MINUTE_US), 1).remove(0);
+            assert!(matches!(outcome, Outcome::Hinted | Outcome::Stored { .. }), "{outcome:?}");
+            hinted.extend((outcome == Outcome::Hinted).then_some(index));
+            // One that has a condition never is.
+            let refused = put_if("hints", &key(100 + index), b"v", Expect::Absent);
+            let outcome = outcomes(sim.call(5, within(refused), MINUTE_US), 1).remove(0);
+            assert!(matches!(outcome, Outcome::Unreachable | Outcome::Stored { .. }), "{outcome:?}");
+        }
+        assert!(hinted.len() > 5, "{} hinted", hinted.len());
+        // What is written after it was given stays.
+        let (before, after) = hinted.split_at(hinted.len() / 2);
+        for index in after {
+            assert_eq!(sim.keys(1, vec![get("hints", &key(*index))]), vec![Outcome::Absent]);
+            assert!(matches!(sim.keys(1, vec![put("hints", &key(*index), b"later")])[..], [Outcome::Stored { .. }]));
+        }
+        // A hint is on the disk.
+        sim.crash(5, Crash::Noticed);
+        sim.heal();
+        sim.restart(5);
+        settle(&mut scale, 90);
+        scale.sim.run_for(10 * SECOND_US);
+        for (indexes, expected) in [(before, b"hint".to_vec()), (after, b"later".to_vec())] {
+            for index in indexes {
+                let outcome = scale.sim.keys(7, vec![get("hints", &key(*index))]).remove(0);
+                assert!(matches!(&outcome, Outcome::Found { value, .. } if *value == expected), "{outcome:?}");
+            }
+        }
     });
 }
 

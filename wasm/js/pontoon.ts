@@ -83,14 +83,18 @@ export class Pontoon {
 
   // --- Storage -----------------------------------------------------------------------------------------------------
 
-  /** Stores a value; resolves when a majority of the key's group has it on disk. */
+  /**
+   * Stores a value; resolves when a majority of the key's group has it on disk. With `hinted`, where nobody who may vouch
+   * for the key is reached in time, it resolves too: this peer keeps the write and forwards it, and the result says so.
+   */
   async put(namespace: string, key: Key, value: Storable, options: PutOptions = {}): Promise<Stored> {
-    if (options.ifAbsent && options.ifVersion !== undefined) {
-      throw new PontoonError("invalid_argument", "a key is either absent or of a version");
+    const { ifAbsent, ifVersion, hinted, ttl, timeout } = options;
+    if (Number(ifAbsent ?? false) + Number(ifVersion !== undefined) + Number(hinted ?? false) > 1) {
+      throw new PontoonError("invalid_argument", "a key is either absent or of a version, and neither for a hint");
     }
-    const expect = options.ifAbsent ? "absent" : options.ifVersion;
-    const { ttl, timeout } = options;
-    return { version: await guard(() => this.#engine.put(namespace, keyBytes(key), encodeValue(value), expect, ttl, timeout)) };
+    const expect = ifAbsent ? "absent" : hinted ? "hinted" : ifVersion;
+    const version = await guard(() => this.#engine.put(namespace, keyBytes(key), encodeValue(value), expect, ttl, timeout));
+    return { version: version ?? "", hinted: version === null };
   }
 
   /**

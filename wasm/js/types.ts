@@ -61,6 +61,8 @@ export interface PutOptions extends CallOptions {
   ifAbsent?: boolean;
   /** Store only over this version; rejects with `conflict` otherwise. */
   ifVersion?: string;
+  /** Where nobody who may vouch for the key is reached in time, keep the write here and forward it later. */
+  hinted?: boolean;
 }
 
 /** How to remove a key. */
@@ -102,7 +104,10 @@ export interface DataChange extends Omit<LocalEntry, "value"> {
 
 /** What a write gives. */
 export interface Stored {
+  /** For a conditional `put` or `remove`; empty for a hint, which has none yet. */
   version: string;
+  /** Not stored yet: this peer will forward it. Only where `hinted` was asked for. */
+  hinted: boolean;
 }
 
 /** What `sendAll` reached. */

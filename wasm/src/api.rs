@@ -52,6 +52,9 @@ extern "C" {
     /// A promise of text.
     #[wasm_bindgen(typescript_type = "Promise<string>")]
     pub type TextPromise;
+    /// A version; null for a hint.
+    #[wasm_bindgen(typescript_type = "Promise<string | null>")]
+    pub type VersionPromise;
     /// A promise of a truth.
     #[wasm_bindgen(typescript_type = "Promise<boolean>")]
     pub type BooleanPromise;
@@ -126,7 +129,7 @@ impl Engine {
         self.driver.listen(listener);
     }
 
-    /// Stores a value; `expect` is absent, `"absent"` or a version. Times are milliseconds.
+    /// Stores a value; `expect` is absent, `"absent"`, `"hinted"` or a version. Times are milliseconds. A hint has no version.
     pub fn put(
         &self,
         namespace: String,
@@ -135,13 +138,17 @@ impl Engine {
         expect: Option<String>,
         ttl: Option<f64>,
         timeout: Option<f64>,
-    ) -> Result<TextPromise, JsValue> {
+    ) -> Result<VersionPromise, JsValue> {
+        let ttl_us = micros("ttl", ttl)?;
+        if expect.as_deref() == Some("hinted") {
+            let action = Action::PutHinted { value, ttl_us, at_us: 0 };
+            return self.key(namespace, key, action, timeout, Shape::Version);
+        }
         let expect = match expect.as_deref() {
             None => Expect::Any,
             Some("absent") => Expect::Absent,
             Some(version) => Expect::Version(values::version(version)?),
         };
-        let ttl_us = micros("ttl", ttl)?;
         self.key(namespace, key, Action::Put { value, expect, ttl_us }, timeout, Shape::Version)
     }
 

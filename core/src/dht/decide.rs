@@ -55,14 +55,19 @@ pub fn decide(
             (Some(value), Some(seen)) => Outcome::Found { value, version: seen.version, expiry_us: seen.expiry_us },
             _ => Outcome::Absent,
         }),
-        Action::Put { value, .. } if too_large(value) => Decision::Answer(Outcome::Refused(Refusal::TooLarge)),
-        Action::Put { value, .. } if value.len() as u64 + key.len() as u64 > room => {
+        Action::Put { value, .. } | Action::PutHinted { value, .. } if too_large(value) => {
+            Decision::Answer(Outcome::Refused(Refusal::TooLarge))
+        }
+        Action::Put { value, .. } | Action::PutHinted { value, .. } if value.len() as u64 + key.len() as u64 > room => {
             Decision::Answer(Outcome::Refused(Refusal::QuotaExceeded))
         }
         Action::Put { expect, .. } | Action::Remove { expect } if !holds(expect) => {
             Decision::Answer(Outcome::Conflict { current: current() })
         }
-        Action::Put { value, ttl_us, .. } => {
+        Action::PutHinted { at_us, .. } if held.is_some_and(|held| held.version.wall_us >= *at_us) => {
+            Decision::Answer(Outcome::Conflict { current: current() })
+        }
+        Action::Put { value, ttl_us, .. } | Action::PutHinted { value, ttl_us, .. } => {
             Decision::Write { value: Some(value.clone()), expiry_us: ttl_us.map(|ttl| wall_us.saturating_add(ttl)) }
         }
         Action::Remove { .. } if seen.is_none() => Decision::Answer(Outcome::Absent),

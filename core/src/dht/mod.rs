@@ -3,6 +3,7 @@
 mod client;
 pub mod conflict;
 mod decide;
+mod hint;
 pub mod message;
 mod owner;
 #[cfg(test)]
@@ -14,6 +15,7 @@ pub use message::{Message, Timer};
 
 use self::{
     client::{Client, Next},
+    hint::Hints,
     owner::{Answer, Asker, Owner},
 };
 use crate::{
@@ -48,6 +50,7 @@ pub struct Dht {
     groups: Groups,
     owner: Owner,
     client: Client,
+    hints: Hints,
     events: VecDeque<DhtEvent>,
 }
 
@@ -62,11 +65,12 @@ macro_rules! env {
 }
 
 impl Dht {
-    /// From what the driver's disk holds. Keys that begin with `r`, `g`, `c` or `l` belong to this layer, others are left alone.
+    /// From what the driver's disk holds. Keys that begin with one of `rgclh` belong to this layer, others are left alone.
     pub fn restore(config: &Config, me: Id, now: Now, saved: &Saved) -> Dht {
         let mut store = Store::new(config.tombstone_us);
         let mut kept = Vec::new();
         let mut closed = Map::new();
+        let mut hints = Hints::default();
         let mut damaged = 0;
         for (key, value) in saved {
             match key.first() {
@@ -79,6 +83,7 @@ impl Dht {
                     Some((region, after)) => drop(closed.insert(region, after)),
                     None => damaged += 1,
                 },
+                Some(&disk::HINT) => disk::open(key, value).into_iter().for_each(|op| hints.restore(op)),
                 _ => {}
             }
         }
@@ -91,6 +96,7 @@ impl Dht {
             groups,
             owner: Owner::default(),
             client: Client::default(),
+            hints,
             events: VecDeque::new(),
         }
     }
@@ -152,6 +158,11 @@ impl Dht {
         let owner = &self.owner;
         self.groups.tick(env!(self, ctx, view), |name| owner.quiet(name));
         self.owner.tick(env!(self, ctx, view), &mut self.groups);
+        for (ticket, op) in self.hints.due(ctx) {
+            let deadline = ctx.now.mono.saturating_add(ctx.config.deadline_us);
+            let request = self.client.open(env!(self, ctx, view), ticket, op, deadline);
+            self.attempt(ctx, view, request);
+        }
         self.settle(ctx, view);
     }
 
@@ -182,6 +193,9 @@ impl Dht {
 
     /// The disk answered; tokens of others are ignored.
     pub fn on_persisted(&mut self, ctx: &mut Ctx, view: &dyn View, token: u64, result: Result<(), String>) {
+        if let Some((ticket, outcome)) = self.hints.on_persisted(ctx, token, result.is_ok()) {
+            self.events.push_back(DhtEvent::Done { ticket, outcomes: vec![outcome] });
+        }
         let env = env!(self, ctx, view);
         if let Some((serial, done)) = self.groups.on_persisted(env, token, result.is_ok()) {
             self.owner.on_written(env, &mut self.groups, serial, done);
@@ -195,6 +209,7 @@ impl Dht {
         if let Some(outcome) = stale(env, &self.groups, &self.owner, &op) {
             return self.done(ctx, ticket, vec![outcome]);
         }
+        let op = self.hints.begin(ticket, op, env.ctx.now.wall);
         let request = self.client.open(env, ticket, op, deadline_mono);
         self.attempt(ctx, view, request);
         self.settle(ctx, view);
@@ -216,12 +231,17 @@ impl Dht {
 
     /// Operations given with a ticket are over.
     fn done(&mut self, ctx: &mut Ctx, ticket: u64, outcomes: Vec<Outcome>) {
+        let Some(outcome) = outcomes.into_iter().next() else {
+            return;
+        };
         if let Some((asker, request)) = self.client.was_for(ticket) {
-            if let Some(outcome) = outcomes.into_iter().next().filter(|outcome| *outcome != Outcome::Unreachable) {
+            if outcome != Outcome::Unreachable {
                 ctx.send(asker, Message::Reply { request, outcome, epoch: 0 });
             }
-        } else if !self.owner.conflicts.done(ctx, ticket, outcomes.first()) {
-            self.events.push_back(DhtEvent::Done { ticket, outcomes });
+        } else if !self.owner.conflicts.done(ctx, ticket, Some(&outcome))
+            && let Some(outcome) = self.hints.over(ctx, ticket, outcome)
+        {
+            self.events.push_back(DhtEvent::Done { ticket, outcomes: vec![outcome] });
         }
     }
 

@@ -574,7 +574,8 @@ impl Owner {
 fn must_name(action: &Action) -> bool {
     let conditional = |expect: &Expect| matches!(expect, Expect::Version(_));
     match action {
-        Action::Get | Action::GetStale => false,
+        // Done twice, a hint meets what it wrote.
+        Action::Get | Action::GetStale | Action::PutHinted { .. } => false,
         Action::Put { expect, .. } | Action::Remove { expect } => !conditional(expect),
         Action::Renew { .. } => true,
     }

@@ -106,7 +106,7 @@ impl Local {
                 None => Outcome::Absent,
             },
             Action::Put { expect, .. } | Action::Remove { expect } if !admits(expect) => Outcome::Conflict { current },
-            Action::Put { value, .. } => {
+            Action::Put { value, .. } | Action::PutHinted { value, .. } => {
                 let version = self.next_version();
                 self.records.insert(key, (value.clone(), version));
                 Outcome::Stored { version }

@@ -121,8 +121,9 @@ impl Node {
             }
         }
         let single = todo.len() == 1;
-        // Any replica answers these, a task meets owners alone.
-        let alone = |(_, op): &mut (u32, KeyOp)| single || op.action == Action::GetStale;
+        // A task meets owners alone: what may be answered without one goes by itself.
+        let ownerless = |action: &Action| matches!(action, Action::GetStale | Action::PutHinted { .. });
+        let alone = |(_, op): &mut (u32, KeyOp)| single || ownerless(&op.action);
         let alone: Vec<(u32, KeyOp)> = todo.extract_if(.., alone).collect();
         let chunks = chunks(&todo);
         let open = alone.len() + chunks.len();
@@ -142,7 +143,7 @@ impl Node {
 
     fn too_large(&self, op: &KeyOp) -> bool {
         let value = match &op.action {
-            Action::Put { value, .. } => value.len(),
+            Action::Put { value, .. } | Action::PutHinted { value, .. } => value.len(),
             _ => 0,
         };
         let key = op.key.len().max(op.namespace.len());

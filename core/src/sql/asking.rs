@@ -156,7 +156,7 @@ impl Asking {
                 }
                 Outcome::Unreachable => return Err(Error::Unreachable),
                 Outcome::Refused(refusal) => return Err(refusal.into()),
-                Outcome::Stored { .. } | Outcome::Conflict { .. } | Outcome::Stale { .. } => {
+                _ => {
                     return fail(INTERNAL, "not what a get is answered");
                 }
             }

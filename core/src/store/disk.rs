@@ -18,6 +18,8 @@ pub const FRAGMENT: u8 = b'g';
 pub const CLOSED: u8 = b'c';
 /// First byte of the keys of losers set aside.
 pub const ASIDE: u8 = b'l';
+/// First byte of the keys of hinted puts.
+pub const HINT: u8 = b'h';
 
 const CHECK_BYTES: usize = 8;
 
@@ -44,6 +46,13 @@ pub fn closed_key(region: &Region) -> Vec<u8> {
     let mut out = vec![CLOSED];
     out.extend(region.mask().0);
     out.extend(region.value().0);
+    out
+}
+
+/// Where a hinted put lies.
+pub fn hint_key(namespace: &str, key: &[u8]) -> Vec<u8> {
+    let mut out = record_key(namespace, key);
+    out[0] = HINT;
     out
 }
 

@@ -141,6 +141,17 @@ pub enum Action {
     },
     /// Read it at once, from whichever replica is met first: [`Outcome::Stale`], unless that is the owner.
     GetStale,
+    /// A plain put. Where no owner answers in time the asker keeps it and forwards it later: [`Outcome::Hinted`]. What is
+    /// forwarded is written only if the key was not written since.
+    PutHinted {
+        /// The new value.
+        #[serde(with = "crate::wire::bytes")]
+        value: Vec<u8>,
+        /// Soft state: lapses so long after the write unless renewed.
+        ttl_us: Option<u64>,
+        /// When it was given, by the asker's wall clock; the asker's node sets it.
+        at_us: u64,
+    },
 }
 
 impl Action {
@@ -200,6 +211,8 @@ pub enum Outcome {
         /// When it lapses, wall clock.
         expiry_us: Option<u64>,
     },
+    /// Nobody who may vouch for the key could be reached in time. The write is on the asker's disk and will be forwarded.
+    Hinted,
 }
 
 /// Why an operation was refused for good.

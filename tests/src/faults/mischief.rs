@@ -166,7 +166,8 @@ impl Mischief {
                 clients.died(node);
                 self.away.push(Away { node, from_us: now, until_us: u64::MAX, why: "left", disk_lost: false });
                 self.log.push(format!("{:9.3} s: {node} has left", now as f64 / 1e6));
-                if sim.draw(2) == 0 {
+                // Who found nobody to hand over to has it all on its disk.
+                if !chaos || sim.draw(2) == 0 {
                     self.returns.push((now + SECOND_US + sim.draw(8 * SECOND_US), node));
                 }
             } else {

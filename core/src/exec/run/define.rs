@@ -155,7 +155,7 @@ impl Job for DropJob {
             }
             Some(Outcome::Unreachable) => Err(Error::Unreachable),
             Some(Outcome::Refused(refusal)) => Err(refusal.into()),
-            Some(Outcome::Stale { .. }) | None => fail(INTERNAL, "an operation without outcome"),
+            Some(Outcome::Stale { .. } | Outcome::Hinted) | None => fail(INTERNAL, "an operation without outcome"),
         }
     }
 

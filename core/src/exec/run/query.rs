@@ -39,7 +39,7 @@ pub(super) fn looked_up(fragment: &FragmentPlan, keys: &[Vec<u8>], outcomes: Vec
             Outcome::Found { value, version, .. } => found.push((key, value, version)),
             Outcome::Refused(refusal) => return Err(refusal.into()),
             Outcome::Unreachable => return Err(Error::Unreachable),
-            Outcome::Absent | Outcome::Stored { .. } | Outcome::Conflict { .. } | Outcome::Stale { .. } => {}
+            _ => {}
         }
     }
     fragment.run(found.iter().map(|(key, value, version)| (*key, &value[..], version)), &ASKER_BUDGET)

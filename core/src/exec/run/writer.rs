@@ -208,7 +208,7 @@ impl Writer {
                 }
             },
             // Removing what is absent has no effect.
-            Outcome::Absent | Outcome::Found { .. } | Outcome::Stale { .. } => Ok(()),
+            Outcome::Absent | Outcome::Found { .. } | Outcome::Stale { .. } | Outcome::Hinted => Ok(()),
             Outcome::Unreachable => Err(Error::Unreachable),
             Outcome::Refused(refusal) => Err(refusal.into()),
         }
