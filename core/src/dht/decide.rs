@@ -64,15 +64,68 @@ pub fn decide(
         Action::Put { expect, .. } | Action::Remove { expect } if !holds(expect) => {
             Decision::Answer(Outcome::Conflict { current: current() })
         }
-        Action::PutHinted { at_us, .. } if held.is_some_and(|held| held.version.wall_us >= *at_us) => {
-            Decision::Answer(Outcome::Conflict { current: current() })
-        }
-        Action::Put { value, ttl_us, .. } | Action::PutHinted { value, ttl_us, .. } => {
+        Action::Put { value, ttl_us, .. } => {
             Decision::Write { value: Some(value.clone()), expiry_us: ttl_us.map(|ttl| wall_us.saturating_add(ttl)) }
+        }
+        Action::PutHinted { value, ttl_us, at_us } => {
+            // Without a tombstone nobody knows whether the key was removed since.
+            let forgotten = at_us.saturating_add(config.tombstone_us) <= wall_us;
+            let expiry_us = ttl_us.map(|ttl| at_us.saturating_add(ttl));
+            if forgotten || held.is_some_and(|held| held.version.wall_us >= *at_us) {
+                Decision::Answer(Outcome::Conflict { current: current() })
+            } else if expiry_us.is_some_and(|expiry_us| expiry_us <= wall_us) {
+                Decision::Answer(Outcome::Absent)
+            } else {
+                Decision::Write { value: Some(value.clone()), expiry_us }
+            }
         }
         Action::Remove { .. } if seen.is_none() => Decision::Answer(Outcome::Absent),
         Action::Remove { .. } => Decision::Write { value: None, expiry_us: None },
         Action::Renew { .. } if seen.is_none() => Decision::Answer(Outcome::Absent),
         Action::Renew { ttl_us } => Decision::Write { value, expiry_us: Some(wall_us.saturating_add(*ttl_us)) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Version;
+
+    const AT_US: u64 = 1_000_000;
+
+    /// What a hint given at `AT_US` for a minute of life comes to at `wall_us`.
+    fn hinted(held: Option<&Record>, wall_us: u64) -> Decision {
+        let action = Action::PutHinted { value: b"v".to_vec(), ttl_us: Some(60_000_000), at_us: AT_US };
+        let op = KeyOp { namespace: "n".to_owned(), locality_bits: 0, key: b"k".to_vec(), action };
+        let config = Config { tombstone_us: 120_000_000, ..Config::default() };
+        decide((&op, Id::ZERO, 7), held, None, wall_us, u64::MAX, &config)
+    }
+
+    fn removed(wall_us: u64) -> Record {
+        Record {
+            namespace: "n".to_owned(),
+            key: b"k".to_vec(),
+            locality_bits: 0,
+            value: None,
+            version: Version { wall_us, counter: 1, author: Id::ZERO },
+            parent: None,
+            expiry_us: None,
+            earlier: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_hint_is_written_where_nothing_came_later() {
+        let written = |decision| matches!(decision, Decision::Write { expiry_us: Some(61_000_000), .. });
+        assert!(written(hinted(None, AT_US + 5)));
+        assert!(written(hinted(Some(&removed(AT_US - 1)), AT_US + 5)));
+        let refused = |decision| matches!(decision, Decision::Answer(Outcome::Conflict { .. }));
+        assert!(refused(hinted(Some(&removed(AT_US)), AT_US + 5)));
+    }
+
+    #[test]
+    fn a_hint_lapses_and_is_given_up_when_nobody_remembers_removals() {
+        assert!(matches!(hinted(None, AT_US + 60_000_000), Decision::Answer(Outcome::Absent)));
+        assert!(matches!(hinted(None, AT_US + 120_000_000), Decision::Answer(Outcome::Conflict { .. })));
     }
 }
