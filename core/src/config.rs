@@ -65,6 +65,8 @@ pub struct Config {
     pub lease_renew_us: u64,
     /// A majority gone for so long: the survivors go on under an epoch marked `assumed_lost`.
     pub assumed_lost_us: u64,
+    /// Nobody of a group answers for so long: the nearest peer begins its region anew, marked `assumed_lost`.
+    pub orphaned_us: u64,
     /// How far ahead of this peer's wall clock a version may lie.
     pub clock_skew_max_us: u64,
     /// How long a tombstone is kept.
@@ -140,6 +142,7 @@ impl Default for Config {
             lease_us: 4 * SECOND_US,
             lease_renew_us: SECOND_US,
             assumed_lost_us: 15 * SECOND_US,
+            orphaned_us: 60 * SECOND_US,
             clock_skew_max_us: 600 * SECOND_US,
             tombstone_us: 24 * 3_600 * SECOND_US,
             conflict_us: 7 * 24 * 3_600 * SECOND_US,

@@ -50,6 +50,7 @@ impl Groups {
             self.renew(env, quiet, None);
         }
         if self.ticks.is_multiple_of(4) {
+            self.see_to_orphans(env);
             self.spread_losses(env);
         }
         if self.ticks.is_multiple_of(2) {
@@ -71,6 +72,7 @@ impl Groups {
             wanted.extend(&fragment.certificate().members);
             wanted.extend(fragment.certificate().sources.iter().flat_map(|source| source.members.iter()));
         }
+        wanted.extend(self.last_members());
         wanted.remove(&self.me);
         self.peers.look(env.view, wanted, now);
         self.goodbyes.retain(|_, until| *until > now);

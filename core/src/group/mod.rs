@@ -21,6 +21,7 @@ mod maintain;
 mod member;
 mod merge;
 pub mod message;
+mod orphan;
 mod paxos;
 mod peers;
 pub mod plan;
@@ -132,6 +133,8 @@ pub struct Groups {
     started_us: u64,
     /// Peers that said goodbye, until when that is remembered.
     goodbyes: Map<Id, u64>,
+    /// What this node is nearest to and nobody is known to answer for, and since when.
+    orphans: Map<Region, u64>,
     leaving: bool,
     /// While leaving: nobody is there to take anything.
     nobody: bool,
@@ -172,6 +175,7 @@ impl Groups {
             sent: VecDeque::new(),
             started_us: now.mono,
             goodbyes: Map::new(),
+            orphans: Map::new(),
             leaving: false,
             nobody: false,
             ticks: 0,

@@ -1,0 +1,161 @@
+//! Regions of which nobody is left: the peer nearest to them begins them anew.
+//!
+//! When all disks of a group are gone nobody holds its certificate, and nobody would ever answer for its region again.
+//! So who is nearest to ids that no fragment here covers asks its peers for the latest certificate known of them, and
+//! that one's members too. If none of them answers, it goes on from that certificate as a survivor
+//! would who gives up all others: a new history, marked `assumed_lost`, with what holders of earlier epochs still have.
+//! It gives way to the old history if a majority of that is back after all. Where no certificate is known the new history
+//! gives way to any other.
+
+use chacha20::rand_core::Rng as _;
+
+use super::{
+    Env, Groups,
+    certificate::{Certificate, GAP_MAX, Name},
+    fragment::{Fragment, Kept, Stage},
+    jitter,
+    message::Message,
+    plan,
+};
+use crate::{
+    id::{Id, Region},
+    map::Set,
+};
+
+/// Orphaned regions that one peer sees to at once.
+const ORPHANS_MAX: usize = 8;
+/// Peers asked in one look, beside the siblings.
+const ASKED_MAX: u64 = 4;
+
+impl Groups {
+    /// Looks for what this node is nearest to and nobody answers for. What has been so for a while it asks about; what has
+    /// been so for `orphaned_us` it begins anew.
+    pub(super) fn see_to_orphans(&mut self, env: &mut Env) {
+        let now = env.ctx.now.mono;
+        let config = env.ctx.config;
+        let peers = env.view.peers();
+        let placed = env.view.joined() || config.supernode || config.founder;
+        if self.leaving || !self.established || !placed {
+            self.orphans.clear();
+            return;
+        }
+        let held: Vec<Region> = self
+            .fragments
+            .values()
+            .filter(|fragment| !fragment.retired())
+            .map(Fragment::name)
+            .map(|it| it.region)
+            .collect();
+        let before = std::mem::take(&mut self.orphans);
+        for part in nearest_to(&self.me, &peers).subtract_all(&held).into_iter().take(ORPHANS_MAX) {
+            let known = part.subtract_all(before.keys()).is_empty();
+            let since = before.iter().filter(|(region, _)| region.intersect(&part).is_some()).map(|(_, since)| *since);
+            let since_us = if known { since.max().unwrap_or(now) } else { now };
+            self.orphans.insert(part, since_us);
+        }
+        // A part that is being handed over, or whose group fails over, is not covered for seconds either.
+        let orphaned_us = config.orphaned_us;
+        let age = |since_us: &u64| now.saturating_sub(*since_us);
+        let late: Vec<(Region, u64)> = self
+            .orphans
+            .iter()
+            .map(|(part, since)| (*part, age(since)))
+            .filter(|(_, age)| *age >= orphaned_us / 4)
+            .collect();
+        for (region, age_us) in late {
+            let mut asked: Set<Id> = env.view.siblings().iter().copied().collect();
+            for _ in 0..ASKED_MAX.min(peers.len() as u64) {
+                asked.extend(peers.get(jitter(env.ctx, peers.len() as u64) as usize));
+            }
+            for (part, last) in self.last_known(&region) {
+                // Who is in it and does not know takes it up; who knows what came after says so.
+                for to in last.iter().flat_map(|last| &last.members).filter(|id| **id != self.me) {
+                    asked.insert(*to);
+                    env.ctx.send(*to, Message::Newer { certificates: last.iter().cloned().collect() });
+                }
+                if age_us >= orphaned_us {
+                    self.begin_anew(env, part, last);
+                }
+            }
+            for to in asked {
+                env.ctx.send(to, Message::Who { region });
+            }
+        }
+    }
+
+    /// Members of the last groups known of orphaned regions: they are watched.
+    pub(super) fn last_members(&self) -> Set<Id> {
+        let last = self.orphans.keys().flat_map(|part| self.last_known(part)).filter_map(|(_, last)| last);
+        last.flat_map(|last| {
+            let before = last.sources.iter().flat_map(|source| source.members.clone()).collect::<Vec<_>>();
+            last.members.into_iter().chain(before)
+        })
+        .collect()
+    }
+
+    /// The parts of a region, each with the certificate that all others known of it give way to.
+    fn last_known(&self, region: &Region) -> Vec<(Region, Option<Certificate>)> {
+        let mut found = Vec::new();
+        let mut todo = vec![*region];
+        while let Some(part) = todo.pop() {
+            let held = self.fragments.values();
+            let held = held.flat_map(|it| std::iter::once(it.certificate()).chain(&it.kept.successors));
+            let about = held
+                .chain(self.known.values())
+                .chain(self.closed.values().flatten())
+                .filter(|certificate| certificate.name.region.intersect(&part).is_some());
+            let last = Certificate::latest(about);
+            let shared = last.and_then(|last| last.name.region.intersect(&part)).unwrap_or(part);
+            found.push((shared, last.cloned()));
+            if found.len() == ORPHANS_MAX {
+                break;
+            }
+            todo.extend(part.subtract(&shared));
+        }
+        found
+    }
+
+    fn begin_anew(&mut self, env: &mut Env, part: Region, last: Option<Certificate>) {
+        let lost_us = env.ctx.config.assumed_lost_us;
+        let members = plan::members(self.me, self.candidates(env), env.ctx.config.replicas);
+        let history = env.ctx.rng.next_u64();
+        let next = match last {
+            None => Some(Certificate {
+                name: Name { region: part, epoch: 1 + history % GAP_MAX },
+                owner: self.me,
+                members,
+                assumed_lost: true,
+                lost: Vec::new(),
+                lineage: vec![(history, 0)],
+                sources: Vec::new(),
+            }),
+            Some(last) => {
+                // As member of an epoch that it does not hold, this node has nothing of it.
+                let held = self.fragments.contains_key(&last.name);
+                let gone = |id: &&Id| **id == self.me && !held || self.silent_for(env, id, lost_us);
+                if !last.members.iter().all(|id| *id == self.me || gone(&id)) {
+                    return;
+                }
+                let before = last.sources.iter().flat_map(|source| &source.members).filter(|id| **id != self.me);
+                let lost: Set<Id> = last.members.iter().chain(before).filter(gone).copied().collect();
+                let lost: Vec<Id> = lost.into_iter().collect();
+                let mut group = Fragment::new(Kept::new(last), Stage::Member, 0);
+                if group.sources().is_none() {
+                    group.kept.active = true;
+                }
+                group.next(part, self.me, members, &lost, history)
+            }
+        };
+        if let Some(next) = next {
+            env.ctx.count("group.begun_anew");
+            env.ctx.trace("group", "begun anew", None, || format!("{part} epoch {}", next.name.epoch));
+            self.learn(env, &next);
+        }
+    }
+}
+
+/// The ids that are nearer to `me` than to any of `peers`.
+fn nearest_to(me: &Id, peers: &[Id]) -> Region {
+    let buckets: Set<u32> = peers.iter().filter(|peer| *peer != me).map(|peer| me.common_prefix(peer)).collect();
+    buckets.into_iter().fold(Region::ALL, |own, bucket| own.fix(bucket, me.bit(bucket)))
+}
