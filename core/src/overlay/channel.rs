@@ -82,6 +82,21 @@ impl Overlay {
             Path::Relay { peer, via } => (Some(via), self.direct(&peer)),
             Path::Transport(_) => (None, None),
         };
+        self.say_hello(ctx, path, nonce, expected);
+        Channel {
+            chunks: Chunks::default(),
+            origin,
+            via,
+            since_us: ctx.now.mono,
+            expected,
+            beside,
+            nonce,
+            hello: None,
+            peer: None,
+        }
+    }
+
+    fn say_hello(&mut self, ctx: &mut Ctx<'_>, path: Path, nonce: [u8; 16], expected: Option<Id>) {
         let hello = Hello {
             wire: WIRE_VERSION,
             plan: PLAN_VERSION,
@@ -94,17 +109,6 @@ impl Overlay {
             want: expected.map_or(Want::Sibling, |peer| self.want(ctx, &peer)),
         };
         self.transmit(ctx, path, &Frame::Link(LinkFrame::Hello(hello)));
-        Channel {
-            chunks: Chunks::default(),
-            origin,
-            via,
-            since_us: ctx.now.mono,
-            expected,
-            beside,
-            nonce,
-            hello: None,
-            peer: None,
-        }
     }
 
     pub(super) fn link_up(&mut self, ctx: &mut Ctx<'_>, link: LinkId, origin: Origin) {
@@ -203,6 +207,12 @@ impl Overlay {
         }
     }
 
+    /// Whether this hello was heard on the channel before.
+    pub(super) fn heard(channel: &Channel, frame: &Frame) -> bool {
+        let said = channel.hello.as_ref().map(|hello| hello.nonce);
+        matches!(frame, Frame::Link(LinkFrame::Hello(hello)) if Some(hello.nonce) == said)
+    }
+
     fn channel(&mut self, path: Path) -> Option<&mut Channel> {
         match path {
             Path::Transport(link) => self.channels.get_mut(&link),
@@ -271,6 +281,13 @@ impl Overlay {
             self.refuse(ctx, path, refusal);
             self.contact_refused(ctx, id, refusal);
             return;
+        }
+        // Over a relay the other side may have begun anew since ours was said: then it has not heard it.
+        if let (Path::Relay { .. }, Some(channel)) = (path, self.channel(path))
+            && channel.since_us < ctx.now.mono
+        {
+            let nonce = channel.nonce;
+            self.say_hello(ctx, path, nonce, expected);
         }
         let direct = self.direct(&id).is_some();
         let signature = self.identity.sign(&challenge(&ctx.config.network, &hello.nonce, &self.me, &id, direct));

@@ -60,6 +60,7 @@ impl Overlay {
         let hello = matches!(frame, Frame::Link(LinkFrame::Hello(_)));
         let path = Path::Relay { peer: from, via };
         match self.relayed.get(&from) {
+            Some(channel) if channel.via == Some(via) && Overlay::heard(channel, &frame) => return,
             // Both sides opened one, over different relays: the smaller id's stays.
             Some(channel) if hello && channel.peer.is_none() && channel.via != Some(via) && self.me < from => return,
             // The other side opened it anew (it restarted, or changed the relay): begin again.
