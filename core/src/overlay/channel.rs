@@ -60,6 +60,9 @@ pub struct Channel {
     pub peer: Option<Id>,
 }
 
+/// A hello is said again where the other side's comes so late that it may have begun anew since.
+const HELLO_AGAIN_US: u64 = 2 * SECOND_US;
+
 /// The bytes that a proof signs.
 fn challenge(network: &str, nonce: &[u8; 16], prover: &Id, verifier: &Id, direct: bool) -> Vec<u8> {
     let name = b"pontoon link\0" as &[u8];
@@ -258,13 +261,10 @@ impl Overlay {
         }
     }
 
-    fn hello(&mut self, ctx: &mut Ctx<'_>, path: Path, hello: Hello) {
+    /// Why a link to who says this is not to be.
+    pub(super) fn objection(&self, ctx: &Ctx<'_>, expected: Option<Id>, hello: &Hello) -> Option<Refusal> {
         let id = Id::hash(&hello.public_key);
-        let expected = match path {
-            Path::Relay { peer, .. } => Some(peer),
-            Path::Transport(_) => self.channel(path).and_then(|channel| channel.expected),
-        };
-        let refusal = if hello.wire != WIRE_VERSION {
+        if hello.wire != WIRE_VERSION {
             Some(Refusal::Version)
         } else if hello.network != ctx.config.network {
             Some(Refusal::Network)
@@ -276,15 +276,23 @@ impl Overlay {
             Some(Refusal::Full)
         } else {
             None
+        }
+    }
+
+    fn hello(&mut self, ctx: &mut Ctx<'_>, path: Path, hello: Hello) {
+        let id = Id::hash(&hello.public_key);
+        let expected = match path {
+            Path::Relay { peer, .. } => Some(peer),
+            Path::Transport(_) => self.channel(path).and_then(|channel| channel.expected),
         };
-        if let Some(refusal) = refusal {
+        if let Some(refusal) = self.objection(ctx, expected, &hello) {
             self.refuse(ctx, path, refusal);
             self.contact_refused(ctx, id, refusal);
             return;
         }
         // Over a relay the other side may have begun anew since ours was said: then it has not heard it.
         if let (Path::Relay { .. }, Some(channel)) = (path, self.channel(path))
-            && channel.since_us < ctx.now.mono
+            && channel.since_us + HELLO_AGAIN_US < ctx.now.mono
         {
             let nonce = channel.nonce;
             self.say_hello(ctx, path, nonce, expected);

@@ -59,6 +59,16 @@ impl Overlay {
         }
         let hello = matches!(frame, Frame::Link(LinkFrame::Hello(_)));
         let path = Path::Relay { peer: from, via };
+        if let Frame::Link(LinkFrame::Hello(hello)) = &frame
+            && !self.relayed.contains_key(&from)
+            && let Some(refusal) = self.objection(ctx, Some(from), hello)
+        {
+            // Without a hello of ours, which would be taken for the beginning of another link.
+            ctx.count("links_refused");
+            self.transmit(ctx, path, &Frame::Link(LinkFrame::Refuse(refusal)));
+            self.contact_refused(ctx, from, refusal);
+            return;
+        }
         match self.relayed.get(&from) {
             Some(channel) if channel.via == Some(via) && Overlay::heard(channel, &frame) => return,
             // Both sides opened one, over different relays: the smaller id's stays.
