@@ -14,3 +14,8 @@ pub mod pages;
 pub mod scenario;
 pub mod sim;
 pub mod watch;
+
+/// The simulator's threads free what other ones took, for which the system's allocator takes locks.
+#[cfg(not(target_arch = "wasm32"))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
