@@ -7,6 +7,8 @@
 //! - A new owner **merges** what earlier epochs hold before it serves, and brings a majority of the new members in
 //!   step (`merge`): anything acknowledged lies on a majority of the old members, so it is found.
 //! - The **tick** (`maintain`) founds, repairs, hands over, takes over, renews and reminds.
+//! - A region of which nobody is left is begun anew by the nearest peer (`orphan`), and histories that forked become one
+//!   when they meet (`heal`).
 //!
 //! Invariants: a promise or an acceptance is on disk before it is answered; a member that promised or accepted takes
 //! no more writes of the old epoch; at one time at most one peer serves a fragment unless a majority was given up for
