@@ -59,7 +59,13 @@ impl Overlay {
         self.finds.linked_us.get_or_insert(now);
         let own_waiting = self.finds.waiting.values().any(|find| find.slot.is_none());
         if now >= self.finds.own_due_us && !own_waiting {
-            self.ask(ctx, self.me, None);
+            // Who is nearest to this node does not know all who are near: the siblings' places are looked at in turns with
+            // its own.
+            let draw = ctx.rng.next_u64();
+            let theirs = self.finds.own_answered && draw.is_multiple_of(2);
+            let sibling = self.siblings.get((draw / 2 % self.siblings.len().max(1) as u64) as usize);
+            let place = sibling.filter(|_| theirs).copied().unwrap_or(self.me);
+            self.ask(ctx, place, None);
         }
         if !self.finds.own_answered || self.finds.waiting.len() >= FINDS_MAX {
             return;

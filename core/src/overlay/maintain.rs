@@ -44,7 +44,7 @@ impl Overlay {
         self.dial(ctx);
         self.expire_handshakes(ctx);
         self.expire_sessions(ctx);
-        self.expire_table(ctx.now.mono);
+        self.expire_table(ctx);
         self.probe(ctx);
         self.progress(ctx);
         self.prune(ctx);

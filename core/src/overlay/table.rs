@@ -90,8 +90,13 @@ impl Overlay {
     }
 
     /// Forgets contacts that nobody speaks of, and old probes.
-    pub(super) fn expire_table(&mut self, now: u64) {
+    pub(super) fn expire_table(&mut self, ctx: &Ctx<'_>) {
+        let now = ctx.now.mono;
         self.contacts.retain(|_, known| known.fresh(now));
+        // News is told once: what was said of who was taken for dead is asked for again.
+        if self.dead.iter().any(|(id, until)| now >= *until && self.nearer_than_siblings(ctx, id)) {
+            self.find_anew(now);
+        }
         self.dead.retain(|_, until| now < *until);
         self.empty_slots.retain(|_, at| now < *at + EMPTY_US);
     }
