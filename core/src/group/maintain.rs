@@ -72,7 +72,7 @@ impl Groups {
             wanted.extend(&fragment.certificate().members);
             wanted.extend(fragment.certificate().sources.iter().flat_map(|source| source.members.iter()));
         }
-        wanted.extend(self.last_members());
+        wanted.extend(self.last_members(env.ctx));
         wanted.remove(&self.me);
         self.peers.look(env.view, wanted, now);
         self.goodbyes.retain(|_, until| *until > now);

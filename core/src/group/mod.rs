@@ -362,9 +362,7 @@ impl Groups {
             Message::Push { of, as_of_us, page } => self.on_push(env, from, of, as_of_us, page),
             Message::Pushed { of, until } => self.on_pushed(env, from, of, until),
             Message::Active { certificate } => self.on_active(env, certificate),
-            Message::Who { region } => {
-                self.tell_newer(env, from, &Name { region, epoch: 0 });
-            }
+            Message::Who { region } => self.on_who(env, from, &region),
             Message::Donate { to, of, page } => self.on_donate(env, from, to, of, page),
             Message::Donated { to, of, until } => self.on_donated(env, from, to, of, until),
             Message::Ping => env.ctx.send(from, Message::Pong),

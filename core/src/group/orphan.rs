@@ -4,8 +4,8 @@
 //! So who is nearest to ids that no fragment here covers asks its peers for the latest certificate known of them, and
 //! that one's members too. If none of them answers, it goes on from that certificate as a survivor
 //! would who gives up all others: a new history, marked `assumed_lost`, with what holders of earlier epochs still have.
-//! It gives way to the old history if a majority of that is back after all. Where no certificate is known the new history
-//! gives way to any other.
+//! It gives way to the old history if a majority of that is back after all. Where no certificate is known it waits for ten
+//! times as long, and the new history gives way to any other.
 
 use chacha20::rand_core::Rng as _;
 
@@ -18,14 +18,16 @@ use super::{
     plan,
 };
 use crate::{
+    ctx::Ctx,
     id::{Id, Region},
     map::Set,
 };
 
 /// Orphaned regions that one peer sees to at once.
 const ORPHANS_MAX: usize = 8;
-/// Peers asked in one look, beside the siblings.
-const ASKED_MAX: u64 = 4;
+/// Where no certificate is known, somebody who is not known may hold the region, as while thousands join: it is given so
+/// many times as long.
+const UNKNOWN_TIMES: u64 = 10;
 
 impl Groups {
     /// Looks for what this node is nearest to and nobody answers for. What has been so for a while it asks about; what has
@@ -53,27 +55,23 @@ impl Groups {
             let since_us = if known { since.max().unwrap_or(now) } else { now };
             self.orphans.insert(part, since_us);
         }
-        // A part that is being handed over, or whose group fails over, is not covered for seconds either.
-        let orphaned_us = config.orphaned_us;
-        let age = |since_us: &u64| now.saturating_sub(*since_us);
-        let late: Vec<(Region, u64)> = self
-            .orphans
-            .iter()
-            .map(|(part, since)| (*part, age(since)))
-            .filter(|(_, age)| *age >= orphaned_us / 4)
-            .collect();
-        for (region, age_us) in late {
-            let mut asked: Set<Id> = env.view.siblings().iter().copied().collect();
-            for _ in 0..ASKED_MAX.min(peers.len() as u64) {
-                asked.extend(peers.get(jitter(env.ctx, peers.len() as u64) as usize));
-            }
+        for region in self.late_orphans(env.ctx) {
+            let age_us = self.orphans.get(&region).map_or(0, |since_us| now.saturating_sub(*since_us));
+            // One of the siblings and one of all peers, others each time: thousands may ask while a network begins.
+            let siblings = env.view.siblings().to_vec();
+            let asked = [&siblings, &peers].map(|among| {
+                let index = jitter(env.ctx, among.len() as u64) as usize;
+                among.get(index).copied()
+            });
+            let mut asked: Set<Id> = asked.into_iter().flatten().collect();
             for (part, last) in self.last_known(&region) {
                 // Who is in it and does not know takes it up; who knows what came after says so.
                 for to in last.iter().flat_map(|last| &last.members).filter(|id| **id != self.me) {
                     asked.insert(*to);
                     env.ctx.send(*to, Message::Newer { certificates: last.iter().cloned().collect() });
                 }
-                if age_us >= orphaned_us {
+                let times = if last.is_some() { 1 } else { UNKNOWN_TIMES };
+                if age_us >= times * config.orphaned_us {
                     self.begin_anew(env, part, last);
                 }
             }
@@ -83,14 +81,30 @@ impl Groups {
         }
     }
 
-    /// Members of the last groups known of orphaned regions: they are watched.
-    pub(super) fn last_members(&self) -> Set<Id> {
-        let last = self.orphans.keys().flat_map(|part| self.last_known(part)).filter_map(|(_, last)| last);
+    /// What has been orphaned for a while: a part that is being handed over, or whose group fails over, is not covered for
+    /// seconds either.
+    fn late_orphans(&self, ctx: &Ctx) -> Vec<Region> {
+        let late = |since_us: &u64| ctx.now.mono.saturating_sub(*since_us) >= ctx.config.orphaned_us / 2;
+        self.orphans.iter().filter(|(_, since_us)| late(since_us)).map(|(region, _)| *region).collect()
+    }
+
+    /// Members of the last groups known of regions that are orphaned: they are watched.
+    pub(super) fn last_members(&self, ctx: &Ctx) -> Set<Id> {
+        let late = self.late_orphans(ctx);
+        let last = late.iter().flat_map(|part| self.last_known(part)).filter_map(|(_, last)| last);
         last.flat_map(|last| {
             let before = last.sources.iter().flat_map(|source| source.members.clone()).collect::<Vec<_>>();
             last.members.into_iter().chain(before)
         })
         .collect()
+    }
+
+    /// Somebody asks who may hold a region: the last certificates known of its parts.
+    pub(super) fn on_who(&mut self, env: &mut Env, from: Id, region: &Region) {
+        let certificates: Vec<Certificate> = self.last_known(region).into_iter().filter_map(|(_, last)| last).collect();
+        if !certificates.is_empty() && from != self.me {
+            env.ctx.send(from, Message::Newer { certificates });
+        }
     }
 
     /// The parts of a region, each with the certificate that all others known of it give way to.

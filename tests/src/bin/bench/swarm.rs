@@ -5,7 +5,7 @@ use std::time::Instant;
 use pontoon_core::{CallId, Command, Id, Reply};
 use pontoon_tests::{
     scenario::{Counted, Scale},
-    sim::{Crash, Latency, SimConfig},
+    sim::{Crash, Latency, Sim, SimConfig},
 };
 
 use crate::report::{Options, Report};
@@ -16,7 +16,15 @@ const JOIN_US: u64 = 2_000;
 
 fn settled(config: &SimConfig) -> Result<(Scale, f64), String> {
     let mut scale = Scale::new(config.clone());
-    let took = scale.sim.settle(300 * SECOND_US).map_err(|unsettled| unsettled.to_string())?;
+    let mut watch = |sim: &mut Sim| {
+        let seconds = sim.now_us() / SECOND_US;
+        if let Err(unsettled) = sim.settled()
+            && seconds.is_multiple_of(20)
+        {
+            eprintln!("after {seconds} virtual seconds: {unsettled}");
+        }
+    };
+    let took = scale.sim.settle_watched(300 * SECOND_US, &mut watch).map_err(|unsettled| unsettled.to_string())?;
     Ok((scale, took as f64 / 1e6))
 }
 
