@@ -22,6 +22,10 @@ fn node(seed: u8, config: Config) -> Node {
     node
 }
 
+fn supernode(seed: u8) -> Node {
+    node(seed, Config { supernode: true, founder: true, direct_links: false, ..config("a") })
+}
+
 /// Nodes joined by links whose ends are `(node, link)`; everything arrives at once and in order.
 struct World {
     nodes: Vec<Node>,
@@ -244,9 +248,8 @@ fn bytes_that_are_no_frame_close_the_link_and_nothing_else() {
 
 #[test]
 fn peers_of_one_supernode_are_linked_over_it_and_talk() {
-    let supernode = Config { supernode: true, founder: true, direct_links: false, ..config("a") };
     let peer = || Config { direct_links: false, ..config("a") };
-    let mut world = World::new(vec![node(1, supernode), node(2, peer()), node(3, peer())]);
+    let mut world = World::new(vec![supernode(1), node(2, peer()), node(3, peer())]);
     world.link(0, 1);
     world.link(0, 2);
     world.run(3_000_000);
@@ -355,8 +358,7 @@ fn a_relay_does_not_carry_frames_in_another_name() {
 
 /// A supernode and two peers, who are linked over it and, beside that, by a channel of their own.
 fn linked_twice() -> World {
-    let supernode = Config { supernode: true, founder: true, direct_links: false, ..config("a") };
-    let mut world = World::new(vec![node(1, supernode), node(2, config("a")), node(3, config("a"))]);
+    let mut world = World::new(vec![supernode(1), node(2, config("a")), node(3, config("a"))]);
     world.link(0, 1);
     world.link(0, 2);
     world.run(3_000_000);
@@ -418,4 +420,31 @@ fn a_relay_that_feigns_a_return_does_not_cut_a_direct_channel() {
     assert_eq!((world.kind(1, 2), world.kind(2, 1)), (Some("direct"), Some("direct")));
     assert_eq!(world.counter(1, "links_begun_anew"), 0);
     assert!(world.counter(1, "identities_refused") > 0, "the false proof was heard");
+}
+
+#[test]
+fn a_hello_that_was_lost_is_said_again_when_the_other_side_begins() {
+    let mut world = World::new(vec![supernode(1), node(2, config("a")), node(3, config("a"))]);
+    world.link(0, 2);
+    // What the relay hands on to the second is lost: it does not know of the first, whose hello goes nowhere.
+    let towards = (0, LinkId(2));
+    let end = world.ends.remove(&towards).unwrap();
+    world.link(0, 1);
+    world.run(3_000_000);
+    assert_eq!(world.kind(1, 2), None);
+    world.ends.insert(towards, end);
+    world.run(2_000_000);
+    assert_eq!((world.kind(1, 2), world.kind(2, 1)), (Some("relayed"), Some("relayed")));
+}
+
+#[test]
+fn who_has_no_room_says_so_once_for_each_attempt() {
+    let full = Config { links_max: 1, links_opened_max: 1, ..config("a") };
+    let mut world = World::new(vec![supernode(1), node(2, config("a")), node(3, full)]);
+    world.link(0, 1);
+    world.link(0, 2);
+    world.run(20_000_000);
+    assert_eq!(world.kind(1, 2), None);
+    let refused = world.counter(2, "links_refused");
+    assert!((1..=12).contains(&refused), "{refused} times in 20 s");
 }
