@@ -24,7 +24,7 @@ const PAGE_BYTES: usize = 100 * 1_024;
 impl Groups {
     /// Tells somebody of the fragments here whose history began with a loss.
     pub(super) fn spread_losses(&mut self, env: &mut Env) {
-        let marked = |certificate: &&Certificate| certificate.assumed_lost;
+        let marked = |certificate: &&Certificate| certificate.lineage.len() > 1;
         let certificates: Vec<Certificate> = self
             .fragments
             .values()

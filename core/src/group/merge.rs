@@ -444,8 +444,7 @@ impl Groups {
         fragment.stage = Stage::Active;
         fragment.complete = true;
         // Nobody owned the first one before.
-        let certificate = fragment.certificate();
-        let since_us = if certificate.sources.is_empty() && !certificate.assumed_lost { 0 } else { now.mono };
+        let since_us = if fragment.certificate().sources.is_empty() { 0 } else { now.mono };
         fragment.owned_since.get_or_insert((since_us, name.epoch));
         fragment.kept.active = true;
         let certificate = fragment.certificate().clone();

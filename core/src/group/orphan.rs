@@ -2,16 +2,16 @@
 //!
 //! When all disks of a group are gone nobody holds its certificate, and nobody would ever answer for its region again.
 //! So who is nearest to ids that no fragment here covers asks its peers for the latest certificate known of them, and
-//! that one's members too. If none of them answers, it goes on from that certificate as a survivor
-//! would who gives up all others: a new history, marked `assumed_lost`, with what holders of earlier epochs still have.
-//! It gives way to the old history if a majority of that is back after all. Where no certificate is known it waits for ten
-//! times as long, and the new history gives way to any other.
+//! that one's members too. If none of them answers, it goes on from that certificate as a survivor would who gives up all
+//! others: a new history, marked `assumed_lost`, with what holders of earlier epochs still have. It gives way to the old
+//! history if a majority of that is back after all. Without a certificate it does nothing: somebody whom it does not know
+//! may hold the region, as while thousands join.
 
 use chacha20::rand_core::Rng as _;
 
 use super::{
     Env, Groups,
-    certificate::{Certificate, GAP_MAX, Name},
+    certificate::Certificate,
     fragment::{Fragment, Kept, Stage},
     jitter,
     message::Message,
@@ -25,9 +25,6 @@ use crate::{
 
 /// Orphaned regions that one peer sees to at once.
 const ORPHANS_MAX: usize = 8;
-/// Where no certificate is known, somebody who is not known may hold the region, as while thousands join: it is given so
-/// many times as long.
-const UNKNOWN_TIMES: u64 = 10;
 
 impl Groups {
     /// Looks for what this node is nearest to and nobody answers for. What has been so for a while it asks about; what has
@@ -66,12 +63,11 @@ impl Groups {
             let mut asked: Set<Id> = asked.into_iter().flatten().collect();
             for (part, last) in self.last_known(&region) {
                 // Who is in it and does not know takes it up; who knows what came after says so.
-                for to in last.iter().flat_map(|last| &last.members).filter(|id| **id != self.me) {
+                for to in last.members.iter().filter(|id| **id != self.me) {
                     asked.insert(*to);
-                    env.ctx.send(*to, Message::Newer { certificates: last.iter().cloned().collect() });
+                    env.ctx.send(*to, Message::Newer { certificates: vec![last.clone()] });
                 }
-                let times = if last.is_some() { 1 } else { UNKNOWN_TIMES };
-                if age_us >= times * config.orphaned_us {
+                if age_us >= config.orphaned_us {
                     self.begin_anew(env, part, last);
                 }
             }
@@ -91,7 +87,7 @@ impl Groups {
     /// Members of the last groups known of regions that are orphaned: they are watched.
     pub(super) fn last_members(&self, ctx: &Ctx) -> Set<Id> {
         let late = self.late_orphans(ctx);
-        let last = late.iter().flat_map(|part| self.last_known(part)).filter_map(|(_, last)| last);
+        let last = late.iter().flat_map(|part| self.last_known(part)).map(|(_, last)| last);
         last.flat_map(|last| {
             let before = last.sources.iter().flat_map(|source| source.members.clone()).collect::<Vec<_>>();
             last.members.into_iter().chain(before)
@@ -101,14 +97,14 @@ impl Groups {
 
     /// Somebody asks who may hold a region: the last certificates known of its parts.
     pub(super) fn on_who(&mut self, env: &mut Env, from: Id, region: &Region) {
-        let certificates: Vec<Certificate> = self.last_known(region).into_iter().filter_map(|(_, last)| last).collect();
+        let certificates: Vec<Certificate> = self.last_known(region).into_iter().map(|(_, last)| last).collect();
         if !certificates.is_empty() && from != self.me {
             env.ctx.send(from, Message::Newer { certificates });
         }
     }
 
-    /// The parts of a region, each with the certificate that all others known of it give way to.
-    fn last_known(&self, region: &Region) -> Vec<(Region, Option<Certificate>)> {
+    /// The parts of a region of which certificates are known, each with the one that all others give way to.
+    fn last_known(&self, region: &Region) -> Vec<(Region, Certificate)> {
         let mut found = Vec::new();
         let mut todo = vec![*region];
         while let Some(part) = todo.pop() {
@@ -118,9 +114,9 @@ impl Groups {
                 .chain(self.known.values())
                 .chain(self.closed.values().flatten())
                 .filter(|certificate| certificate.name.region.intersect(&part).is_some());
-            let last = Certificate::latest(about);
-            let shared = last.and_then(|last| last.name.region.intersect(&part)).unwrap_or(part);
-            found.push((shared, last.cloned()));
+            let Some(last) = Certificate::latest(about) else { continue };
+            let Some(shared) = last.name.region.intersect(&part) else { continue };
+            found.push((shared, last.clone()));
             if found.len() == ORPHANS_MAX {
                 break;
             }
@@ -129,37 +125,23 @@ impl Groups {
         found
     }
 
-    fn begin_anew(&mut self, env: &mut Env, part: Region, last: Option<Certificate>) {
+    fn begin_anew(&mut self, env: &mut Env, part: Region, last: Certificate) {
         let lost_us = env.ctx.config.assumed_lost_us;
+        // As member of an epoch that it does not hold, this node has nothing of it.
+        let held = self.fragments.contains_key(&last.name);
+        let gone = |id: &&Id| **id == self.me && !held || self.silent_for(env, id, lost_us);
+        if !last.members.iter().all(|id| *id == self.me || gone(&id)) {
+            return;
+        }
+        let before = last.sources.iter().flat_map(|source| &source.members).filter(|id| **id != self.me);
+        let lost: Set<Id> = last.members.iter().chain(before).filter(gone).copied().collect();
+        let lost: Vec<Id> = lost.into_iter().collect();
+        let mut group = Fragment::new(Kept::new(last), Stage::Member, 0);
+        if group.sources().is_none() {
+            group.kept.active = true;
+        }
         let members = plan::members(self.me, self.candidates(env), env.ctx.config.replicas);
-        let history = env.ctx.rng.next_u64();
-        let next = match last {
-            None => Some(Certificate {
-                name: Name { region: part, epoch: 1 + history % GAP_MAX },
-                owner: self.me,
-                members,
-                assumed_lost: true,
-                lost: Vec::new(),
-                lineage: vec![(history, 0)],
-                sources: Vec::new(),
-            }),
-            Some(last) => {
-                // As member of an epoch that it does not hold, this node has nothing of it.
-                let held = self.fragments.contains_key(&last.name);
-                let gone = |id: &&Id| **id == self.me && !held || self.silent_for(env, id, lost_us);
-                if !last.members.iter().all(|id| *id == self.me || gone(&id)) {
-                    return;
-                }
-                let before = last.sources.iter().flat_map(|source| &source.members).filter(|id| **id != self.me);
-                let lost: Set<Id> = last.members.iter().chain(before).filter(gone).copied().collect();
-                let lost: Vec<Id> = lost.into_iter().collect();
-                let mut group = Fragment::new(Kept::new(last), Stage::Member, 0);
-                if group.sources().is_none() {
-                    group.kept.active = true;
-                }
-                group.next(part, self.me, members, &lost, history)
-            }
-        };
+        let next = group.next(part, self.me, members, &lost, env.ctx.rng.next_u64());
         if let Some(next) = next {
             env.ctx.count("group.begun_anew");
             env.ctx.trace("group", "begun anew", None, || format!("{part} epoch {}", next.name.epoch));

@@ -59,8 +59,8 @@ impl Overlay {
         self.finds.linked_us.get_or_insert(now);
         let own_waiting = self.finds.waiting.values().any(|find| find.slot.is_none());
         if now >= self.finds.own_due_us && !own_waiting {
-            // Who is nearest to this node does not know all who are near: the siblings' places are looked at in turns with
-            // its own.
+            // Who is nearest to this node does not know all who are near: every other time, by lot, it is a sibling's place
+            // that is looked at.
             let draw = ctx.rng.next_u64();
             let theirs = self.finds.own_answered && draw.is_multiple_of(2);
             let sibling = self.siblings.get((draw / 2 % self.siblings.len().max(1) as u64) as usize);

@@ -74,8 +74,7 @@ impl Witness {
             self.violations.push(format!("two decisions about one fragment: {certificate:?} and {other:?}"));
         }
         known.push(certificate.clone());
-        // A region of which nobody was left, nor any certificate, is begun without a source.
-        if !certificate.lost.is_empty() || certificate.assumed_lost && certificate.sources.is_empty() {
+        if !certificate.lost.is_empty() {
             self.losses.push(Loss { at_us, certificate: certificate.clone() });
         }
     }
