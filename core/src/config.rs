@@ -124,10 +124,10 @@ impl Default for Config {
             links_opened_max: 32,
             links_max: 48,
             links_supernode_max: 10_000,
-            contacts_max: 256,
+            contacts_max: 128,
 
-            probe_sibling_us: SECOND_US,
-            probe_finger_us: 5 * SECOND_US,
+            probe_sibling_us: 3 * SECOND_US / 2,
+            probe_finger_us: 8 * SECOND_US,
             suspect_after_us: 3 * SECOND_US,
             rtt_initial_us: 200_000,
             rto_min_us: 100_000,

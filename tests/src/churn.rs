@@ -254,6 +254,11 @@ impl Churn {
                 }
             }
         }
+        self.farewells();
+    }
+
+    /// Who leaves is gone when it has said so, or when that takes too long.
+    fn farewells(&mut self) {
         for (node, call, until_us) in std::mem::take(&mut self.leaving) {
             if self.sim.reply(call).is_some() {
                 self.go(node, "left");
@@ -359,7 +364,11 @@ impl Churn {
 
     /// The churn is over: everybody is back, and everything acknowledged is read.
     fn end(&mut self, watch: &mut impl FnMut(&mut Sim)) {
-        self.leaving.clear();
+        while !self.leaving.is_empty() {
+            self.farewells();
+            self.sim.run_for(STEP_US);
+            watch(&mut self.sim);
+        }
         self.asked.clear();
         self.out.unsettled = self.sim.settle_watched(300 * SECOND_US, watch).err().map(|unsettled| unsettled.0);
         self.out.get_us.sort_unstable();

@@ -10,10 +10,8 @@ use super::{
     message::Message,
     plan,
 };
-use crate::{config::SECOND_US, ctx::Ctx, id::Id, map::Set};
+use crate::{config::SECOND_US, ctx::Ctx, id::Id, map::Set, overlay::TICK_US};
 
-/// Between two looks.
-pub(super) const TICK_US: u64 = SECOND_US / 2;
 /// A peer must have been there for so long to be handed anything.
 pub(super) const SETTLED_US: u64 = SECOND_US;
 /// A founder listens for so long before it founds.
@@ -30,21 +28,25 @@ const ATTEMPT_US: u64 = 6 * SECOND_US;
 const REMIND_US: u64 = 3 * SECOND_US;
 /// Fragments that change at once.
 const CHANGES_MAX: usize = 8;
+/// While nothing is due everything is looked at in every so many-th tick only.
+const REST_TICKS: u64 = 4;
 /// Silent peers that are asked in one tick.
 const PINGS_MAX: usize = 16;
 
 impl Groups {
     /// Sets the first tick.
     pub fn start(ctx: &mut Ctx) {
-        let after = jitter(ctx, TICK_US);
-        ctx.timer(after, crate::node::Timer::Group(Timer::Tick));
+        ctx.timer(TICK_US, crate::node::Timer::Group(Timer::Tick));
     }
 
     /// The tick. `quiet` says that no write of a fragment is under way.
     pub fn tick(&mut self, env: &mut Env, quiet: impl Fn(&Name) -> bool) {
         env.ctx.timer(TICK_US, crate::node::Timer::Group(Timer::Tick));
         self.ticks += 1;
-        self.maintain(env);
+        let at_rest = self.at_rest.is_some() && self.at_rest == env.view.version() && self.orphans.is_empty();
+        if !at_rest || self.ticks.is_multiple_of(REST_TICKS) {
+            self.maintain(env);
+        }
         let every = (env.ctx.config.lease_renew_us / TICK_US).max(1);
         if self.ticks.is_multiple_of(every) {
             self.renew(env, quiet, None);
@@ -66,15 +68,16 @@ impl Groups {
     /// Looks at everything once.
     pub fn maintain(&mut self, env: &mut Env) {
         let now = env.ctx.now.mono;
-        let mut wanted: Set<Id> = env.view.peers().into_iter().collect();
-        wanted.extend(env.view.siblings());
+        let mut wanted = env.view.peers();
         for fragment in self.fragments.values() {
             wanted.extend(&fragment.certificate().members);
             wanted.extend(fragment.certificate().sources.iter().flat_map(|source| source.members.iter()));
         }
         wanted.extend(self.last_members(env.ctx));
-        wanted.remove(&self.me);
-        self.peers.look(env.view, wanted, now);
+        wanted.retain(|id| *id != self.me);
+        wanted.sort_unstable();
+        wanted.dedup();
+        self.peers.look(env.view, &wanted, now);
         self.goodbyes.retain(|_, until| *until > now);
         let may_found = env.ctx.config.founder && !self.established && !self.leaving && self.fragments.is_empty();
         if may_found && now.saturating_sub(self.started_us) >= FOUND_AFTER_US {
@@ -105,6 +108,25 @@ impl Groups {
         if self.leaving {
             self.say_goodbye(env);
         }
+        self.at_rest = env.view.version().filter(|_| self.nothing_due(env));
+    }
+
+    /// Whether nothing is under way, and nothing will be due as long as nothing happens.
+    fn nothing_due(&self, env: &Env) -> bool {
+        let idle = |fragment: &Fragment| {
+            matches!(fragment.stage, Stage::Member | Stage::Active)
+                && fragment.proposal.is_none()
+                && !(fragment.retired() || fragment.kept.forked || fragment.frozen() || fragment.contested)
+                && fragment.pushes.is_empty()
+                && (fragment.certificate().owner != self.me
+                    || fragment.certificate().members.iter().all(|id| fragment.confirmed.contains(id)))
+        };
+        !self.leaving
+            && !self.fragments.is_empty()
+            && self.orphans.is_empty()
+            && self.goodbyes.is_empty()
+            && self.peers.all_settled(env.view, env.ctx.now.mono.saturating_sub(SETTLED_US))
+            && self.fragments.values().all(idle)
     }
 
     /// A fragment is active: what is to be done next with it is done at once.

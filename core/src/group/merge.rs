@@ -124,10 +124,10 @@ impl Groups {
         let Some(fragment) = self.fragments.get_mut(&name) else {
             return;
         };
-        let certificate = fragment.kept.certificate.clone();
         let Stage::Merging(merge) = &mut fragment.stage else {
             return;
         };
+        let certificate = fragment.kept.certificate.clone();
         if std::mem::take(&mut merge.moved) {
             return;
         }
@@ -210,10 +210,10 @@ impl Groups {
         let Some(fragment) = self.fragments.get_mut(&to) else {
             return;
         };
-        let certificate = fragment.kept.certificate.clone();
         let Stage::Merging(merge) = &mut fragment.stage else {
             return;
         };
+        let certificate = fragment.kept.certificate.clone();
         let Some(index) = certificate.sources.iter().position(|known| known.name == source) else {
             return;
         };

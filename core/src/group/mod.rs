@@ -47,7 +47,7 @@ use crate::{
     config::Config,
     ctx::{Ctx, Now},
     id::{Id, Region},
-    map::{Map, Set},
+    map::Map,
     node::Output,
     overlay::View,
     store::{Batch, Store},
@@ -141,6 +141,8 @@ pub struct Groups {
     /// While leaving: nobody is there to take anything.
     nobody: bool,
     ticks: u64,
+    /// Nothing was to be done when everything was looked at last: the version of the view then.
+    at_rest: Option<u64>,
     /// Some of what the disk held was not what was written: it is not known what this node took part in.
     damaged: bool,
 }
@@ -181,6 +183,7 @@ impl Groups {
             leaving: false,
             nobody: false,
             ticks: 0,
+            at_rest: None,
             damaged,
         }
     }
@@ -301,6 +304,7 @@ impl Groups {
     /// The disk answered. Gives a step that is the owner's to take, and whether it is on disk.
     pub fn on_persisted(&mut self, env: &mut Env, token: u64, done: bool) -> Option<(u64, bool)> {
         let Waiting { mut batch, carried, sends, step } = self.waiting.remove(&token)?;
+        self.at_rest = None;
         let write = matches!(step, Step::Write(_));
         if !done && let Some((last, _)) = self.waiting.last_key_value() {
             self.doubtful = *last;
@@ -336,6 +340,13 @@ impl Groups {
     /// A message of another peer.
     pub fn on_message(&mut self, env: &mut Env, from: Id, message: Message) {
         self.heard(&from, env.ctx.now);
+        let steady = match &message {
+            Message::Granted { lacking, .. } => lacking.is_empty(),
+            other => matches!(other, Message::Renew { .. } | Message::Ping | Message::Pong),
+        };
+        if !steady {
+            self.at_rest = None;
+        }
         match message {
             Message::Renew { sent_us, leases } => self.on_renew(env, from, sent_us, leases),
             Message::Granted { sent_us, granted, lacking } => self.on_granted(env, from, sent_us, granted, lacking),
@@ -398,15 +409,11 @@ impl Groups {
     /// Peers that may become members or owners: there for a second, and staying.
     fn candidates(&self, env: &Env) -> Vec<Id> {
         let now = env.ctx.now.mono;
-        let mut ids: Set<Id> = env.view.peers().into_iter().collect();
-        ids.extend(env.view.siblings());
+        let mut ids = env.view.peers();
         ids.retain(|id| {
-            *id != self.me
-                && env.view.alive(id)
-                && self.peers.alive_us(id, now) >= maintain::SETTLED_US
-                && !self.goodbyes.contains_key(id)
+            *id != self.me && self.peers.alive_us(id, now) >= maintain::SETTLED_US && !self.goodbyes.contains_key(id)
         });
-        ids.into_iter().collect()
+        ids
     }
 }
 

@@ -10,8 +10,6 @@ struct Peer {
     heard_us: Option<u64>,
     alive_since_us: Option<u64>,
     dead_since_us: Option<u64>,
-    /// Seen in the last look.
-    wanted: bool,
 }
 
 /// See the module.
@@ -33,15 +31,24 @@ impl Peers {
 
     /// Looks at everybody that matters: the others are forgotten. Who did not look for long, asleep, could hear nobody: of
     /// nobody it knows that they are gone since before.
-    pub fn look(&mut self, view: &dyn View, wanted: impl IntoIterator<Item = Id>, now_us: u64) {
+    ///
+    /// `wanted` is in order.
+    pub fn look(&mut self, view: &dyn View, wanted: &[Id], now_us: u64) {
         let slept = now_us.saturating_sub(core::mem::replace(&mut self.looked_us, now_us)) > HEARD_US;
         if slept {
             self.peers.values_mut().for_each(|peer| peer.dead_since_us = None);
         }
-        for id in wanted {
-            self.peers.entry(id).or_default().wanted = true;
+        let mut rest = wanted.iter().peekable();
+        self.peers.retain(|id, _| {
+            while rest.next_if(|next| *next < id).is_some() {}
+            rest.next_if(|next| *next == id).is_some()
+        });
+        if self.peers.len() < wanted.len() {
+            wanted.iter().for_each(|id| {
+                self.peers.entry(*id).or_default();
+            });
         }
-        self.peers.retain(|id, peer| {
+        for (id, peer) in self.peers.iter_mut() {
             if view.alive(id) || recent(peer, now_us) {
                 peer.dead_since_us = None;
                 peer.alive_since_us.get_or_insert(now_us);
@@ -49,8 +56,13 @@ impl Peers {
                 peer.alive_since_us = None;
                 peer.dead_since_us.get_or_insert(now_us);
             }
-            std::mem::take(&mut peer.wanted)
-        });
+        }
+    }
+
+    /// Whether everybody that matters is linked, and has been there since before `since_us`.
+    pub fn all_settled(&self, view: &dyn View, since_us: u64) -> bool {
+        let settled = |peer: &Peer| peer.alive_since_us.is_some_and(|alive_us| alive_us <= since_us);
+        self.peers.iter().all(|(id, peer)| settled(peer) && view.alive(id))
     }
 
     /// Whether a peer is there.

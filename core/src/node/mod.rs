@@ -185,8 +185,10 @@ impl Node {
         while let Some(timer) = self.out.timers.pop_due(self.now.mono) {
             match timer {
                 Timer::Overlay(timer) => {
-                    self.overlay.established = self.dht.established();
-                    self.overlay.owned = self.dht.certified();
+                    if timer == overlay::Timer::Tick {
+                        self.overlay.established = self.dht.established();
+                        self.overlay.owned = self.dht.certified();
+                    }
                     self.overlay.on_timer(&mut ctx!(self), timer);
                 }
                 Timer::Group(timer) => self.dht.on_group_timer(&mut ctx!(self), &self.overlay, timer),

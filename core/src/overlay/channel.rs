@@ -54,12 +54,16 @@ pub struct Channel {
     pub beside: Option<LinkId>,
     /// Our nonce.
     nonce: [u8; 16],
-    /// The other side's hello.
-    hello: Option<Hello>,
+    /// The other side's nonce, once its hello was heard.
+    heard: Option<[u8; 16]>,
+    /// The other side's hello, until it is proven.
+    hello: Option<Box<Hello>>,
     /// The proven peer: the channel is open.
     pub peer: Option<Id>,
 }
 
+/// Links that only this node's own needs may take.
+const ROOM_OWN: usize = 4;
 /// A hello is said again where the other side's comes so late that it may have begun anew since.
 const HELLO_AGAIN_US: u64 = 2 * SECOND_US;
 
@@ -94,6 +98,7 @@ impl Overlay {
             expected,
             beside,
             nonce,
+            heard: None,
             hello: None,
             peer: None,
         }
@@ -183,6 +188,9 @@ impl Overlay {
             return;
         }
         self.relayed.remove(&id);
+        if let Some(known) = self.contacts.get_mut(&id) {
+            known.heard_us = ctx.now.mono;
+        }
         ctx.count("peers_down");
         ctx.trace("link", "gone", Some(id), || "no channel to the peer is left".to_owned());
         self.events.push_back(Event::PeerDown(id));
@@ -212,8 +220,7 @@ impl Overlay {
 
     /// Whether this hello was heard on the channel before.
     pub(super) fn heard(channel: &Channel, frame: &Frame) -> bool {
-        let said = channel.hello.as_ref().map(|hello| hello.nonce);
-        matches!(frame, Frame::Link(LinkFrame::Hello(hello)) if Some(hello.nonce) == said)
+        matches!(frame, Frame::Link(LinkFrame::Hello(hello)) if Some(hello.nonce) == channel.heard)
     }
 
     fn channel(&mut self, path: Path) -> Option<&mut Channel> {
@@ -300,7 +307,8 @@ impl Overlay {
         let direct = self.direct(&id).is_some();
         let signature = self.identity.sign(&challenge(&ctx.config.network, &hello.nonce, &self.me, &id, direct));
         if let Some(channel) = self.channel(path) {
-            channel.hello = Some(hello);
+            channel.heard = Some(hello.nonce);
+            channel.hello = Some(Box::new(hello));
         }
         self.transmit(ctx, path, &Frame::Link(LinkFrame::Proof { signature, direct }));
     }
@@ -325,6 +333,7 @@ impl Overlay {
         let id = Id::hash(&hello.public_key);
         let Some(channel) = self.channel(path) else { return };
         channel.peer = Some(id);
+        channel.hello = None;
         let beside = channel.beside;
         if let Some(standing) = self.direct(&id).filter(|_| !direct) {
             let dead = match path {
@@ -374,17 +383,22 @@ impl Overlay {
             sent_bytes: 0,
             received_bytes: 0,
         });
+        // Over a direct channel beside a relayed one nothing is new: it is probed when that is due.
+        let better = peer.direct.is_none() && peer.relay.is_some() && matches!(path, Path::Transport(_));
         peer.heard_us = now;
-        // What was on its way over the old channel may be lost: all is told again.
-        peer.told = Told::default();
         let back = core::mem::take(&mut peer.suspected) | peer.closing_us.take().is_some();
-        peer.ping = None;
-        peer.ping_due_us = now;
+        if !better {
+            // What was on its way over the old channel may be lost: all is told again.
+            peer.told = Told::default();
+            peer.ping = None;
+            peer.ping_due_us = now;
+        }
         let (mut replaced, mut stale) = (None, None);
         match path {
             Path::Transport(link) => {
                 peer.upgrade_failures = 0;
                 peer.rtt = Rtt::default();
+                peer.measured_us = 0;
                 replaced = peer.direct.replace(link);
                 ctx.trace("link", "direct", Some(id), || "a direct channel is open".to_owned());
             }
@@ -412,7 +426,9 @@ impl Overlay {
         if new || back {
             self.table_changed(ctx);
         }
-        self.ping(ctx, id);
+        if !better {
+            self.ping(ctx, id);
+        }
         self.progress(ctx);
     }
 
@@ -535,10 +551,11 @@ impl Overlay {
         if ctx.config.supernode {
             return links < ctx.config.links_supernode_max;
         }
-        let room = match theirs.max(self.want(ctx, id)) {
-            Want::Spare => ctx.config.links_opened_max,
-            Want::Slot => ctx.config.links_max,
-            Want::Sibling => ctx.config.links_max + ctx.config.links_max / 3,
+        let room = match (theirs, self.want(ctx, id)) {
+            (Want::Sibling, _) | (_, Want::Sibling) => ctx.config.links_max + ctx.config.links_max / 3,
+            (_, Want::Slot) => ctx.config.links_max,
+            (Want::Slot, _) => ctx.config.links_max - ROOM_OWN,
+            (Want::Spare, Want::Spare) => ctx.config.links_opened_max,
         };
         links < room || self.peers.contains_key(id)
     }

@@ -10,7 +10,7 @@ use crate::{
     ctx::Ctx,
     id::Id,
     map::Map,
-    overlay::{Message, Overlay, probe::GOSSIP_CONTACTS},
+    overlay::{Message, Overlay},
     wire::{Body, Contact, Frame},
 };
 
@@ -107,7 +107,7 @@ impl Overlay {
             self.send_frame(ctx, &next, &Frame::Direct(Body::Overlay(message)));
             return;
         }
-        let contacts = self.contacts_near(&target, ctx.config.siblings, &asker.id);
+        let contacts = self.contacts_near(ctx, &target, ctx.config.siblings, &asker.id);
         let responder = self.contact(ctx);
         ctx.send_via(asker.id, asker.relay, Message::Found { number, responder, contacts });
     }
@@ -116,9 +116,7 @@ impl Overlay {
         let Some(find) = self.finds.waiting.remove(&number) else { return };
         let ids: Vec<Id> = contacts.iter().map(|contact| contact.id).chain([responder.id]).collect();
         self.heard_of(ctx, responder);
-        for contact in contacts.into_iter().take(2 * GOSSIP_CONTACTS) {
-            self.heard_of(ctx, contact);
-        }
+        self.told_of(ctx, responder.id, contacts);
         match find.slot {
             None => {
                 self.finds.own_answered = true;

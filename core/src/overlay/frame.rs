@@ -92,7 +92,7 @@ pub enum Want {
     Spare,
     /// The only one in its slot, or earned by traffic.
     Slot,
-    /// To a sibling.
+    /// To a sibling, or to the only peer known in a slot.
     Sibling,
 }
 

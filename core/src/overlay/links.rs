@@ -17,6 +17,8 @@ use crate::{
 
 const OPEN_US: u64 = SECOND_US;
 const OPENS_A_TICK: usize = 4;
+/// Between two links that nobody needs: while many join, the first ones found are soon too many.
+const SPARE_US: u64 = SECOND_US;
 /// Links fewer than the most that there may be, so that newcomers find room.
 const ROOM_KEPT: usize = 8;
 const PRUNES_A_TICK: usize = 4;
@@ -32,6 +34,21 @@ const FULL_WANTED_US: u64 = 2 * SECOND_US;
 const USED_US: u64 = 60 * SECOND_US;
 /// Peers whose answers are counted.
 const ANSWERS_MAX: usize = 64;
+
+/// A peer that a link may be opened to: the least first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    far: bool,
+    unused: bool,
+    /// Links into its slot.
+    count: u8,
+    slot: u32,
+    failures: u32,
+    draw: u32,
+    /// It is not known to be full.
+    welcome: bool,
+    id: Id,
+}
 
 impl Overlay {
     /// How many links there are in each slot.
@@ -54,43 +71,68 @@ impl Overlay {
         self.open_due_us = now + OPEN_US;
         let heard_of: Vec<Id> = self.contacts.keys().chain(self.peers.keys()).copied().collect();
         let siblings = nearest(&heard_of, &self.me, ctx.config.siblings);
+        let farthest = siblings.last().map(|id| id.distance(&self.me));
         let mut counts = self.slot_counts();
-        let mut candidates: Vec<Id> = self
-            .contacts
-            .iter()
-            .filter(|(id, known)| now >= known.retry_us && !self.peers.contains_key(id))
-            .map(|(id, _)| *id)
-            .collect();
         let mut links = self.peers.len();
+        for id in self.opening() {
+            links += 1;
+            if let Some(count) = counts.get_mut(self.slot_of(&id) as usize) {
+                *count = count.saturating_add(1);
+            }
+        }
+        let few = links < ctx.config.links_opened_max && now >= self.spare_due_us;
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for (id, known) in self.contacts.iter() {
+            if now < known.retry_us || self.peers.contains_key(id) {
+                continue;
+            }
+            let slot = self.slot_of(id);
+            let count = counts.get(slot as usize).copied().unwrap_or(0);
+            let near = farthest.is_some_and(|farthest| id.distance(&self.me) <= farthest);
+            let used = now < known.used_until_us;
+            // A hole in this node's routing is filled even beyond the links that a node opens for comfort.
+            let wanted = near || used;
+            let welcome = few && now >= known.full_until_us;
+            if wanted || count == 0 || welcome {
+                // Not everybody the same one.
+                let failures = known.failures;
+                let draw = id.head().wrapping_mul(self.me.head() | 1);
+                candidates.push(Candidate { far: !near, unused: !used, count, slot, failures, draw, welcome, id: *id });
+            }
+        }
         let mut opened = 0;
         while opened < OPENS_A_TICK {
-            let rank = |id: &Id| {
-                let slot = self.slot_of(id);
-                let count = counts.get(slot as usize).copied().unwrap_or(0);
-                let near = siblings.contains(id);
-                let known = self.contacts.get(id)?;
-                let used = now < known.used_until_us;
-                // A hole in this node's routing is filled even beyond the links that a node opens for comfort.
-                let wanted = near || used || count == 0;
-                // Not everybody the same one.
-                let draw = id.head().wrapping_mul(self.me.head() | 1);
-                let welcome = links < ctx.config.links_opened_max && now >= known.full_until_us;
-                (wanted || welcome).then_some((!near, !used, count, slot, draw))
+            let may = |it: &Candidate| {
+                let room = it.welcome && links < ctx.config.links_opened_max && now >= self.spare_due_us;
+                !it.far || !it.unused || it.count == 0 || room
             };
-            let best = candidates.iter().enumerate().filter_map(|(at, id)| Some((rank(id)?, at))).min();
-            let Some((_, at)) = best else { break };
-            let id = candidates.swap_remove(at);
-            if self.open(ctx, id) {
+            let best = candidates.iter().enumerate().filter(|(_, it)| may(it)).min_by_key(|(_, it)| **it);
+            let Some((at, best)) = best.map(|(at, best)| (at, *best)) else { break };
+            candidates.swap_remove(at);
+            let spare = best.far && best.unused && best.count > 0;
+            if self.open(ctx, best.id) {
                 links += 1;
                 opened += 1;
-                if let Some(count) = counts.get_mut(self.slot_of(&id) as usize) {
-                    *count = count.saturating_add(1);
+                if spare {
+                    self.spare_due_us = now + SPARE_US;
                 }
+                let same_slot = |it: &&mut Candidate| it.slot == best.slot;
+                candidates.iter_mut().filter(same_slot).for_each(|it| it.count = it.count.saturating_add(1));
             }
         }
         if opened >= OPENS_A_TICK {
             self.open_due_us = now;
         }
+    }
+
+    /// Peers that a link is being opened to.
+    fn opening(&self) -> Vec<Id> {
+        let relayed = self.relayed.iter().filter(|(_, channel)| channel.peer.is_none()).map(|(id, _)| *id);
+        let sessions = self.sessions.values().filter(|session| !session.open).map(|session| session.peer);
+        let mut opening: Vec<Id> = relayed.chain(sessions).filter(|id| !self.peers.contains_key(id)).collect();
+        opening.sort_unstable();
+        opening.dedup();
+        opening
     }
 
     /// Tries to link to a peer heard of: over a relay if there is one, else by WebRTC at once.
@@ -126,11 +168,11 @@ impl Overlay {
     /// What a link to a peer is to this node.
     pub(super) fn want(&self, ctx: &Ctx<'_>, id: &Id) -> Want {
         let slot = self.slot_of(id);
-        if self.nearer_than_siblings(ctx, id) {
+        let beside = |other: &&Id| *other != id && self.slot_of(other) == slot;
+        let only = !self.peers.keys().any(|other| beside(&other));
+        if self.nearer_than_siblings(ctx, id) || only && !self.contacts.keys().any(|other| beside(&other)) {
             Want::Sibling
-        } else if self.contacts.get(id).is_some_and(|known| ctx.now.mono < known.used_until_us)
-            || !self.peers.keys().any(|other| other != id && self.slot_of(other) == slot)
-        {
+        } else if only || self.contacts.get(id).is_some_and(|known| ctx.now.mono < known.used_until_us) {
             Want::Slot
         } else {
             Want::Spare

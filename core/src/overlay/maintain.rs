@@ -10,7 +10,8 @@ use crate::{
     overlay::{Event, Overlay, Timer, channel::Path},
 };
 
-const TICK_US: u64 = 500_000;
+/// Between two looks; the groups' too, so that they fall together.
+pub const TICK_US: u64 = SECOND_US / 2;
 const HANDSHAKE_US: u64 = 10 * SECOND_US;
 const JOIN_PATIENCE_US: u64 = 5 * SECOND_US;
 
@@ -39,8 +40,7 @@ impl Overlay {
         if self.leaving {
             return;
         }
-        let jitter = ctx.rng.next_u64() % (TICK_US / 5);
-        ctx.timer(TICK_US - TICK_US / 10 + jitter, crate::node::Timer::Overlay(Timer::Tick));
+        ctx.timer(TICK_US, crate::node::Timer::Overlay(Timer::Tick));
         self.dial(ctx);
         self.expire_handshakes(ctx);
         self.expire_sessions(ctx);

@@ -34,6 +34,7 @@ mod view;
 use std::collections::VecDeque;
 
 pub use frame::{Dest, Hello, LinkFrame, Message, Refusal, Routed, SessionName, Step, Want};
+pub use maintain::TICK_US;
 pub use view::View;
 
 use self::{
@@ -105,6 +106,10 @@ pub struct Overlay {
     pending: Map<u64, Pending>,
     seen: Seen,
     siblings: Vec<Id>,
+    /// Live links in each slot.
+    slots: Box<[u8; table::SLOTS]>,
+    /// Whether one of the linked peers is a supernode.
+    supernode_linked: bool,
     empty_slots: Map<u32, u64>,
     finds: Finds,
     /// When peers that are not linked answered last.
@@ -116,6 +121,8 @@ pub struct Overlay {
     pub traffic: Traffic,
     events: VecDeque<Event>,
     open_due_us: u64,
+    spare_due_us: u64,
+    expire_due_us: u64,
     table_version: u64,
     joined: bool,
     leaving: bool,
@@ -143,6 +150,8 @@ impl Overlay {
             pending: Map::new(),
             seen: Seen::default(),
             siblings: Vec::new(),
+            slots: Box::new([0; table::SLOTS]),
+            supernode_linked: false,
             empty_slots: Map::new(),
             finds: Finds::default(),
             answers: Map::new(),
@@ -151,6 +160,8 @@ impl Overlay {
             traffic: Traffic::default(),
             events: VecDeque::new(),
             open_due_us: 0,
+            spare_due_us: 0,
+            expire_due_us: 0,
             table_version: 1,
             joined: false,
             leaving: false,
@@ -221,11 +232,15 @@ impl Overlay {
     pub fn contact(&self, ctx: &Ctx<'_>) -> Contact {
         let direct = self.live().filter(|(_, peer)| peer.direct.is_some());
         let oldest = direct.min_by_key(|(id, peer)| (!peer.supernode, peer.since_us, **id));
-        Contact { id: self.me, relay: oldest.map(|(id, _)| *id), supernode: ctx.config.supernode }
+        let full = !ctx.config.supernode && self.peers.len() >= ctx.config.links_opened_max;
+        Contact { id: self.me, relay: oldest.map(|(id, _)| *id), supernode: ctx.config.supernode, full }
     }
 
     /// A supernode that this node is directly linked to.
     fn home(&self) -> Option<Id> {
+        if !self.supernode_linked {
+            return None;
+        }
         self.peers.iter().find(|(_, peer)| peer.supernode && peer.direct.is_some()).map(|(id, _)| *id)
     }
 
@@ -287,6 +302,10 @@ impl View for Overlay {
 
     fn joined(&self) -> bool {
         self.joined
+    }
+
+    fn version(&self) -> Option<u64> {
+        Some(self.table_version)
     }
 
     fn peers(&self) -> Vec<Id> {

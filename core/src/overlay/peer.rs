@@ -70,8 +70,10 @@ pub struct Told {
     pub links: Option<u64>,
     /// At which version of the table.
     pub version: u64,
-    /// Which contacts near to it: first bits of their ids.
+    /// Which contacts, of late: first bits of their ids.
     pub near: Vec<u32>,
+    /// When these are told again, if it lacks them still.
+    pub again_us: u64,
     /// This node's home.
     pub home: Option<Id>,
 }

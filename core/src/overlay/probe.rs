@@ -14,6 +14,7 @@ use crate::{
         channel::Path,
         frame::{Changes, LinkFrame, News},
         peer::Told,
+        table::SLOTS,
     },
     wire::{Contact, Frame},
 };
@@ -22,6 +23,8 @@ use crate::{
 const MEASURE_US: u64 = 10 * SECOND_US;
 /// Contacts near to a peer that it is told of.
 pub(super) const GOSSIP_CONTACTS: usize = 8;
+/// What a peer was told of and lacks still, it is told again after so long.
+const TELL_AGAIN_US: u64 = 20 * SECOND_US;
 /// Bytes of one entry in `Changes::linked`.
 const HEAD_BYTES: usize = 4;
 
@@ -38,7 +41,7 @@ impl Overlay {
             }
             if peer.ping.is_none() && now >= peer.ping_due_us {
                 // Its own ping brought the news.
-                let quiet = peer.heard_us + peer.ping_interval(ctx.config, self.siblings.contains(id)) / 2;
+                let quiet = peer.heard_us + peer.ping_interval(ctx.config, self.siblings.contains(id));
                 if now < quiet && now < peer.measured_us + MEASURE_US {
                     peer.ping_due_us = quiet;
                 } else {
@@ -78,7 +81,7 @@ impl Overlay {
     }
 
     pub(super) fn ping(&mut self, ctx: &mut Ctx<'_>, id: Id) {
-        let news = self.news(&id);
+        let news = self.news(ctx, &id);
         let sibling = self.siblings.contains(&id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         // Small: a link's pings are answered in order.
@@ -90,7 +93,7 @@ impl Overlay {
 
     pub(super) fn pinged(&mut self, ctx: &mut Ctx<'_>, id: Id, path: Path, number: u32, news: News) {
         self.heard_news(ctx, id, news);
-        let news = if self.path_to(&id) == Some(path) { self.news(&id) } else { self.flags(&id) };
+        let news = if self.path_to(&id) == Some(path) { self.news(ctx, &id) } else { self.flags(&id) };
         self.transmit(ctx, path, &Frame::Link(LinkFrame::Pong { number, news }));
     }
 
@@ -108,8 +111,8 @@ impl Overlay {
 
     fn flags(&self, id: &Id) -> News {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        let slot = self.slot_of(id);
-        let alone = !self.live().any(|(other, _)| other != id && self.slot_of(other) == slot);
+        let others = self.slots[self.slot_of(id) as usize % SLOTS];
+        let alone = others <= u8::from(self.usable(id));
         let flags = flag(self.established, News::ESTABLISHED)
             | flag(self.siblings.contains(id), News::SIBLING)
             | flag(alone, News::NEEDED);
@@ -117,32 +120,71 @@ impl Overlay {
     }
 
     /// What this node tells a peer now.
-    fn news(&mut self, id: &Id) -> News {
+    fn news(&mut self, ctx: &Ctx<'_>, id: &Id) -> News {
         let mut news = self.flags(id);
-        let home = self.home();
-        let Some(told) = self.peers.get(id).map(|peer| peer.told.clone()) else { return news };
-        let (from, version, end) = (told.links, self.table_version, self.links_log.end());
-        if from == Some(end) && told.version == version && told.home == home {
+        let (home, end, now) = (self.home(), self.links_log.end(), ctx.now.mono);
+        let Some(peer) = self.peers.get(id) else { return news };
+        let (told, version) = (&peer.told, self.table_version);
+        let looked = told.version == version && now < told.again_us;
+        if told.links == Some(end) && looked && told.home == home {
             return news;
         }
+        let from = told.links;
+        let mut told = Told { links: Some(end), version, home, again_us: told.again_us, near: told.near.clone() };
+        let moved = peer.told.home != home;
         let mut contacts = Vec::new();
-        let mut near = told.near;
-        if told.version != version {
-            let nearest = self.contacts_near(id, GOSSIP_CONTACTS, id);
-            contacts = nearest.iter().filter(|contact| !near.contains(&contact.id.head())).copied().collect();
-            near = nearest.iter().map(|contact| contact.id.head()).collect();
+        if now >= told.again_us {
+            told.again_us = now + TELL_AGAIN_US;
+            told.near.clear();
+        }
+        // Until its first news it is not known what it lacks; a supernode does not note it, and tells of the nearest.
+        if !looked && (!peer.ahead.is_empty() || ctx.config.supernode) {
+            contacts = self.lacking(ctx, id, &told.near);
+            told.near.extend(contacts.iter().map(|contact| contact.id.head()));
         }
         let (linked, unlinked) = self.links_log.since(from);
         let whole = linked.is_none();
         let linked = linked.unwrap_or_else(|| self.published.clone());
-        if !contacts.is_empty() || whole || !linked.is_empty() || !unlinked.is_empty() || told.home != home {
+        if !contacts.is_empty() || whole || !linked.is_empty() || !unlinked.is_empty() || moved {
             let (linked, unlinked) = (bytes(&linked), bytes(&unlinked));
             news.changes = Some(Box::new(Changes { home, contacts, whole, linked, unlinked }));
         }
         if let Some(peer) = self.peers.get_mut(id) {
-            peer.told = Told { links: Some(end), version, near, home };
+            peer.told = told;
         }
         news
+    }
+
+    /// Linked peers that another one would link to if it knew them, by what it told of its links: nearer to it than the
+    /// farthest of its siblings, or into an empty slot, or while it has few links, whoever has few as well.
+    fn lacking(&self, ctx: &Ctx<'_>, id: &Id, told: &[u32]) -> Vec<Contact> {
+        let Some(peer) = self.peers.get(id) else { return Vec::new() };
+        let head = id.head();
+        let mut distances: Vec<u32> = peer.ahead.iter().map(|other| other ^ head).collect();
+        distances.sort_unstable();
+        let farthest = distances.get(ctx.config.siblings - 1).copied().unwrap_or(u32::MAX);
+        let mut filled = 0_u64;
+        distances.iter().for_each(|distance| filled |= 1 << (slot_at(head, *distance) % 64));
+        let few = |links: usize| links < ctx.config.links_opened_max;
+        let mut near: Vec<(u32, Id)> = self
+            .live()
+            .filter(|(other, _)| *other != id)
+            .map(|(other, linked)| (other.head() ^ head, *other, linked))
+            .filter(|(distance, other, linked)| {
+                (*distance < farthest
+                    || filled & 1 << (slot_at(head, *distance) % 64) == 0
+                    || few(peer.ahead.len()) && few(linked.ahead.len()))
+                    && distances.binary_search(distance).is_err()
+                    && !told.contains(&other.head())
+            })
+            .map(|(distance, other, _)| (distance, other))
+            .collect();
+        if near.len() > GOSSIP_CONTACTS {
+            near.select_nth_unstable(GOSSIP_CONTACTS);
+            near.truncate(GOSSIP_CONTACTS);
+        }
+        near.sort_unstable();
+        near.iter().filter_map(|(_, other)| self.contact_of(ctx, other)).collect()
     }
 
     fn heard_news(&mut self, ctx: &mut Ctx<'_>, id: Id, news: News) {
@@ -153,24 +195,27 @@ impl Overlay {
         if news.says(News::ESTABLISHED) && !self.established {
             self.events.push_back(Event::Established(id));
         }
-        let mut contacts = Vec::new();
-        if let Some(changes) = news.changes {
-            peer.home = changes.home;
-            if changes.whole {
-                peer.ahead.clear();
-            }
-            let gone: Vec<u32> = heads(&changes.unlinked).collect();
-            peer.ahead.retain(|head| !gone.contains(head));
-            let room = ahead_max.saturating_sub(peer.ahead.len());
-            peer.ahead.extend(heads(&changes.linked).take(room));
-            contacts = changes.contacts;
+        let Some(changes) = news.changes else { return };
+        peer.home = changes.home;
+        peer.told.version = 0;
+        if changes.whole {
+            peer.ahead.clear();
         }
-        let contact = Contact { id, relay: peer.home, supernode: peer.supernode };
+        let gone: Vec<u32> = heads(&changes.unlinked).collect();
+        peer.ahead.retain(|head| !gone.contains(head));
+        let room = ahead_max.saturating_sub(peer.ahead.len());
+        peer.ahead.extend(heads(&changes.linked).take(room));
+        let contact = Contact { id, relay: peer.home, supernode: peer.supernode, full: false };
         self.heard_of(ctx, contact);
-        for contact in contacts.into_iter().take(2 * GOSSIP_CONTACTS) {
-            self.heard_of(ctx, contact);
-        }
+        self.told_of(ctx, id, changes.contacts);
     }
+}
+
+/// The slot, in the table of the peer whose id begins with `head`, of who is at this distance from it.
+fn slot_at(head: u32, distance: u32) -> u32 {
+    let bucket = distance.leading_zeros().min(31);
+    let second = (head ^ distance) << ((bucket + 1) % 32) >> 31;
+    2 * bucket + if bucket.is_multiple_of(2) { second } else { 0 }
 }
 
 fn bytes(heads: &[u32]) -> Vec<u8> {

@@ -106,14 +106,12 @@ impl Overlay {
             ctx.count("routed_too_far");
             return;
         }
-        if let Dest::Node { id, via } = &mut routed.dest
+        // What was said of a relay may be old: a node that is not linked here any more is looked for as if nobody had.
+        if let Dest::Node { via, .. } = &mut routed.dest
             && *via == Some(self.me)
         {
             *via = None;
-            if !self.peers.contains_key(id) {
-                ctx.count("routed_nowhere");
-                return;
-            }
+            routed.step = Step::Free;
         }
         self.forward(ctx, routed, Vec::new());
     }
@@ -238,6 +236,9 @@ impl Overlay {
     pub(super) fn hop_late(&mut self, ctx: &mut Ctx<'_>, serial: u64) {
         if let Some(pending) = self.pending.remove(&serial) {
             ctx.count("hops_late");
+            if self.peers.get(&pending.hop).is_some_and(|peer| peer.ping.is_none()) {
+                self.ping(ctx, pending.hop);
+            }
             self.try_another(ctx, pending);
         }
     }
@@ -278,7 +279,7 @@ impl Overlay {
             Frame::Routed(routed) => self.routed_in(ctx, id, routed),
             Frame::Direct(body) => {
                 let supernode = self.peers.get(&id).is_some_and(|peer| peer.supernode);
-                let from = Contact { id, relay: None, supernode };
+                let from = Contact { id, relay: None, supernode, full: false };
                 self.events.push_back(Event::Deliver { from, key: None, body: Box::new(body) });
             }
             Frame::Link(frame) => match frame {

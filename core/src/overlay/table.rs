@@ -10,12 +10,14 @@ use crate::{
     config::SECOND_US,
     ctx::Ctx,
     id::{ID_BITS, Id, Region, nearest},
-    overlay::{Event, Overlay},
+    overlay::{Event, Overlay, links::FULL_US, probe::GOSSIP_CONTACTS},
     wire::Contact,
 };
 
 /// How long a contact that nobody speaks of any more is remembered.
 const CONTACT_US: u64 = 45 * SECOND_US;
+/// Between two looks for what is out of date.
+const EXPIRE_US: u64 = 4 * SECOND_US;
 /// How long a probe's "nobody there" holds.
 const EMPTY_US: u64 = 120 * SECOND_US;
 
@@ -58,41 +60,74 @@ pub enum Slot {
 }
 
 impl Overlay {
+    /// A peer tells of others.
+    pub(super) fn told_of(&mut self, ctx: &mut Ctx<'_>, teller: Id, contacts: Vec<Contact>) {
+        for contact in contacts.into_iter().take(2 * GOSSIP_CONTACTS) {
+            self.heard_of(ctx, Contact { relay: contact.relay.or(Some(teller)), ..contact });
+        }
+    }
+
     /// Another peer was heard of.
     pub(super) fn heard_of(&mut self, ctx: &mut Ctx<'_>, contact: Contact) {
         let now = ctx.now.mono;
         if contact.id == self.me || self.dead.get(&contact.id).is_some_and(|until| now < *until) {
             return;
         }
-        if self.contacts.len() >= ctx.config.contacts_max && !self.contacts.contains_key(&contact.id) {
-            let farthest = self
-                .contacts
-                .keys()
-                .filter(|id| !self.peers.contains_key(id))
-                .max_by_key(|id| id.distance(&self.me))
-                .copied();
-            match farthest {
-                Some(id) if id.distance(&self.me) > contact.id.distance(&self.me) => {
-                    self.contacts.remove(&id);
-                }
-                _ => return,
-            }
+        if !self.contacts.contains_key(&contact.id) && !self.room_for_contact(ctx, &contact.id) {
+            return;
         }
-        let known = self.contacts.entry(contact.id).or_insert_with(|| {
-            self.open_due_us = now;
-            Known { contact, heard_us: now, retry_us: 0, failures: 0, full_until_us: 0, used_until_us: 0 }
+        let known = self.contacts.entry(contact.id).or_insert_with(|| Known {
+            contact,
+            heard_us: now,
+            retry_us: 0,
+            failures: 0,
+            full_until_us: 0,
+            used_until_us: 0,
         });
         known.heard_us = now;
         if contact.relay.is_some() {
             known.contact.relay = contact.relay;
         }
-        self.empty_slots.remove(&self.slot_of(&contact.id));
+        if contact.full {
+            known.full_until_us = now + FULL_US;
+        }
+        if !self.empty_slots.is_empty() {
+            self.empty_slots.remove(&self.slot_of(&contact.id));
+        }
+    }
+
+    /// Whether a peer not heard of before is to be remembered: while the table is full only who is needed more than another.
+    fn room_for_contact(&mut self, ctx: &Ctx<'_>, id: &Id) -> bool {
+        let needed = self.needed(ctx, id);
+        if self.contacts.len() >= ctx.config.contacts_max {
+            let rank = |id: &Id| (!self.needed(ctx, id), id.distance(&self.me));
+            let others = self.contacts.keys().filter(|id| needed && !self.peers.contains_key(id));
+            match others.map(|id| (rank(id), *id)).max() {
+                Some((least, other)) if least > rank(id) => {
+                    self.contacts.remove(&other);
+                }
+                _ => return false,
+            }
+        }
+        if needed || self.peers.len() < ctx.config.links_opened_max {
+            self.open_due_us = ctx.now.mono;
+        }
+        true
+    }
+
+    /// Whether this node would link to a peer however many links it has: it is near, or the only one in its slot.
+    fn needed(&self, ctx: &Ctx<'_>, id: &Id) -> bool {
+        self.slots[self.slot_of(id) as usize % SLOTS] == 0 || self.nearer_than_siblings(ctx, id)
     }
 
     /// Forgets contacts that nobody speaks of, and old probes.
     pub(super) fn expire_table(&mut self, ctx: &Ctx<'_>) {
         let now = ctx.now.mono;
-        self.contacts.retain(|_, known| known.fresh(now));
+        if now < self.expire_due_us {
+            return;
+        }
+        self.expire_due_us = now + EXPIRE_US;
+        self.contacts.retain(|id, known| known.fresh(now) || self.peers.contains_key(id));
         // News is told once: what was said of who was taken for dead is asked for again.
         if self.dead.iter().any(|(id, until)| now >= *until && self.nearer_than_siblings(ctx, id)) {
             self.find_anew(now);
@@ -106,6 +141,11 @@ impl Overlay {
         self.open_due_us = ctx.now.mono;
         self.table_version += 1;
         let live: Vec<Id> = self.live().map(|(id, _)| *id).collect();
+        self.slots.fill(0);
+        for slot in live.iter().map(|id| self.slot_of(id) as usize % SLOTS).collect::<Vec<_>>() {
+            self.slots[slot] = self.slots[slot].saturating_add(1);
+        }
+        self.supernode_linked = self.peers.values().any(|peer| peer.supernode);
         let nearest = nearest(&live, &self.me, ctx.config.siblings);
         if nearest != self.siblings {
             self.siblings = nearest;
@@ -154,14 +194,9 @@ impl Overlay {
 
     /// Slots that may hold somebody, and no link goes there.
     pub(super) fn unknown_slots(&self, siblings_max: usize) -> Vec<u32> {
-        let mut filled = [false; SLOTS];
-        let mut deepest = None;
-        for (id, _) in self.live() {
-            let slot = self.slot_of(id);
-            filled[slot as usize % SLOTS] = true;
-            deepest = deepest.max(Some(slot / 2));
-        }
-        let Some(deepest) = deepest else { return Vec::new() };
+        let filled = |slot: u32| self.slots.get(slot as usize).is_some_and(|count| *count > 0);
+        let Some(deepest) = self.slots.iter().rposition(|count| *count > 0) else { return Vec::new() };
+        let deepest = deepest as u32 / 2;
         let bottom = match self.siblings.last() {
             Some(last) if self.siblings.len() >= siblings_max => deepest.min(self.me.common_prefix(last)),
             _ => deepest,
@@ -169,11 +204,11 @@ impl Overlay {
         (0..=bottom)
             .flat_map(|bucket| {
                 let even = u32::from(bucket.is_multiple_of(2));
-                let vacant = (0..=even).all(|half| !filled[(2 * bucket + half) as usize]);
+                let vacant = (0..=even).all(|half| !filled(2 * bucket + half));
                 let certified = vacant && self.inhabited(bucket);
                 (0..=even).map(move |half| (2 * bucket + half, certified))
             })
-            .filter(|(slot, certified)| !filled[*slot as usize] && (*certified || !self.empty_slots.contains_key(slot)))
+            .filter(|(slot, certified)| !filled(*slot) && (*certified || !self.empty_slots.contains_key(slot)))
             .map(|(slot, _)| slot)
             .collect()
     }
@@ -249,17 +284,19 @@ impl Overlay {
     }
 
     /// Live linked peers nearest to `target`, as contacts for others.
-    pub(super) fn contacts_near(&self, target: &Id, count: usize, except: &Id) -> Vec<Contact> {
+    pub(super) fn contacts_near(&self, ctx: &Ctx<'_>, target: &Id, count: usize, except: &Id) -> Vec<Contact> {
         let others: Vec<Id> = self.live().map(|(id, _)| *id).filter(|id| id != except).collect();
-        nearest(&others, target, count).iter().filter_map(|id| self.contact_of(id)).collect()
+        nearest(&others, target, count).iter().filter_map(|id| self.contact_of(ctx, id)).collect()
     }
 
-    /// How a linked peer is reached by others: over its supernode, or over us.
-    fn contact_of(&self, id: &Id) -> Option<Contact> {
+    /// How a linked peer is reached by others: over its supernode, or (`None`) over who tells of it.
+    pub(super) fn contact_of(&self, ctx: &Ctx<'_>, id: &Id) -> Option<Contact> {
         let peer = self.peers.get(id)?;
         let home = peer.home.filter(|home| *home == self.me || self.usable_relay(home));
-        let relay = home.or_else(|| peer.direct.map(|_| self.me)).or(peer.relay);
-        Some(Contact { id: *id, relay, supernode: peer.supernode })
+        let relay = if peer.direct.is_some() { home } else { home.or(peer.relay) };
+        let relay = relay.filter(|relay| *relay != self.me);
+        let full = !peer.supernode && peer.ahead.len() >= ctx.config.links_opened_max;
+        Some(Contact { id: *id, relay, supernode: peer.supernode, full })
     }
 
     pub(super) fn usable_relay(&self, id: &Id) -> bool {

@@ -10,6 +10,10 @@ pub trait View {
     fn alive(&self, id: &Id) -> bool;
     /// Whether this node has found its place: it is linked to the peers nearest to it.
     fn joined(&self) -> bool;
+    /// Changes whenever the live linked peers do, if that is kept track of.
+    fn version(&self) -> Option<u64> {
+        None
+    }
     /// All live linked peers, near or far.
     fn peers(&self) -> Vec<Id> {
         self.siblings().to_vec()

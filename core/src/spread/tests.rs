@@ -124,7 +124,7 @@ fn ask(foreign: &[u8]) -> (Report, u64) {
             if let (1, Message::Task { work: Work::Query { plan }, .. }) = (to, &mut message) {
                 *plan = foreign.to_vec();
             }
-            let from = Contact { id: from, relay: None, supernode: false };
+            let from = Contact { id: from, relay: None, supernode: false, full: false };
             call(&mut peers[to], now, &mut |spread, ctx, known| spread.on_message(ctx, known, from, message.clone()));
             continue;
         }

@@ -113,4 +113,6 @@ pub struct Contact {
     pub relay: Option<Id>,
     /// Whether it is a supernode.
     pub supernode: bool,
+    /// Whether it has all the links that it opens: one more is welcome only where it is needed.
+    pub full: bool,
 }
