@@ -62,8 +62,6 @@ pub struct Channel {
     pub peer: Option<Id>,
 }
 
-/// Links that only this node's own needs may take.
-const ROOM_OWN: usize = 4;
 /// A hello is said again where the other side's comes so late that it may have begun anew since.
 const HELLO_AGAIN_US: u64 = 2 * SECOND_US;
 
@@ -367,6 +365,7 @@ impl Overlay {
             home: None,
             wants_us: false,
             needs_us: true,
+            crowded: false,
             ahead: Vec::new(),
             suspected: false,
             closing_us: None,
@@ -383,16 +382,17 @@ impl Overlay {
             sent_bytes: 0,
             received_bytes: 0,
         });
-        // Over a direct channel beside a relayed one nothing is new: it is probed when that is due.
         let better = peer.direct.is_none() && peer.relay.is_some() && matches!(path, Path::Transport(_));
+        // What a relayed channel would tell waits for the direct one, which comes soon if it comes.
+        let waits = new && matches!(path, Path::Relay { .. }) && peer.direct_links && ctx.config.direct_links;
         peer.heard_us = now;
         let back = core::mem::take(&mut peer.suspected) | peer.closing_us.take().is_some();
         if !better {
             // What was on its way over the old channel may be lost: all is told again.
             peer.told = Told::default();
-            peer.ping = None;
-            peer.ping_due_us = now;
         }
+        peer.ping = None;
+        peer.ping_due_us = now + if waits { SECOND_US } else { 0 };
         let (mut replaced, mut stale) = (None, None);
         match path {
             Path::Transport(link) => {
@@ -426,7 +426,7 @@ impl Overlay {
         if new || back {
             self.table_changed(ctx);
         }
-        if !better {
+        if !waits {
             self.ping(ctx, id);
         }
         self.progress(ctx);
@@ -552,9 +552,8 @@ impl Overlay {
             return links < ctx.config.links_supernode_max;
         }
         let room = match (theirs, self.want(ctx, id)) {
-            (Want::Sibling, _) | (_, Want::Sibling) => ctx.config.links_max + ctx.config.links_max / 3,
-            (_, Want::Slot) => ctx.config.links_max,
-            (Want::Slot, _) => ctx.config.links_max - ROOM_OWN,
+            (Want::Sibling, _) | (_, Want::Sibling | Want::Slot) => ctx.config.links_max + ctx.config.links_max / 3,
+            (Want::Slot, _) => ctx.config.links_max,
             (Want::Spare, Want::Spare) => ctx.config.links_opened_max,
         };
         links < room || self.peers.contains_key(id)

@@ -9,7 +9,7 @@ use crate::{
     config::SECOND_US,
     ctx::Ctx,
     id::Id,
-    map::Map,
+    map::{Map, Set},
     overlay::{Message, Overlay},
     wire::{Body, Contact, Frame},
 };
@@ -71,11 +71,19 @@ impl Overlay {
             return;
         }
         self.finds.answered.retain(|_, until| now < *until);
-        for slot in self.unknown_slots(ctx.config.siblings) {
+        let unknown = self.unknown_slots(ctx.config.siblings);
+        if unknown.is_empty() {
+            return;
+        }
+        // Who was told of is tried first.
+        let tried = self.contacts.iter().filter(|(_, known)| known.failures == 0 && now >= known.retry_us);
+        let known: Set<u32> = tried.map(|(id, _)| self.slot_of(id)).collect();
+        for slot in unknown {
             if self.finds.waiting.len() >= FINDS_MAX {
                 break;
             }
-            if self.finds.answered.contains_key(&slot)
+            if known.contains(&slot)
+                || self.finds.answered.contains_key(&slot)
                 || self.finds.waiting.values().any(|find| find.slot == Some(slot))
             {
                 continue;

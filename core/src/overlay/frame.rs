@@ -119,7 +119,7 @@ pub enum Refusal {
 /// What probes carry along.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct News {
-    /// [`News::ESTABLISHED`], [`News::SIBLING`], [`News::NEEDED`].
+    /// [`News::ESTABLISHED`], [`News::SIBLING`], [`News::NEEDED`], [`News::CROWDED`].
     pub flags: u8,
     /// What changed since the last news over this link.
     pub changes: Option<Box<Changes>>,
@@ -132,6 +132,8 @@ impl News {
     pub const SIBLING: u8 = 2;
     /// The sender has no other link into the receiver's slot: it is not to be closed.
     pub const NEEDED: u8 = 4;
+    /// The sender has more links than it should: the receiver, if it needs it for a slot only, is to find another one there.
+    pub const CROWDED: u8 = 8;
 
     /// Whether one of the flags is set.
     pub fn says(&self, flag: u8) -> bool {

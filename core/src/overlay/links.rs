@@ -51,10 +51,10 @@ struct Candidate {
 }
 
 impl Overlay {
-    /// How many links there are in each slot.
+    /// How many links there are in each slot, to peers that have room for them.
     fn slot_counts(&self) -> [u8; SLOTS] {
         let mut counts = [0_u8; SLOTS];
-        for (id, _) in self.peers.iter().filter(|(_, peer)| peer.closing_us.is_none()) {
+        for (id, _) in self.peers.iter().filter(|(_, peer)| peer.closing_us.is_none() && !peer.crowded) {
             if let Some(count) = counts.get_mut(self.slot_of(id) as usize) {
                 *count = count.saturating_add(1);
             }
@@ -169,7 +169,7 @@ impl Overlay {
     pub(super) fn want(&self, ctx: &Ctx<'_>, id: &Id) -> Want {
         let slot = self.slot_of(id);
         let beside = |other: &&Id| *other != id && self.slot_of(other) == slot;
-        let only = !self.peers.keys().any(|other| beside(&other));
+        let only = !self.peers.iter().any(|(other, peer)| !peer.crowded && beside(&other));
         if self.nearer_than_siblings(ctx, id) || only && !self.contacts.keys().any(|other| beside(&other)) {
             Want::Sibling
         } else if only || self.contacts.get(id).is_some_and(|known| ctx.now.mono < known.used_until_us) {
@@ -193,7 +193,7 @@ impl Overlay {
         if self.answers.insert(from.id, now).is_some_and(|before| now < before + USED_US)
             && self.peers.len() < ctx.config.links_max
         {
-            self.heard_of(ctx, from);
+            self.note(ctx, from, true);
             if let Some(known) = self.contacts.get_mut(&from.id) {
                 known.used_until_us = now + USED_US;
             }

@@ -106,7 +106,7 @@ pub struct Overlay {
     pending: Map<u64, Pending>,
     seen: Seen,
     siblings: Vec<Id>,
-    /// Live links in each slot.
+    /// Live links in each slot, to peers that are not crowded.
     slots: Box<[u8; table::SLOTS]>,
     /// Whether one of the linked peers is a supernode.
     supernode_linked: bool,

@@ -19,6 +19,8 @@ pub struct Peer {
     pub wants_us: bool,
     /// It has no other link into this node's slot.
     pub needs_us: bool,
+    /// It has more links than it should: who needs it is to find another one in its slot.
+    pub crowded: bool,
     /// Whom it is linked to: first bits of their ids.
     pub ahead: Vec<u32>,
     /// Silent for too long: no message is routed over it.

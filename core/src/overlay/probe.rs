@@ -9,11 +9,12 @@ use crate::{
     config::SECOND_US,
     ctx::Ctx,
     id::Id,
+    map::Set,
     overlay::{
         Event, Overlay,
         channel::Path,
         frame::{Changes, LinkFrame, News},
-        peer::Told,
+        peer::{Peer, Told},
         table::SLOTS,
     },
     wire::{Contact, Frame},
@@ -93,7 +94,7 @@ impl Overlay {
 
     pub(super) fn pinged(&mut self, ctx: &mut Ctx<'_>, id: Id, path: Path, number: u32, news: News) {
         self.heard_news(ctx, id, news);
-        let news = if self.path_to(&id) == Some(path) { self.news(ctx, &id) } else { self.flags(&id) };
+        let news = if self.path_to(&id) == Some(path) { self.news(ctx, &id) } else { self.flags(ctx, &id) };
         self.transmit(ctx, path, &Frame::Link(LinkFrame::Pong { number, news }));
     }
 
@@ -109,19 +110,35 @@ impl Overlay {
         self.heard_news(ctx, id, news);
     }
 
-    fn flags(&self, id: &Id) -> News {
+    fn flags(&self, ctx: &Ctx<'_>, id: &Id) -> News {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let others = self.slots[self.slot_of(id) as usize % SLOTS];
-        let alone = others <= u8::from(self.usable(id));
+        let counted = self.peers.get(id).is_some_and(|peer| peer.usable() && !peer.crowded);
+        let alone = others <= u8::from(counted);
+        let crowded = !ctx.config.supernode && self.is_to_look_elsewhere(ctx, id);
         let flags = flag(self.established, News::ESTABLISHED)
             | flag(self.siblings.contains(id), News::SIBLING)
-            | flag(alone, News::NEEDED);
+            | flag(alone, News::NEEDED)
+            | flag(crowded, News::CROWDED);
         News { flags, changes: None }
+    }
+
+    /// Whether a peer is one of those that are linked for a slot of theirs only, and one of as many as there are links too
+    /// many: in shallow slots first, where there are most others.
+    fn is_to_look_elsewhere(&self, ctx: &Ctx<'_>, id: &Id) -> bool {
+        let excess = self.peers.len().saturating_sub(ctx.config.links_max);
+        let theirs = |(other, peer): &(&Id, &Peer)| {
+            peer.needs_us && !peer.wants_us && !peer.supernode && !self.siblings.contains(other)
+        };
+        let rank = |other: &Id| (self.slot_of(other), *other);
+        excess > 0
+            && self.live().filter(|it| it.0 == id).any(|it| theirs(&it))
+            && self.live().filter(theirs).filter(|(other, _)| rank(other) < rank(id)).count() < excess
     }
 
     /// What this node tells a peer now.
     fn news(&mut self, ctx: &Ctx<'_>, id: &Id) -> News {
-        let mut news = self.flags(id);
+        let mut news = self.flags(ctx, id);
         let (home, end, now) = (self.home(), self.links_log.end(), ctx.now.mono);
         let Some(peer) = self.peers.get(id) else { return news };
         let (told, version) = (&peer.told, self.table_version);
@@ -156,7 +173,7 @@ impl Overlay {
     }
 
     /// Linked peers that another one would link to if it knew them, by what it told of its links: nearer to it than the
-    /// farthest of its siblings, or into an empty slot, or while it has few links, whoever has few as well.
+    /// farthest of its siblings, or one into each empty slot, or while it has few links, whoever has few as well.
     fn lacking(&self, ctx: &Ctx<'_>, id: &Id, told: &[u32]) -> Vec<Contact> {
         let Some(peer) = self.peers.get(id) else { return Vec::new() };
         let head = id.head();
@@ -164,27 +181,35 @@ impl Overlay {
         distances.sort_unstable();
         let farthest = distances.get(ctx.config.siblings - 1).copied().unwrap_or(u32::MAX);
         let mut filled = 0_u64;
-        distances.iter().for_each(|distance| filled |= 1 << (slot_at(head, *distance) % 64));
+        distances.iter().for_each(|distance| filled |= 1 << slot_at(head, *distance));
         let few = |links: usize| links < ctx.config.links_opened_max;
-        let mut near: Vec<(u32, Id)> = self
-            .live()
-            .filter(|(other, _)| *other != id)
-            .map(|(other, linked)| (other.head() ^ head, *other, linked))
-            .filter(|(distance, other, linked)| {
-                (*distance < farthest
-                    || filled & 1 << (slot_at(head, *distance) % 64) == 0
-                    || few(peer.ahead.len()) && few(linked.ahead.len()))
-                    && distances.binary_search(distance).is_err()
-                    && !told.contains(&other.head())
-            })
-            .map(|(distance, other, _)| (distance, other))
-            .collect();
+        let (mut near, mut far) = (Vec::new(), Vec::new());
+        for (other, linked) in self.live() {
+            let distance = other.head() ^ head;
+            let full = !few(linked.ahead.len());
+            let slot = slot_at(head, distance);
+            let empty = filled & 1 << slot == 0;
+            let wanted = distance < farthest || empty || !full && few(peer.ahead.len());
+            if wanted && other != id && distances.binary_search(&distance).is_err() && !told.contains(&other.head()) {
+                near.push((distance, *other));
+                if empty {
+                    far.push((slot, full, distance, *other));
+                }
+            }
+        }
         if near.len() > GOSSIP_CONTACTS {
             near.select_nth_unstable(GOSSIP_CONTACTS);
             near.truncate(GOSSIP_CONTACTS);
         }
         near.sort_unstable();
-        near.iter().filter_map(|(_, other)| self.contact_of(ctx, other)).collect()
+        let mut chosen: Vec<Id> = near.into_iter().map(|(_, other)| other).collect();
+        far.sort_unstable();
+        far.dedup_by_key(|(slot, ..)| *slot);
+        far.truncate(GOSSIP_CONTACTS);
+        chosen.extend(far.into_iter().map(|(.., other)| other));
+        let mut seen = Set::new();
+        chosen.retain(|other| seen.insert(*other));
+        chosen.iter().filter_map(|other| self.contact_of(ctx, other)).collect()
     }
 
     fn heard_news(&mut self, ctx: &mut Ctx<'_>, id: Id, news: News) {
@@ -192,10 +217,14 @@ impl Overlay {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.wants_us = news.says(News::SIBLING);
         peer.needs_us = news.says(News::NEEDED);
+        let crowded = news.says(News::CROWDED);
+        if core::mem::replace(&mut peer.crowded, crowded) != crowded {
+            self.table_changed(ctx);
+        }
         if news.says(News::ESTABLISHED) && !self.established {
             self.events.push_back(Event::Established(id));
         }
-        let Some(changes) = news.changes else { return };
+        let (Some(changes), Some(peer)) = (news.changes, self.peers.get_mut(&id)) else { return };
         peer.home = changes.home;
         peer.told.version = 0;
         if changes.whole {
@@ -211,7 +240,7 @@ impl Overlay {
     }
 }
 
-/// The slot, in the table of the peer whose id begins with `head`, of who is at this distance from it.
+/// The slot (below 64), in the table of the peer whose id begins with `head`, of who is at this distance from it.
 fn slot_at(head: u32, distance: u32) -> u32 {
     let bucket = distance.leading_zeros().min(31);
     let second = (head ^ distance) << ((bucket + 1) % 32) >> 31;

@@ -118,13 +118,21 @@ impl Overlay {
 
     fn hop(&self, routed: &Routed, tried: &[Id]) -> Hop {
         let towards = |target: &Id| self.step(target, &routed.origin.id, tried, routed.step);
+        // Whom its sender knows may all be farther than itself: away from it is a way too, as nothing comes back there.
+        let first = |target: &Id| {
+            let own = routed.origin.id == self.me;
+            self.best_hop(target, &self.me, tried, |_, _| own).map(|hop| (hop, Step::Free))
+        };
         match routed.dest {
             Dest::Node { id, .. } if id == self.me => Hop::Here,
             Dest::Node { id, .. } if self.usable(&id) && !tried.contains(&id) => Hop::Next(id, Step::Free),
-            Dest::Node { id, via } => match towards(&via.unwrap_or(id)) {
-                Some((hop, step)) => Hop::Next(hop, step),
-                None => Hop::Nowhere,
-            },
+            // A relay that is gone, or that nobody nearby is linked to, does not keep the node from being found.
+            Dest::Node { id, via } => {
+                match via.and_then(|via| towards(&via)).or_else(|| towards(&id)).or_else(|| first(&id)) {
+                    Some((hop, step)) => Hop::Next(hop, step),
+                    None => Hop::Nowhere,
+                }
+            }
             Dest::Key(key) => match towards(&key) {
                 Some((hop, step)) => Hop::Next(hop, step),
                 None => Hop::Here,

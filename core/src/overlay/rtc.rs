@@ -15,7 +15,7 @@ use crate::{
 const SIGNAL_BYTES_MAX: usize = 64 * 1_024;
 const SESSIONS_MAX: usize = 64;
 /// A session whose other end has not said anything by then was not heard of there.
-const UNHEARD_US: u64 = 5 * SECOND_US;
+const UNHEARD_US: u64 = 3 * SECOND_US;
 
 /// A session that is not a link yet, or the one behind a link.
 #[derive(Debug)]

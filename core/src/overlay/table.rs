@@ -69,11 +69,16 @@ impl Overlay {
 
     /// Another peer was heard of.
     pub(super) fn heard_of(&mut self, ctx: &mut Ctx<'_>, contact: Contact) {
+        self.note(ctx, contact, false);
+    }
+
+    /// Notes a peer, if it is `wanted` even where it is not needed.
+    pub(super) fn note(&mut self, ctx: &mut Ctx<'_>, contact: Contact, wanted: bool) {
         let now = ctx.now.mono;
         if contact.id == self.me || self.dead.get(&contact.id).is_some_and(|until| now < *until) {
             return;
         }
-        if !self.contacts.contains_key(&contact.id) && !self.room_for_contact(ctx, &contact.id) {
+        if !self.contacts.contains_key(&contact.id) && !self.room_for_contact(ctx, &contact.id, wanted) {
             return;
         }
         let known = self.contacts.entry(contact.id).or_insert_with(|| Known {
@@ -96,9 +101,13 @@ impl Overlay {
         }
     }
 
-    /// Whether a peer not heard of before is to be remembered: while the table is full only who is needed more than another.
-    fn room_for_contact(&mut self, ctx: &Ctx<'_>, id: &Id) -> bool {
-        let needed = self.needed(ctx, id);
+    /// Whether a peer not heard of before is to be remembered: who is needed, or may be while there are few links; while the
+    /// table is full only who is needed more than another.
+    fn room_for_contact(&mut self, ctx: &Ctx<'_>, id: &Id, wanted: bool) -> bool {
+        let needed = wanted || self.needed(ctx, id);
+        if !needed && self.peers.len() >= ctx.config.links_opened_max {
+            return self.peers.contains_key(id);
+        }
         if self.contacts.len() >= ctx.config.contacts_max {
             let rank = |id: &Id| (!self.needed(ctx, id), id.distance(&self.me));
             let others = self.contacts.keys().filter(|id| needed && !self.peers.contains_key(id));
@@ -109,9 +118,7 @@ impl Overlay {
                 _ => return false,
             }
         }
-        if needed || self.peers.len() < ctx.config.links_opened_max {
-            self.open_due_us = ctx.now.mono;
-        }
+        self.open_due_us = ctx.now.mono;
         true
     }
 
@@ -127,7 +134,13 @@ impl Overlay {
             return;
         }
         self.expire_due_us = now + EXPIRE_US;
-        self.contacts.retain(|id, known| known.fresh(now) || self.peers.contains_key(id));
+        let few = self.peers.len() < ctx.config.links_opened_max;
+        let mut contacts = core::mem::take(&mut self.contacts);
+        contacts.retain(|id, known| {
+            let wanted = few || now < known.used_until_us || self.needed(ctx, id);
+            known.fresh(now) && wanted || self.peers.contains_key(id)
+        });
+        self.contacts = contacts;
         // News is told once: what was said of who was taken for dead is asked for again.
         if self.dead.iter().any(|(id, until)| now >= *until && self.nearer_than_siblings(ctx, id)) {
             self.find_anew(now);
@@ -141,10 +154,12 @@ impl Overlay {
         self.open_due_us = ctx.now.mono;
         self.table_version += 1;
         let live: Vec<Id> = self.live().map(|(id, _)| *id).collect();
-        self.slots.fill(0);
-        for slot in live.iter().map(|id| self.slot_of(id) as usize % SLOTS).collect::<Vec<_>>() {
-            self.slots[slot] = self.slots[slot].saturating_add(1);
+        let mut slots = [0_u8; SLOTS];
+        for (id, _) in self.live().filter(|(_, peer)| !peer.crowded) {
+            let count = &mut slots[self.slot_of(id) as usize % SLOTS];
+            *count = count.saturating_add(1);
         }
+        *self.slots = slots;
         self.supernode_linked = self.peers.values().any(|peer| peer.supernode);
         let nearest = nearest(&live, &self.me, ctx.config.siblings);
         if nearest != self.siblings {
