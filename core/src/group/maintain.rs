@@ -29,7 +29,7 @@ const REMIND_US: u64 = 3 * SECOND_US;
 /// Fragments that change at once.
 const CHANGES_MAX: usize = 8;
 /// While nothing is due everything is looked at in every so many-th tick only.
-const REST_TICKS: u64 = 4;
+const REST_TICKS: u64 = 8;
 /// Silent peers that are asked in one tick.
 const PINGS_MAX: usize = 16;
 
@@ -43,17 +43,23 @@ impl Groups {
     pub fn tick(&mut self, env: &mut Env, quiet: impl Fn(&Name) -> bool) {
         env.ctx.timer(TICK_US, crate::node::Timer::Group(Timer::Tick));
         self.ticks += 1;
-        let at_rest = self.at_rest.is_some() && self.at_rest == env.view.version() && self.orphans.is_empty();
-        if !at_rest || self.ticks.is_multiple_of(REST_TICKS) {
+        self.peers.awake(env.ctx.now.mono);
+        let unchanged = self.at_rest.is_some() && self.at_rest == env.view.version();
+        let at_rest = unchanged && !self.ticks.is_multiple_of(REST_TICKS);
+        if !at_rest {
             self.maintain(env);
         }
         let every = (env.ctx.config.lease_renew_us / TICK_US).max(1);
         if self.ticks.is_multiple_of(every) {
             self.renew(env, quiet, None);
         }
+        if at_rest {
+            return;
+        }
         if self.ticks.is_multiple_of(4) {
             self.see_to_orphans(env);
             self.spread_losses(env);
+            self.at_rest = env.view.version().filter(|_| self.nothing_due(env));
         }
         if self.ticks.is_multiple_of(2) {
             let gone: Vec<Id> = self.peers.gone().copied().collect();
@@ -108,7 +114,6 @@ impl Groups {
         if self.leaving {
             self.say_goodbye(env);
         }
-        self.at_rest = env.view.version().filter(|_| self.nothing_due(env));
     }
 
     /// Whether nothing is under way, and nothing will be due as long as nothing happens.
@@ -118,6 +123,7 @@ impl Groups {
                 && fragment.proposal.is_none()
                 && !(fragment.retired() || fragment.kept.forked || fragment.frozen() || fragment.contested)
                 && fragment.pushes.is_empty()
+                && fragment.certificate().lineage.len() <= 1
                 && (fragment.certificate().owner != self.me
                     || fragment.certificate().members.iter().all(|id| fragment.confirmed.contains(id)))
         };

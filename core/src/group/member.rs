@@ -71,7 +71,7 @@ impl Groups {
     pub fn newest_for(&self, region: &Region) -> Option<&Certificate> {
         let held = self.fragments.values().map(|fragment| fragment.certificate());
         let about = |certificate: &&Certificate| certificate.name.region.intersect(region).is_some();
-        Certificate::latest(held.chain(self.known.values()).filter(about))
+        Certificate::latest(held.chain(self.known.iter()).filter(about))
     }
 
     /// Forgets records that have lapsed. Owners decide: members learn of it by their digests.

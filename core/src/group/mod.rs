@@ -18,6 +18,7 @@ pub mod certificate;
 pub mod fragment;
 mod heal;
 mod info;
+mod known;
 mod lease;
 mod maintain;
 mod member;
@@ -54,8 +55,6 @@ use crate::{
     wire::Body,
 };
 
-/// Certificates remembered beside those of held fragments.
-const KNOWN_MAX: usize = 512;
 /// Regions remembered that were held once.
 const CLOSED_MAX: usize = 512;
 /// Successors remembered of one retired fragment.
@@ -121,7 +120,7 @@ struct Waiting {
 pub struct Groups {
     me: Id,
     fragments: Map<Name, Fragment>,
-    known: Map<Name, Certificate>,
+    known: known::Known,
     closed: Map<Region, Vec<Certificate>>,
     peers: Peers,
     waiting: Map<u64, Waiting>,
@@ -169,7 +168,7 @@ impl Groups {
             me,
             established: !fragments.is_empty(),
             fragments,
-            known: Map::new(),
+            known: known::Known::default(),
             closed,
             peers: Peers::default(),
             waiting: Map::new(),
@@ -257,7 +256,7 @@ impl Groups {
     /// Who owns an id, as far as this node knows, and in which epoch: by the newest certificate that covers it.
     pub fn owner_hint(&self, id: &Id) -> Option<(Id, u64)> {
         let held = self.fragments.values().filter(|fragment| !fragment.retired()).map(Fragment::certificate);
-        let about = held.chain(self.known.values()).filter(|certificate| certificate.name.region.contains(id));
+        let about = held.chain(self.known.iter()).filter(|certificate| certificate.name.region.contains(id));
         Certificate::latest(about).map(|certificate| (certificate.owner, certificate.name.epoch))
     }
 
@@ -268,7 +267,7 @@ impl Groups {
 
     /// A linked peer that holds an id, by the newest certificate known.
     pub fn holder_hint(&self, env: &Env, id: &Id) -> Option<Id> {
-        let held = self.fragments.values().map(Fragment::certificate).chain(self.known.values());
+        let held = self.fragments.values().map(Fragment::certificate).chain(self.known.iter());
         let newest = Certificate::latest(held.filter(|certificate| certificate.name.region.contains(id)))?;
         newest.members.iter().filter(|member| **member != self.me).find(|member| env.view.alive(member)).copied()
     }
@@ -281,7 +280,7 @@ impl Groups {
     /// Decided certificates later than `name` for parts of its region.
     pub fn newer_than(&self, name: &Name) -> Vec<Certificate> {
         let held = self.fragments.values().map(Fragment::certificate);
-        held.chain(self.known.values())
+        held.chain(self.known.iter())
             .chain(self.closed.values().flatten())
             .filter(|certificate| {
                 certificate.name.epoch > name.epoch && certificate.name.region.intersect(&name.region).is_some()

@@ -111,7 +111,7 @@ impl Groups {
             let held = self.fragments.values();
             let held = held.flat_map(|it| std::iter::once(it.certificate()).chain(&it.kept.successors));
             let about = held
-                .chain(self.known.values())
+                .chain(self.known.iter())
                 .chain(self.closed.values().flatten())
                 .filter(|certificate| certificate.name.region.intersect(&part).is_some());
             let Some(last) = Certificate::latest(about) else { continue };

@@ -16,7 +16,7 @@ struct Peer {
 #[derive(Default)]
 pub struct Peers {
     peers: Map<Id, Peer>,
-    looked_us: u64,
+    awake_us: u64,
 }
 
 impl Peers {
@@ -29,15 +29,17 @@ impl Peers {
         }
     }
 
-    /// Looks at everybody that matters: the others are forgotten. Who did not look for long, asleep, could hear nobody: of
-    /// nobody it knows that they are gone since before.
-    ///
-    /// `wanted` is in order.
-    pub fn look(&mut self, view: &dyn View, wanted: &[Id], now_us: u64) {
-        let slept = now_us.saturating_sub(core::mem::replace(&mut self.looked_us, now_us)) > HEARD_US;
+    /// Called at each tick. Who was not for long, asleep, could hear nobody: of nobody it knows that they are gone since
+    /// before.
+    pub fn awake(&mut self, now_us: u64) {
+        let slept = now_us.saturating_sub(core::mem::replace(&mut self.awake_us, now_us)) > HEARD_US;
         if slept {
             self.peers.values_mut().for_each(|peer| peer.dead_since_us = None);
         }
+    }
+
+    /// Looks at everybody that matters, in order: the others are forgotten.
+    pub fn look(&mut self, view: &dyn View, wanted: &[Id], now_us: u64) {
         let mut rest = wanted.iter().peekable();
         self.peers.retain(|id, _| {
             while rest.next_if(|next| *next < id).is_some() {}

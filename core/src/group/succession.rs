@@ -7,7 +7,7 @@
 use chacha20::rand_core::Rng as _;
 
 use super::{
-    CLOSED_MAX, Env, Event, Groups, KNOWN_MAX, SUCCESSORS_MAX, Step,
+    CLOSED_MAX, Env, Event, Groups, SUCCESSORS_MAX, Step,
     certificate::{Certificate, Name, Relation, Source},
     fragment::{Fragment, Kept, Stage},
     message::{Message, Page},
@@ -60,7 +60,7 @@ impl Groups {
     /// Remembered certificates that `certificate` gives way to.
     pub(super) fn superseding(&self, certificate: &Certificate) -> Vec<Certificate> {
         self.known
-            .values()
+            .iter()
             .filter(|known| {
                 known.name.region.intersect(&certificate.name.region).is_some()
                     && matches!(known.relation(certificate), Relation::Newer | Relation::Preferred)
@@ -91,7 +91,7 @@ impl Groups {
         let overlapping = |other: &&Certificate| other.name.region.intersect(&name.region).is_some();
         let held = self.fragments.values().map(Fragment::certificate);
         let mut newer = false;
-        for other in held.chain(self.known.values()).chain(self.closed.values().flatten()).filter(overlapping) {
+        for other in held.chain(self.known.iter()).chain(self.closed.values().flatten()).filter(overlapping) {
             match certificate.relation(other) {
                 // A history that is given up is learnt of by those alone who are in it.
                 Relation::Inferior => {
@@ -122,24 +122,12 @@ impl Groups {
         for (held, forked) in &older {
             self.retire(env, held, certificate, *forked);
         }
-        self.remember(certificate);
+        self.known.remember(certificate);
         if certificate.has(&self.me) && !newer && !self.fragments.contains_key(&name) {
             self.adopt(env, certificate);
         }
         for (held, _) in older {
             self.drop_if_done(env, held);
-        }
-    }
-
-    pub(super) fn remember(&mut self, certificate: &Certificate) {
-        let name = certificate.name;
-        self.known.retain(|_, other| {
-            let superseded = matches!(certificate.relation(other), Relation::Newer | Relation::Preferred);
-            !superseded || !name.region.covers(&other.name.region)
-        });
-        self.known.entry(name).or_insert_with(|| certificate.clone());
-        if self.known.len() > KNOWN_MAX {
-            self.known.pop_first();
         }
     }
 

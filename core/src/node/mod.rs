@@ -296,9 +296,14 @@ impl Node {
         Standing {
             joined: self.overlay.joined(),
             siblings: self.overlay.siblings().to_vec(),
-            linked: self.overlay.linked().into_iter().collect(),
+            linked: self.overlay.linked().collect(),
             owned: self.dht.owned(now).into_iter().map(|(region, ..)| region).collect(),
         }
+    }
+
+    /// Whether it has found its place.
+    pub fn joined(&self) -> bool {
+        self.overlay.joined()
     }
 
     /// Something counted since the start.

@@ -357,31 +357,7 @@ impl Overlay {
         }
         let now = ctx.now.mono;
         let new = !self.peers.contains_key(&id);
-        let peer = self.peers.entry(id).or_insert_with(|| Peer {
-            supernode: hello.supernode,
-            direct_links: hello.direct_links,
-            direct: None,
-            relay: None,
-            home: None,
-            wants_us: false,
-            needs_us: true,
-            crowded: false,
-            ahead: Vec::new(),
-            suspected: false,
-            closing_us: None,
-            rtt: Rtt::default(),
-            heard_us: now,
-            ping: None,
-            measured_us: 0,
-            ping_due_us: now,
-            told: Told::default(),
-            used_us: 0,
-            upgrade_due_us: now,
-            upgrade_failures: 0,
-            since_us: now,
-            sent_bytes: 0,
-            received_bytes: 0,
-        });
+        let peer = self.peers.entry(id).or_insert_with(|| Peer::new(hello.supernode, hello.direct_links, now));
         let better = peer.direct.is_none() && peer.relay.is_some() && matches!(path, Path::Transport(_));
         // What a relayed channel would tell waits for the direct one, which comes soon if it comes.
         let waits = new && matches!(path, Path::Relay { .. }) && peer.direct_links && ctx.config.direct_links;
@@ -389,7 +365,7 @@ impl Overlay {
         let back = core::mem::take(&mut peer.suspected) | peer.closing_us.take().is_some();
         if !better {
             // What was on its way over the old channel may be lost: all is told again.
-            peer.told = Told::default();
+            *peer.told = Told::default();
         }
         peer.ping = None;
         peer.ping_due_us = now + if waits { SECOND_US } else { 0 };

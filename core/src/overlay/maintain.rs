@@ -13,6 +13,8 @@ use crate::{
 /// Between two looks; the groups' too, so that they fall together.
 pub const TICK_US: u64 = SECOND_US / 2;
 const HANDSHAKE_US: u64 = 10 * SECOND_US;
+/// While there are fewer links than siblings, a peer's address is dialled so often.
+const ISLAND_US: u64 = 20 * SECOND_US;
 const JOIN_PATIENCE_US: u64 = 5 * SECOND_US;
 
 /// A supernode's address.
@@ -24,6 +26,8 @@ pub struct Dial {
     peer: bool,
     failures: u32,
     retry_us: u64,
+    /// When it is dialled again although somebody was reached.
+    again_us: u64,
 }
 
 impl Overlay {
@@ -61,12 +65,17 @@ impl Overlay {
     // Supernodes by address.
 
     fn dial(&mut self, ctx: &mut Ctx<'_>) {
+        let few = self.peers.len() < ctx.config.siblings;
         for address in &ctx.config.supernodes {
             let dial = self.dials.entry(address.clone()).or_default();
             let linked = dial.reached.and_then(|id| self.peers.get(&id)).is_some_and(|peer| peer.direct.is_some());
             let needed = !dial.peer || !self.joined;
-            if !dial.busy && !linked && needed && ctx.now.mono >= dial.retry_us {
+            let due = !dial.busy && !linked && needed && ctx.now.mono >= dial.retry_us;
+            // Peers that began together may know nobody but each other: somebody else may answer at the address.
+            let island = dial.peer && few && ctx.now.mono >= dial.again_us;
+            if due || island {
                 dial.busy = true;
+                dial.again_us = ctx.now.mono + ISLAND_US;
                 ctx.output(Output::Dial { address: address.clone() });
             }
         }

@@ -11,7 +11,7 @@
 //! - [`frame`]: what travels; `channel`: handshake and transports; `peer`: what is known of a linked peer
 //! - `table`: buckets, siblings, which slots are filled, known to be empty, or unknown
 //! - `route`: next hops, acknowledgements, retries; `relay`: relayed channels; `rtc`: WebRTC sessions and signalling
-//! - `maintain`: the tick, dialling, joining; `probe`: liveness and news; `find`: finding peers; `links`: which links are
+//! - `maintain`: the tick, dialling, joining; `probe`: liveness; `news`: what probes tell; `find`: finding peers; `links`: which links are
 //!   opened and closed; `log`: which came and went
 //!
 //! Invariant: `peers` holds exactly the peers with at least one open (proven) channel.
@@ -22,6 +22,7 @@ pub mod frame;
 mod links;
 mod log;
 mod maintain;
+mod news;
 mod peer;
 mod probe;
 mod relay;
@@ -53,7 +54,7 @@ use crate::{
     ctx::Ctx,
     id::{Id, Region},
     inspect::{LinkInfo, PeerInfo},
-    map::{Map, Set},
+    map::Map,
     node::{Input, LinkId, Origin, Output, SessionId},
     wire::{Body, Contact},
 };
@@ -285,9 +286,9 @@ impl Overlay {
         self.peers.iter().filter(|(_, peer)| peer.usable())
     }
 
-    /// Ids of linked peers, for tests of bounds.
-    pub fn linked(&self) -> Set<Id> {
-        self.peers.keys().copied().collect()
+    /// Ids of linked peers, in order.
+    pub fn linked(&self) -> impl Iterator<Item = Id> + '_ {
+        self.peers.keys().copied()
     }
 }
 

@@ -37,8 +37,8 @@ pub struct Peer {
     pub measured_us: u64,
     /// When the next ping is due.
     pub ping_due_us: u64,
-    /// What it was told of this node's table.
-    pub told: Told,
+    /// What it was told of this node's table. Boxed: rarely looked at, and every tick goes through all peers.
+    pub told: Box<Told>,
     /// When the application's traffic last went to it, monotone time.
     pub used_us: u64,
     /// When the next attempt at WebRTC is due, and how many failed.
@@ -54,6 +54,35 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// A peer whose first channel opens now.
+    pub fn new(supernode: bool, direct_links: bool, now_us: u64) -> Peer {
+        Peer {
+            supernode,
+            direct_links,
+            direct: None,
+            relay: None,
+            home: None,
+            wants_us: false,
+            needs_us: true,
+            crowded: false,
+            ahead: Vec::new(),
+            suspected: false,
+            closing_us: None,
+            rtt: Rtt::default(),
+            heard_us: now_us,
+            ping: None,
+            measured_us: 0,
+            ping_due_us: now_us,
+            told: Box::default(),
+            used_us: 0,
+            upgrade_due_us: now_us,
+            upgrade_failures: 0,
+            since_us: now_us,
+            sent_bytes: 0,
+            received_bytes: 0,
+        }
+    }
+
     /// Whether messages go over the link.
     pub fn usable(&self) -> bool {
         !self.suspected && self.closing_us.is_none()

@@ -10,7 +10,7 @@ use crate::{
     config::SECOND_US,
     ctx::Ctx,
     id::{ID_BITS, Id, Region, nearest},
-    overlay::{Event, Overlay, links::FULL_US, probe::GOSSIP_CONTACTS},
+    overlay::{Event, Overlay, links::FULL_US, news::GOSSIP_CONTACTS},
     wire::Contact,
 };
 

@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use pontoon_core::{Id, Region, group::Certificate, id::Coverage, node::Standing};
+use pontoon_core::{
+    Id, Region,
+    group::Certificate,
+    id::Coverage,
+    node::{Node, Standing},
+};
 
 use super::Sim;
 
@@ -64,12 +69,16 @@ impl Sim {
     /// lives, and own disjoint regions that make up the whole space, each nearest to its owner.
     pub fn settled(&self) -> Result<(), Unsettled> {
         let trie = self.trie();
+        let joined = |node: usize| self.world.host(node).node.as_ref().is_some_and(Node::joined);
+        let outside = trie.0.iter().filter(|(_, node)| !joined(*node)).count();
+        if outside > 0 {
+            return Err(Unsettled(format!("{outside} of {} nodes have not joined", trie.0.len())));
+        }
         let mut covered = Coverage::NONE;
         let mut example = String::new();
-        let (mut regions, mut outside, mut lonely, mut blind, mut foreign) = (0, 0, 0, 0, None);
+        let (mut regions, mut lonely, mut blind, mut foreign) = (0, 0, 0, None);
         for (place, (id, node)) in trie.0.iter().enumerate() {
             let Some(standing) = self.standing(*node) else { continue };
-            outside += usize::from(!standing.joined);
             let siblings = trie.nearest(place, self.world.config.core.siblings);
             if let Some((_, missing)) = siblings.iter().find(|(sibling, _)| !standing.siblings.contains(sibling)) {
                 lonely += 1;
@@ -92,9 +101,6 @@ impl Sim {
             }
         }
         let live = trie.0.len();
-        if outside > 0 {
-            return Err(Unsettled(format!("{outside} of {live} nodes have not joined")));
-        }
         if lonely > 0 {
             return Err(Unsettled(format!("{lonely} of {live} nodes do not know their siblings: {example}")));
         }
