@@ -4,7 +4,7 @@ use super::certificate::{Certificate, Name, Relation};
 use crate::map::Map;
 
 /// Certificates remembered: the ones heard of longest ago are forgotten first.
-const KNOWN_MAX: usize = 128;
+const KNOWN_MAX: usize = 512;
 
 /// See the module.
 #[derive(Default)]
@@ -43,19 +43,19 @@ mod tests {
 
     #[test]
     fn the_ones_heard_of_longest_ago_are_forgotten() {
-        let part = |number: u8| (0..8).fold(Region::ALL, |region, bit| region.fix(bit, number >> (7 - bit) & 1 == 1));
-        let of = |number: u8| {
-            let mut certificate = Certificate::founding(Id::hash(&[number]), 1);
+        let part = |number: u16| (0..10).fold(Region::ALL, |part, bit| part.fix(bit, number >> (9 - bit) & 1 == 1));
+        let of = |number: u16| {
+            let mut certificate = Certificate::founding(Id::hash(&number.to_be_bytes()), 1);
             certificate.name.region = part(number);
             certificate
         };
         let mut known = Known::default();
-        (0..=255).for_each(|number| {
+        (0..1_000).for_each(|number| {
             known.remember(&of(number));
             known.remember(&of(7));
         });
-        let numbers: Vec<u8> = known.iter().map(|it| it.name.region.value().0[0]).collect();
+        let numbers: Vec<u32> = known.iter().map(|it| it.name.region.value().head() >> 22).collect();
         assert_eq!(numbers.len(), KNOWN_MAX);
-        assert!(numbers.contains(&7) && numbers.contains(&255) && !numbers.contains(&8));
+        assert!(numbers.contains(&7) && numbers.contains(&999) && !numbers.contains(&8));
     }
 }
