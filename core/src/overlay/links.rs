@@ -30,6 +30,8 @@ const CONTACT_FAILURES_MAX: u32 = 3;
 pub(super) const FULL_US: u64 = 30 * SECOND_US;
 /// or for so long where the link is wanted.
 const FULL_WANTED_US: u64 = 2 * SECOND_US;
+/// A peer that no way leads to is not tried again for so long.
+const NO_WAY_US: u64 = 5 * SECOND_US;
 /// Answers from one peer within this time earn it a link of its own.
 const USED_US: u64 = 60 * SECOND_US;
 /// Peers whose answers are counted.
@@ -154,6 +156,10 @@ impl Overlay {
             let via = known.contact.relay;
             self.open_rtc(ctx, id, via);
             return true;
+        }
+        // No way there is known: others are looked for meanwhile.
+        if let Some(known) = self.contacts.get_mut(&id) {
+            known.retry_us = ctx.now.mono + NO_WAY_US;
         }
         false
     }
