@@ -35,6 +35,8 @@ struct World {
     globals: Vec<(usize, String, Option<Vec<u8>>)>,
     /// WebRTC sessions asked for: by whom, to whom.
     sessions: Vec<(usize, Id)>,
+    /// Addresses dialled.
+    dials: usize,
     /// Nodes that began a new life.
     lives: usize,
     now: Now,
@@ -49,6 +51,7 @@ impl World {
             messages: Vec::new(),
             globals: Vec::new(),
             sessions: Vec::new(),
+            dials: 0,
             lives: 0,
             now: Now::default(),
         }
@@ -62,11 +65,16 @@ impl World {
     }
 
     fn link(&mut self, a: usize, b: usize) {
+        self.link_as(a, b, Origin::Accepted);
+    }
+
+    /// Links two nodes, the first by its own doing.
+    fn link_as(&mut self, a: usize, b: usize, origin: Origin) {
         let lives = self.lives;
         let name = |from: usize, to: usize| LinkId((lives * 10_000 + from * 100 + to) as u64);
         self.ends.insert((a, name(a, b)), (b, name(b, a)));
         self.ends.insert((b, name(b, a)), (a, name(a, b)));
-        self.nodes[a].handle_input(self.now, Input::LinkUp { link: name(a, b), origin: Origin::Accepted });
+        self.nodes[a].handle_input(self.now, Input::LinkUp { link: name(a, b), origin });
         self.nodes[b].handle_input(self.now, Input::LinkUp { link: name(b, a), origin: Origin::Accepted });
         self.settle();
     }
@@ -93,6 +101,7 @@ impl World {
                         Output::Message { from, payload, .. } => self.messages.push((index, from, payload)),
                         Output::Global { name, value } => self.globals.push((index, name, value)),
                         Output::RtcOpen { peer, .. } => self.sessions.push((index, peer)),
+                        Output::Dial { .. } => self.dials += 1,
                         _ => {}
                     }
                 }
@@ -310,6 +319,20 @@ fn a_newcomer_gets_the_globals_and_later_changes() {
     assert_eq!(world.nodes[0].global("theme"), Some(&b"light"[..]));
     let changes: Vec<usize> = world.globals.iter().map(|(index, ..)| *index).collect();
     assert_eq!(changes, [0, 1, 1, 0], "each peer is told of each change once");
+}
+
+#[test]
+fn who_knows_few_peers_dials_the_address_of_a_peer_again() {
+    let address = "peer".to_owned();
+    let with_address = Config { supernodes: vec![address.clone()], ..config("a") };
+    let others = |count: u8| (2..2 + count).map(|seed| node(seed, config("a")));
+    for (count, again) in [(1, 2), (9, 0)] {
+        let mut world = World::new(std::iter::once(node(1, with_address.clone())).chain(others(count)).collect());
+        world.link_as(0, 1, Origin::Dialled { address: address.clone() });
+        (2..=usize::from(count)).for_each(|other| world.link(0, other));
+        world.run(50_000_000);
+        assert_eq!(world.dials, again, "with {count} peers");
+    }
 }
 
 #[test]

@@ -14,7 +14,10 @@ use crate::{
     wire::{Body, Contact, Frame},
 };
 
+/// A question is asked again after so long,
 const FIND_US: u64 = 2 * SECOND_US;
+/// and its answer taken for so much longer: over a slow link none comes sooner.
+const LATE_US: u64 = 8 * SECOND_US;
 const FIND_OWN_MIN_US: u64 = 2 * SECOND_US;
 const FIND_OWN_MAX_US: u64 = 16 * SECOND_US;
 const FINDS_MAX: usize = 4;
@@ -51,13 +54,13 @@ impl Overlay {
     /// Asks for this node's own place and for the slots that are not known.
     pub(super) fn ask_around(&mut self, ctx: &mut Ctx<'_>) {
         let now = ctx.now.mono;
-        self.finds.waiting.retain(|_, find| now < find.until_us);
+        self.finds.waiting.retain(|_, find| now < find.until_us + LATE_US);
         if self.peers.is_empty() {
             self.finds.linked_us = None;
             return;
         }
         self.finds.linked_us.get_or_insert(now);
-        let own_waiting = self.finds.waiting.values().any(|find| find.slot.is_none());
+        let own_waiting = self.finds.waiting.values().any(|find| find.slot.is_none() && now < find.until_us);
         if now >= self.finds.own_due_us && !own_waiting {
             // Who is nearest to this node does not know all who are near: every other time, by lot, it is a sibling's place
             // that is looked at.
@@ -67,7 +70,9 @@ impl Overlay {
             let place = sibling.filter(|_| theirs).copied().unwrap_or(self.me);
             self.ask(ctx, place, None);
         }
-        if !self.finds.own_answered || self.finds.waiting.len() >= FINDS_MAX {
+        let mut waiting: Vec<Option<u32>> =
+            self.finds.waiting.values().filter(|find| now < find.until_us).map(|find| find.slot).collect();
+        if !self.finds.own_answered || waiting.len() >= FINDS_MAX {
             return;
         }
         self.finds.answered.retain(|_, until| now < *until);
@@ -79,15 +84,13 @@ impl Overlay {
         let tried = self.contacts.iter().filter(|(_, known)| known.failures == 0 && now >= known.retry_us);
         let known: Set<u32> = tried.map(|(id, _)| self.slot_of(id)).collect();
         for slot in unknown {
-            if self.finds.waiting.len() >= FINDS_MAX {
+            if waiting.len() >= FINDS_MAX {
                 break;
             }
-            if known.contains(&slot)
-                || self.finds.answered.contains_key(&slot)
-                || self.finds.waiting.values().any(|find| find.slot == Some(slot))
-            {
+            if known.contains(&slot) || self.finds.answered.contains_key(&slot) || waiting.contains(&Some(slot)) {
                 continue;
             }
+            waiting.push(Some(slot));
             let mut random = Id::ZERO;
             ctx.rng.fill_bytes(&mut random.0);
             let target = self.slot_region(slot).nearest(&random);
