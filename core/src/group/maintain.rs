@@ -74,15 +74,13 @@ impl Groups {
     /// Looks at everything once.
     pub fn maintain(&mut self, env: &mut Env) {
         let now = env.ctx.now.mono;
-        let mut wanted = env.view.peers();
+        let mut wanted: Set<Id> = env.view.peers().into_iter().collect();
         for fragment in self.fragments.values() {
             wanted.extend(&fragment.certificate().members);
             wanted.extend(fragment.certificate().sources.iter().flat_map(|source| source.members.iter()));
         }
         wanted.extend(self.last_members(env.ctx));
-        wanted.retain(|id| *id != self.me);
-        wanted.sort_unstable();
-        wanted.dedup();
+        wanted.remove(&self.me);
         self.peers.look(env.view, &wanted, now);
         self.goodbyes.retain(|_, until| *until > now);
         let may_found = env.ctx.config.founder && !self.established && !self.leaving && self.fragments.is_empty();

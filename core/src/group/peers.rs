@@ -1,6 +1,10 @@
 //! Who is there, for how long, and who is gone, for how long, as far as groups care.
 
-use crate::{id::Id, map::Map, overlay::View};
+use crate::{
+    id::Id,
+    map::{Map, Set},
+    overlay::View,
+};
 
 /// A peer heard from within this time is there, linked or not.
 const HEARD_US: u64 = 3_000_000;
@@ -38,17 +42,11 @@ impl Peers {
         }
     }
 
-    /// Looks at everybody that matters, in order: the others are forgotten.
-    pub fn look(&mut self, view: &dyn View, wanted: &[Id], now_us: u64) {
-        let mut rest = wanted.iter().peekable();
-        self.peers.retain(|id, _| {
-            while rest.next_if(|next| *next < id).is_some() {}
-            rest.next_if(|next| *next == id).is_some()
-        });
-        if self.peers.len() < wanted.len() {
-            wanted.iter().for_each(|id| {
-                self.peers.entry(*id).or_default();
-            });
+    /// Looks at everybody that matters: the others are forgotten.
+    pub fn look(&mut self, view: &dyn View, wanted: &Set<Id>, now_us: u64) {
+        self.peers.retain(|id, _| wanted.contains(id));
+        for id in wanted {
+            self.peers.entry(*id).or_default();
         }
         for (id, peer) in self.peers.iter_mut() {
             if view.alive(id) || recent(peer, now_us) {

@@ -7,6 +7,7 @@ use crate::{
     config::SECOND_US,
     ctx::Ctx,
     id::{Id, nearest},
+    map::Set,
     overlay::{
         Overlay, Peer,
         frame::{Refusal, Want},
@@ -128,13 +129,10 @@ impl Overlay {
     }
 
     /// Peers that a link is being opened to.
-    fn opening(&self) -> Vec<Id> {
+    fn opening(&self) -> Set<Id> {
         let relayed = self.relayed.iter().filter(|(_, channel)| channel.peer.is_none()).map(|(id, _)| *id);
         let sessions = self.sessions.values().filter(|session| !session.open).map(|session| session.peer);
-        let mut opening: Vec<Id> = relayed.chain(sessions).filter(|id| !self.peers.contains_key(id)).collect();
-        opening.sort_unstable();
-        opening.dedup();
-        opening
+        relayed.chain(sessions).filter(|id| !self.peers.contains_key(id)).collect()
     }
 
     /// Tries to link to a peer heard of: over a relay if there is one, else by WebRTC at once.

@@ -8,7 +8,7 @@
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
-    id::Id,
+    id::{Id, nearest},
     map::Set,
     overlay::{
         Event, Overlay,
@@ -98,38 +98,32 @@ impl Overlay {
     fn lacking(&self, ctx: &Ctx<'_>, id: &Id, told: &[u32], again: bool) -> Vec<Contact> {
         let Some(peer) = self.peers.get(id) else { return Vec::new() };
         let head = id.head();
-        let mut distances: Vec<u32> = peer.ahead.iter().map(|other| other ^ head).collect();
-        distances.sort_unstable();
-        let farthest = distances.get(ctx.config.siblings - 1).copied().unwrap_or(u32::MAX);
-        let mut filled = 0_u64;
-        distances.iter().for_each(|distance| filled |= 1 << slot_at(head, *distance));
+        let filled = peer.ahead.iter().fold(0_u64, |filled, other| filled | 1 << slot_at(head, other ^ head));
         let few = |links: usize| links < ctx.config.links_opened_max;
-        let (mut near, mut far) = (Vec::new(), Vec::new());
-        for (other, linked) in self.live() {
+        let mut near: Vec<Id> = Vec::new();
+        // In each empty slot one, who has room if there is one.
+        let mut far: Vec<(u32, bool, Id)> = Vec::new();
+        for (other, linked) in self.live().filter(|(other, _)| *other != id) {
             let distance = other.head() ^ head;
-            let full = !few(linked.ahead.len());
-            let slot = slot_at(head, distance);
+            let nearer = peer.ahead.iter().filter(|of| (*of ^ head) < distance).count();
+            let (full, slot) = (!few(linked.ahead.len()), slot_at(head, distance));
             let empty = filled & 1 << slot == 0;
-            let needed = distance < farthest || empty;
+            let needed = nearer < ctx.config.siblings || empty;
             let wanted = needed || !full && few(peer.ahead.len());
-            let known = distances.binary_search(&distance).is_ok();
-            if wanted && !known && other != id && (needed && again || !told.contains(&other.head())) {
-                near.push((distance, *other));
-                if empty {
-                    far.push((slot, full, distance, *other));
-                }
+            let untold = needed && again || !told.contains(&other.head());
+            if !wanted || !untold || peer.ahead.contains(&other.head()) {
+                continue;
+            }
+            near.push(*other);
+            let same = far.iter().position(|(of, ..)| *of == slot);
+            match same {
+                Some(at) if empty && far[at].1 && !full => far[at] = (slot, full, *other),
+                None if empty && far.len() < GOSSIP_CONTACTS => far.push((slot, full, *other)),
+                _ => {}
             }
         }
-        if near.len() > GOSSIP_CONTACTS {
-            near.select_nth_unstable(GOSSIP_CONTACTS);
-            near.truncate(GOSSIP_CONTACTS);
-        }
-        // Of those in one slot one that has room.
-        far.sort_unstable();
-        far.dedup_by_key(|(slot, ..)| *slot);
-        far.truncate(GOSSIP_CONTACTS);
-        let near = near.into_iter().map(|(_, other)| other);
-        let chosen: Set<Id> = near.chain(far.into_iter().map(|(.., other)| other)).collect();
+        let near = nearest(&near, id, GOSSIP_CONTACTS);
+        let chosen: Set<Id> = near.into_iter().chain(far.into_iter().map(|(.., other)| other)).collect();
         chosen.iter().filter_map(|other| self.contact_of(ctx, other)).collect()
     }
 

@@ -118,9 +118,9 @@ impl Overlay {
 
     fn hop(&self, routed: &Routed, tried: &[Id]) -> Hop {
         let towards = |target: &Id| self.step(target, &routed.origin.id, tried, routed.step);
-        // Whom its sender knows may all be farther than itself: away from it is a way too, as nothing comes back there.
+        // Whom a newcomer knows may all be farther than itself: away from it is a way too, as nothing comes back there.
         let first = |target: &Id| {
-            let own = routed.origin.id == self.me;
+            let own = routed.origin.id == self.me && !self.joined;
             self.best_hop(target, &self.me, tried, |_, _| own).map(|hop| (hop, Step::Free))
         };
         match routed.dest {
