@@ -118,8 +118,13 @@ impl Overlay {
             let same = far.iter().position(|(of, ..)| *of == slot);
             match same {
                 Some(at) if empty && far[at].1 && !full => far[at] = (slot, full, *other),
-                None if empty && far.len() < GOSSIP_CONTACTS => far.push((slot, full, *other)),
+                None if empty => far.push((slot, full, *other)),
                 _ => {}
+            }
+            if far.len() > GOSSIP_CONTACTS {
+                // Shallow slots first: deep ones hold who is near.
+                let deepest = far.iter().enumerate().max_by_key(|(_, (slot, ..))| *slot).map(|(at, _)| at);
+                deepest.map(|at| far.swap_remove(at));
             }
         }
         let near = nearest(&near, id, GOSSIP_CONTACTS);
