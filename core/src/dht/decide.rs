@@ -22,7 +22,7 @@ pub enum Decision {
 /// What becomes of `op`, asked by `author` under `tag`, given the newest record of its key (acknowledged), what an
 /// earlier attempt is known to have been answered, and how many bytes the store has left.
 pub fn decide(
-    (op, author, tag): (&KeyOp, Id, u32),
+    (op, author, tag): (&KeyOp, Id, u64),
     held: Option<&Record>,
     known: Option<&Outcome>,
     wall_us: u64,

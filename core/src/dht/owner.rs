@@ -76,7 +76,7 @@ pub struct Todo {
     op: KeyOp,
     id: Id,
     author: Id,
-    tag: u32,
+    tag: u64,
     job: u64,
     index: usize,
 }
@@ -85,7 +85,7 @@ pub struct Todo {
 struct Busy {
     id: Id,
     author: Id,
-    tag: u32,
+    tag: u64,
     version: Version,
     told: Vec<(u64, usize)>,
     waiting: VecDeque<Todo>,
@@ -111,8 +111,8 @@ pub struct Owner {
     /// Keys whose fragment changed while their write was under way, and that this node goes on owning.
     limbo: Set<Key>,
     parked: Vec<(Todo, u64)>,
-    recent: Map<(Id, u32), Outcome>,
-    recent_order: VecDeque<(Id, u32)>,
+    recent: Map<(Id, u64), Outcome>,
+    recent_order: VecDeque<(Id, u64)>,
     recent_bytes: usize,
     answers: VecDeque<(Asker, Answer)>,
     /// Namespaces whose commits the application is told of.
@@ -122,11 +122,11 @@ pub struct Owner {
 }
 
 /// Names operation `index` of a request within its author's.
-pub fn tag(request: u64, index: u32) -> u32 {
+pub fn tag(request: u64, index: u32) -> u64 {
     let mut word = request ^ (u64::from(index) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     word = (word ^ (word >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
     word = (word ^ (word >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    (word ^ (word >> 32)) as u32
+    word ^ (word >> 32)
 }
 
 impl Owner {
@@ -369,7 +369,7 @@ impl Owner {
     }
 
     /// What a request was answered is what its other copies are answered.
-    fn remember(&mut self, author: Id, tag: u32, outcome: &Outcome) {
+    fn remember(&mut self, author: Id, tag: u64, outcome: &Outcome) {
         if self.recent.insert((author, tag), outcome.clone()).is_some() {
             return;
         }

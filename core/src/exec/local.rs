@@ -30,7 +30,7 @@ type RecordKey = (String, Vec<u8>);
 pub struct Local {
     records: LargeMap<RecordKey, (Vec<u8>, Version)>,
     definitions: Definitions,
-    writes: u32,
+    writes: u64,
     statements: u128,
     /// Microseconds since the Unix epoch: `now()`.
     pub wall_us: u64,

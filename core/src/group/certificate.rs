@@ -1,6 +1,7 @@
 //! Certificates: who owns a region in which epoch, and what an epoch change decides.
 //!
-//! Regions only ever split, so of two certificates for one key in one history the one of the higher epoch is newer.
+//! Every change of a fragment raises the epoch of all its keys, so of two certificates for one key in one history the one
+//! of the higher epoch is newer.
 //! Giving members up for lost begins a new history, for those given up may do the same, or go on with a majority:
 //! each certificate names the histories it comes from, so that two of them are known for what they are to one another,
 //! and of two that forked everybody prefers the same one: that which went the common way for longer. Histories that fork
@@ -21,6 +22,9 @@ pub const SOURCES_MAX: usize = 12;
 pub const GAP_MAX: u64 = 1 << 20;
 /// No fragment lives through so many epochs.
 const EPOCHS_MAX: u64 = u64::MAX / 2;
+/// Two fragments that become one leave out so many epochs: whatever else one of them may have become is told from it by
+/// its epoch.
+const UNION_GAP: u64 = 1 << 10;
 /// Histories that a certificate names at most.
 pub const LINEAGE_MAX: usize = 16;
 
@@ -51,10 +55,29 @@ impl Name {
 pub struct Source {
     /// The earlier fragment.
     pub name: Name,
+    /// The other one, if two became one: they had the same owner and members.
+    pub twin: Option<Name>,
     /// Who owned it.
     pub owner: Id,
     /// Who held it, owner included.
     pub members: Vec<Id>,
+}
+
+impl Source {
+    /// The one or two fragments.
+    pub fn parts(&self) -> impl Iterator<Item = Name> {
+        core::iter::once(self.name).chain(self.twin)
+    }
+
+    /// Whether a fragment is this source, or a part of it.
+    pub fn is(&self, name: &Name) -> bool {
+        self.parts().any(|part| part == *name)
+    }
+
+    /// What it covers; `None` if its parts are not two halves.
+    pub fn region(&self) -> Option<Region> {
+        self.twin.map_or(Some(self.name.region), |twin| self.name.region.join(&twin.region))
+    }
 }
 
 /// Who may vouch for a region in one epoch.
@@ -102,7 +125,34 @@ impl Certificate {
 
     /// As a source of a later epoch.
     pub fn source(&self) -> Source {
-        Source { name: self.name, owner: self.owner, members: self.members.clone() }
+        Source { name: self.name, twin: None, owner: self.owner, members: self.members.clone() }
+    }
+
+    /// A certificate for two active fragments of one group together; `None` if they are not two halves, or differ in
+    /// more than their keys.
+    pub fn union(&self, twin: &Certificate) -> Option<Certificate> {
+        let region = self.name.region.join(&twin.name.region)?;
+        let one_group = self.owner == twin.owner && self.same_members(twin) && self.lineage == twin.lineage;
+        let name = Name { region, epoch: self.name.epoch.max(twin.name.epoch) + UNION_GAP };
+        one_group.then(|| Certificate {
+            name,
+            assumed_lost: self.assumed_lost || twin.assumed_lost,
+            lost: Vec::new(),
+            sources: vec![Source { twin: Some(twin.name), ..self.source() }],
+            ..self.clone()
+        })
+    }
+
+    /// Whether the same peers hold both.
+    pub fn same_members(&self, other: &Certificate) -> bool {
+        self.members.len() == other.members.len() && self.members.iter().all(|id| other.has(id))
+    }
+
+    /// Whether it is what two fragments become together, of which this is one.
+    pub fn unites(&self, part: &Name) -> bool {
+        let whole =
+            |source: &Source| source.twin.is_some() && source.is(part) && source.region() == Some(self.name.region);
+        self.well_formed() && self.sources.first().is_some_and(whole)
     }
 
     /// What this certificate is to `other`, where both speak of one key.
@@ -155,9 +205,9 @@ impl Certificate {
             && self.lineage.last().is_some_and(|(_, from)| *from <= self.name.epoch)
             && self.lost.len() <= MEMBERS_MAX * (SOURCES_MAX + 1)
             && self.sources.iter().all(|source| {
-                source.name.epoch < self.name.epoch
+                source.parts().all(|part| part.epoch < self.name.epoch)
                     && (1..=MEMBERS_MAX).contains(&source.members.len())
-                    && source.name.region.covers(&self.name.region)
+                    && source.region().is_some_and(|region| region.covers(&self.name.region))
             })
     }
 }
@@ -180,15 +230,29 @@ pub enum Relation {
 /// The value that one epoch change decides: what becomes of a fragment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// One certificate for new members or a new owner, two for a split; together they cover the fragment.
+    /// One certificate for new members or a new owner, two for a split; together they cover the fragment. Or the one for
+    /// this fragment and another that has yielded to it.
     pub into: Vec<Certificate>,
+    /// The fragment yields to another: it is part of this union if that one's members decide so, and `into` if not.
+    pub union: Option<Certificate>,
 }
 
 impl Change {
+    /// These certificates, come what may.
+    pub fn to(into: Vec<Certificate>) -> Change {
+        Change { into, union: None }
+    }
+
     /// Whether it is a lawful successor of the fragment `of`.
     pub fn follows(&self, of: Name) -> bool {
+        if let ([union], None) = (&self.into[..], &self.union)
+            && union.unites(&of)
+        {
+            return true;
+        }
         let regions = self.into.iter().map(|certificate| &certificate.name.region);
         (1..=2).contains(&self.into.len())
+            && self.union.as_ref().is_none_or(|union| union.unites(&of) && union.sources[0].name != of)
             && self.into.iter().all(|certificate| {
                 let gap = certificate.name.epoch.checked_sub(of.epoch.saturating_add(1));
                 certificate.well_formed()
@@ -254,5 +318,28 @@ mod tests {
         // A list that has lost its beginning against one that ended before.
         let long = certificate(90, &[(30, 70), (31, 80)]);
         assert_eq!((other.relation(&long), long.relation(&other)), (Relation::Inferior, Relation::Preferred));
+    }
+
+    #[test]
+    fn two_halves_of_one_group_unite_and_nothing_else_does() {
+        let half = |bit: bool, epoch: u64| {
+            let mut half = certificate(epoch, &[(7, 1)]);
+            half.name.region = Region::ALL.fix(3, bit);
+            half
+        };
+        let (a, b) = (half(false, 4), half(true, 9));
+        let union = a.union(&b).expect("two halves");
+        assert_eq!((union.name.region, union.name.epoch > 9), (Region::ALL, true));
+        assert!(union.unites(&a.name) && union.unites(&b.name) && !union.unites(&half(true, 8).name));
+        let alone = Certificate { name: Name { epoch: 10, ..b.name }, sources: vec![b.source()], ..b.clone() };
+        let yields = Change { into: vec![alone.clone()], union: Some(union.clone()) };
+        assert!(yields.follows(b.name), "it yields to the other half");
+        assert!(!yields.follows(a.name), "no half yields to itself");
+        assert!(Change::to(vec![union.clone()]).follows(a.name));
+        assert!(!Change::to(vec![union]).follows(half(false, 5).name));
+        let others = Certificate { members: vec![Id::ZERO, Id::hash(b"another")], ..b.clone() };
+        let forked = Certificate { lineage: vec![(7, 1), (8, 9)], ..b.clone() };
+        let elsewhere = Certificate { name: Name { region: Region::ALL.fix(4, true), ..b.name }, ..b };
+        assert!([others, forked, elsewhere].iter().all(|other| a.union(other).is_none()));
     }
 }

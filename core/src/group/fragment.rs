@@ -29,6 +29,8 @@ pub struct Kept {
     pub synced: bool,
     /// The epoch is known to have been active.
     pub active: bool,
+    /// What is decided, if it depends on another fragment: this one yields to it.
+    pub yielded: Option<Change>,
     /// Set once the next epoch is decided: the parts that nobody has taken over yet. Gone when empty.
     pub retired: Option<Vec<Region>>,
     /// The successors are of another history: they know nothing of this one's records, and are to be told.
@@ -46,6 +48,7 @@ impl Kept {
             accepted: None,
             synced: false,
             active: false,
+            yielded: None,
             retired: None,
             forked: false,
             successors: Vec::new(),
@@ -197,7 +200,7 @@ impl Fragment {
 
     /// Whether something was promised or accepted for the next epoch: no writes, no reads.
     pub fn frozen(&self) -> bool {
-        self.kept.promised.is_some() || self.kept.accepted.is_some() || self.retired()
+        self.kept.promised.is_some() || self.kept.accepted.is_some() || self.kept.yielded.is_some() || self.retired()
     }
 
     /// Whether it froze under somebody else's proposal than `proposer`'s.

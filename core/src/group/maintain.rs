@@ -185,6 +185,10 @@ impl Groups {
             }
             return;
         }
+        if fragment.kept.yielded.is_some() {
+            self.await_union(env, name);
+            return;
+        }
         if !fragment.quorum(&[], |id| self.peer_alive(env, id)) {
             self.ask_around(env, name);
         }
@@ -216,12 +220,12 @@ impl Groups {
     /// The owner's choice while all is well: hand over what is closer to others, else mend the group.
     fn improve(&mut self, env: &mut Env, name: Name, candidates: &[Id]) {
         let changing = self.fragments.values().filter(|fragment| fragment.proposal.is_some()).count();
+        if changing >= CHANGES_MAX || self.awaited(env, name) {
+            return;
+        }
         let Some(fragment) = self.fragments.get(&name) else {
             return;
         };
-        if changing >= CHANGES_MAX {
-            return;
-        }
         let replicas = env.ctx.config.replicas;
         let members = &fragment.certificate().members;
         let staying = |id: &Id| !self.gone_for(env, id, 0);
@@ -246,7 +250,7 @@ impl Groups {
             if rest.is_some() == kept.is_some()
                 && let Some(part) = into.take()
             {
-                let change = Change { into: std::iter::once(part).chain(kept).collect() };
+                let change = Change::to(std::iter::once(part).chain(kept).collect());
                 self.propose(env, name, change, Vec::new());
             }
             return;
@@ -256,10 +260,12 @@ impl Groups {
         let before: Set<&Id> = members.iter().collect();
         if repaired.iter().collect::<Set<_>>() != before {
             self.propose_owner(env, name, self.me, repaired, Vec::new());
+        } else {
+            self.unite(env, name, candidates);
         }
     }
 
-    fn propose_owner(&mut self, env: &mut Env, name: Name, owner: Id, members: Vec<Id>, lost: Vec<Id>) {
+    pub(super) fn propose_owner(&mut self, env: &mut Env, name: Name, owner: Id, members: Vec<Id>, lost: Vec<Id>) {
         let Some(fragment) = self.fragments.get_mut(&name) else {
             return;
         };
@@ -269,7 +275,7 @@ impl Groups {
             return;
         };
         let members_lost = lost.into_iter().filter(|id| fragment.certificate().has(id)).collect();
-        self.propose(env, name, Change { into: vec![next] }, members_lost);
+        self.propose(env, name, Change::to(vec![next]), members_lost);
     }
 
     /// The group that goes on after its owner or others died: who is left, filled up from near.
@@ -356,7 +362,7 @@ impl Groups {
     }
 
     /// Nobody of a group is there: whoever answers near its region may know what became of it.
-    fn ask_around(&mut self, env: &mut Env, name: Name) {
+    pub(super) fn ask_around(&mut self, env: &mut Env, name: Name) {
         if self.ticks.is_multiple_of(4) && !env.view.siblings().is_empty() {
             env.ctx.route(name.region.nearest(&self.me), Message::Who { region: name.region });
         }

@@ -24,6 +24,14 @@ const PAGE_BYTES: usize = 200 * 1_024;
 /// A page that is not answered in this time is sent again.
 const STALLED_US: u64 = 1_500_000;
 
+/// What a node holds of a source.
+struct SourceHeld {
+    complete: bool,
+    synced: bool,
+    retired: bool,
+    owned_since: Option<(u64, u64)>,
+}
+
 impl Groups {
     pub(super) fn begin_merge(&mut self, env: &mut Env, name: Name) {
         if let Some(fragment) = self.fragments.get_mut(&name) {
@@ -48,15 +56,14 @@ impl Groups {
             let Some(source) = certificate.sources.get(index) else {
                 return self.begin_sync(env, name);
             };
-            if let Some(held) = self.fragments.get(&source.name).filter(|_| source.members.contains(&me)) {
+            if let Some(held) = self.held_of(source).filter(|_| source.members.contains(&me)) {
                 if held.complete {
-                    let since = held.owned_since;
                     if let Some(fragment) = self.fragments.get_mut(&name) {
-                        fragment.owned_since = since;
+                        fragment.owned_since = held.owned_since;
                     }
                     return self.begin_sync(env, name);
                 }
-                holders.insert(me, Progress::Done(held.kept.synced));
+                holders.insert(me, Progress::Done(held.synced));
             } else if self.went_on(source, &name.region) {
                 holders.insert(me, Progress::Done(true));
             } else if self.passed_over(source) {
@@ -97,20 +104,30 @@ impl Groups {
         }
     }
 
+    /// What this node holds of a source, if it holds all parts of it.
+    fn held_of(&self, source: &Source) -> Option<SourceHeld> {
+        let parts: Vec<&Fragment> = source.parts().map(|part| self.fragments.get(&part)).collect::<Option<_>>()?;
+        Some(SourceHeld {
+            complete: parts.iter().all(|held| held.complete),
+            synced: parts.iter().all(|held| held.kept.synced),
+            retired: parts.iter().all(|held| held.retired()),
+            // Of both since the later one.
+            owned_since: parts.iter().filter_map(|held| held.owned_since).reduce(|a, b| (a.0.max(b.0), a.1.max(b.1))),
+        })
+    }
+
     /// Whether this member of `source` dropped it for a history that is given up since: what it holds of `region` for
     /// that one is no less.
     fn went_on(&self, source: &Source, region: &Region) -> bool {
         let forked = self.fragments.values().filter(|fragment| fragment.kept.forked);
         let regions: Vec<Region> = forked.map(|fragment| fragment.name().region).collect();
-        source.members.contains(&self.me)
-            && !self.fragments.contains_key(&source.name)
-            && region.subtract_all(&regions).is_empty()
+        source.members.contains(&self.me) && self.held_of(source).is_none() && region.subtract_all(&regions).is_empty()
     }
 
     /// Whether this member of `source`, which is known to be decided over, holds nothing of it. Had it dropped it, a later
     /// epoch would be active, and those who merge would find that one first.
     fn passed_over(&self, source: &Source) -> bool {
-        source.members.contains(&self.me) && !self.fragments.contains_key(&source.name) && !self.damaged
+        source.members.contains(&self.me) && self.held_of(source).is_none() && !self.damaged
     }
 
     fn fetch(&mut self, env: &mut Env, certificate: &Certificate, source: Name, from: Id, after: Option<Cursor>) {
@@ -173,8 +190,9 @@ impl Groups {
         // The certificate proves that the source is decided over: from here on it is frozen.
         self.learn(env, &certificate);
         let known = certificate.sources.iter().find(|known| known.name == source);
-        let (complete, synced) = match self.fragments.get(&source).filter(|fragment| fragment.retired()) {
-            Some(fragment) => (fragment.complete, fragment.kept.synced),
+        let held = known.and_then(|known| self.held_of(known)).filter(|held| held.retired);
+        let (complete, synced) = match held {
+            Some(held) => (held.complete, held.synced),
             None if known.is_some_and(|known| self.went_on(known, &name.region)) => (false, true),
             None => {
                 let newer = self.tell_newer(env, from, &name);

@@ -7,6 +7,7 @@
 //! - A new owner **merges** what earlier epochs hold before it serves, and brings a majority of the new members in
 //!   step (`merge`): anything acknowledged lies on a majority of the old members, so it is found.
 //! - The **tick** (`maintain`) founds, repairs, hands over, takes over, renews and reminds.
+//! - Two fragments of one owner that are halves become one (`union`): the one yields, then the other decides.
 //! - A region of which nobody is left is begun anew by the nearest peer (`orphan`), and histories that forked become one
 //!   when they meet (`heal`).
 //!
@@ -29,6 +30,7 @@ mod paxos;
 mod peers;
 pub mod plan;
 mod succession;
+mod union;
 mod unsaved;
 
 use std::collections::VecDeque;
@@ -356,7 +358,11 @@ impl Groups {
             Message::Refused { of, ballot, promised } => self.on_refused(env, of, ballot, promised),
             Message::Decided { of, change } => {
                 if change.follows(of) {
-                    self.on_newer(env, from, change.into);
+                    if change.union.is_some() {
+                        self.yielded(env, of, change);
+                    } else {
+                        self.on_newer(env, from, change.into);
+                    }
                 }
             }
             Message::Newer { certificates } => self.on_newer(env, from, certificates),

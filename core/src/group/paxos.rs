@@ -247,6 +247,15 @@ impl Groups {
         for to in told.into_iter().filter(|id| *id != self.me) {
             env.ctx.send(to, Message::Decided { of: name, change: change.clone() });
         }
+        self.decided(env, name, change);
+    }
+
+    /// What becomes of a fragment is decided.
+    pub(super) fn decided(&mut self, env: &mut Env, of: Name, change: Change) {
+        if change.union.is_some() {
+            self.yielded(env, of, change);
+            return;
+        }
         for certificate in &change.into {
             self.learn(env, certificate);
         }

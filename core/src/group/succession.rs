@@ -112,8 +112,8 @@ impl Groups {
                     // Given up for lost, or gone before: what was acknowledged then may have been lost on others.
                     let left_behind = held.lineage.last() != certificate.lineage.last()
                         && (certificate.lost.contains(&self.me)
-                            || !certificate.sources.iter().any(|source| source.name == held.name));
-                    held.name.region.covers(&name.region).then_some((held.name, left_behind))
+                            || !certificate.sources.iter().any(|source| source.is(&held.name)));
+                    Some((held.name, left_behind))
                 }
                 Relation::Preferred => Some((held.name, true)),
                 Relation::Same | Relation::Older | Relation::Inferior => None,
@@ -129,6 +129,7 @@ impl Groups {
         for (held, _) in older {
             self.drop_if_done(env, held);
         }
+        self.settle_unions(env);
     }
 
     /// The fragment `held` has a successor, of its own history or (`forked`) of a preferred one.
@@ -160,7 +161,7 @@ impl Groups {
             }
         }
         // An epoch that does not want this one's records follows one that had them and was active.
-        let spent = !fragment.kept.forked && !successor.sources.iter().any(|source| source.name == *held);
+        let spent = !fragment.kept.forked && !successor.sources.iter().any(|source| source.is(held));
         if spent && let Some(rest) = &mut fragment.kept.retired {
             *rest = rest.iter().flat_map(|part| part.subtract(&successor.name.region)).collect();
         }
@@ -206,7 +207,7 @@ impl Groups {
         };
         let mine = |source: &Source| source.members.contains(&self.me);
         let forked = regions(&|held| held.kept.forked);
-        let mut kept = regions(&|held| certificate.sources.iter().any(|source| source.name == held.name()));
+        let mut kept = regions(&|held| certificate.sources.iter().any(|source| source.is(&held.name())));
         let mut batch = Batch::new();
         if !forked.is_empty() && !certificate.sources.iter().any(mine) {
             let oldest = env.ctx.now.wall.saturating_sub(env.ctx.config.tombstone_us);
@@ -231,7 +232,7 @@ impl Groups {
         let older: Vec<Name> = self
             .fragments
             .values()
-            .filter(|held| held.retired() && !held.kept.forked && held.name().region.covers(&name.region))
+            .filter(|held| held.retired() && !held.kept.forked && held.name().region.intersect(&name.region).is_some())
             .filter(|held| certificate.relation(held.certificate()) == Relation::Newer)
             .map(Fragment::name)
             .collect();

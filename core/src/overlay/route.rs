@@ -126,7 +126,6 @@ impl Overlay {
         match routed.dest {
             Dest::Node { id, .. } if id == self.me => Hop::Here,
             Dest::Node { id, .. } if self.usable(&id) && !tried.contains(&id) => Hop::Next(id, Step::Free),
-            // A relay that is gone, or that nobody nearby is linked to, does not keep the node from being found.
             Dest::Node { id, via } => {
                 match via.and_then(|via| towards(&via)).or_else(|| towards(&id)).or_else(|| first(&id)) {
                     Some((hop, step)) => Hop::Next(hop, step),
@@ -137,6 +136,18 @@ impl Overlay {
                 Some((hop, step)) => Hop::Next(hop, step),
                 None => Hop::Here,
             },
+        }
+    }
+
+    /// A relay that is gone, or that nobody nearby is linked to, does not keep the node from being found; it is forgotten,
+    /// so that the message does not go to and fro between the ways to the one and to the other.
+    fn forget_relay(&self, routed: &mut Routed, tried: &[Id]) {
+        if let Dest::Node { via: Some(relay), .. } = routed.dest
+            && self.step(&relay, &routed.origin.id, tried, routed.step).is_none()
+            && let Dest::Node { via, .. } = &mut routed.dest
+        {
+            *via = None;
+            routed.step = Step::Free;
         }
     }
 
@@ -191,6 +202,7 @@ impl Overlay {
     }
 
     fn forward(&mut self, ctx: &mut Ctx<'_>, mut routed: Routed, tried: Vec<Id>) {
+        self.forget_relay(&mut routed, &tried);
         match self.hop(&routed, &tried) {
             Hop::Here => {
                 let key = match routed.dest {

@@ -36,13 +36,7 @@ impl Digest {
 
 fn hash(id: &Id, version: &Version) -> u64 {
     let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, byte| (word << 8) | u64::from(*byte));
-    let parts = [
-        word(&id.0[..8]),
-        word(&id.0[8..16]),
-        version.wall_us,
-        u64::from(version.counter),
-        word(&version.author.0[..8]),
-    ];
+    let parts = [word(&id.0[..8]), word(&id.0[8..16]), version.wall_us, version.counter, word(&version.author.0[..8])];
     parts.iter().fold(0x9e37_79b9_7f4a_7c15, |state, part| mix(state ^ part))
 }
 

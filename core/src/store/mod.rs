@@ -111,7 +111,7 @@ impl Store {
     }
 
     /// A version above `above` and everything seen (Kulkarni et al., *Logical physical clocks*, OPODIS 2014).
-    pub fn next_version(&mut self, wall_us: u64, author: Id, tag: u32, above: Option<Version>) -> Version {
+    pub fn next_version(&mut self, wall_us: u64, author: Id, tag: u64, above: Option<Version>) -> Version {
         let floor = self.clock_us.max(above.map_or(0, |version| version.wall_us));
         self.clock_us = wall_us.max(floor.saturating_add(1));
         Version { wall_us: self.clock_us, counter: tag, author }

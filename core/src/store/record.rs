@@ -9,8 +9,9 @@ use crate::id::Id;
 pub struct Version {
     /// Wall clock of the owner that ordered the write, microseconds, never behind a version seen before.
     pub wall_us: u64,
-    /// Tells writes within one microsecond apart.
-    pub counter: u32,
+    /// Names the request, and tells writes within one microsecond apart. Of 64 bits: a request taken for another one
+    /// would be acknowledged without an effect.
+    pub counter: u64,
     /// The peer that asked for the write.
     pub author: Id,
 }
@@ -35,7 +36,7 @@ pub struct Record {
     pub expiry_us: Option<u64>,
     /// The writes before this one, oldest first, by wall time and counter of their versions: the last few, and those
     /// that somebody may still be asking for. See [`Record::wrote`] and [`Record::descends`].
-    pub earlier: Vec<(u64, u32)>,
+    pub earlier: Vec<(u64, u64)>,
 }
 
 /// Writes of a key that its record remembers beside its own.
@@ -47,10 +48,10 @@ const EARLIER_US: u64 = 600_000_000;
 
 impl Record {
     /// What a record that replaces this one at `wall_us` remembers of the writes before it.
-    pub fn earlier(&self, wall_us: u64) -> Vec<(u64, u32)> {
+    pub fn earlier(&self, wall_us: u64) -> Vec<(u64, u64)> {
         let mut earlier = self.earlier.clone();
         earlier.push((self.version.wall_us, self.version.counter));
-        let old = |(at_us, _): &&(u64, u32)| at_us.saturating_add(EARLIER_US) < wall_us;
+        let old = |(at_us, _): &&(u64, u64)| at_us.saturating_add(EARLIER_US) < wall_us;
         let old = earlier.iter().filter(old).count().min(earlier.len().saturating_sub(EARLIER_MIN));
         let surplus = earlier.len().saturating_sub(EARLIER_MAX).max(old);
         earlier.drain(..surplus);
@@ -70,7 +71,7 @@ impl Record {
     }
 
     /// The version that the write named by `author` and `tag` was given, if it is this record's or an earlier one's.
-    pub fn wrote(&self, author: Id, tag: u32) -> Option<Version> {
+    pub fn wrote(&self, author: Id, tag: u64) -> Option<Version> {
         if (self.version.author, self.version.counter) == (author, tag) {
             return Some(self.version);
         }

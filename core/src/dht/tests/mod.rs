@@ -4,4 +4,5 @@ mod chaos;
 mod heal;
 mod life;
 mod swarm;
+mod union;
 mod writes;

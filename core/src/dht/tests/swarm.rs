@@ -113,7 +113,8 @@ impl Swarm {
             loss: 0,
             filter: Box::new(|_, _, _| true),
             done: BTreeMap::new(),
-            next_ticket: 0,
+            // Apart from the numbers that nodes give themselves.
+            next_ticket: 1 << 40,
             exclusive: true,
             broken: BTreeSet::new(),
             messages: Cell::new(0),
@@ -281,6 +282,11 @@ impl Swarm {
     }
 
     /// Which regions are answered for now, by whom.
+    /// Who counted something.
+    pub fn counted(&self, name: &str) -> Option<Id> {
+        self.nodes.iter().find(|(_, node)| node.out.counters.get(name) > 0).map(|(id, _)| *id)
+    }
+
     pub fn owners(&self) -> Vec<(Id, Region, bool)> {
         let now = self.clocks();
         let owned = |(id, node): (&Id, &Node)| {
@@ -310,11 +316,18 @@ impl Swarm {
         self.coverage() == Region::ALL.size()
     }
 
-    /// Whether every id is answered for by the closest peer that is up.
+    /// Whether every id is answered for by the closest peer that is up, in one piece where that may be.
     pub fn settled(&self) -> bool {
         let ids: Vec<Id> = self.nodes.keys().copied().collect();
+        let owners = self.owners();
+        let halves = |(owner, region, lost): &(Id, Region, bool)| {
+            let joins =
+                |(other, part, lost): &(Id, Region, bool)| owner == other && !lost && part.join(region).is_some();
+            !lost && owners.iter().any(joins)
+        };
         self.whole()
-            && self.owners().iter().all(|(owner, region, _)| group::plan::hand_over(*owner, *region, &ids).is_none())
+            && !owners.iter().any(halves)
+            && owners.iter().all(|(owner, region, _)| group::plan::hand_over(*owner, *region, &ids).is_none())
     }
 
     /// Runs until `want` holds; gives how long it took.
