@@ -355,11 +355,14 @@ impl Churn {
         }
     }
 
-    /// Whether a key's owner says that a majority was given up for lost.
+    /// Whether those who hold a key say that a majority was given up for lost: its owner, if it answers right now.
     fn assumed_lost(&self, number: usize) -> bool {
         let id = Id::object(NAMESPACE, &key(number), self.plan.config.core.locality_bits);
-        let owner = self.sim.owner_of(&id).and_then(|owner| self.sim.inspect(owner));
-        owner.is_some_and(|owner| owner.fragments.iter().any(|held| held.assumed_lost && holds(&held.region, &id)))
+        let holders = self.sim.owner_of(&id).map_or_else(|| self.sim.live(), |owner| vec![owner]);
+        holders.into_iter().any(|node| {
+            let held = self.sim.certificates(node).into_iter().filter(|(_, retired, _)| !retired);
+            held.into_iter().any(|(held, ..)| held.assumed_lost && held.name.region.contains(&id))
+        })
     }
 
     /// The churn is over: everybody is back, and everything acknowledged is read.

@@ -36,8 +36,9 @@ fn settle(sim: &mut Sim, seed: u64) {
 }
 
 /// A network after all members of a group that holds keys are killed: who they are, and the regions that nobody holds now.
-fn killed(seed: u64) -> (Scale, Vec<usize>, Vec<Region>) {
-    let mut scale = Scale::new(SimConfig::new(seed, 20));
+fn killed(config: SimConfig) -> (Scale, Vec<usize>, Vec<Region>) {
+    let seed = config.seed;
+    let mut scale = Scale::new(config);
     settle(&mut scale.sim, seed);
     assert_eq!(scale.store(KEYS).found, KEYS);
     let sim = &mut scale.sim;
@@ -58,7 +59,7 @@ fn killed(seed: u64) -> (Scale, Vec<usize>, Vec<Region>) {
 #[test]
 fn what_nobody_holds_any_more_is_begun_anew_and_says_so() {
     for seed in seeds() {
-        let (mut scale, _, gone) = killed(seed);
+        let (mut scale, _, gone) = killed(SimConfig::new(seed, 20));
         let sim = &mut scale.sim;
         let first = (0..KEYS).find(|index| within(&gone, *index)).unwrap();
         sim.run_for(25 * SECOND_US);
@@ -82,10 +83,38 @@ fn what_nobody_holds_any_more_is_begun_anew_and_says_so() {
     }
 }
 
+/// As above, and one after the other those who live on are replaced by newcomers, who were never told.
+#[test]
+fn what_nobody_remembers_is_begun_from_nothing() {
+    for seed in seeds() {
+        let mut config = SimConfig::new(seed, 20);
+        config.core.orphaned_us = 600 * SECOND_US;
+        let (mut scale, victims, gone) = killed(config);
+        let sim = &mut scale.sim;
+        for node in sim.live() {
+            sim.crash(node, Crash::Noticed);
+            sim.renew(node);
+            sim.restart(node);
+            sim.run_for(20 * SECOND_US);
+        }
+        sim.settle(1_500 * SECOND_US).unwrap_or_else(|unsettled| panic!("seed {seed}: {unsettled}"));
+        assert!(scale.counter("group.begun_from_nothing") > 0, "seed {seed}: somebody remembered");
+        let lost: Vec<usize> = (0..KEYS).filter(|index| within(&gone, *index)).collect();
+        let outcome = scale.sim.keys(2, vec![put("things", &key(lost[0]), b"again")]).remove(0);
+        assert!(matches!(outcome, Outcome::Stored { .. }), "seed {seed}: {outcome:?}");
+        scale.model.put("things", &key(lost[0]), b"again");
+        // The old group is back, and with it all that it held: its history is the preferred one.
+        victims.iter().for_each(|node| scale.sim.restart(*node));
+        settle(&mut scale.sim, seed);
+        scale.sim.run_for(60 * SECOND_US);
+        assert_eq!(scale.read_all(), (KEYS, 0), "seed {seed}: (found, lost)");
+    }
+}
+
 #[test]
 fn a_group_that_returns_goes_on_with_what_was_written_meanwhile() {
     for seed in seeds() {
-        let (mut scale, victims, gone) = killed(seed);
+        let (mut scale, victims, gone) = killed(SimConfig::new(seed, 20));
         settle(&mut scale.sim, seed);
         let lost: Vec<usize> = (0..KEYS).filter(|index| within(&gone, *index)).collect();
         for index in &lost[..lost.len().div_ceil(2)] {

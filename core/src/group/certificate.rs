@@ -113,6 +113,24 @@ impl Certificate {
         }
     }
 
+    /// A certificate for a region of which nobody knows who held it: the first of the members owns it. Its history began
+    /// before that of any network, so all others are preferred to it.
+    pub fn from_nothing(name: Name, members: Vec<Id>, history: u64) -> Certificate {
+        let owner = members.first().copied().unwrap_or(Id::ZERO);
+        Certificate {
+            name,
+            members,
+            assumed_lost: true,
+            lineage: vec![(history, 0)],
+            ..Certificate::founding(owner, 0)
+        }
+    }
+
+    /// Whether there may be another history of its region.
+    pub fn may_have_rivals(&self) -> bool {
+        self.lineage.len() > 1 || self.lineage.iter().any(|(_, from)| *from == 0)
+    }
+
     /// How many members are a majority.
     pub fn majority(&self) -> usize {
         self.members.len() / 2 + 1

@@ -24,13 +24,12 @@ const PAGE_BYTES: usize = 100 * 1_024;
 impl Groups {
     /// Tells somebody of the fragments here whose history began with a loss.
     pub(super) fn spread_losses(&mut self, env: &mut Env) {
-        let marked = |certificate: &&Certificate| certificate.lineage.len() > 1;
         let certificates: Vec<Certificate> = self
             .fragments
             .values()
             .filter(|fragment| matches!(fragment.stage, Stage::Active) && !fragment.retired())
             .map(|fragment| fragment.certificate())
-            .filter(marked)
+            .filter(|certificate| certificate.may_have_rivals())
             .take(16)
             .cloned()
             .collect();

@@ -121,7 +121,7 @@ impl Groups {
                 && fragment.proposal.is_none()
                 && !(fragment.retired() || fragment.kept.forked || fragment.frozen() || fragment.contested)
                 && fragment.pushes.is_empty()
-                && fragment.certificate().lineage.len() <= 1
+                && !fragment.certificate().may_have_rivals()
                 && (fragment.certificate().owner != self.me
                     || fragment.certificate().members.iter().all(|id| fragment.confirmed.contains(id)))
         };

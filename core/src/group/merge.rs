@@ -314,7 +314,12 @@ impl Groups {
         let name = certificate.name;
         let lease_us = env.ctx.config.lease_us;
         let Some(fragment) = self.fragments.get_mut(&name).filter(|fragment| !fragment.retired()) else {
-            self.tell_newer(env, from, &name);
+            if !self.tell_newer(env, from, &name) {
+                let certificates = self.superseding(&certificate);
+                if !certificates.is_empty() {
+                    env.ctx.send(from, Message::Newer { certificates });
+                }
+            }
             return;
         };
         if fragment.certificate().owner != from || fragment.frozen_by_another(&from) {

@@ -4,14 +4,15 @@
 //! So who is nearest to ids that no fragment here covers asks its peers for the latest certificate known of them, and
 //! that one's members too. If none of them answers, it goes on from that certificate as a survivor would who gives up all
 //! others: a new history, marked `assumed_lost`, with what holders of earlier epochs still have. It gives way to the old
-//! history if a majority of that is back after all. Without a certificate it does nothing: somebody whom it does not know
-//! may hold the region, as while thousands join.
+//! history if a majority of that is back after all. Without a certificate it asks on for as long again, as somebody whom it
+//! does not know may hold the region while thousands join; then it begins a history of its own, to which any other is
+//! preferred.
 
 use chacha20::rand_core::Rng as _;
 
 use super::{
     Env, Groups,
-    certificate::Certificate,
+    certificate::{Certificate, GAP_MAX, Name},
     fragment::{Fragment, Kept, Stage},
     jitter,
     message::Message,
@@ -61,7 +62,12 @@ impl Groups {
                 among.get(index).copied()
             });
             let mut asked: Set<Id> = asked.into_iter().flatten().collect();
-            for (part, last) in self.last_known(&region) {
+            let known = self.last_known(&region);
+            let unknown = region.subtract_all(known.iter().map(|(part, _)| part));
+            if age_us >= 2 * config.orphaned_us && known.len() < ORPHANS_MAX && !peers.is_empty() {
+                unknown.into_iter().for_each(|part| self.begin_from_nothing(env, part));
+            }
+            for (part, last) in known {
                 // Who is in it and does not know takes it up; who knows what came after says so.
                 for to in last.members.iter().filter(|id| **id != self.me) {
                     asked.insert(*to);
@@ -123,6 +129,16 @@ impl Groups {
             todo.extend(part.subtract(&shared));
         }
         found
+    }
+
+    /// Nobody who was asked knows who held a region.
+    fn begin_from_nothing(&mut self, env: &mut Env, part: Region) {
+        let members = plan::members(self.me, self.candidates(env), env.ctx.config.replicas);
+        let epoch = 1 + env.ctx.rng.next_u64() % GAP_MAX;
+        let certificate = Certificate::from_nothing(Name { region: part, epoch }, members, env.ctx.rng.next_u64());
+        env.ctx.count("group.begun_from_nothing");
+        env.ctx.trace("group", "begun from nothing", None, || format!("{part}"));
+        self.learn(env, &certificate);
     }
 
     fn begin_anew(&mut self, env: &mut Env, part: Region, last: Certificate) {
