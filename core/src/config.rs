@@ -38,7 +38,7 @@ pub struct Config {
     pub probe_sibling_us: u64,
     /// Between two probes of any other link.
     pub probe_finger_us: u64,
-    /// Silence after a probe that makes a peer suspected.
+    /// Silence after a probe that makes a peer suspected at the latest; half of it where round trips are short.
     pub suspect_after_us: u64,
     /// First guess of a round trip, and bounds of a retransmission timeout.
     pub rtt_initial_us: u64,

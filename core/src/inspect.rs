@@ -119,7 +119,7 @@ pub struct FragmentInfo {
     /// Who holds copies, owner included.
     #[serde(serialize_with = "hex_list")]
     pub members: Vec<Id>,
-    /// `active`, `merging`, `syncing`, `changing`, `member` or `retired`.
+    /// `active`, `merging`, `syncing`, `changing`, `member`, `backup` or `retired`.
     pub state: &'static str,
     /// Whether a majority of an earlier epoch was given up for lost.
     pub assumed_lost: bool,

@@ -88,7 +88,7 @@ fn what_nobody_holds_any_more_is_begun_anew_and_says_so() {
 fn what_nobody_remembers_is_begun_from_nothing() {
     for seed in seeds() {
         let mut config = SimConfig::new(seed, 20);
-        config.core.orphaned_us = 600 * SECOND_US;
+        config.core.orphaned_us = 900 * SECOND_US;
         let (mut scale, victims, gone) = killed(config);
         let sim = &mut scale.sim;
         for node in sim.live() {
@@ -97,7 +97,7 @@ fn what_nobody_remembers_is_begun_from_nothing() {
             sim.restart(node);
             sim.run_for(20 * SECOND_US);
         }
-        sim.settle(1_500 * SECOND_US).unwrap_or_else(|unsettled| panic!("seed {seed}: {unsettled}"));
+        sim.settle(2_400 * SECOND_US).unwrap_or_else(|unsettled| panic!("seed {seed}: {unsettled}"));
         assert!(scale.counter("group.begun_from_nothing") > 0, "seed {seed}: somebody remembered");
         let lost: Vec<usize> = (0..KEYS).filter(|index| within(&gone, *index)).collect();
         let outcome = scale.sim.keys(2, vec![put("things", &key(lost[0]), b"again")]).remove(0);

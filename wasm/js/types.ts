@@ -189,7 +189,7 @@ export interface FragmentInfo {
   epoch: number;
   owner: string;
   members: string[];
-  state: "active" | "merging" | "syncing" | "changing" | "member" | "retired";
+  state: "active" | "merging" | "syncing" | "changing" | "member" | "backup" | "retired";
   assumedLost: boolean;
   leaseMs: number;
   records: number;

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    backup::Backup,
     certificate::{Ballot, Certificate, Change, GAP_MAX, LINEAGE_MAX, Name, SOURCES_MAX, Source},
     message::Cursor,
 };
@@ -90,6 +91,8 @@ pub struct Fragment {
     pub contested: bool,
     /// As member: when it is this node's turn to take over.
     pub turn_us: Option<u64>,
+    /// As a member without a majority: to whom a copy is given.
+    pub backup: Option<Backup>,
     /// When this node took it up, monotone clock.
     pub since_us: u64,
     /// As holder of a forked fragment: to whom its records are being given, and up to where they are.
@@ -178,6 +181,7 @@ impl Fragment {
             contested: false,
             donated: None,
             turn_us: None,
+            backup: None,
             since_us,
             remind_us: 0,
         }

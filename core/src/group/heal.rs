@@ -51,7 +51,8 @@ impl Groups {
             return;
         };
         if fragment.remind_us == 0 {
-            let wait = if fragment.certificate().owner == me { 0 } else { MEMBERS_WAIT_US };
+            let waits = fragment.certificate().owner != me && fragment.certificate().has(&me);
+            let wait = if waits { MEMBERS_WAIT_US } else { 0 };
             fragment.remind_us = now + wait;
         }
         if fragment.remind_us > now {

@@ -32,6 +32,7 @@ impl Groups {
             let owner = certificate.owner == self.me;
             let state = match &fragment.stage {
                 _ if fragment.retired() => "retired",
+                Stage::Member if !certificate.has(&self.me) => "backup",
                 Stage::Member => "member",
                 _ if Groups::changing(fragment) || matches!(fragment.stage, Stage::Restarted) => "changing",
                 Stage::Merging(_) => "merging",

@@ -17,7 +17,7 @@ pub(super) const SETTLED_US: u64 = SECOND_US;
 /// A founder listens for so long before it founds.
 const FOUND_AFTER_US: u64 = 2 * SECOND_US;
 /// A member is replaced when it has been gone for so long.
-const REPAIR_AFTER_US: u64 = 3 * SECOND_US;
+const REPAIR_AFTER_US: u64 = SECOND_US + SECOND_US / 2;
 /// An owner is replaced when it has been gone for so long and its lease is over.
 const TAKE_OVER_AFTER_US: u64 = SECOND_US;
 /// Delay of a take-over for each live member that is nearer to the dead owner.
@@ -104,6 +104,10 @@ impl Groups {
                 self.remind(env, name);
                 continue;
             }
+            if !fragment.certificate().has(&self.me) {
+                self.stand_by(env, name);
+                continue;
+            }
             self.press(env, name);
             self.press_merge(env, name);
             self.bring_in_step(env, name);
@@ -118,6 +122,7 @@ impl Groups {
     fn nothing_due(&self, env: &Env) -> bool {
         let idle = |fragment: &Fragment| {
             matches!(fragment.stage, Stage::Member | Stage::Active)
+                && fragment.certificate().has(&self.me)
                 && fragment.proposal.is_none()
                 && !(fragment.retired() || fragment.kept.forked || fragment.frozen() || fragment.contested)
                 && fragment.pushes.is_empty()
@@ -177,6 +182,13 @@ impl Groups {
         let Some(fragment) = self.fragments.get(&name).filter(|fragment| fragment.quiet_until_us <= now.mono) else {
             return;
         };
+        let majority = fragment.quorum(&[], |id| self.peer_alive(env, id));
+        if !majority {
+            self.back_up(env, name, candidates);
+        }
+        let Some(fragment) = self.fragments.get(&name) else {
+            return;
+        };
         if let Some(lost) = self.given_up(env, fragment) {
             let pending = fragment.proposal.as_ref().is_some_and(|proposal| !proposal.lost.is_empty());
             if !pending && self.my_turn(env, name) {
@@ -189,7 +201,7 @@ impl Groups {
             self.await_union(env, name);
             return;
         }
-        if !fragment.quorum(&[], |id| self.peer_alive(env, id)) {
+        if !majority {
             self.ask_around(env, name);
         }
         let Some(fragment) = self.fragments.get(&name).filter(|fragment| fragment.proposal.is_none()) else {
@@ -210,7 +222,8 @@ impl Groups {
                 let members = fragment.certificate().members.clone();
                 self.propose_owner(env, name, self.me, members, Vec::new());
             }
-            Stage::Active if fragment.serving(&self.me, now, env.ctx.config.lease_us) => {
+            // Whom no majority hears can decide nothing, and answers while its lease holds.
+            Stage::Active if majority && fragment.serving(&self.me, now, env.ctx.config.lease_us) => {
                 self.improve(env, name, candidates);
             }
             _ => {}

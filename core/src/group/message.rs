@@ -194,6 +194,21 @@ pub enum Message {
     },
     /// I am going: take me out of your groups.
     Leaving,
+    /// Member of a group without a majority → the nearest peer outside: keep this until the group is itself again.
+    /// `BackedUp` answers each page.
+    Backup {
+        /// The group's certificate.
+        certificate: Certificate,
+        /// Of the range, what the sender has.
+        page: Page,
+    },
+    /// It is on my disk up to here.
+    BackedUp {
+        /// The fragment.
+        of: Name,
+        /// End of the page's range.
+        until: Option<Cursor>,
+    },
 }
 
 /// What this layer waits for.

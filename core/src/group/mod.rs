@@ -8,6 +8,7 @@
 //!   step (`merge`): anything acknowledged lies on a majority of the old members, so it is found.
 //! - The **tick** (`maintain`) founds, repairs, hands over, takes over, renews and reminds.
 //! - Two fragments of one owner that are halves become one (`union`): the one yields, then the other decides.
+//! - A member without a majority gives a copy to a peer outside (`backup`).
 //! - A region of which nobody is left is begun anew by the nearest peer (`orphan`), and histories that forked become one
 //!   when they meet (`heal`).
 //!
@@ -15,6 +16,7 @@
 //! no more writes of the old epoch; at one time at most one peer serves a fragment unless a majority was given up for
 //! lost, and certificates say so for ever.
 
+mod backup;
 pub mod certificate;
 pub mod fragment;
 mod heal;
@@ -381,6 +383,8 @@ impl Groups {
             Message::Who { region } => self.on_who(env, from, &region),
             Message::Donate { to, of, page } => self.on_donate(env, from, to, of, page),
             Message::Donated { to, of, until } => self.on_donated(env, from, to, of, until),
+            Message::Backup { certificate, page } => self.on_backup(env, from, certificate, page),
+            Message::BackedUp { of, until } => self.on_backed_up(env, from, of, until),
             Message::Ping => env.ctx.send(from, Message::Pong),
             Message::Pong => {}
             Message::Leaving => {

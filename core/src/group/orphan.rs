@@ -42,7 +42,7 @@ impl Groups {
         let held: Vec<Region> = self
             .fragments
             .values()
-            .filter(|fragment| !fragment.retired())
+            .filter(|fragment| !fragment.retired() && fragment.certificate().has(&self.me))
             .map(Fragment::name)
             .map(|it| it.region)
             .collect();

@@ -112,6 +112,7 @@ impl Groups {
                     // Given up for lost, or gone before: what was acknowledged then may have been lost on others.
                     let left_behind = held.lineage.last() != certificate.lineage.last()
                         && (certificate.lost.contains(&self.me)
+                            || !held.has(&self.me) && certificate.owner != self.me
                             || !certificate.sources.iter().any(|source| source.is(&held.name)));
                     Some((held.name, left_behind))
                 }
@@ -250,16 +251,9 @@ impl Groups {
         if !self.fragments.get(&name).is_some_and(done) {
             return;
         }
-        let Some(fragment) = self.fragments.remove(&name) else {
+        let Some((fragment, mut batch)) = self.forget(env, name) else {
             return;
         };
-        env.store.untrack(&name);
-        let held: Vec<Region> = self.fragments.keys().map(|name| name.region).collect();
-        let mut batch: Batch = Vec::new();
-        if !name.region.subtract_all(&held).is_empty() {
-            batch = env.store.retain(&name.region, &held);
-        }
-        batch.push((disk::fragment_key(&name), None));
         self.close(&name.region, fragment.kept.successors, &mut batch);
         self.persist(env, batch, Vec::new(), Step::None);
         env.ctx.trace("group", "dropped", None, || format!("{} epoch {}", name.region, name.epoch));

@@ -88,6 +88,12 @@ impl Peer {
         !self.suspected && self.closing_us.is_none()
     }
 
+    /// How long a probe may go unanswered before the peer is suspected, by its round trips; then, before it is gone.
+    pub fn patience_us(&self, config: &Config) -> u64 {
+        let most = config.suspect_after_us;
+        if self.suspected { most } else { (6 * self.rtt.timeout_us(config)).clamp(most / 2, most) }
+    }
+
     /// How often it is probed while nothing is heard from it.
     pub fn ping_interval(&self, config: &Config, sibling: bool) -> u64 {
         if sibling || self.wants_us { config.probe_sibling_us } else { config.probe_finger_us }

@@ -27,7 +27,7 @@ impl Overlay {
         for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.closing_us.is_none()) {
             match peer.ping {
                 Some((_, sent)) if peer.heard_us > sent => peer.ping = None,
-                Some((_, sent)) if now > sent + ctx.config.suspect_after_us => silent.push(*id),
+                Some((_, sent)) if now > sent + peer.patience_us(ctx.config) => silent.push(*id),
                 _ => {}
             }
             if peer.ping.is_none() && now >= peer.ping_due_us {

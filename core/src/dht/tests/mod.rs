@@ -1,5 +1,6 @@
 //! Groups and the DHT together: see [`swarm`] for the world they live in.
 
+mod backup;
 mod chaos;
 mod heal;
 mod life;

@@ -1,0 +1,140 @@
+//! A copy outside of a group of which no majority is there.
+//!
+//! Until those who are silent are given up for lost, a survivor may be the last one that has the group's records. So it
+//! gives them to a neighbour that is no member: a *backup*, which answers for nothing and decides nothing. It is of no use
+//! if the group comes to itself, and is dropped then; if all members are gone it is what the region is begun anew from,
+//! or is given to whoever does that, as a history that is given up is.
+
+use super::{
+    Env, Groups, Step,
+    certificate::{Certificate, Name},
+    fragment::{Fragment, Kept, Stage},
+    message::{Cursor, Message, Page},
+};
+use crate::{config::SECOND_US, id::Id, store::Batch};
+
+/// Records of one page, about.
+const PAGE_BYTES: usize = 100 * 1_024;
+/// A page that is not answered in this time is sent again.
+const STALLED_US: u64 = 1_500_000;
+/// Fragments that one peer is a backup of.
+const BACKUPS_MAX: usize = 64;
+/// Nobody came for a backup in all this time.
+const FORGOTTEN_US: u64 = 600 * SECOND_US;
+
+/// Of whoever gives a backup: how far it is.
+pub struct Backup {
+    to: Id,
+    after: Option<Cursor>,
+    sent_us: u64,
+    done: bool,
+}
+
+impl Groups {
+    /// No majority of a group is there: what this member holds is given to the nearest peer outside of it.
+    pub(super) fn back_up(&mut self, env: &mut Env, name: Name, candidates: &[Id]) {
+        let now = env.ctx.now.mono;
+        let Some(fragment) = self.fragments.get(&name).filter(|held| held.kept.synced) else {
+            return;
+        };
+        let outside = candidates.iter().filter(|id| !fragment.certificate().has(id));
+        let (to, after) = match &fragment.backup {
+            Some(backup) if self.peer_alive(env, &backup.to) => {
+                if backup.done || now.saturating_sub(backup.sent_us) < STALLED_US {
+                    return;
+                }
+                (backup.to, backup.after.clone())
+            }
+            _ => match outside.min_by_key(|id| id.distance(&self.me)) {
+                Some(nearest) => (*nearest, None),
+                None => return,
+            },
+        };
+        self.send_backup(env, name, to, after);
+    }
+
+    fn send_backup(&mut self, env: &mut Env, name: Name, to: Id, after: Option<Cursor>) {
+        let page = env.store.page(&name.region, after.clone(), PAGE_BYTES);
+        if let Some(fragment) = self.fragments.get_mut(&name) {
+            env.ctx.add("group.records_backed_up", page.records.len() as u64);
+            fragment.backup = Some(Backup { to, after, sent_us: env.ctx.now.mono, done: false });
+            env.ctx.send(to, Message::Backup { certificate: fragment.certificate().clone(), page });
+        }
+    }
+
+    pub(super) fn on_backup(&mut self, env: &mut Env, from: Id, certificate: Certificate, page: Page) {
+        if !certificate.has(&from) || !certificate.well_formed() {
+            env.ctx.count("group.malformed");
+            return;
+        }
+        self.learn(env, &certificate);
+        let name = certificate.name;
+        let newer = self.superseding(&certificate);
+        if !newer.is_empty() {
+            env.ctx.send(from, Message::Newer { certificates: newer });
+            return;
+        }
+        let backups = self.fragments.values().filter(|held| !held.certificate().has(&self.me)).count();
+        let held = self.fragments.get(&name).map(|held| *held.certificate() == certificate && !held.retired());
+        let room = env.store.bytes() < env.ctx.config.store_bytes_max && backups < BACKUPS_MAX;
+        if certificate.has(&self.me) || held == Some(false) || held.is_none() && (!room || self.leaving) {
+            return;
+        }
+        let limit_us = env.ctx.now.wall.saturating_add(env.ctx.config.clock_skew_max_us);
+        let lawful = |record: &&crate::store::Record| name.region.contains(&record.id());
+        let Some(mut batch) = self.set_aside(env, &name.region, &page.records) else {
+            return;
+        };
+        if held.is_none() {
+            env.store.track(name);
+            self.fragments.insert(name, Fragment::new(Kept::new(certificate), Stage::Member, env.ctx.now.mono));
+        }
+        let records: Vec<_> = page.records.iter().filter(lawful).cloned().collect();
+        batch.extend(records.into_iter().filter_map(|record| env.store.merge(record, limit_us)));
+        let answer = Message::BackedUp { of: name, until: page.until };
+        self.save(env, &name, batch, vec![(from, answer.into())], Step::None);
+    }
+
+    pub(super) fn on_backed_up(&mut self, env: &mut Env, from: Id, name: Name, until: Option<Cursor>) {
+        let backup = self.fragments.get_mut(&name).and_then(|held| held.backup.as_mut());
+        let Some(backup) = backup.filter(|backup| backup.to == from && !backup.done) else {
+            return;
+        };
+        match until {
+            None => backup.done = true,
+            Some(until) if backup.after.as_ref().is_none_or(|after| *after < until) => {
+                self.send_backup(env, name, from, Some(until));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// As the backup of a group: it is dropped when the group is itself again, or nobody has come for it.
+    pub(super) fn stand_by(&mut self, env: &mut Env, name: Name) {
+        let Some(fragment) = self.fragments.get(&name) else {
+            return;
+        };
+        let whole = fragment.quorum(&[], |id| self.peer_alive(env, id));
+        let forgotten = env.ctx.now.mono.saturating_sub(fragment.since_us) > FORGOTTEN_US;
+        if whole || forgotten || self.leaving {
+            if let Some((_, batch)) = self.forget(env, name) {
+                self.persist(env, batch, Vec::new(), Step::None);
+            }
+        } else {
+            self.ask_around(env, name);
+        }
+    }
+
+    /// Holds a fragment no more, nor the records that lie in no other one.
+    pub(super) fn forget(&mut self, env: &mut Env, name: Name) -> Option<(Fragment, Batch)> {
+        let fragment = self.fragments.remove(&name)?;
+        env.store.untrack(&name);
+        let held: Vec<_> = self.fragments.keys().map(|name| name.region).collect();
+        let mut batch = Batch::new();
+        if !name.region.subtract_all(&held).is_empty() {
+            batch = env.store.retain(&name.region, &held);
+        }
+        batch.push((crate::store::disk::fragment_key(&name), None));
+        Some((fragment, batch))
+    }
+}
