@@ -181,7 +181,9 @@ impl Dht {
     }
 
     /// The last link to a peer is down, or it is suspected: the tick will see.
-    pub fn on_peer_down(&mut self, _ctx: &mut Ctx, _view: &dyn View, _id: Id) {}
+    pub fn on_peer_down(&mut self, _ctx: &mut Ctx, _view: &dyn View, id: Id) {
+        self.groups.unlinked(&id);
+    }
 
     /// The siblings changed, or the node joined: the tick will see.
     pub fn on_view_changed(&mut self, _ctx: &mut Ctx, _view: &dyn View) {}

@@ -1,9 +1,10 @@
 //! A copy outside of a group of which no majority is there.
 //!
 //! Until those who are silent are given up for lost, a survivor may be the last one that has the group's records. So it
-//! gives them to a neighbour that is no member: a *backup*, which answers for nothing and decides nothing. It is of no use
-//! if the group comes to itself, and is dropped then; if all members are gone it is what the region is begun anew from,
-//! or is given to whoever does that, as a history that is given up is.
+//! gives them to a neighbour that is no member: a *backup*, which answers for nothing and decides nothing. If the group
+//! comes to itself it is dropped. If all members are silent for as long as a survivor would wait, and a little more, the
+//! backup goes on as one; should somebody else begin the region anew, it gives that one what it has, as a history that is
+//! given up does.
 
 use super::{
     Env, Groups, Step,
@@ -19,6 +20,8 @@ const PAGE_BYTES: usize = 100 * 1_024;
 const STALLED_US: u64 = 1_500_000;
 /// Fragments that one peer is a backup of.
 const BACKUPS_MAX: usize = 64;
+/// A survivor goes first.
+const BEHIND_US: u64 = 5 * SECOND_US;
 /// Nobody came for a backup in all this time.
 const FORGOTTEN_US: u64 = 600 * SECOND_US;
 
@@ -109,7 +112,7 @@ impl Groups {
         }
     }
 
-    /// As the backup of a group: it is dropped when the group is itself again, or nobody has come for it.
+    /// As the backup of a group: it is dropped when the group is itself again, and goes on when nobody is left.
     pub(super) fn stand_by(&mut self, env: &mut Env, name: Name) {
         let Some(fragment) = self.fragments.get(&name) else {
             return;
@@ -120,6 +123,12 @@ impl Groups {
             if let Some((_, batch)) = self.forget(env, name) {
                 self.persist(env, batch, Vec::new(), Step::None);
             }
+            return;
+        }
+        let silent_us = env.ctx.config.assumed_lost_us + BEHIND_US;
+        let certificate = fragment.certificate().clone();
+        if certificate.members.iter().all(|id| self.silent_for(env, id, silent_us)) {
+            self.begin_anew(env, name.region, certificate);
         } else {
             self.ask_around(env, name);
         }

@@ -183,7 +183,7 @@ impl Groups {
             return;
         };
         let majority = fragment.quorum(&[], |id| self.peer_alive(env, id));
-        if !majority {
+        if !fragment.quorum(&[], |id| *id == self.me || env.view.alive(id)) {
             self.back_up(env, name, candidates);
         }
         let Some(fragment) = self.fragments.get(&name) else {

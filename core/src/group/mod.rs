@@ -402,6 +402,11 @@ impl Groups {
         self.heard(id, now);
     }
 
+    /// The last link to a peer is down, or it is suspected.
+    pub fn unlinked(&mut self, id: &Id) {
+        self.peers.unheard(id);
+    }
+
     fn peer_alive(&self, env: &Env, id: &Id) -> bool {
         *id == self.me || self.peers.alive(env.view, id, env.ctx.now.mono)
     }

@@ -141,7 +141,7 @@ impl Groups {
         self.learn(env, &certificate);
     }
 
-    fn begin_anew(&mut self, env: &mut Env, part: Region, last: Certificate) {
+    pub(super) fn begin_anew(&mut self, env: &mut Env, part: Region, last: Certificate) {
         let lost_us = env.ctx.config.assumed_lost_us;
         // As member of an epoch that it does not hold, this node has nothing of it.
         let held = self.fragments.contains_key(&last.name);

@@ -33,6 +33,13 @@ impl Peers {
         }
     }
 
+    /// The last link to a peer is down: what was heard of it before says nothing any more.
+    pub fn unheard(&mut self, id: &Id) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.heard_us = None;
+        }
+    }
+
     /// Called at each tick. Who was not for long, asleep, could hear nobody: of nobody it knows that they are gone since
     /// before.
     pub fn awake(&mut self, now_us: u64) {

@@ -529,7 +529,7 @@ impl Overlay {
         }
         let room = match (theirs, self.want(ctx, id)) {
             (Want::Sibling, _) | (_, Want::Sibling | Want::Slot) => ctx.config.links_max + ctx.config.links_max / 3,
-            (Want::Slot, _) => ctx.config.links_max,
+            (Want::Slot, _) => ctx.config.links_max + ctx.config.siblings,
             (Want::Spare, Want::Spare) => ctx.config.links_opened_max,
         };
         links < room || self.peers.contains_key(id)

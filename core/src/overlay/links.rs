@@ -195,7 +195,7 @@ impl Overlay {
             oldest.map(|oldest| self.answers.remove(&oldest));
         }
         if self.answers.insert(from.id, now).is_some_and(|before| now < before + USED_US)
-            && self.peers.len() < ctx.config.links_max
+            && self.peers.len() < ctx.config.links_max + ctx.config.siblings
         {
             self.note(ctx, from, true);
             if let Some(known) = self.contacts.get_mut(&from.id) {

@@ -25,6 +25,10 @@ use libp2p_kad::{
 use libp2p_swarm::{Swarm, SwarmEvent};
 use tokio::sync::{mpsc, oneshot};
 
+/// The allocator that `bench` has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const VALUE_BYTES: usize = 1_000;
 /// What is over sooner is measured for so long, as `bench dht-ops` does.
 const AT_LEAST: Duration = Duration::from_secs(1);
