@@ -119,6 +119,8 @@ pub struct Outcomes {
     pub unreachable: u64,
     /// Reads of acknowledged keys that were told that they are absent, and nobody says why.
     pub absent: u64,
+    /// What is known of each of these.
+    pub unexplained: Vec<String>,
     /// Reads that found something else.
     pub wrong: u64,
     /// Reads without any answer.
@@ -350,9 +352,36 @@ impl Churn {
             }
             Outcome::Found { .. } => self.out.wrong += 1,
             Outcome::Absent if self.assumed_lost(asked.key) => self.out.absent_and_said_so += 1,
-            Outcome::Absent => self.out.absent += 1,
+            Outcome::Absent => {
+                self.out.absent += 1;
+                self.out.unexplained.push(self.unexplained(asked, at_us));
+            }
             _ => self.out.unreachable += 1,
         }
+    }
+
+    /// What is known of a key that was told to be absent while nobody says why.
+    fn unexplained(&self, asked: &Asked, at_us: u64) -> String {
+        let id = Id::object(NAMESPACE, &key(asked.key), self.plan.config.core.locality_bits);
+        let of = |node: usize| {
+            let held = self.sim.certificates(node).into_iter().filter(|(held, ..)| held.name.region.contains(&id));
+            held.map(move |(held, retired, serving)| {
+                let name = held.name;
+                let owner = self.sim.index_of(&held.owner);
+                format!(
+                    "node {node}: {} epoch {} owner {owner:?} retired {retired} serving {serving}",
+                    name.region, name.epoch
+                )
+            })
+        };
+        let held: Vec<String> = self.sim.live().into_iter().flat_map(of).collect();
+        let (asked_s, at_s) = (asked.at_us as f64 / 1e6, at_us as f64 / 1e6);
+        format!(
+            "key {} asked at {asked_s:.3} s by node {}, absent at {at_s:.3} s: {}",
+            asked.key,
+            asked.node,
+            held.join(", ")
+        )
     }
 
     /// Whether those who hold a key say that a majority was given up for lost: its owner, if it answers right now.

@@ -64,6 +64,7 @@ fn run(report: &Report, mode: &str, plan: Plan) -> Result<(), String> {
     figure("settled_afterwards", f64::from(u8::from(out.unsettled.is_none())), "");
     figure("invariants_broken", out.broken.len() as f64, "");
     figure("wall_s", begun.elapsed().as_secs_f64(), "s");
+    out.unexplained.iter().for_each(|line| eprintln!("ABSENT {line}"));
     out.lost.iter().for_each(|lost| eprintln!("{}", lost.line()));
     out.broken.iter().take(20).for_each(|broken| eprintln!("BROKEN {broken}"));
     out.unsettled.iter().for_each(|why| eprintln!("not settled afterwards: {why}"));

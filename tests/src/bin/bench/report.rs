@@ -14,7 +14,7 @@ pub struct Options {
     pub latency_ms: Option<u64>,
     /// `--inbound-mbit`
     pub inbound_mbit: Option<u64>,
-    /// `--links`: links that a node opens; half as many again may be in all.
+    /// `--links`: links that a node opens; half as many again may be in all, and so many are told to neighbours.
     pub links: Option<usize>,
     /// `--session-s`: the median time that a node stays.
     pub session_s: Option<u64>,
@@ -86,6 +86,7 @@ impl Options {
         if let Some(links) = self.links {
             config.core.links_opened_max = links;
             config.core.links_max = links + links / 2;
+            config.core.lookahead_max = config.core.links_max;
         }
         config.threads = self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         config.inbound_bits_per_s = self.inbound_mbit.map(|mbit| mbit * 1_000_000);
