@@ -72,9 +72,7 @@ impl Groups {
         }
         self.learn(env, &certificate);
         let name = certificate.name;
-        let newer = self.superseding(&certificate);
-        if !newer.is_empty() {
-            env.ctx.send(from, Message::Newer { certificates: newer });
+        if self.tell_superseding(env, from, &certificate) {
             return;
         }
         let backups = self.fragments.values().filter(|held| !held.certificate().has(&self.me)).count();
@@ -84,7 +82,6 @@ impl Groups {
             return;
         }
         let limit_us = env.ctx.now.wall.saturating_add(env.ctx.config.clock_skew_max_us);
-        let lawful = |record: &&crate::store::Record| name.region.contains(&record.id());
         let Some(mut batch) = self.set_aside(env, &name.region, &page.records) else {
             return;
         };
@@ -92,9 +89,8 @@ impl Groups {
             env.store.track(name);
             self.fragments.insert(name, Fragment::new(Kept::new(certificate), Stage::Member, env.ctx.now.mono));
         }
-        let records: Vec<_> = page.records.iter().filter(lawful).cloned().collect();
-        batch.extend(records.into_iter().filter_map(|record| env.store.merge(record, limit_us)));
-        let answer = Message::BackedUp { of: name, until: page.until };
+        let answer = Message::BackedUp { of: name, until: page.until.clone() };
+        batch.extend(env.store.apply(&name.region, page, 0, limit_us));
         self.save(env, &name, batch, vec![(from, answer.into())], Step::None);
     }
 

@@ -69,9 +69,7 @@ impl Groups {
 
     /// The newest certificate known for some of a region.
     pub fn newest_for(&self, region: &Region) -> Option<&Certificate> {
-        let held = self.fragments.values().map(|fragment| fragment.certificate());
-        let about = |certificate: &&Certificate| certificate.name.region.intersect(region).is_some();
-        Certificate::latest(held.chain(self.known.iter()).filter(about))
+        Certificate::latest(self.about(region).into_iter())
     }
 
     /// Forgets records that have lapsed. Owners decide: members learn of it by their digests.

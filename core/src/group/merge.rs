@@ -256,11 +256,7 @@ impl Groups {
             None => Progress::Done(synced),
         };
         merge.holders.insert(from, progress);
-        for record in page.records {
-            if to.region.contains(&record.id()) {
-                batch.extend(env.store.merge(record, limit_us));
-            }
-        }
+        batch.extend(env.store.apply(&to.region, page, 0, limit_us));
         if !batch.is_empty() {
             self.persist(env, batch, Vec::new(), Step::None);
         }
@@ -314,12 +310,7 @@ impl Groups {
         let name = certificate.name;
         let lease_us = env.ctx.config.lease_us;
         let Some(fragment) = self.fragments.get_mut(&name).filter(|fragment| !fragment.retired()) else {
-            if !self.tell_newer(env, from, &name) {
-                let certificates = self.superseding(&certificate);
-                if !certificates.is_empty() {
-                    env.ctx.send(from, Message::Newer { certificates });
-                }
-            }
+            self.tell_superseding(env, from, &certificate);
             return;
         };
         if fragment.certificate().owner != from || fragment.frozen_by_another(&from) {

@@ -283,15 +283,22 @@ impl Groups {
 
     /// Decided certificates later than `name` for parts of its region.
     pub fn newer_than(&self, name: &Name) -> Vec<Certificate> {
-        let held = self.fragments.values().map(Fragment::certificate);
-        held.chain(self.known.iter())
-            .chain(self.closed.values().flatten())
-            .filter(|certificate| {
-                certificate.name.epoch > name.epoch && certificate.name.region.intersect(&name.region).is_some()
-            })
-            .take(SUCCESSORS_MAX)
-            .cloned()
-            .collect()
+        let about = self.about(&name.region).into_iter();
+        about.filter(|certificate| certificate.name.epoch > name.epoch).take(SUCCESSORS_MAX).cloned().collect()
+    }
+
+    /// All decided certificates that this node knows for some of a region: of what it holds or held, what came after
+    /// that, and what it heard of.
+    fn about(&self, region: &Region) -> Vec<&Certificate> {
+        let mut all: Vec<&Certificate> = Vec::new();
+        for held in self.fragments.values() {
+            all.push(held.certificate());
+            all.extend(&held.kept.successors);
+        }
+        self.closed.values().for_each(|after| all.extend(after));
+        all.extend(self.known.iter());
+        all.retain(|certificate| certificate.name.region.intersect(region).is_some());
+        all
     }
 
     /// Writes a batch; once it is on disk the messages go out and the step is taken.

@@ -114,13 +114,7 @@ impl Groups {
         let mut found = Vec::new();
         let mut todo = vec![*region];
         while let Some(part) = todo.pop() {
-            let held = self.fragments.values();
-            let held = held.flat_map(|it| std::iter::once(it.certificate()).chain(&it.kept.successors));
-            let about = held
-                .chain(self.known.iter())
-                .chain(self.closed.values().flatten())
-                .filter(|certificate| certificate.name.region.intersect(&part).is_some());
-            let Some(last) = Certificate::latest(about) else { continue };
+            let Some(last) = Certificate::latest(self.about(&part).into_iter()) else { continue };
             let Some(shared) = last.name.region.intersect(&part) else { continue };
             found.push((shared, last.clone()));
             if found.len() == ORPHANS_MAX {

@@ -32,7 +32,6 @@ impl Groups {
         for certificate in certificates.into_iter().take(SUCCESSORS_MAX) {
             self.learn(env, &certificate);
             let mut told = false;
-            let mut newer = Vec::new();
             for fragment in self.fragments.values().filter(|fragment| !fragment.retired()) {
                 let held = fragment.certificate();
                 if held.name.region.intersect(&certificate.name.region).is_none() {
@@ -43,31 +42,24 @@ impl Groups {
                 if later && matches!(fragment.stage, Stage::Active) {
                     told = true;
                     env.ctx.send(from, Message::Active { certificate: held.clone() });
-                } else if matches!(relation, Relation::Newer | Relation::Preferred) {
-                    newer.push(held.clone());
                 }
             }
             if !told {
-                newer.extend(self.superseding(&certificate));
-                newer.dedup();
-                if !newer.is_empty() {
-                    env.ctx.send(from, Message::Newer { certificates: newer });
-                }
+                self.tell_superseding(env, from, &certificate);
             }
         }
     }
 
-    /// Remembered certificates that `certificate` gives way to.
-    pub(super) fn superseding(&self, certificate: &Certificate) -> Vec<Certificate> {
-        self.known
-            .iter()
-            .filter(|known| {
-                known.name.region.intersect(&certificate.name.region).is_some()
-                    && matches!(known.relation(certificate), Relation::Newer | Relation::Preferred)
-            })
-            .take(SUCCESSORS_MAX)
-            .cloned()
-            .collect()
+    /// Tells a peer the certificates known that `certificate` gives way to, if there are.
+    pub(super) fn tell_superseding(&self, env: &mut Env, to: Id, certificate: &Certificate) -> bool {
+        let later = |known: &&Certificate| matches!(known.relation(certificate), Relation::Newer | Relation::Preferred);
+        let about = self.about(&certificate.name.region).into_iter();
+        let certificates: Vec<Certificate> = about.filter(later).take(SUCCESSORS_MAX).cloned().collect();
+        let known = !certificates.is_empty();
+        if known && to != self.me {
+            env.ctx.send(to, Message::Newer { certificates });
+        }
+        known
     }
 
     /// Tells a peer what is known to come after `name`, if anything.
@@ -89,9 +81,8 @@ impl Groups {
         self.established = true;
         let name = certificate.name;
         let overlapping = |other: &&Certificate| other.name.region.intersect(&name.region).is_some();
-        let held = self.fragments.values().map(Fragment::certificate);
         let mut newer = false;
-        for other in held.chain(self.known.iter()).chain(self.closed.values().flatten()).filter(overlapping) {
+        for other in self.about(&name.region) {
             match certificate.relation(other) {
                 // A history that is given up is learnt of by those alone who are in it.
                 Relation::Inferior => {

@@ -126,14 +126,11 @@ impl Groups {
             return false;
         };
         let otherwise = |other: &Certificate| {
-            other.name.region.intersect(&part.region).is_some()
-                && other.lineage.last() == union.lineage.last()
+            other.lineage.last() == union.lineage.last()
                 && other.name != union.name
                 && (part.epoch + 1..=union.name.epoch).contains(&other.name.epoch)
         };
-        let held = self.fragments.values();
-        let held = held.flat_map(|held| std::iter::once(held.certificate()).chain(&held.kept.successors));
-        held.chain(self.known.iter()).chain(self.closed.values().flatten()).any(otherwise)
+        self.about(&part.region).into_iter().any(otherwise)
     }
 
     /// Nothing is heard of what a fragment yielded to: whoever answers near it may know.
