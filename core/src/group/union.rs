@@ -17,7 +17,7 @@ use super::{
 use crate::{config::SECOND_US, id::Id};
 
 /// Fragments younger than this stay as they are: while many join they are about to be split.
-const UNITE_AFTER_US: u64 = 5 * SECOND_US;
+const UNITE_AFTER_US: u64 = 2 * SECOND_US;
 
 impl Groups {
     /// The owner, for whom all is well: begins to unite a fragment with its other half, if it holds that too.
