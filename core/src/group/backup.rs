@@ -12,12 +12,18 @@ use super::{
     fragment::{Fragment, Kept, Stage},
     message::{Cursor, Message, Page},
 };
-use crate::{config::SECOND_US, id::Id, store::Batch};
+use crate::{
+    config::SECOND_US,
+    id::{Id, nearest},
+    store::Batch,
+};
 
 /// Records of one page, about.
 const PAGE_BYTES: usize = 100 * 1_024;
-/// A page that is not answered in this time is sent again.
-const STALLED_US: u64 = 1_500_000;
+/// Who does not answer a page in this time has no room, or has dropped what it had: the next peer is asked.
+const STALLED_US: u64 = 4 * SECOND_US;
+/// Among so many peers.
+const ASKED: usize = 4;
 /// Fragments that one peer is a backup of.
 const BACKUPS_MAX: usize = 64;
 /// A survivor goes first.
@@ -31,6 +37,7 @@ pub struct Backup {
     after: Option<Cursor>,
     sent_us: u64,
     done: bool,
+    tries: usize,
 }
 
 impl Groups {
@@ -40,27 +47,28 @@ impl Groups {
         let Some(fragment) = self.fragments.get(&name).filter(|held| held.kept.synced) else {
             return;
         };
-        let outside = candidates.iter().filter(|id| !fragment.certificate().has(id));
-        let (to, after) = match &fragment.backup {
-            Some(backup) if self.peer_alive(env, &backup.to) => {
-                if backup.done || now.saturating_sub(backup.sent_us) < STALLED_US {
+        let tries = match &fragment.backup {
+            Some(backup) => {
+                let fresh = backup.done || now.saturating_sub(backup.sent_us) < STALLED_US;
+                if fresh && self.peer_alive(env, &backup.to) {
                     return;
                 }
-                (backup.to, backup.after.clone())
+                backup.tries + 1
             }
-            _ => match outside.min_by_key(|id| id.distance(&self.me)) {
-                Some(nearest) => (*nearest, None),
-                None => return,
-            },
+            None => 0,
         };
-        self.send_backup(env, name, to, after);
+        let outside: Vec<Id> = candidates.iter().copied().filter(|id| !fragment.certificate().has(id)).collect();
+        let near = nearest(&outside, &self.me, ASKED);
+        if let Some(to) = near.get(tries % near.len().max(1)) {
+            self.send_backup(env, name, *to, None, tries);
+        }
     }
 
-    fn send_backup(&mut self, env: &mut Env, name: Name, to: Id, after: Option<Cursor>) {
+    fn send_backup(&mut self, env: &mut Env, name: Name, to: Id, after: Option<Cursor>, tries: usize) {
         let page = env.store.page(&name.region, after.clone(), PAGE_BYTES);
         if let Some(fragment) = self.fragments.get_mut(&name) {
             env.ctx.add("group.records_backed_up", page.records.len() as u64);
-            fragment.backup = Some(Backup { to, after, sent_us: env.ctx.now.mono, done: false });
+            fragment.backup = Some(Backup { to, after, sent_us: env.ctx.now.mono, done: false, tries });
             env.ctx.send(to, Message::Backup { certificate: fragment.certificate().clone(), page });
         }
     }
@@ -77,7 +85,9 @@ impl Groups {
         }
         let backups = self.fragments.values().filter(|held| !held.certificate().has(&self.me)).count();
         let held = self.fragments.get(&name).map(|held| *held.certificate() == certificate && !held.retired());
-        let room = env.store.bytes() < env.ctx.config.store_bytes_max && backups < BACKUPS_MAX;
+        // It begins at the beginning, or would be a backup of the end alone.
+        let first = page.after.is_none();
+        let room = first && env.store.bytes() < env.ctx.config.store_bytes_max && backups < BACKUPS_MAX;
         if certificate.has(&self.me) || held == Some(false) || held.is_none() && (!room || self.leaving) {
             return;
         }
@@ -102,7 +112,8 @@ impl Groups {
         match until {
             None => backup.done = true,
             Some(until) if backup.after.as_ref().is_none_or(|after| *after < until) => {
-                self.send_backup(env, name, from, Some(until));
+                let tries = backup.tries;
+                self.send_backup(env, name, from, Some(until), tries);
             }
             Some(_) => {}
         }

@@ -161,6 +161,17 @@ impl Certificate {
         })
     }
 
+    /// This one, which follows an epoch, in another history that left at that epoch: the same whoever says so.
+    pub fn forked(&self, epoch: u64, history: u64) -> Certificate {
+        let mut forked = self.clone();
+        forked.assumed_lost = true;
+        forked.lineage.push((history, epoch + 1));
+        let surplus = forked.lineage.len().saturating_sub(LINEAGE_MAX);
+        forked.lineage.drain(..surplus);
+        forked.name.epoch = epoch + 1 + history % GAP_MAX;
+        forked
+    }
+
     /// Whether the same peers hold both.
     pub fn same_members(&self, other: &Certificate) -> bool {
         self.members.len() == other.members.len() && self.members.iter().all(|id| other.has(id))
@@ -354,6 +365,9 @@ mod tests {
         assert!(yields.follows(b.name), "it yields to the other half");
         assert!(!yields.follows(a.name), "no half yields to itself");
         assert!(Change::to(vec![union.clone()]).follows(a.name));
+        let forked = alone.forked(b.name.epoch, 77);
+        assert!(forked.well_formed() && forked.assumed_lost);
+        assert_eq!((forked.relation(&b), union.relation(&forked)), (Relation::Newer, Relation::Preferred));
         assert!(!Change::to(vec![union]).follows(half(false, 5).name));
         let others = Certificate { members: vec![Id::ZERO, Id::hash(b"another")], ..b.clone() };
         let forked = Certificate { lineage: vec![(7, 1), (8, 9)], ..b.clone() };

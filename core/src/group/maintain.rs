@@ -185,6 +185,8 @@ impl Groups {
         let majority = fragment.quorum(&[], |id| self.peer_alive(env, id));
         if !fragment.quorum(&[], |id| *id == self.me || env.view.alive(id)) {
             self.back_up(env, name, candidates);
+        } else if let Some(fragment) = self.fragments.get_mut(&name) {
+            fragment.backup = None;
         }
         let Some(fragment) = self.fragments.get(&name) else {
             return;

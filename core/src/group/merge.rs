@@ -119,7 +119,7 @@ impl Groups {
     /// Whether this member of `source` dropped it for a history that is given up since: what it holds of `region` for
     /// that one is no less.
     fn went_on(&self, source: &Source, region: &Region) -> bool {
-        let forked = self.fragments.values().filter(|fragment| fragment.kept.forked);
+        let forked = self.fragments.values().filter(|held| held.kept.forked && held.certificate().has(&self.me));
         let regions: Vec<Region> = forked.map(|fragment| fragment.name().region).collect();
         source.members.contains(&self.me) && self.held_of(source).is_none() && region.subtract_all(&regions).is_empty()
     }
@@ -194,8 +194,12 @@ impl Groups {
         let (complete, synced) = match held {
             Some(held) => (held.complete, held.synced),
             None if known.is_some_and(|known| self.went_on(known, &name.region)) => (false, true),
+            // Of one half it may have all.
+            None if known.is_some_and(|known| known.parts().any(|part| self.fragments.contains_key(&part))) => {
+                (false, false)
+            }
             None => {
-                let newer = self.tell_newer(env, from, &name);
+                let newer = self.tell_superseding(env, from, &certificate);
                 if !newer && known.is_some_and(|known| self.passed_over(known)) {
                     let page = Page { after, until: None, records: Vec::new() };
                     env.ctx.send(from, Message::Fetched { to: name, source, complete: false, synced: false, page });

@@ -126,6 +126,8 @@ pub struct Groups {
     fragments: Map<Name, Fragment>,
     known: known::Known,
     closed: Map<Region, Vec<Certificate>>,
+    /// The same regions, the one closed longest ago first.
+    closed_order: VecDeque<Region>,
     peers: Peers,
     waiting: Map<u64, Waiting>,
     unsaved: Unsaved,
@@ -173,6 +175,7 @@ impl Groups {
             established: !fragments.is_empty(),
             fragments,
             known: known::Known::default(),
+            closed_order: closed.keys().copied().collect(),
             closed,
             peers: Peers::default(),
             waiting: Map::new(),

@@ -129,7 +129,9 @@ impl Groups {
         let Some(fragment) = self.fragments.get_mut(held) else {
             return;
         };
+        let mut news = false;
         if fragment.kept.retired.is_none() {
+            news = true;
             fragment.kept.retired = Some(vec![held.region]);
             fragment.proposal = None;
             fragment.pushes.clear();
@@ -137,27 +139,31 @@ impl Groups {
             self.events.push_back(Event::Retired(*held));
         }
         if forked && !fragment.kept.forked {
+            news = true;
             fragment.kept.forked = true;
             env.ctx.count("group.forked");
             env.ctx.trace("group", "forked", Some(successor.owner), || format!("{} epoch {}", held.region, held.epoch));
         }
-        let news = !fragment.kept.successors.contains(successor);
-        if news {
-            let name = successor.name;
-            fragment.kept.successors.retain(|known| {
-                !name.region.covers(&known.name.region)
-                    || !matches!(successor.relation(known), Relation::Newer | Relation::Preferred)
-            });
-            if fragment.kept.successors.len() < SUCCESSORS_MAX {
-                fragment.kept.successors.push(successor.clone());
+        let covers = |later: &Certificate, other: &Certificate| {
+            later.name.region.covers(&other.name.region)
+                && (later == other || matches!(later.relation(other), Relation::Newer | Relation::Preferred))
+        };
+        let successors = &mut fragment.kept.successors;
+        if !successors.iter().any(|known| covers(known, successor)) {
+            successors.retain(|known| !covers(successor, known));
+            if successors.len() < SUCCESSORS_MAX {
+                news = true;
+                successors.push(successor.clone());
             }
         }
         // An epoch that does not want this one's records follows one that had them and was active.
         let spent = !fragment.kept.forked && !successor.sources.iter().any(|source| source.is(held));
         if spent && let Some(rest) = &mut fragment.kept.retired {
-            *rest = rest.iter().flat_map(|part| part.subtract(&successor.name.region)).collect();
+            let left: Vec<Region> = rest.iter().flat_map(|part| part.subtract(&successor.name.region)).collect();
+            news |= left != *rest;
+            *rest = left;
         }
-        if news || spent {
+        if news {
             self.save(env, held, Vec::new(), Vec::new(), Step::None);
         }
     }
@@ -256,10 +262,10 @@ impl Groups {
         let value = disk::seal(&key, &(region, &successors));
         batch.push((key, Some(value)));
         self.closed.insert(*region, successors);
+        self.closed_order.retain(|other| other != region);
+        self.closed_order.push_back(*region);
         if self.closed.len() > CLOSED_MAX {
-            let epoch = |(_, after): &(&Region, &Vec<Certificate>)| after.iter().map(|it| it.name.epoch).max();
-            let oldest = self.closed.iter().min_by_key(epoch).map(|(region, _)| *region);
-            if let Some(oldest) = oldest {
+            if let Some(oldest) = self.closed_order.pop_front() {
                 self.closed.remove(&oldest);
                 batch.push((disk::closed_key(&oldest), None));
             }

@@ -22,7 +22,12 @@ const UNITE_AFTER_US: u64 = 2 * SECOND_US;
 impl Groups {
     /// The owner, for whom all is well: begins to unite a fragment with its other half, if it holds that too.
     pub(super) fn unite(&mut self, env: &mut Env, name: Name, candidates: &[Id]) {
-        let calm = |held: &Fragment| held.retired() || !held.frozen() && held.proposal.is_none() && !held.contested;
+        // Nothing else is under way here, and no group is without a majority: whoever took a half over learns first what
+        // became of the other one.
+        let calm = |held: &Fragment| {
+            let open = !held.frozen() && held.proposal.is_none() && !held.contested;
+            held.retired() || open && held.quorum(&[], |id| self.peer_alive(env, id))
+        };
         if !self.fragments.values().all(calm) {
             return;
         }
@@ -108,10 +113,14 @@ impl Groups {
     pub(super) fn settle_unions(&mut self, env: &mut Env) {
         let mut alone = Vec::new();
         for held in self.fragments.values().filter(|held| !held.retired()) {
-            if let Some(change) = &held.kept.yielded
-                && change.union.as_ref().is_some_and(|union| self.came_to_nothing(union))
-            {
-                alone.extend(change.into.clone());
+            let Some(Change { into, union: Some(union) }) = &held.kept.yielded else {
+                continue;
+            };
+            if self.came_to_nothing(union) {
+                alone.extend(into.clone());
+            } else if let Some(history) = self.forked_off(union) {
+                // Those given up may have decided for the union: this is of the other history, too.
+                alone.extend(into.iter().map(|part| part.forked(held.name().epoch, history)));
             }
         }
         for certificate in &alone {
@@ -131,6 +140,17 @@ impl Groups {
                 && (part.epoch + 1..=union.name.epoch).contains(&other.name.epoch)
         };
         self.about(&part.region).into_iter().any(otherwise)
+    }
+
+    /// The history, if there is one, that the first of a union's parts went on in when somebody was given up.
+    fn forked_off(&self, union: &Certificate) -> Option<u64> {
+        let part = union.sources.first()?.name;
+        let (own, _) = union.lineage.last()?;
+        let next = |other: &Certificate| {
+            let at = other.lineage.iter().position(|(history, _)| history == own)?;
+            other.lineage.get(at + 1).filter(|(_, from)| *from == part.epoch + 1).map(|(history, _)| *history)
+        };
+        self.about(&part.region).into_iter().find_map(next)
     }
 
     /// Nothing is heard of what a fragment yielded to: whoever answers near it may know.
