@@ -19,7 +19,7 @@ use std::{
 use pontoon_core::store::{Action, Expect, Outcome, Version};
 
 /// Configurations looked at before the search gives up.
-const BUDGET: usize = 2_000_000;
+const BUDGET: usize = 20_000_000;
 
 /// One operation on the key.
 #[derive(Clone, Debug, PartialEq)]
