@@ -69,7 +69,7 @@ impl Groups {
         if let Some(fragment) = self.fragments.get_mut(&name) {
             env.ctx.add("group.records_backed_up", page.records.len() as u64);
             fragment.backup = Some(Backup { to, after, sent_us: env.ctx.now.mono, done: false, tries });
-            env.ctx.send(to, Message::Backup { certificate: fragment.certificate().clone(), page });
+            env.ctx.send(to, Message::Backup { certificate: Box::new(fragment.certificate().clone()), page });
         }
     }
 

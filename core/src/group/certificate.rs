@@ -65,13 +65,13 @@ pub struct Source {
 
 impl Source {
     /// The one or two fragments.
-    pub fn parts(&self) -> impl Iterator<Item = Name> {
-        core::iter::once(self.name).chain(self.twin)
+    pub fn parts(&self) -> Vec<Name> {
+        self.twin.map_or_else(|| vec![self.name], |twin| vec![self.name, twin])
     }
 
     /// Whether a fragment is this source, or a part of it.
     pub fn is(&self, name: &Name) -> bool {
-        self.parts().any(|part| part == *name)
+        self.name == *name || self.twin == Some(*name)
     }
 
     /// What it covers; `None` if its parts are not two halves.
@@ -234,7 +234,8 @@ impl Certificate {
             && self.lineage.last().is_some_and(|(_, from)| *from <= self.name.epoch)
             && self.lost.len() <= MEMBERS_MAX * (SOURCES_MAX + 1)
             && self.sources.iter().all(|source| {
-                source.parts().all(|part| part.epoch < self.name.epoch)
+                source.name.epoch < self.name.epoch
+                    && source.twin.is_none_or(|twin| twin.epoch < self.name.epoch)
                     && (1..=MEMBERS_MAX).contains(&source.members.len())
                     && source.region().is_some_and(|region| region.covers(&self.name.region))
             })
@@ -263,7 +264,7 @@ pub struct Change {
     /// this fragment and another that has yielded to it.
     pub into: Vec<Certificate>,
     /// The fragment yields to another: it is part of this union if that one's members decide so, and `into` if not.
-    pub union: Option<Certificate>,
+    pub union: Option<Box<Certificate>>,
 }
 
 impl Change {
@@ -361,7 +362,7 @@ mod tests {
         assert_eq!((union.name.region, union.name.epoch > 9), (Region::ALL, true));
         assert!(union.unites(&a.name) && union.unites(&b.name) && !union.unites(&half(true, 8).name));
         let alone = Certificate { name: Name { epoch: 10, ..b.name }, sources: vec![b.source()], ..b.clone() };
-        let yields = Change { into: vec![alone.clone()], union: Some(union.clone()) };
+        let yields = Change { into: vec![alone.clone()], union: Some(Box::new(union.clone())) };
         assert!(yields.follows(b.name), "it yields to the other half");
         assert!(!yields.follows(a.name), "no half yields to itself");
         assert!(Change::to(vec![union.clone()]).follows(a.name));

@@ -106,14 +106,17 @@ impl Groups {
 
     /// What this node holds of a source, if it holds all parts of it.
     fn held_of(&self, source: &Source) -> Option<SourceHeld> {
-        let parts: Vec<&Fragment> = source.parts().map(|part| self.fragments.get(&part)).collect::<Option<_>>()?;
-        Some(SourceHeld {
-            complete: parts.iter().all(|held| held.complete),
-            synced: parts.iter().all(|held| held.kept.synced),
-            retired: parts.iter().all(|held| held.retired()),
+        let mut all = SourceHeld { complete: true, synced: true, retired: true, owned_since: None };
+        for part in source.parts() {
+            let held = self.fragments.get(&part)?;
+            all.complete &= held.complete;
+            all.synced &= held.kept.synced;
+            all.retired &= held.retired();
             // Of both since the later one.
-            owned_since: parts.iter().filter_map(|held| held.owned_since).reduce(|a, b| (a.0.max(b.0), a.1.max(b.1))),
-        })
+            let (since_us, epoch) = all.owned_since.unwrap_or_default();
+            all.owned_since = held.owned_since.map(|(us, other)| (us.max(since_us), other.max(epoch)));
+        }
+        Some(all)
     }
 
     /// Whether this member of `source` dropped it for a history that is given up since: what it holds of `region` for
@@ -195,7 +198,7 @@ impl Groups {
             Some(held) => (held.complete, held.synced),
             None if known.is_some_and(|known| self.went_on(known, &name.region)) => (false, true),
             // Of one half it may have all.
-            None if known.is_some_and(|known| known.parts().any(|part| self.fragments.contains_key(&part))) => {
+            None if known.is_some_and(|known| known.parts().iter().any(|part| self.fragments.contains_key(part))) => {
                 (false, false)
             }
             None => {

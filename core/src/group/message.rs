@@ -198,7 +198,7 @@ pub enum Message {
     /// `BackedUp` answers each page.
     Backup {
         /// The group's certificate.
-        certificate: Certificate,
+        certificate: Box<Certificate>,
         /// Of the range, what the sender has.
         page: Page,
     },

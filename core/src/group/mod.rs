@@ -393,7 +393,7 @@ impl Groups {
             Message::Who { region } => self.on_who(env, from, &region),
             Message::Donate { to, of, page } => self.on_donate(env, from, to, of, page),
             Message::Donated { to, of, until } => self.on_donated(env, from, to, of, until),
-            Message::Backup { certificate, page } => self.on_backup(env, from, certificate, page),
+            Message::Backup { certificate, page } => self.on_backup(env, from, *certificate, page),
             Message::BackedUp { of, until } => self.on_backed_up(env, from, of, until),
             Message::Ping => env.ctx.send(from, Message::Pong),
             Message::Pong => {}

@@ -264,11 +264,11 @@ impl Groups {
         self.closed.insert(*region, successors);
         self.closed_order.retain(|other| other != region);
         self.closed_order.push_back(*region);
-        if self.closed.len() > CLOSED_MAX {
-            if let Some(oldest) = self.closed_order.pop_front() {
-                self.closed.remove(&oldest);
-                batch.push((disk::closed_key(&oldest), None));
-            }
+        if self.closed.len() > CLOSED_MAX
+            && let Some(oldest) = self.closed_order.pop_front()
+        {
+            self.closed.remove(&oldest);
+            batch.push((disk::closed_key(&oldest), None));
         }
     }
 }

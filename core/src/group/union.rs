@@ -56,7 +56,7 @@ impl Groups {
         let alone = own.next(name.region, self.me, mine.members.clone(), &[], 0);
         if let (Some(union), Some(alone)) = (other.union(mine), alone) {
             env.ctx.count("group.yield");
-            self.propose(env, name, Change { into: vec![alone], union: Some(union) }, Vec::new());
+            self.propose(env, name, Change { into: vec![alone], union: Some(Box::new(union)) }, Vec::new());
         }
     }
 
@@ -167,5 +167,5 @@ impl Groups {
 
 /// The union by which a change yields to a fragment.
 fn to<'a>(change: &'a Change, name: &Name) -> Option<&'a Certificate> {
-    change.union.as_ref().filter(|union| union.sources.first().is_some_and(|source| source.name == *name))
+    change.union.as_deref().filter(|union| union.sources.first().is_some_and(|source| source.name == *name))
 }
