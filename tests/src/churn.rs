@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use pontoon_core::{CallId, Command, Id, store::Outcome};
+use pontoon_core::{CallId, Command, Id, group::Certificate, store::Outcome};
 
 use crate::{
     ops::{get, keys, outcomes, put},
@@ -384,14 +384,14 @@ impl Churn {
         )
     }
 
-    /// Whether who holds a key says that a majority was given up for lost. That is not always the nearest node: one that
-    /// came just now has been handed nothing.
+    /// Whether the certificate that all others of a key give way to says that a majority was given up for lost. Its holder
+    /// is not always the nearest node: one that came just now has been handed nothing.
     fn assumed_lost(&self, number: usize) -> bool {
         let id = Id::object(NAMESPACE, &key(number), self.plan.config.core.locality_bits);
-        self.sim.live().into_iter().any(|node| {
-            let held = self.sim.certificates(node).into_iter().filter(|(_, retired, _)| !retired);
-            held.into_iter().any(|(held, ..)| held.assumed_lost && held.name.region.contains(&id))
-        })
+        let held = self.sim.live().into_iter().flat_map(|node| self.sim.certificates(node));
+        let about = held.filter(|(held, retired, _)| !retired && held.name.region.contains(&id));
+        let about: Vec<Certificate> = about.map(|(held, ..)| held).collect();
+        Certificate::latest(about.iter()).is_some_and(|latest| latest.assumed_lost)
     }
 
     /// The churn is over: everybody is back, and everything acknowledged is read.

@@ -11,8 +11,8 @@ pub fn check(sim: &Sim) -> Vec<String> {
     for node in sim.live() {
         let Some(inspect) = sim.inspect(node) else { continue };
         let supernode = inspect.role == "supernode";
-        // A sibling, or the only peer of a slot, may be linked beyond the most, by a third: `Overlay::room_for`.
-        let links_max = if supernode { core.links_supernode_max } else { core.links_max + core.links_max / 3 };
+        // A sibling may be linked beyond the most.
+        let links_max = if supernode { core.links_supernode_max } else { core.links_max + core.siblings };
         let bounds = [
             ("links", inspect.links.len(), links_max),
             ("peers", inspect.peers.len(), links_max + core.contacts_max),
