@@ -462,7 +462,7 @@ fn a_hello_that_was_lost_is_said_again_when_the_other_side_begins() {
 
 #[test]
 fn who_has_no_room_says_so_once_for_each_attempt() {
-    let full = Config { links_max: 1, links_opened_max: 1, ..config("a") };
+    let full = Config { links_max: 1, links_opened_max: 1, siblings: 0, ..config("a") };
     let mut world = World::new(vec![supernode(1), node(2, config("a")), node(3, full)]);
     world.link(0, 1);
     world.link(0, 2);

@@ -528,8 +528,8 @@ impl Overlay {
             return links < ctx.config.links_supernode_max;
         }
         let room = match (theirs, self.want(ctx, id)) {
-            (Want::Sibling, _) | (_, Want::Sibling | Want::Slot) => ctx.config.links_max + ctx.config.links_max / 3,
-            (Want::Slot, _) => ctx.config.links_max + ctx.config.siblings,
+            (Want::Sibling, _) | (_, Want::Sibling | Want::Slot) => ctx.config.links_max + ctx.config.siblings,
+            (Want::Slot, _) => ctx.config.links_max + ctx.config.siblings / 2,
             (Want::Spare, Want::Spare) => ctx.config.links_opened_max,
         };
         links < room || self.peers.contains_key(id)

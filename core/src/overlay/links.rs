@@ -47,9 +47,9 @@ struct Candidate {
     count: u8,
     slot: u32,
     failures: u32,
+    /// It is known to have no room for comfort.
+    full: bool,
     draw: u32,
-    /// It is not known to be full.
-    welcome: bool,
     id: Id,
 }
 
@@ -95,18 +95,18 @@ impl Overlay {
             let used = now < known.used_until_us;
             // A hole in this node's routing is filled even beyond the links that a node opens for comfort.
             let wanted = near || used;
-            let welcome = few && now >= known.full_until_us;
-            if wanted || count == 0 || welcome {
+            let full = now < known.full_until_us;
+            if wanted || count == 0 || few && !full {
                 // Not everybody the same one.
                 let failures = known.failures;
                 let draw = id.head().wrapping_mul(self.me.head() | 1);
-                candidates.push(Candidate { far: !near, unused: !used, count, slot, failures, draw, welcome, id: *id });
+                candidates.push(Candidate { far: !near, unused: !used, count, slot, failures, full, draw, id: *id });
             }
         }
         let mut opened = 0;
         while opened < OPENS_A_TICK {
             let may = |it: &Candidate| {
-                let room = it.welcome && links < ctx.config.links_opened_max && now >= self.spare_due_us;
+                let room = !it.full && links < ctx.config.links_opened_max && now >= self.spare_due_us;
                 !it.far || !it.unused || it.count == 0 || room
             };
             let best = candidates.iter().enumerate().filter(|(_, it)| may(it)).min_by_key(|(_, it)| **it);
@@ -194,9 +194,7 @@ impl Overlay {
             let oldest = self.answers.iter().min_by_key(|(_, at)| **at).map(|(id, _)| *id);
             oldest.map(|oldest| self.answers.remove(&oldest));
         }
-        if self.answers.insert(from.id, now).is_some_and(|before| now < before + USED_US)
-            && self.peers.len() < ctx.config.links_max + ctx.config.siblings
-        {
+        if self.answers.insert(from.id, now).is_some_and(|before| now < before + USED_US) {
             self.note(ctx, from, true);
             if let Some(known) = self.contacts.get_mut(&from.id) {
                 known.used_until_us = now + USED_US;
@@ -272,32 +270,41 @@ impl Overlay {
         }
         let mut counts = self.slot_counts();
         for _ in 0..(peers - keep).min(PRUNES_A_TICK) {
-            let now = ctx.now.mono;
-            let spare = self.peers.iter().filter_map(|(id, peer)| {
-                let count = counts.get(self.slot_of(id) as usize).copied().unwrap_or(0);
-                let kept = peer.supernode
-                    || peer.closing_us.is_some()
-                    || peer.wants_us
-                    || peer.needs_us
-                    || count < 2
-                    || now < peer.since_us + 10 * SECOND_US
-                    || peer.used_us > 0 && now < peer.used_us + USED_US
-                    || self.siblings.contains(id);
-                (!kept).then_some((count, peer.direct.is_none(), *id))
-            });
-            let Some((_, _, id)) = spare.max() else { break };
-            if let Some(count) = counts.get_mut(self.slot_of(&id) as usize) {
-                *count = count.saturating_sub(1);
-            }
-            ctx.count("links_pruned");
-            self.say_bye(ctx, id);
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.closing_us = Some(now + CLOSING_US);
-            }
-            self.table_changed(ctx);
-            if let Some(known) = self.contacts.get_mut(&id) {
-                known.full_until_us = now + FULL_US;
-            }
+            self.let_go(ctx, &mut counts, false);
+        }
+        if peers >= ctx.config.links_max + ctx.config.siblings {
+            // A sibling would find no room: who needs a link for a slot only finds somebody else.
+            self.let_go(ctx, &mut counts, true);
+        }
+    }
+
+    /// Closes one link that this node can do without, if there is one: one that the other side can do without as well, or
+    /// at least that is neither's sibling if it `must`.
+    fn let_go(&mut self, ctx: &mut Ctx<'_>, counts: &mut [u8; SLOTS], must: bool) {
+        let now = ctx.now.mono;
+        let spare = self.peers.iter().filter_map(|(id, peer)| {
+            let count = counts.get(self.slot_of(id) as usize).copied().unwrap_or(0);
+            let kept = peer.supernode
+                || peer.closing_us.is_some()
+                || peer.wants_us
+                || count <= u8::from(!peer.crowded)
+                || !must && (peer.needs_us || now < peer.since_us + 10 * SECOND_US)
+                || peer.used_us > 0 && now < peer.used_us + USED_US
+                || self.siblings.contains(id);
+            (!kept).then_some((!peer.needs_us, count, peer.direct.is_none(), *id))
+        });
+        let Some((.., id)) = spare.max() else { return };
+        let slot = self.slot_of(&id);
+        ctx.count("links_pruned");
+        self.say_bye(ctx, id);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.closing_us = Some(now + CLOSING_US);
+            let count = &mut counts[slot as usize % SLOTS];
+            *count = count.saturating_sub(u8::from(!peer.crowded));
+        }
+        self.table_changed(ctx);
+        if let Some(known) = self.contacts.get_mut(&id) {
+            known.full_until_us = now + FULL_US;
         }
     }
 }

@@ -215,7 +215,7 @@ impl Overlay {
                 }
                 ctx.add("routed_hops", u64::from(routed.hops));
                 ctx.count("routed_delivered");
-                if key.is_none() {
+                if key.is_none() && matches!(routed.body, Body::Dht(_) | Body::App(_)) {
                     self.answered_by(ctx, routed.origin);
                 }
                 self.events.push_back(Event::Deliver { from: routed.origin, key, body: Box::new(routed.body) });

@@ -87,6 +87,7 @@ impl Options {
             config.core.links_opened_max = links;
             config.core.links_max = links + links / 2;
             config.core.lookahead_max = config.core.links_max;
+            config.core.contacts_max = 4 * links;
         }
         config.threads = self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         config.inbound_bits_per_s = self.inbound_mbit.map(|mbit| mbit * 1_000_000);
