@@ -1,10 +1,11 @@
-//! A copy outside of a group of which no majority is there.
+//! A copy outside of a group of which somebody is silent.
 //!
-//! Until those who are silent are given up for lost, a survivor may be the last one that has the group's records. So it
-//! gives them to a neighbour that is no member: a *backup*, which answers for nothing and decides nothing. If the group
-//! comes to itself it is dropped. If all members are silent for as long as a survivor would wait, and a little more, the
-//! backup goes on as one; should somebody else begin the region anew, it gives that one what it has, as a history that is
-//! given up does.
+//! A silent member is replaced after a while only, for it may have been slow, and where no majority is left only when
+//! those who are silent are given up for lost. A survivor may be the last one that has the group's records meanwhile. So
+//! the first that is left, or without a majority everybody, gives them at once to the neighbour that would be the next
+//! member: a *backup*, which answers for nothing and decides nothing. If the group comes to itself it is dropped. If all
+//! members are silent for as long as a survivor would wait, and a little more, the backup goes on as one; should somebody
+//! else begin the region anew, it gives that one what it has, as a history that is given up does.
 
 use super::{
     Env, Groups, Step,
@@ -41,7 +42,15 @@ pub struct Backup {
 }
 
 impl Groups {
-    /// No majority of a group is there: what this member holds is given to the nearest peer outside of it.
+    /// Whether somebody of a group is silent, and it is this member that gives a copy outside.
+    pub(super) fn is_to_back_up(&self, env: &Env, fragment: &Fragment) -> bool {
+        let here = |id: &Id| *id == self.me || env.view.alive(id);
+        let members = &fragment.certificate().members;
+        let first = members.iter().find(|id| here(id)) == Some(&self.me);
+        !members.iter().all(here) && (first || !fragment.quorum(&[], here))
+    }
+
+    /// What this member holds is given to the nearest peer outside of the group.
     pub(super) fn back_up(&mut self, env: &mut Env, name: Name, candidates: &[Id]) {
         let now = env.ctx.now.mono;
         let Some(fragment) = self.fragments.get(&name).filter(|held| held.kept.synced) else {
@@ -124,7 +133,7 @@ impl Groups {
         let Some(fragment) = self.fragments.get(&name) else {
             return;
         };
-        let whole = fragment.quorum(&[], |id| self.peer_alive(env, id));
+        let whole = fragment.certificate().members.iter().all(|id| self.peer_alive(env, id));
         let forgotten = env.ctx.now.mono.saturating_sub(fragment.since_us) > FORGOTTEN_US;
         if whole || forgotten || self.leaving {
             if let Some((_, batch)) = self.forget(env, name) {

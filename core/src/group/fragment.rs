@@ -91,7 +91,7 @@ pub struct Fragment {
     pub contested: bool,
     /// As member: when it is this node's turn to take over.
     pub turn_us: Option<u64>,
-    /// As a member without a majority: to whom a copy is given.
+    /// While a member is silent: to whom a copy is given.
     pub backup: Option<Backup>,
     /// When this node took it up, monotone clock.
     pub since_us: u64,

@@ -77,7 +77,9 @@ impl Groups {
         let mut wanted: Set<Id> = env.view.peers().into_iter().collect();
         for fragment in self.fragments.values() {
             wanted.extend(&fragment.certificate().members);
-            wanted.extend(fragment.certificate().sources.iter().flat_map(|source| source.members.iter()));
+            // What an epoch that was active began with is in it.
+            let sources = fragment.certificate().sources.iter().filter(|_| !fragment.kept.active);
+            wanted.extend(sources.flat_map(|source| source.members.iter()));
         }
         wanted.extend(self.last_members(env.ctx));
         wanted.remove(&self.me);
@@ -183,7 +185,7 @@ impl Groups {
             return;
         };
         let majority = fragment.quorum(&[], |id| self.peer_alive(env, id));
-        if !fragment.quorum(&[], |id| *id == self.me || env.view.alive(id)) {
+        if self.is_to_back_up(env, fragment) {
             self.back_up(env, name, candidates);
         } else if let Some(fragment) = self.fragments.get_mut(&name) {
             fragment.backup = None;

@@ -16,7 +16,10 @@ use crate::{
     wire::Contact,
 };
 
+/// Between two looks for links to open,
 const OPEN_US: u64 = SECOND_US;
+/// or so long where there was nobody to open one to, and nobody new was heard of.
+const OPEN_REST_US: u64 = 4 * SECOND_US;
 const OPENS_A_TICK: usize = 4;
 /// Between two links that nobody needs: while many join, the first ones found are soon too many.
 const SPARE_US: u64 = SECOND_US;
@@ -85,8 +88,10 @@ impl Overlay {
         }
         let few = links < ctx.config.links_opened_max && now >= self.spare_due_us;
         let mut candidates: Vec<Candidate> = Vec::new();
+        let mut waiting = false;
         for (id, known) in self.contacts.iter() {
             if now < known.retry_us || self.peers.contains_key(id) {
+                waiting |= now < known.retry_us;
                 continue;
             }
             let slot = self.slot_of(id);
@@ -102,6 +107,9 @@ impl Overlay {
                 let draw = id.head().wrapping_mul(self.me.head() | 1);
                 candidates.push(Candidate { far: !near, unused: !used, count, slot, failures, full, draw, id: *id });
             }
+        }
+        if candidates.is_empty() && !waiting {
+            self.open_due_us = now + OPEN_REST_US;
         }
         let mut opened = 0;
         while opened < OPENS_A_TICK {
@@ -258,14 +266,12 @@ impl Overlay {
     /// for newcomers is short. Nothing is lost: the other side hears of it in order, and closes the link when it has
     /// said all.
     pub(super) fn prune(&mut self, ctx: &mut Ctx<'_>) {
-        let over = |peer: &Peer| peer.closing_us.is_some_and(|until| ctx.now.mono >= until);
-        let closed: Vec<Id> = self.peers.iter().filter(|(_, peer)| over(peer)).map(|(id, _)| *id).collect();
-        for id in closed {
-            self.unlink(ctx, id);
+        let keep = ctx.config.links_max.saturating_sub(ROOM_KEPT);
+        if ctx.config.supernode || self.peers.len() <= keep {
+            return;
         }
         let peers = self.peers.values().filter(|peer| !peer.supernode && peer.closing_us.is_none()).count();
-        let keep = ctx.config.links_max.saturating_sub(ROOM_KEPT);
-        if ctx.config.supernode || peers <= keep {
+        if peers <= keep {
             return;
         }
         let mut counts = self.slot_counts();

@@ -13,6 +13,8 @@ use crate::{
 /// Between two looks; the groups' too, so that they fall together.
 pub const TICK_US: u64 = SECOND_US / 2;
 const HANDSHAKE_US: u64 = 10 * SECOND_US;
+/// Between two looks for what is out of date.
+const EXPIRE_US: u64 = 2 * SECOND_US;
 /// While there are fewer links than siblings, a peer's address is dialled so often.
 const ISLAND_US: u64 = 20 * SECOND_US;
 const JOIN_PATIENCE_US: u64 = 5 * SECOND_US;
@@ -46,9 +48,12 @@ impl Overlay {
         }
         ctx.timer(TICK_US, crate::node::Timer::Overlay(Timer::Tick));
         self.dial(ctx);
-        self.expire_handshakes(ctx);
-        self.expire_sessions(ctx);
-        self.expire_table(ctx);
+        if ctx.now.mono >= self.expire_due_us {
+            self.expire_due_us = ctx.now.mono + EXPIRE_US;
+            self.expire_handshakes(ctx);
+            self.expire_sessions(ctx);
+            self.expire_table(ctx);
+        }
         self.probe(ctx);
         self.progress(ctx);
         self.prune(ctx);

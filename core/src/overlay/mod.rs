@@ -229,12 +229,14 @@ impl Overlay {
         self.siblings.clear();
     }
 
-    /// How others reach this node: its id, and a supernode that it is linked to or else the oldest of its direct links.
+    /// How others reach this node: its id, and a supernode that it is linked to, or else one of its direct links. This
+    /// one leads far away, and is the oldest there: neighbours that do not know this node do not know its neighbours
+    /// either, where newcomers found one another before they were found.
     pub fn contact(&self, ctx: &Ctx<'_>) -> Contact {
         let direct = self.live().filter(|(_, peer)| peer.direct.is_some());
-        let oldest = direct.min_by_key(|(id, peer)| (!peer.supernode, peer.since_us, **id));
+        let relay = direct.min_by_key(|(id, peer)| (!peer.supernode, self.me.common_prefix(id), peer.since_us, **id));
         let full = !ctx.config.supernode && self.peers.len() >= ctx.config.links_opened_max;
-        Contact { id: self.me, relay: oldest.map(|(id, _)| *id), supernode: ctx.config.supernode, full }
+        Contact { id: self.me, relay: relay.map(|(id, _)| *id), supernode: ctx.config.supernode, full }
     }
 
     /// A supernode that this node is directly linked to.

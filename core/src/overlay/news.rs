@@ -224,6 +224,13 @@ mod tests {
     }
 
     #[test]
+    fn a_contact_names_a_relay_far_away() {
+        let mut overlay = linked(&ids(40), |_| Vec::new());
+        let relay = with(&mut overlay, |overlay, ctx| overlay.contact(ctx).relay).unwrap();
+        assert_eq!(overlay.me.common_prefix(&relay), 0);
+    }
+
+    #[test]
     fn a_peer_that_lacks_nobody_is_told_of_nobody() {
         let ids = ids(20);
         let to = ids[0];

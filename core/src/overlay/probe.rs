@@ -24,7 +24,14 @@ impl Overlay {
         let now = ctx.now.mono;
         let mut due = Vec::new();
         let mut silent = Vec::new();
-        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.closing_us.is_none()) {
+        let mut closed = Vec::new();
+        for (id, peer) in self.peers.iter_mut() {
+            if let Some(until) = peer.closing_us {
+                if now >= until {
+                    closed.push(*id);
+                }
+                continue;
+            }
             match peer.ping {
                 Some((_, sent)) if peer.heard_us > sent => peer.ping = None,
                 Some((_, sent)) if now > sent + peer.patience_us(ctx.config) => silent.push(*id),
@@ -39,6 +46,9 @@ impl Overlay {
                     due.push(*id);
                 }
             }
+        }
+        for id in closed {
+            self.unlink(ctx, id);
         }
         for id in due {
             self.ping(ctx, id);

@@ -16,8 +16,6 @@ use crate::{
 
 /// How long a contact that nobody speaks of any more is remembered.
 const CONTACT_US: u64 = 45 * SECOND_US;
-/// Between two looks for what is out of date.
-const EXPIRE_US: u64 = 4 * SECOND_US;
 /// How long a probe's "nobody there" holds.
 const EMPTY_US: u64 = 120 * SECOND_US;
 
@@ -130,10 +128,6 @@ impl Overlay {
     /// Forgets contacts that nobody speaks of, and old probes.
     pub(super) fn expire_table(&mut self, ctx: &Ctx<'_>) {
         let now = ctx.now.mono;
-        if now < self.expire_due_us {
-            return;
-        }
-        self.expire_due_us = now + EXPIRE_US;
         let few = self.peers.len() < ctx.config.links_opened_max;
         let mut contacts = core::mem::take(&mut self.contacts);
         contacts.retain(|id, known| {

@@ -53,6 +53,27 @@ fn a_backup_is_dropped_when_the_group_is_itself_again() {
     }
 }
 
+#[test]
+fn a_group_may_die_faster_than_it_is_repaired() {
+    for seed in 0..6 {
+        for first in 0..3 {
+            let mut swarm = Swarm::new(seed, 8);
+            swarm.until(30 * SECOND, Swarm::settled);
+            swarm.pass(3 * SECOND);
+            let asker = *swarm.nodes.keys().next().unwrap();
+            assert!(matches!(swarm.put(asker, b"key", b"v"), Outcome::Stored { .. }));
+            let (_, mut members) = swarm.members_of(b"key");
+            swarm.crash(members.remove(first));
+            // It has just been noticed.
+            swarm.pass(4 * SECOND);
+            members.iter().for_each(|member| swarm.crash(*member));
+            swarm.until(60 * SECOND, Swarm::whole);
+            let asker = *swarm.nodes.keys().next().unwrap();
+            assert_eq!(swarm.get(asker, b"key"), Some(b"v".to_vec()), "seed {seed}, member {first} first");
+        }
+    }
+}
+
 fn backups(swarm: &Swarm) -> usize {
     let clocks = swarm.clocks();
     swarm.nodes.values().flat_map(|it| it.dht.fragments_info(clocks)).filter(|held| held.state == "backup").count()
