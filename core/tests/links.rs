@@ -70,13 +70,18 @@ impl World {
 
     /// Links two nodes, the first by its own doing.
     fn link_as(&mut self, a: usize, b: usize, origin: Origin) {
+        self.raise(a, b, origin);
+        self.settle();
+    }
+
+    /// A transport between two nodes comes up: what they say over it is yet to travel.
+    fn raise(&mut self, a: usize, b: usize, origin: Origin) {
         let lives = self.lives;
         let name = |from: usize, to: usize| LinkId((lives * 10_000 + from * 100 + to) as u64);
         self.ends.insert((a, name(a, b)), (b, name(b, a)));
         self.ends.insert((b, name(b, a)), (a, name(a, b)));
         self.nodes[a].handle_input(self.now, Input::LinkUp { link: name(a, b), origin });
         self.nodes[b].handle_input(self.now, Input::LinkUp { link: name(b, a), origin: Origin::Accepted });
-        self.settle();
     }
 
     fn settle(&mut self) {
@@ -470,4 +475,21 @@ fn who_has_no_room_says_so_once_for_each_attempt() {
     assert_eq!(world.kind(1, 2), None);
     let refused = world.counter(2, "links_refused");
     assert!((1..=12).contains(&refused), "{refused} times in 20 s");
+}
+
+#[test]
+fn many_at_once_find_no_more_room_than_there_is() {
+    let tight = Config { links_max: 1, links_opened_max: 1, siblings: 1, ..config("a") };
+    let mut world = World::new(vec![
+        node(1, tight),
+        node(2, config("a")),
+        node(3, config("a")),
+        node(4, config("a")),
+        node(5, config("a")),
+    ]);
+    (1..5).for_each(|other| world.raise(0, other, Origin::Accepted));
+    world.run(1_000_000);
+    let linked = (1..5).filter(|other| world.kind(0, *other).is_some()).count();
+    assert_eq!(linked, 2, "one link and one for a sibling");
+    assert!(world.counter(0, "links_refused") >= 2);
 }

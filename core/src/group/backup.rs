@@ -39,19 +39,22 @@ pub struct Backup {
     sent_us: u64,
     done: bool,
     tries: usize,
+    /// A majority of the group was there, and may have written since.
+    majority: bool,
 }
 
 impl Groups {
     /// Whether somebody of a group is silent, and it is this member that gives a copy outside.
     pub(super) fn is_to_back_up(&self, env: &Env, fragment: &Fragment) -> bool {
-        let here = |id: &Id| *id == self.me || env.view.alive(id);
+        let here = |id: &Id| self.peer_alive(env, id);
         let members = &fragment.certificate().members;
         let first = members.iter().find(|id| here(id)) == Some(&self.me);
         !members.iter().all(here) && (first || !fragment.quorum(&[], here))
     }
 
-    /// What this member holds is given to the nearest peer outside of the group.
-    pub(super) fn back_up(&mut self, env: &mut Env, name: Name, candidates: &[Id]) {
+    /// What this member holds is given to the nearest peer outside of the group; once more when the majority that went on
+    /// writing is gone.
+    pub(super) fn back_up(&mut self, env: &mut Env, name: Name, candidates: &[Id], majority: bool) {
         let now = env.ctx.now.mono;
         let Some(fragment) = self.fragments.get(&name).filter(|held| held.kept.synced) else {
             return;
@@ -59,25 +62,28 @@ impl Groups {
         let tries = match &fragment.backup {
             Some(backup) => {
                 let fresh = backup.done || now.saturating_sub(backup.sent_us) < STALLED_US;
-                if fresh && self.peer_alive(env, &backup.to) {
+                let fresh = fresh && self.peer_alive(env, &backup.to);
+                if fresh && (majority || !backup.majority) {
                     return;
                 }
-                backup.tries + 1
+                backup.tries + usize::from(!fresh)
             }
             None => 0,
         };
         let outside: Vec<Id> = candidates.iter().copied().filter(|id| !fragment.certificate().has(id)).collect();
         let near = nearest(&outside, &self.me, ASKED);
         if let Some(to) = near.get(tries % near.len().max(1)) {
-            self.send_backup(env, name, *to, None, tries);
+            let backup = Backup { to: *to, after: None, sent_us: now, done: false, tries, majority };
+            self.send_backup(env, name, backup);
         }
     }
 
-    fn send_backup(&mut self, env: &mut Env, name: Name, to: Id, after: Option<Cursor>, tries: usize) {
-        let page = env.store.page(&name.region, after.clone(), PAGE_BYTES);
+    fn send_backup(&mut self, env: &mut Env, name: Name, backup: Backup) {
+        let (to, after) = (backup.to, backup.after.clone());
+        let page = env.store.page(&name.region, after, PAGE_BYTES);
         if let Some(fragment) = self.fragments.get_mut(&name) {
             env.ctx.add("group.records_backed_up", page.records.len() as u64);
-            fragment.backup = Some(Backup { to, after, sent_us: env.ctx.now.mono, done: false, tries });
+            fragment.backup = Some(backup);
             env.ctx.send(to, Message::Backup { certificate: Box::new(fragment.certificate().clone()), page });
         }
     }
@@ -121,8 +127,10 @@ impl Groups {
         match until {
             None => backup.done = true,
             Some(until) if backup.after.as_ref().is_none_or(|after| *after < until) => {
-                let tries = backup.tries;
-                self.send_backup(env, name, from, Some(until), tries);
+                let (tries, majority) = (backup.tries, backup.majority);
+                let sent_us = env.ctx.now.mono;
+                let backup = Backup { to: from, after: Some(until), sent_us, done: false, tries, majority };
+                self.send_backup(env, name, backup);
             }
             Some(_) => {}
         }
@@ -133,8 +141,11 @@ impl Groups {
         let Some(fragment) = self.fragments.get(&name) else {
             return;
         };
-        let whole = fragment.certificate().members.iter().all(|id| self.peer_alive(env, id));
-        let forgotten = env.ctx.now.mono.saturating_sub(fragment.since_us) > FORGOTTEN_US;
+        let held_us = env.ctx.now.mono.saturating_sub(fragment.since_us);
+        // Who gave it may have noticed sooner that somebody is silent.
+        let whole = held_us > env.ctx.config.assumed_lost_us
+            && fragment.certificate().members.iter().all(|id| self.peer_alive(env, id));
+        let forgotten = held_us > FORGOTTEN_US;
         if whole || forgotten || self.leaving {
             if let Some((_, batch)) = self.forget(env, name) {
                 self.persist(env, batch, Vec::new(), Step::None);

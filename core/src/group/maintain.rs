@@ -186,7 +186,7 @@ impl Groups {
         };
         let majority = fragment.quorum(&[], |id| self.peer_alive(env, id));
         if self.is_to_back_up(env, fragment) {
-            self.back_up(env, name, candidates);
+            self.back_up(env, name, candidates, majority);
         } else if let Some(fragment) = self.fragments.get_mut(&name) {
             fragment.backup = None;
         }

@@ -17,7 +17,6 @@ use crate::{
     overlay::{
         Event, Overlay,
         frame::{Hello, LinkFrame, Refusal, Want},
-        links::FULL_US,
         peer::{Peer, Rtt, Told},
     },
     wire::{self, Chunks, Frame, PLAN_VERSION, WIRE_VERSION},
@@ -523,13 +522,20 @@ impl Overlay {
 
     /// Whether another link may be: the more it is to one of the ends, the more there may be already.
     pub(super) fn room_for(&self, ctx: &Ctx<'_>, id: &Id, theirs: Want) -> bool {
-        let links = self.peers.len();
+        // Those whose proof is to come count already.
+        let coming = |channel: &&Channel| {
+            let new = channel.expected.is_none_or(|expected| expected != *id && !self.peers.contains_key(&expected));
+            channel.peer.is_none() && channel.heard.is_some() && new
+        };
+        let links = self.peers.len() + self.channels.values().chain(self.relayed.values()).filter(coming).count();
         if ctx.config.supernode {
             return links < ctx.config.links_supernode_max;
         }
+        let most = ctx.config.links_max + ctx.config.siblings;
         let room = match (theirs, self.want(ctx, id)) {
-            (Want::Sibling, _) | (_, Want::Sibling | Want::Slot) => ctx.config.links_max + ctx.config.siblings,
-            (Want::Slot, _) => ctx.config.links_max + ctx.config.siblings / 2,
+            (Want::Sibling, _) | (_, Want::Sibling) => most,
+            (_, Want::Slot) if self.needed(ctx, id) => most,
+            (Want::Slot, _) | (_, Want::Slot) => ctx.config.links_max + ctx.config.siblings / 2,
             (Want::Spare, Want::Spare) => ctx.config.links_opened_max,
         };
         links < room || self.peers.contains_key(id)
@@ -551,8 +557,8 @@ impl Overlay {
         if leaving {
             self.contacts.remove(&id);
             self.mark_dead(ctx, id, 20 * SECOND_US);
-        } else if let Some(known) = self.contacts.get_mut(&id) {
-            known.full_until_us = ctx.now.mono + FULL_US;
+        } else {
+            self.contact_refused(ctx, id, Refusal::Full);
         }
     }
 

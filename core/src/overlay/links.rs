@@ -108,6 +108,7 @@ impl Overlay {
                 candidates.push(Candidate { far: !near, unused: !used, count, slot, failures, full, draw, id: *id });
             }
         }
+        waiting |= links < ctx.config.links_opened_max && now < self.spare_due_us;
         if candidates.is_empty() && !waiting {
             self.open_due_us = now + OPEN_REST_US;
         }
@@ -275,10 +276,11 @@ impl Overlay {
             return;
         }
         let mut counts = self.slot_counts();
-        for _ in 0..(peers - keep).min(PRUNES_A_TICK) {
-            self.let_go(ctx, &mut counts, false);
+        let mut gone = 0;
+        while gone < (peers - keep).min(PRUNES_A_TICK) && self.let_go(ctx, &mut counts, false) {
+            gone += 1;
         }
-        if peers >= ctx.config.links_max + ctx.config.siblings {
+        if gone == 0 && self.peers.len() >= ctx.config.links_max + ctx.config.siblings {
             // A sibling would find no room: who needs a link for a slot only finds somebody else.
             self.let_go(ctx, &mut counts, true);
         }
@@ -286,7 +288,7 @@ impl Overlay {
 
     /// Closes one link that this node can do without, if there is one: one that the other side can do without as well, or
     /// at least that is neither's sibling if it `must`.
-    fn let_go(&mut self, ctx: &mut Ctx<'_>, counts: &mut [u8; SLOTS], must: bool) {
+    fn let_go(&mut self, ctx: &mut Ctx<'_>, counts: &mut [u8; SLOTS], must: bool) -> bool {
         let now = ctx.now.mono;
         let spare = self.peers.iter().filter_map(|(id, peer)| {
             let count = counts.get(self.slot_of(id) as usize).copied().unwrap_or(0);
@@ -294,12 +296,12 @@ impl Overlay {
                 || peer.closing_us.is_some()
                 || peer.wants_us
                 || count <= u8::from(!peer.crowded)
-                || !must && (peer.needs_us || now < peer.since_us + 10 * SECOND_US)
-                || peer.used_us > 0 && now < peer.used_us + USED_US
+                || now < peer.since_us + 10 * SECOND_US
+                || !must && (peer.needs_us || peer.used_us > 0 && now < peer.used_us + USED_US)
                 || self.siblings.contains(id);
             (!kept).then_some((!peer.needs_us, count, peer.direct.is_none(), *id))
         });
-        let Some((.., id)) = spare.max() else { return };
+        let Some((.., id)) = spare.max() else { return false };
         let slot = self.slot_of(&id);
         ctx.count("links_pruned");
         self.say_bye(ctx, id);
@@ -312,5 +314,6 @@ impl Overlay {
         if let Some(known) = self.contacts.get_mut(&id) {
             known.full_until_us = now + FULL_US;
         }
+        true
     }
 }

@@ -231,10 +231,11 @@ impl Overlay {
 
     /// How others reach this node: its id, and a supernode that it is linked to, or else one of its direct links. This
     /// one leads far away, and is the oldest there: neighbours that do not know this node do not know its neighbours
-    /// either, where newcomers found one another before they were found.
+    /// either, where newcomers found one another before they were found. A newcomer names its way in.
     pub fn contact(&self, ctx: &Ctx<'_>) -> Contact {
         let direct = self.live().filter(|(_, peer)| peer.direct.is_some());
-        let relay = direct.min_by_key(|(id, peer)| (!peer.supernode, self.me.common_prefix(id), peer.since_us, **id));
+        let far = |id: &Id| if self.joined { self.me.common_prefix(id) } else { 0 };
+        let relay = direct.min_by_key(|(id, peer)| (!peer.supernode, far(id), peer.since_us, **id));
         let full = !ctx.config.supernode && self.peers.len() >= ctx.config.links_opened_max;
         Contact { id: self.me, relay: relay.map(|(id, _)| *id), supernode: ctx.config.supernode, full }
     }

@@ -226,6 +226,7 @@ mod tests {
     #[test]
     fn a_contact_names_a_relay_far_away() {
         let mut overlay = linked(&ids(40), |_| Vec::new());
+        overlay.joined = true;
         let relay = with(&mut overlay, |overlay, ctx| overlay.contact(ctx).relay).unwrap();
         assert_eq!(overlay.me.common_prefix(&relay), 0);
     }

@@ -59,6 +59,11 @@ impl Seen {
     }
 }
 
+/// Whether a message has to do with what the application asks for, rather than with upkeep.
+fn asked_by_application(body: &Body) -> bool {
+    matches!(body, Body::Dht(_) | Body::App(_))
+}
+
 enum Hop {
     Here,
     Next(Id, Step),
@@ -75,7 +80,9 @@ impl Overlay {
             }
             Post::Node { to, via, body } => {
                 if self.usable(&to) {
-                    self.used(ctx, &to);
+                    if asked_by_application(&body) {
+                        self.used(ctx, &to);
+                    }
                     self.send_frame(ctx, &to, &Frame::Direct(body));
                 } else {
                     let via = via.filter(|via| *via != self.me && *via != to);
@@ -215,7 +222,7 @@ impl Overlay {
                 }
                 ctx.add("routed_hops", u64::from(routed.hops));
                 ctx.count("routed_delivered");
-                if key.is_none() && matches!(routed.body, Body::Dht(_) | Body::App(_)) {
+                if key.is_none() && asked_by_application(&routed.body) {
                     self.answered_by(ctx, routed.origin);
                 }
                 self.events.push_back(Event::Deliver { from: routed.origin, key, body: Box::new(routed.body) });
@@ -225,7 +232,7 @@ impl Overlay {
                     ctx.count("routes_refused");
                     return;
                 }
-                if routed.origin.id == self.me {
+                if routed.origin.id == self.me && asked_by_application(&routed.body) {
                     self.used(ctx, &hop);
                 }
                 let held = core::mem::replace(&mut routed.step, step);

@@ -121,7 +121,7 @@ impl Overlay {
     }
 
     /// Whether this node would link to a peer however many links it has: it is near, or the only one in its slot.
-    fn needed(&self, ctx: &Ctx<'_>, id: &Id) -> bool {
+    pub(super) fn needed(&self, ctx: &Ctx<'_>, id: &Id) -> bool {
         self.slots[self.slot_of(id) as usize % SLOTS] == 0 || self.nearer_than_siblings(ctx, id)
     }
 

@@ -74,6 +74,27 @@ fn a_group_may_die_faster_than_it_is_repaired() {
     }
 }
 
+#[test]
+fn what_a_majority_wrote_after_the_copy_is_given_again_when_it_is_gone() {
+    for seed in 0..6 {
+        let mut swarm = Swarm::new(seed, 8);
+        swarm.until(30 * SECOND, Swarm::settled);
+        swarm.pass(3 * SECOND);
+        let (_, members) = swarm.members_of(b"key");
+        let asker = *swarm.nodes.keys().find(|id| !members.contains(id)).unwrap();
+        assert!(matches!(swarm.put(asker, b"key", b"before"), Outcome::Stored { .. }), "seed {seed}");
+        swarm.crash(members[2]);
+        swarm.pass(4 * SECOND);
+        assert!(swarm.counted("group.records_backed_up").is_some(), "seed {seed}");
+        assert!(matches!(swarm.put(asker, b"key", b"later"), Outcome::Stored { .. }), "seed {seed}");
+        swarm.crash(members[1]);
+        swarm.pass(4 * SECOND);
+        swarm.crash(members[0]);
+        swarm.until(60 * SECOND, Swarm::whole);
+        assert_eq!(swarm.get(asker, b"key"), Some(b"later".to_vec()), "seed {seed}");
+    }
+}
+
 fn backups(swarm: &Swarm) -> usize {
     let clocks = swarm.clocks();
     swarm.nodes.values().flat_map(|it| it.dht.fragments_info(clocks)).filter(|held| held.state == "backup").count()
