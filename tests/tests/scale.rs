@@ -70,3 +70,12 @@ fn a_thousand_nodes_remember_reach_and_count() {
     });
     assert_eq!(failed.into_inner().unwrap(), Vec::<u64>::new(), "seeds that failed");
 }
+
+/// Five hundred begin each second, and nobody is there who is linked to all.
+#[test]
+fn a_thousand_begin_at_once_without_a_supernode() {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let config = SimConfig { supernode: false, join_every_us: 2_000, threads, ..SimConfig::new(1, NODES) };
+    let mut scale = Scale::new(config);
+    scale.sim.settle(60 * SECOND_US).unwrap_or_else(|unsettled| panic!("not settled: {unsettled}"));
+}
