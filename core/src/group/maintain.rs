@@ -77,9 +77,7 @@ impl Groups {
         let mut wanted: Set<Id> = env.view.peers().into_iter().collect();
         for fragment in self.fragments.values() {
             wanted.extend(&fragment.certificate().members);
-            // What an epoch that was active began with is in it.
-            let sources = fragment.certificate().sources.iter().filter(|_| !fragment.kept.active);
-            wanted.extend(sources.flat_map(|source| source.members.iter()));
+            wanted.extend(fragment.certificate().sources.iter().flat_map(|source| source.members.iter()));
         }
         wanted.extend(self.last_members(env.ctx));
         wanted.remove(&self.me);
