@@ -14,7 +14,8 @@ pub struct Options {
     pub latency_ms: Option<u64>,
     /// `--inbound-mbit`
     pub inbound_mbit: Option<u64>,
-    /// `--links`: links that a node opens; half as many again may be in all, and so many are told to neighbours.
+    /// `--links`: links that a node opens; half as many again may be in all, and so many are told to neighbours; four
+    /// times as many contacts are remembered.
     pub links: Option<usize>,
     /// `--session-s`: the median time that a node stays.
     pub session_s: Option<u64>,
