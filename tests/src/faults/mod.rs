@@ -88,6 +88,7 @@ pub fn run(plan: Plan) -> Result<Report, String> {
         }
     };
     run.clients.read_back(&mut run.sim);
+    run.witness.read(&run.sim);
     run.witness.look(&run.sim, &|_| false);
     match verdict::verdict(&run) {
         Ok(report) => Ok(Report { settled_us: settled, virtual_us: run.sim.now_us(), hash: run.sim.hash(), ..report }),
@@ -138,6 +139,10 @@ impl Run {
         self.steps += 1;
         let Run { sim, mischief, clients, witness, .. } = self;
         clients.look(sim, |node| mischief.asleep(node));
+        witness.read(sim);
+        if self.steps.is_multiple_of(20) && self.plan.deadly {
+            witness.note_relays(sim);
+        }
         if self.steps.is_multiple_of(4) {
             witness.look(sim, &|node| mischief.asleep(node));
         }

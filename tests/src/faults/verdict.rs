@@ -98,7 +98,12 @@ fn explained(run: &Run, loss: &super::Loss) -> Result<(), String> {
         for relayed in [owner, node].into_iter().filter(|node| run.relayed(*node)) {
             spans.extend(run.mischief.apart(relayed, 0, DIALLING_US));
         }
-        let apart = Mischief::within_us(&spans, loss.at_us.saturating_sub(SILENCE_US), loss.at_us);
+        // And who was linked to it over a relay lost it with the relay.
+        let before_us = loss.at_us.saturating_sub(SILENCE_US);
+        for relay in run.witness.relays(owner, node, before_us) {
+            spans.extend([owner, node].into_iter().flat_map(|end| run.mischief.apart(end, relay, FINDING_US)));
+        }
+        let apart = Mischief::within_us(&spans, before_us, loss.at_us);
         if apart < SILENCE_US - SECOND_US {
             return text(format!("node {owner} gave up node {node}, from which it was apart for {apart} us"));
         }

@@ -22,6 +22,8 @@ pub struct Witness {
     decided: BTreeMap<(u64, u64), Vec<Certificate>>,
     /// Certificates that gave somebody up, in the order in which they were seen.
     pub losses: Vec<Loss>,
+    /// Who heard whom over which relay alone, and when that was seen last.
+    relays: BTreeMap<(usize, usize, usize), u64>,
     /// What must never be.
     pub violations: Vec<String>,
     /// Looks at which two nodes answered for one id, in histories that forked.
@@ -29,17 +31,23 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Looks at everybody; who sleeps answers nobody.
-    pub fn look(&mut self, sim: &Sim, asleep: &dyn Fn(usize) -> bool) {
-        let mut serving: Vec<(usize, Certificate)> = Vec::new();
+    /// Notes every certificate that somebody holds: one that gave somebody up may have a successor soon.
+    pub fn read(&mut self, sim: &Sim) {
         for node in sim.live() {
-            for (certificate, _, serves) in sim.certificates(node) {
+            for (certificate, ..) in sim.certificates(node) {
                 self.note(sim.now_us(), &certificate);
-                if serves && !asleep(node) {
-                    serving.push((node, certificate));
-                }
             }
         }
+    }
+
+    /// Looks at who answers for what; who sleeps answers nobody.
+    pub fn look(&mut self, sim: &Sim, asleep: &dyn Fn(usize) -> bool) {
+        let awake = sim.live().into_iter().filter(|node| !asleep(*node));
+        let serving: Vec<(usize, Certificate)> = awake
+            .flat_map(|node| sim.certificates(node).into_iter().map(move |held| (node, held)))
+            .filter(|(_, (.., serves))| *serves)
+            .map(|(node, (certificate, ..))| (node, certificate))
+            .collect();
         for (index, (node, certificate)) in serving.iter().enumerate() {
             for (other, theirs) in &serving[..index] {
                 if certificate.name.region.intersect(&theirs.name.region).is_none() {
@@ -60,6 +68,24 @@ impl Witness {
                 }
             }
         }
+    }
+
+    /// Notes who hears whom over a relay.
+    pub fn note_relays(&mut self, sim: &Sim) {
+        for node in sim.live() {
+            for link in sim.inspect(node).into_iter().flat_map(|inspect| inspect.links) {
+                if let (Some(peer), Some(via)) = (sim.index_of(&link.peer), link.via.and_then(|via| sim.index_of(&via)))
+                {
+                    self.relays.insert((node, peer, via), sim.now_us());
+                }
+            }
+        }
+    }
+
+    /// The relays over which `node` heard `peer` at some time since `since_us`.
+    pub fn relays(&self, node: usize, peer: usize, since_us: u64) -> Vec<usize> {
+        let range = (node, peer, 0)..=(node, peer, usize::MAX);
+        self.relays.range(range).filter(|(_, seen_us)| **seen_us >= since_us).map(|((.., via), _)| *via).collect()
     }
 
     /// Of one history and epoch there are no two decisions about one id.
