@@ -46,7 +46,7 @@ impl Error {
             Error::Refused(crate::store::Refusal::QuotaExceeded) => "quota_exceeded",
             Error::Refused(crate::store::Refusal::DiskFailed) => "disk_failed",
             Error::Refused(crate::store::Refusal::Overloaded) | Error::Overloaded => "overloaded",
-            Error::Invalid(_) => "invalid_argument",
+            Error::Refused(crate::store::Refusal::Malformed) | Error::Invalid(_) => "invalid_argument",
             Error::Closed => "closed",
             Error::Sql { code, .. } => code,
         }

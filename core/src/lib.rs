@@ -8,6 +8,7 @@
 //!        ▼                            │
 //!   ┌─ node ──────────────────────────┴──────────────────┐
 //!   │ sql, exec     statements as push-based dataflow    │
+//!   │ pht           ordered indexes over keys            │
 //!   │ spread        tasks over exact regions             │
 //!   │ dht, messaging, globals                            │
 //!   │ group, store  who may vouch; records               │
@@ -34,6 +35,7 @@ pub mod map;
 pub mod messaging;
 pub mod node;
 pub mod overlay;
+pub mod pht;
 pub mod spread;
 pub mod sql;
 pub mod store;

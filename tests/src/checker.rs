@@ -51,6 +51,7 @@ impl fmt::Display for Event {
             Action::Put { value, expect: it, .. } => format!("put {}{}", number(value), expect(it)),
             Action::Remove { expect: it } => format!("remove{}", expect(it)),
             Action::Renew { .. } => "renew".to_owned(),
+            Action::Edit { .. } => "edit".to_owned(),
         };
         let told = match &self.outcome {
             Outcome::Found { value, version: it, .. } => format!("found {} {}", number(value), version(it)),
@@ -164,6 +165,7 @@ impl<'a> Search<'a> {
                 Action::Put { ttl_us: Some(_), .. }
                 | Action::Renew { .. }
                 | Action::GetStale
+                | Action::Edit { .. }
                 | Action::PutHinted { .. } => {
                     return Err(unsupported());
                 }

@@ -3,6 +3,7 @@
 use crate::{
     config::Config,
     id::Id,
+    pht,
     store::{Action, Expect, KeyOp, Outcome, Record, Refusal},
 };
 
@@ -79,6 +80,15 @@ pub fn decide(
                 Decision::Write { value: Some(value.clone()), expiry_us }
             }
         }
+        Action::Edit { edit } => match pht::apply(key, value.as_deref(), edit, wall_us) {
+            Ok(next) if too_large(&next) => Decision::Answer(Outcome::Refused(Refusal::TooLarge)),
+            Ok(next) if next.len() as u64 > room + seen.map_or(0, |seen| seen.bytes() as u64) => {
+                Decision::Answer(Outcome::Refused(Refusal::QuotaExceeded))
+            }
+            Ok(next) => Decision::Write { value: Some(next), expiry_us: None },
+            Err(pht::Refused::Malformed) => Decision::Answer(Outcome::Refused(Refusal::Malformed)),
+            Err(_) => Decision::Answer(Outcome::Conflict { current: current() }),
+        },
         Action::Remove { .. } if seen.is_none() => Decision::Answer(Outcome::Absent),
         Action::Remove { .. } => Decision::Write { value: None, expiry_us: None },
         Action::Renew { .. } if seen.is_none() => Decision::Answer(Outcome::Absent),

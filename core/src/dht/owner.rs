@@ -577,7 +577,7 @@ fn must_name(action: &Action) -> bool {
         // Done twice, a hint meets what it wrote.
         Action::Get | Action::GetStale | Action::PutHinted { .. } => false,
         Action::Put { expect, .. } | Action::Remove { expect } => !conditional(expect),
-        Action::Renew { .. } => true,
+        Action::Renew { .. } | Action::Edit { .. } => true,
     }
 }
 

@@ -12,12 +12,13 @@ use crate::{
     Error, Id,
     data::{Cost, QueryResult, Value},
     map::LargeMap,
+    pht,
     sql::{
         asking::{Asking, Definitions},
         ast::Statement,
         fault::Fault,
     },
-    store::{Action, Expect, KeyOp, Outcome, Version},
+    store::{Action, Expect, KeyOp, Outcome, Refusal, Version},
 };
 
 const BUDGET: Budget = Budget { rows_max: 10_000_000, bytes_max: 1 << 30 };
@@ -110,6 +111,17 @@ impl Local {
                 let version = self.next_version();
                 self.records.insert(key, (value.clone(), version));
                 Outcome::Stored { version }
+            }
+            Action::Edit { edit } => {
+                match pht::apply(&op.key, current.as_ref().map(|(value, _)| &value[..]), edit, self.wall_us) {
+                    Ok(value) => {
+                        let version = self.next_version();
+                        self.records.insert(key, (value, version));
+                        Outcome::Stored { version }
+                    }
+                    Err(pht::Refused::Malformed) => Outcome::Refused(Refusal::Malformed),
+                    Err(_) => Outcome::Conflict { current },
+                }
             }
             Action::Remove { .. } => {
                 self.records.remove(&key);

@@ -143,7 +143,7 @@ impl Node {
 
     fn too_large(&self, op: &KeyOp) -> bool {
         let value = match &op.action {
-            Action::Put { value, .. } | Action::PutHinted { value, .. } => value.len(),
+            Action::Put { value, .. } | Action::PutHinted { value, .. } | Action::Edit { edit: value } => value.len(),
             _ => 0,
         };
         let key = op.key.len().max(op.namespace.len());

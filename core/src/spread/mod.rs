@@ -446,7 +446,7 @@ fn work_bytes(work: &Work) -> u64 {
 /// What an operation takes on the wire, about.
 pub fn op_bytes(op: &KeyOp) -> usize {
     let value = match &op.action {
-        crate::store::Action::Put { value, .. } => value.len(),
+        crate::store::Action::Put { value, .. } | crate::store::Action::Edit { edit: value } => value.len(),
         _ => 0,
     };
     op.namespace.len() + op.key.len() + value + 48

@@ -153,6 +153,13 @@ pub enum Action {
         /// When it was given, by the asker's wall clock; the asker's node sets it.
         at_us: u64,
     },
+    /// Change a node of a prefix hash tree at its owner: [`Outcome::Stored`], or [`Outcome::Conflict`] with the node as it
+    /// is, where the edit has no effect.
+    Edit {
+        /// A [`pht::Edit`](crate::pht::Edit), encoded.
+        #[serde(with = "crate::wire::bytes")]
+        edit: Vec<u8>,
+    },
 }
 
 impl Action {
@@ -231,4 +238,7 @@ pub enum Refusal {
     /// The owner is too busy.
     #[error("the owner has too many operations in flight")]
     Overloaded,
+    /// It is no edit of what the key holds.
+    #[error("the edit does not fit what the key holds")]
+    Malformed,
 }

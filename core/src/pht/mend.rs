@@ -1,0 +1,444 @@
+//! Splits and merges: small protocols over a node and its two children, which any peer may finish.
+//!
+//! ```text
+//!   leaf ──▶ splitting(v) ── children pending(v) ──▶ inner, made v ── children open
+//!   inner ─▶ merging(v) ──── children frozen(v) ───▶ leaf ─────────── children removed
+//!                       └─── one of them may not ──▶ inner ────────── children open
+//! ```
+//!
+//! Each arrow is a conditional put of one record, and the parent's record alone decides: its version `v` while it splits
+//! or merges names the change, and a child that says `pending(v)` or `frozen(v)` asks nobody else. What moves is fixed by
+//! the parent's record when a split begins and by the children's when a merge does, so whoever finishes it writes the same.
+//! A bucket is readable in one place at a time: at the parent until it is inner or after it is a leaf, at the children
+//! while they are open. So a crash at any step loses nothing, and a reader is never answered from a copy that is not the
+//! current one.
+//!
+//! The prefix hash tree is that of Ramabhadran, Ratnasamy, Hellerstein, Shenker (*Prefix Hash Tree*, 2004); the protocol
+//! is ours.
+
+use super::{
+    label::{Label, handle},
+    node::{BUCKET_BYTES, BUCKET_MAX, Body, Edit, Entry, Node, State, UPS_MAX, bytes},
+};
+use crate::store::{Action, Expect, Outcome, Version};
+
+/// Writes of one repair at most, its reads included.
+const STEPS_MAX: u32 = 48;
+
+/// What is to be done beyond finishing what is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Nothing.
+    Nothing,
+    /// The node is full.
+    Split,
+    /// Its children have few entries.
+    Merge,
+}
+
+/// What is known of a record.
+#[derive(Clone, Debug)]
+enum Known {
+    Unknown,
+    Absent,
+    Is(Box<Node>, Version),
+}
+
+/// What a record is when an operation has succeeded.
+#[derive(Clone, Debug)]
+enum After {
+    /// It was read.
+    Read,
+    Gone,
+    Is(Box<Node>),
+}
+
+/// How a repair ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nothing is left to do; whether the shape of the tree has changed.
+    Done(bool),
+    /// Somebody could not be reached.
+    Unreachable,
+}
+
+/// A repair under way at one node.
+#[derive(Clone, Debug)]
+pub struct Mend {
+    name: Label,
+    want: Want,
+    /// A child that answers nothing.
+    blocked: Option<Label>,
+    /// The node and its children.
+    known: [Known; 3],
+    kids: Option<[Label; 2]>,
+    asked: Vec<(usize, After)>,
+    steps: u32,
+    failures: u32,
+    changed: bool,
+    /// Hints for others: nobody waits for what comes of them.
+    hints: Vec<(Label, Action)>,
+    end: Option<End>,
+}
+
+impl Mend {
+    /// Begins with a node, perhaps seen already, because of a child that answers nothing.
+    pub fn new(name: Label, want: Want, seen: Option<(Node, Version)>, blocked: Option<Label>) -> Mend {
+        let seen = seen.map_or(Known::Unknown, |(node, version)| Known::Is(Box::new(node), version));
+        Mend {
+            name,
+            want,
+            blocked,
+            known: [seen, Known::Unknown, Known::Unknown],
+            kids: None,
+            asked: Vec::new(),
+            steps: 0,
+            failures: 0,
+            changed: false,
+            hints: Vec::new(),
+            end: None,
+        }
+    }
+
+    /// The node.
+    pub fn name(&self) -> &Label {
+        &self.name
+    }
+
+    /// The child that answers nothing.
+    pub fn blocked(&self) -> Option<&Label> {
+        self.blocked.as_ref()
+    }
+
+    /// How it ended, if it has.
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// What is to be done next, in any order, and what comes of it told to [`Mend::on_outcomes`]; empty when it has ended.
+    pub fn next(&mut self) -> Vec<(Label, Action)> {
+        if self.end.is_some() {
+            return Vec::new();
+        }
+        self.asked.clear();
+        self.steps += 1;
+        let mut ops = if self.steps > STEPS_MAX || self.failures > 3 {
+            self.end = Some(End::Unreachable);
+            Vec::new()
+        } else {
+            self.decide()
+        };
+        ops.append(&mut self.hints);
+        if ops.is_empty() {
+            self.end.get_or_insert(End::Done(self.changed));
+        }
+        ops
+    }
+
+    /// Takes in outcomes, in the order of the operations; those of hints are ignored.
+    pub fn on_outcomes(&mut self, outcomes: Vec<Outcome>) {
+        for ((slot, after), outcome) in std::mem::take(&mut self.asked).into_iter().zip(outcomes) {
+            let Some(name) = self.label(slot) else { continue };
+            let decoded = |value: &[u8], version| match Node::decode(&name, value) {
+                Some(node) => Known::Is(Box::new(node), version),
+                None => Known::Absent,
+            };
+            self.known[slot] = match outcome {
+                Outcome::Found { value, version, .. } | Outcome::Conflict { current: Some((value, version)) } => {
+                    decoded(&value, version)
+                }
+                Outcome::Absent | Outcome::Conflict { current: None } => Known::Absent,
+                Outcome::Stored { version } => match after {
+                    After::Is(node) => {
+                        self.on_written(slot, &node);
+                        Known::Is(node, version)
+                    }
+                    After::Gone | After::Read => Known::Absent,
+                },
+                _ => {
+                    self.failures += 1;
+                    Known::Unknown
+                }
+            };
+        }
+    }
+
+    /// Whose record a slot is of.
+    fn label(&self, slot: usize) -> Option<Label> {
+        match slot {
+            0 => Some(self.name.clone()),
+            slot => self.kids.as_ref().map(|kids| kids[slot - 1].clone()),
+        }
+    }
+
+    fn get(&mut self, slots: &[usize]) -> Vec<(Label, Action)> {
+        slots
+            .iter()
+            .filter_map(|slot| {
+                let label = self.label(*slot)?;
+                self.asked.push((*slot, After::Read));
+                Some((label, Action::Get))
+            })
+            .collect()
+    }
+
+    /// Writes a node where its slot is as it is known.
+    fn put(&mut self, slot: usize, node: Node) -> Option<(Label, Action)> {
+        let expect = match &self.known[slot] {
+            Known::Is(_, version) => Expect::Version(*version),
+            Known::Absent => Expect::Absent,
+            Known::Unknown => return None,
+        };
+        let action = Action::Put { value: node.encode(), expect, ttl_us: None };
+        let label = self.label(slot)?;
+        self.asked.push((slot, After::Is(Box::new(node))));
+        Some((label, action))
+    }
+
+    /// Goes on at another node, because of one that waits for it.
+    fn go_to(&mut self, name: Label, blocked: Label) -> Vec<(Label, Action)> {
+        (self.name, self.blocked, self.want, self.kids) = (name, Some(blocked), Want::Nothing, None);
+        self.known = [Known::Unknown, Known::Unknown, Known::Unknown];
+        self.get(&[0])
+    }
+
+    /// Looks only at children of these names.
+    fn look_at(&mut self, kids: [Label; 2]) {
+        if self.kids.as_ref() != Some(&kids) {
+            self.kids = Some(kids);
+            (self.known[1], self.known[2]) = (Known::Unknown, Known::Unknown);
+        }
+    }
+
+    fn decide(&mut self) -> Vec<(Label, Action)> {
+        let (node, version) = match &self.known[0] {
+            Known::Unknown => return self.get(&[0]),
+            // Nothing is here: the tree has another shape by now.
+            Known::Absent => return Vec::new(),
+            Known::Is(node, version) => ((**node).clone(), *version),
+        };
+        // A child belongs to a change that came after this node was read: what was read decides nothing.
+        let later = |known: &Known| matches!(known, Known::Is(kid, _) if kid.of > Some(version));
+        if self.known[1..].iter().any(later) {
+            return self.get(&[0]);
+        }
+        match (node.state, &node.body) {
+            (_, Body::Marker { .. }) => Vec::new(),
+            (State::Pending | State::Frozen, _) => {
+                let up = node.ups.first().copied().unwrap_or(0).min(self.name.len().saturating_sub(1));
+                let name = self.name.clone();
+                self.go_to(name.prefix(up), name)
+            }
+            (State::Splitting, _) => self.split(node, version),
+            (State::Merging, Body::Inner { .. }) => self.merge(node, version),
+            (State::Open, Body::Inner { extent, .. }) => {
+                let extent = extent.clone();
+                self.inner(node, extent)
+            }
+            (State::Merging, Body::Leaf(_)) => Vec::new(),
+            (State::Open, Body::Leaf(entries)) => {
+                if self.want == Want::Split && entries.len() > 1 {
+                    self.want = Want::Nothing;
+                    return self.put(0, Node { state: State::Splitting, ..node }).into_iter().collect();
+                }
+                self.sweep()
+            }
+        }
+    }
+
+    /// Children of what is a leaf are what a merge left behind.
+    fn sweep(&mut self) -> Vec<(Label, Action)> {
+        if let (None, Some(blocked)) = (&self.kids, self.blocked.take()) {
+            let kids = [blocked.sibling(), blocked];
+            self.look_at(kids);
+            return self.get(&[1, 2]);
+        }
+        let mut ops = Vec::new();
+        for slot in [1, 2] {
+            if let Known::Is(node, version) = &self.known[slot]
+                && matches!(node.state, State::Pending | State::Frozen)
+            {
+                let action = Action::Remove { expect: Expect::Version(*version) };
+                ops.extend(self.label(slot).map(|label| (label, action)));
+                self.asked.push((slot, After::Gone));
+            }
+        }
+        ops
+    }
+
+    fn inner(&mut self, node: Node, extent: Label) -> Vec<(Label, Action)> {
+        if self.want == Want::Split && !node.bucket().is_empty() {
+            self.want = Want::Nothing;
+            return self.put(0, Node { state: State::Splitting, ..node }).into_iter().collect();
+        }
+        if let Some(blocked) = &self.blocked
+            && extent.is_prefix_of(blocked)
+            && extent.len() + 1 < blocked.len()
+        {
+            // Its parent is further below by now.
+            let blocked = blocked.clone();
+            return self.go_to(blocked.prefix(extent.len() + 1), blocked);
+        }
+        if self.want == Want::Nothing && self.blocked.is_none() && self.kids.is_none() {
+            return Vec::new();
+        }
+        self.look_at([extent.child(false), extent.child(true)]);
+        let unknown: Vec<usize> =
+            [1, 2].into_iter().filter(|slot| matches!(self.known[*slot], Known::Unknown)).collect();
+        if !unknown.is_empty() {
+            return self.get(&unknown);
+        }
+        let Body::Inner { made, .. } = &node.body else { return Vec::new() };
+        let made = Some(*made);
+        let mut ops = Vec::new();
+        for slot in [1, 2] {
+            match &self.known[slot] {
+                Known::Is(kid, _) if kid.state == State::Frozen || (kid.state, kid.of) == (State::Pending, made) => {
+                    let open = Node { state: State::Open, of: made, ..(**kid).clone() };
+                    ops.extend(self.put(slot, open));
+                }
+                Known::Is(kid, _)
+                    if kid.state != State::Pending && !matches!(kid.body, Body::Marker { .. })
+                        || self.blocked.is_none() => {}
+                // It was lost with all who held it. It may also be that the node is a leaf by now: then what is pending is
+                // never opened.
+                Known::Is(..) | Known::Absent => {
+                    let ups = core::iter::once(self.name.len()).chain(node.ups.iter().copied()).take(UPS_MAX).collect();
+                    ops.extend(self.put(slot, Node { state: State::Pending, ..Node::leaf(made, ups) }));
+                    self.known[0] = Known::Unknown;
+                }
+                Known::Unknown => {}
+            }
+        }
+        if ops.is_empty() && self.want == Want::Merge {
+            self.want = Want::Nothing;
+            if self.few(&node, BUCKET_MAX / 2) {
+                return self.put(0, Node { state: State::Merging, ..node }).into_iter().collect();
+            }
+        }
+        ops
+    }
+
+    /// Whether node and children together have at most so many entries, and the children are leaves.
+    fn few(&self, node: &Node, most: usize) -> bool {
+        let (mut count, mut size) = (node.bucket().len(), bytes(node.bucket()));
+        for known in &self.known[1..] {
+            let Known::Is(kid, _) = known else { return false };
+            let (Body::Leaf(entries), State::Open | State::Pending | State::Frozen) = (&kid.body, kid.state) else {
+                return false;
+            };
+            count += entries.len();
+            size += bytes(entries);
+        }
+        count <= most && size <= BUCKET_BYTES * most / BUCKET_MAX
+    }
+
+    fn split(&mut self, node: Node, version: Version) -> Vec<(Label, Action)> {
+        let Some(halves) = halves(&self.name, &node, version) else { return Vec::new() };
+        self.look_at([halves[0].0.clone(), halves[1].0.clone()]);
+        let mut ops = Vec::new();
+        let mut ready = true;
+        let [(one, left), (_, right)] = halves;
+        let extent = one.prefix(one.len() - 1);
+        for (slot, half) in [(1, left), (2, right)] {
+            match &self.known[slot] {
+                Known::Unknown => ops.extend(self.get(&[slot])),
+                Known::Is(kid, _) if kid.of == Some(version) => continue,
+                _ => ops.extend(self.put(slot, half)),
+            }
+            ready = false;
+        }
+        if ready {
+            let cut = self.kids.iter().flatten().cloned().collect();
+            let body = Body::Inner { extent, made: version, cut, rest: Vec::new() };
+            ops.extend(self.put(0, Node { state: State::Open, body, ..node }));
+        }
+        ops
+    }
+
+    fn merge(&mut self, node: Node, version: Version) -> Vec<(Label, Action)> {
+        let Body::Inner { extent, .. } = &node.body else { return Vec::new() };
+        self.look_at([extent.child(false), extent.child(true)]);
+        let unknown: Vec<usize> =
+            [1, 2].into_iter().filter(|slot| matches!(self.known[*slot], Known::Unknown)).collect();
+        if !unknown.is_empty() {
+            return self.get(&unknown);
+        }
+        if !self.few(&node, BUCKET_MAX * 3 / 4) {
+            return self.put(0, Node { state: State::Open, ..node }).into_iter().collect();
+        }
+        let mut ops = Vec::new();
+        let mut all: Vec<Entry> = node.bucket().to_vec();
+        for slot in [1, 2] {
+            let Known::Is(kid, _) = &self.known[slot] else { continue };
+            if (kid.state, kid.of) == (State::Frozen, Some(version)) {
+                all.extend_from_slice(kid.bucket());
+            } else {
+                let frozen = Node { state: State::Frozen, of: Some(version), ..(**kid).clone() };
+                ops.extend(self.put(slot, frozen));
+            }
+        }
+        if ops.is_empty() {
+            all.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+            ops.extend(self.put(0, Node { state: State::Open, body: Body::Leaf(all), ..node }));
+        }
+        ops
+    }
+
+    /// What was written here: the hints of a tree that has another shape now.
+    fn on_written(&mut self, slot: usize, node: &Node) {
+        let (0, State::Open, Some(kids)) = (slot, node.state, &self.kids) else { return };
+        let (old, new, extent) = match &node.body {
+            Body::Inner { extent, cut, .. } if cut == kids => (vec![self.name.clone()], kids.to_vec(), extent.clone()),
+            Body::Leaf(_) => (kids.to_vec(), vec![self.name.clone()], kids[0].prefix(kids[0].len() - 1)),
+            _ => return,
+        };
+        self.changed = true;
+        let at = handle(self.name.len(), extent.len());
+        if let Body::Inner { .. } = node.body
+            && at != self.name.len()
+        {
+            let body = Body::Marker { name: self.name.len(), extent: extent.clone() };
+            let marker = Node { of: None, ups: Vec::new(), state: State::Open, body };
+            let action = Action::Put { value: marker.encode(), expect: Expect::Absent, ttl_us: None };
+            self.hints.push((extent.prefix(at), action));
+        }
+        // What this node holds itself, its children do not.
+        if extent == self.name {
+            let edit = Edit::Cut { old, new }.encode();
+            let ups = node.ups.iter().filter(|up| **up < self.name.len());
+            self.hints.extend(ups.map(|up| (self.name.prefix(*up), Action::Edit { edit: edit.clone() })));
+        }
+    }
+}
+
+/// The children that a node which splits at that version gets.
+fn halves(name: &Label, node: &Node, version: Version) -> Option<[(Label, Node); 2]> {
+    let mut bucket = node.bucket().iter();
+    let first = Label::of(&bucket.next()?.key);
+    let old = match &node.body {
+        Body::Inner { extent, .. } => Some(extent),
+        _ => None,
+    };
+    let others: Vec<Label> = bucket.map(|entry| Label::of(&entry.key)).chain(old.cloned()).collect();
+    let bits = others.iter().map(|label| first.common(label)).min()?;
+    if others.iter().chain([&first]).any(|label| label.len() <= bits) {
+        return None;
+    }
+    let extent = first.prefix(bits);
+    let mut ups = vec![name.len()];
+    ups.extend(node.ups.iter().take(UPS_MAX - 1));
+    let half = |bit: bool| {
+        let kid = extent.child(bit);
+        let below = |entry: &&Entry| kid.is_prefix_of(&Label::of(&entry.key));
+        let entries: Vec<Entry> = node.bucket().iter().filter(below).cloned().collect();
+        let body = match &node.body {
+            Body::Inner { extent, made, cut, .. } if kid.is_prefix_of(extent) => {
+                Body::Inner { extent: extent.clone(), made: *made, cut: cut.clone(), rest: entries }
+            }
+            _ => Body::Leaf(entries),
+        };
+        (kid.clone(), Node { of: Some(version), ups: ups.clone(), state: State::Pending, body })
+    };
+    Some([half(false), half(true)])
+}

@@ -1,0 +1,473 @@
+//! One request of a client, as rounds of operations on keys: a sans-IO state machine.
+//!
+//! The host calls [`Task::next`], carries out the operations in any order, tells the outcomes by [`Task::on_outcomes`],
+//! and so on until there are none; then [`Task::into_answer`]. All that can go on at once goes in one round: a range is
+//! read in as many rounds as its tree is deep, and writes go to the owners of their leaves together.
+//!
+//! What blocks it (a leaf that is full, a split that somebody began and did not end) the task mends itself ([`Mend`]):
+//! what somebody else is doing it leaves alone for one round trip first.
+
+use super::{
+    label::Label,
+    mend::{Mend, Want},
+    node::{BUCKET_BYTES, BUCKET_MAX, Body, Change, Edit, Entry, Node, Refused, State, bytes},
+    search::{Search, Shape, Step},
+};
+use crate::{
+    map::{Map, Set},
+    store::{Action, KeyOp, Outcome, Refusal, Version},
+};
+
+/// Operations of one round at most.
+const ROUND_MAX: usize = 256;
+/// Changes of one leaf in one operation at most, when it is not known how many it has room for.
+const CHANGES_MAX: usize = 32;
+/// Bytes of those, about.
+const CHANGES_BYTES: usize = BUCKET_BYTES * 3 / 4;
+/// Rounds in which one goal comes to nothing.
+const TRIES_MAX: u32 = 100;
+
+/// What a client asks of a tree.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// The entries of a range, in order.
+    Range(Range),
+    /// Changes, each on its own.
+    Write(Vec<Change>),
+}
+
+/// A range of keys.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Range {
+    /// From this key on.
+    pub from: Vec<u8>,
+    /// Before this key; `None`: to the end.
+    pub to: Option<Vec<u8>>,
+    /// The last ones first.
+    pub backwards: bool,
+    /// No more than so many.
+    pub limit: Option<usize>,
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wrote {
+    /// It is done.
+    Done,
+    /// It expected something else: what is there.
+    Unexpected(Option<Entry>),
+    /// The owner could not be reached. It may have happened.
+    Unreachable,
+    /// It was refused for good.
+    Refused(Refusal),
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// The entries of a range.
+    pub entries: Vec<Entry>,
+    /// What became of each change.
+    pub wrote: Vec<Wrote>,
+    /// Buckets read.
+    pub buckets: u64,
+    /// Parts of the range that could not be read.
+    pub missing: u64,
+    /// Operations on keys.
+    pub probes: u64,
+    /// Rounds of them.
+    pub rounds: u64,
+}
+
+impl Answer {
+    /// The share of the buckets of a range that answered: exactly 1, or below.
+    pub fn coverage(&self) -> f64 {
+        if self.missing == 0 { 1.0 } else { self.buckets as f64 / (self.buckets + self.missing) as f64 }
+    }
+}
+
+/// A part of a range to be read.
+struct Goal {
+    search: Search,
+    tries: u32,
+}
+
+/// A change to be made.
+struct Item {
+    change: Change,
+    search: Search,
+    tries: u32,
+    wrote: Option<Wrote>,
+}
+
+/// What an operation of a round is for.
+enum Asked {
+    Goal(usize),
+    Items(Label, Vec<usize>),
+    Mend(usize),
+}
+
+/// See the module.
+pub struct Task {
+    namespace: String,
+    locality_bits: u8,
+    range: Range,
+    /// In the order of their targets, which are disjoint.
+    goals: Vec<Goal>,
+    found: Map<Vec<u8>, Entry>,
+    items: Vec<Item>,
+    mends: Vec<Mend>,
+    asked: Vec<Asked>,
+    /// Versions of nodes that somebody else is busy with, seen once.
+    busy: Map<Label, Option<Version>>,
+    /// How many changes a leaf takes.
+    room: Map<Label, usize>,
+    /// Leaves that may have few entries left, with the bits of their parents' names.
+    low: Map<Label, u16>,
+    /// Leaves to look at when all is done.
+    thin: Set<Label>,
+    answer: Answer,
+}
+
+impl Task {
+    /// Begins a request of the tree `namespace`.
+    pub fn new(namespace: String, locality_bits: u8, request: Request, shape: &Shape) -> Task {
+        let mut task = Task {
+            namespace,
+            locality_bits,
+            range: Range::default(),
+            goals: Vec::new(),
+            found: Map::new(),
+            items: Vec::new(),
+            mends: Vec::new(),
+            asked: Vec::new(),
+            busy: Map::new(),
+            room: Map::new(),
+            low: Map::new(),
+            thin: Set::new(),
+            answer: Answer::default(),
+        };
+        match request {
+            Request::Range(range) => {
+                let from = Label::of(&range.from);
+                let common = range.to.as_ref().map_or(0, |to| from.common(&Label::of(to)));
+                if range.to.as_ref().is_none_or(|to| range.from < *to) {
+                    task.goals.push(Goal { search: Search::new(from.prefix(common), shape), tries: 0 });
+                }
+                task.range = range;
+            }
+            Request::Write(changes) => {
+                // Many are looked for from the root, which tells of the nodes below it.
+                let many = changes.len() > 1;
+                task.items = changes
+                    .into_iter()
+                    .map(|change| {
+                        let target = Label::of(&change.key);
+                        let search = match shape.guess(&target) {
+                            None if many => Search::at(target, 0),
+                            _ => Search::new(target, shape),
+                        };
+                        Item { change, search, tries: 0, wrote: None }
+                    })
+                    .collect();
+            }
+        }
+        task
+    }
+
+    /// The operations of the next round; none: it is over.
+    pub fn next(&mut self) -> Vec<KeyOp> {
+        self.asked.clear();
+        let mut ops = Vec::new();
+        for mut mend in std::mem::take(&mut self.mends) {
+            let next = mend.next();
+            if !next.is_empty() {
+                self.asked.extend(next.iter().map(|_| Asked::Mend(self.mends.len())));
+                self.mends.push(mend);
+                ops.extend(next);
+            }
+        }
+        self.read(&mut ops);
+        self.write(&mut ops);
+        if ops.is_empty()
+            && let Some(name) = self.thin.pop_first()
+        {
+            let parent = self.low.get(&name).map_or(0, |bits| *bits);
+            self.mends.push(Mend::new(name.prefix(parent), Want::Merge, None, None));
+            return self.next();
+        }
+        self.answer.probes += ops.len() as u64;
+        self.answer.rounds += u64::from(!ops.is_empty());
+        let namespace = &self.namespace;
+        let op = |(label, action): (Label, Action)| KeyOp {
+            namespace: namespace.clone(),
+            locality_bits: self.locality_bits,
+            key: label.to_key(),
+            action,
+        };
+        ops.into_iter().map(op).collect()
+    }
+
+    /// What came of it.
+    pub fn into_answer(mut self) -> Answer {
+        let inside = self.range.limit.unwrap_or(usize::MAX);
+        let entries = self.found.into_values();
+        self.answer.entries =
+            if self.range.backwards { entries.rev().take(inside).collect() } else { entries.take(inside).collect() };
+        self.answer.wrote = self.items.into_iter().map(|item| item.wrote.unwrap_or(Wrote::Unreachable)).collect();
+        self.answer
+    }
+
+    /// Whether what stands under this label is being mended.
+    fn waits(&self, label: &Label) -> bool {
+        self.mends.iter().any(|mend| mend.name() == label || mend.blocked() == Some(label))
+    }
+
+    fn read(&mut self, ops: &mut Vec<(Label, Action)>) {
+        let mut most = ROUND_MAX.saturating_sub(ops.len());
+        if let Some(limit) = self.range.limit {
+            let have = self.in_order();
+            if have >= limit {
+                self.goals.clear();
+            }
+            most = most.min(1 + (limit - have.min(limit)) / (BUCKET_MAX / 2));
+        }
+        let mut order: Vec<usize> = (0..self.goals.len()).collect();
+        if self.range.backwards {
+            order.reverse();
+        }
+        for index in order.into_iter().take(most) {
+            let label = self.goals[index].search.probe();
+            if !self.waits(&label) {
+                ops.push((label, Action::Get));
+                self.asked.push(Asked::Goal(index));
+            }
+        }
+    }
+
+    /// How many of the entries found come before everything that is not read yet.
+    fn in_order(&self) -> usize {
+        let next = if self.range.backwards { self.goals.last() } else { self.goals.first() };
+        let Some(next) = next.map(|goal| goal.search.target()) else { return self.found.len() };
+        let before = |key: &&Vec<u8>| {
+            let key = Label::of(key);
+            let common = key.common(next);
+            common < next.len() && key.bit(common) == self.range.backwards
+        };
+        self.found.keys().filter(before).count()
+    }
+
+    fn write(&mut self, ops: &mut Vec<(Label, Action)>) {
+        let mut groups: Map<Label, (Vec<usize>, usize)> = Map::new();
+        for index in 0..self.items.len() {
+            let item = &self.items[index];
+            let label = item.search.probe();
+            if item.wrote.is_some() || self.waits(&label) || groups.len() + ops.len() >= ROUND_MAX {
+                continue;
+            }
+            let most = self.room.get(&label).copied().unwrap_or(CHANGES_MAX);
+            let (group, sum) = groups.entry(label).or_default();
+            let more = item.change.bytes();
+            if group.is_empty() || group.len() < most && *sum + more < CHANGES_BYTES {
+                group.push(index);
+                *sum += more;
+            }
+        }
+        for (label, (group, _)) in groups {
+            let changes = group.iter().map(|index| self.items[*index].change.clone()).collect();
+            let edit = Edit::Entries { changes, low: self.low.contains_key(&label) };
+            ops.push((label.clone(), Action::Edit { edit: edit.encode() }));
+            self.asked.push(Asked::Items(label, group));
+        }
+    }
+
+    /// The outcomes of a round, in the order of its operations.
+    pub fn on_outcomes(&mut self, shape: &mut Shape, outcomes: Vec<Outcome>) {
+        let mut read = Set::new();
+        let mut more = Vec::new();
+        let mut mended: Map<usize, Vec<Outcome>> = Map::new();
+        for (asked, outcome) in std::mem::take(&mut self.asked).into_iter().zip(outcomes) {
+            match asked {
+                Asked::Mend(index) => mended.entry(index).or_default().push(outcome),
+                Asked::Items(label, group) => self.on_edited(shape, &label, &group, outcome),
+                Asked::Goal(index) => {
+                    if let Some(found) = self.on_read(shape, index, outcome) {
+                        read.insert(index);
+                        more.extend(found);
+                    }
+                }
+            }
+        }
+        for (index, outcomes) in mended {
+            if let Some(mend) = self.mends.get_mut(index) {
+                mend.on_outcomes(outcomes);
+            }
+        }
+        if !read.is_empty() {
+            let mut index = 0;
+            self.goals.retain(|_| {
+                index += 1;
+                !read.contains(&(index - 1))
+            });
+            self.goals.append(&mut more);
+            self.goals.sort_by(|a, b| a.search.target().cmp(b.search.target()));
+        }
+    }
+
+    /// A goal's probe; the goals that take its place when it is over.
+    fn on_read(&mut self, shape: &mut Shape, index: usize, outcome: Outcome) -> Option<Vec<Goal>> {
+        let goal = &mut self.goals[index];
+        goal.tries += 1;
+        let label = goal.search.probe();
+        let seen = match outcome {
+            Outcome::Found { value, version, .. } => Node::decode(&label, &value).map(|node| (node, version)),
+            Outcome::Absent => None,
+            _ => {
+                self.answer.missing += 1;
+                return Some(Vec::new());
+            }
+        };
+        if goal.tries > TRIES_MAX {
+            self.answer.missing += 1;
+            return Some(Vec::new());
+        }
+        let node = seen.as_ref().map(|(node, _)| node);
+        shape.learn(&label, node);
+        let step = goal.search.on(node);
+        let target = goal.search.target().clone();
+        match step {
+            Step::On => None,
+            Step::Blocked(bits, parent) => {
+                self.blocked(target.prefix(parent), Some(target.prefix(bits)), seen);
+                None
+            }
+            Step::Here | Step::Within => {
+                self.answer.buckets += 1;
+                let Some(node) = node else { return Some(Vec::new()) };
+                for entry in node.bucket() {
+                    let inside =
+                        entry.key >= self.range.from && self.range.to.as_ref().is_none_or(|to| entry.key < *to);
+                    if inside && target.is_prefix_of(&Label::of(&entry.key)) {
+                        self.found.insert(entry.key.clone(), entry.clone());
+                    }
+                }
+                let cut = match &node.body {
+                    Body::Inner { cut, .. } if step == Step::Within => &cut[..],
+                    _ => &[],
+                };
+                let wanted = cut.iter().filter(|name| self.range.meets(name)).cloned();
+                Some(wanted.map(|name| Goal { search: Search::at(name.clone(), name.len()), tries: 0 }).collect())
+            }
+        }
+    }
+
+    fn on_edited(&mut self, shape: &mut Shape, label: &Label, group: &[usize], outcome: Outcome) {
+        let over = |task: &mut Task, wrote: Wrote| {
+            group.iter().for_each(|index| task.items[*index].wrote = Some(wrote.clone()));
+        };
+        let seen = match outcome {
+            Outcome::Stored { .. } => {
+                if let Some(room) = self.room.get_mut(label) {
+                    *room = room.saturating_sub(group.len()).max(1);
+                }
+                if self.low.contains_key(label) {
+                    self.thin.insert(label.clone());
+                }
+                return over(self, Wrote::Done);
+            }
+            Outcome::Conflict { current } => {
+                current.and_then(|(value, version)| Some((Node::decode(label, &value)?, version)))
+            }
+            Outcome::Refused(refusal) => return over(self, Wrote::Refused(refusal)),
+            _ => return over(self, Wrote::Unreachable),
+        };
+        let node = seen.as_ref().map(|(node, _)| node);
+        shape.learn(label, node);
+        let mut here = Vec::new();
+        for index in group {
+            let item = &mut self.items[*index];
+            item.tries += 1;
+            if item.tries > TRIES_MAX {
+                item.wrote = Some(Wrote::Unreachable);
+                continue;
+            }
+            let target = item.search.target().clone();
+            let before = item.search.clone();
+            match item.search.on(node) {
+                Step::Here => {
+                    // The next probe is the same.
+                    item.search = before;
+                    here.push(*index);
+                }
+                Step::Blocked(bits, parent) => {
+                    self.blocked(target.prefix(parent), Some(target.prefix(bits)), seen.clone());
+                }
+                Step::On | Step::Within => {}
+            }
+        }
+        if let (Some((node, version)), false) = (seen, here.is_empty()) {
+            self.why(label, node, version, &here);
+        }
+    }
+
+    /// Why a node did not take changes that belong to it.
+    fn why(&mut self, label: &Label, node: Node, version: Version, here: &[usize]) {
+        if node.state != State::Open {
+            self.blocked(label.clone(), None, Some((node, version)));
+            return;
+        }
+        let changes: Vec<Change> = here.iter().map(|index| self.items[*index].change.clone()).collect();
+        let low = self.low.contains_key(label);
+        match node.clone().change(label, &changes, low, u64::MAX) {
+            // It is another one by now, or was.
+            Ok(()) | Err(Refused::Elsewhere) => {}
+            Err(Refused::Malformed) => {
+                for index in here {
+                    self.items[*index].wrote = Some(Wrote::Refused(Refusal::TooLarge));
+                }
+            }
+            Err(Refused::Unexpected(at)) => {
+                let held = node.bucket().iter().find(|entry| entry.key == changes[at].key).cloned();
+                self.items[here[at]].wrote = Some(Wrote::Unexpected(held));
+            }
+            Err(Refused::Low) => {
+                self.low.insert(label.clone(), node.ups.first().copied().unwrap_or(0));
+            }
+            Err(Refused::Full) => {
+                let (count, size) = (node.bucket().len(), bytes(node.bucket()));
+                if count >= BUCKET_MAX * 3 / 4 || size >= BUCKET_BYTES / 4 {
+                    self.room.remove(label);
+                    self.mends.push(Mend::new(label.clone(), Want::Split, Some((node, version)), None));
+                } else {
+                    self.room.insert(label.clone(), BUCKET_MAX - count);
+                }
+            }
+        }
+    }
+
+    /// Something is under way at a node. Who began it may be about to finish it: only what is found twice is mended.
+    fn blocked(&mut self, name: Label, child: Option<Label>, seen: Option<(Node, Version)>) {
+        let at = child.clone().unwrap_or_else(|| name.clone());
+        let version = seen.as_ref().map(|(_, version)| *version);
+        if self.busy.insert(at, version) != Some(version) || self.mends.iter().any(|mend| *mend.name() == name) {
+            return;
+        }
+        let seen = if child.is_some() { None } else { seen };
+        self.mends.push(Mend::new(name, Want::Nothing, seen, child));
+    }
+}
+
+impl Range {
+    /// Whether keys below a label may lie in it.
+    fn meets(&self, label: &Label) -> bool {
+        let from = Label::of(&self.from);
+        let at = label.common(&from);
+        let after_begin = at == label.len() || at == from.len() || label.bit(at);
+        let before_end = self.to.as_ref().is_none_or(|to| {
+            let to = Label::of(to);
+            let at = label.common(&to);
+            at < to.len() && (at == label.len() || !label.bit(at))
+        });
+        after_begin && before_end
+    }
+}
