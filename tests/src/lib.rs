@@ -13,6 +13,7 @@ pub mod ops;
 pub mod pages;
 pub mod scenario;
 pub mod sim;
+pub mod trees;
 pub mod watch;
 
 /// The simulator's threads free what other ones took, for which the system's allocator takes locks.

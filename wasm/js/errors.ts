@@ -33,3 +33,12 @@ export class PontoonError extends Error {
     return new PontoonError(typeof code === "string" ? code : "internal", message, { cause });
   }
 }
+
+/** The engine's calls throw (wrong arguments) or reject (everything else): both become a rejection with a PontoonError. */
+export async function guard<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (cause) {
+    throw PontoonError.from(cause);
+  }
+}

@@ -1,8 +1,9 @@
 // The calls of an open database. Values are turned to bytes here; everything else is the engine's.
 
 import type { Engine } from "./core/pontoon_wasm.js";
-import { PontoonError } from "./errors.js";
+import { guard, PontoonError } from "./errors.js";
 import { placeholders, Sql } from "./sql.js";
+import { Tree } from "./tree.js";
 import type {
   CallOptions,
   DataChange,
@@ -144,6 +145,11 @@ export class Pontoon {
       throw error;
     });
     return end;
+  }
+
+  /** An ordered map that lies on all peers: keys are values or lists of values, ranges are read in their order. */
+  pht<V extends Storable = Storable>(name: string): Tree<V> {
+    return new Tree<V>(this.#engine, name);
   }
 
   // --- Messages ----------------------------------------------------------------------------------------------------
@@ -299,15 +305,6 @@ function tell<T>(listeners: Set<(value: T) => void>, value: T): void {
         throw error;
       });
     }
-  }
-}
-
-/** The engine's calls throw (wrong arguments) or reject (everything else): both become a rejection with a PontoonError. */
-async function guard<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (cause) {
-    throw PontoonError.from(cause);
   }
 }
 

@@ -9,7 +9,8 @@ const CACHE_MAX = 256;
 /** Longer texts (bulk inserts with literals) are parsed each time. */
 const CACHED_TEXT_MAX = 4_096;
 
-type Module = typeof import("./parser/pontoon_wasm_parser.js");
+/** SQL and prefix hash trees. */
+export type Module = typeof import("./parser/pontoon_wasm_parser.js");
 
 /** A result whose rows are one flat list of values. */
 export type RawResult = Omit<QueryResult, "rows"> & { values: SqlValue[] };
@@ -29,7 +30,7 @@ export class Sql {
   /** Runs the statements of `text` one after the other; gives the result of the last one. */
   async run(text: string, params: readonly SqlParam[], timeout: number | undefined): Promise<RawResult> {
     if (typeof text !== "string") throw new PontoonError("invalid_argument", "SQL is given as a string");
-    const module = await (loading ??= load());
+    const module = await loadModule();
     this.#sql ??= new module.Sql(this.#engine);
     let result: RawResult | undefined;
     for (const statement of statements(module, text)) {
@@ -54,6 +55,11 @@ function statements(module: Module, text: string): Uint8Array[] {
     if (cache.size > CACHE_MAX) cache.delete(cache.keys().next().value as string);
   }
   return parsed;
+}
+
+/** The module, fetched once. */
+export function loadModule(): Promise<Module> {
+  return (loading ??= load());
 }
 
 async function load(): Promise<Module> {

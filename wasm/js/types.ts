@@ -128,6 +128,33 @@ export interface Message {
   key?: Uint8Array;
 }
 
+/** A value that keys of a tree are made of. Numbers order as numbers and before text; bigints are of a kind of their own. */
+export type TreeKeyPart = string | number | bigint | boolean | Date | Uint8Array;
+
+/** A key of a tree: one value, or several that order one after the other. */
+export type TreeKey = TreeKeyPart | readonly TreeKeyPart[];
+
+/** An entry of a tree. */
+export interface TreeEntry<V extends Storable = Storable> {
+  key: TreeKey;
+  value: V;
+}
+
+/** How a range of a tree is read. */
+export interface TreeRangeOptions extends CallOptions {
+  /** The last entries first. */
+  reverse?: boolean;
+  /** No more entries than that. */
+  limit?: number;
+}
+
+/** Entries of a range. */
+export interface TreeRange<V extends Storable = Storable> {
+  entries: TreeEntry<V>[];
+  /** The share of the range's leaves that answered: 1 is all of it. */
+  coverage: number;
+}
+
 /** A global that was set, or removed (`undefined`). */
 export interface GlobalChange {
   name: string;

@@ -87,6 +87,30 @@ test("values of every type come back from another tab", { timeout: 60_000 }, asy
   });
 });
 
+test("a tree is an ordered map of all tabs", { timeout: 60_000 }, async () => {
+  const [a, b] = tabs;
+  await a.evaluate(async () => {
+    const scores = db.pht("scores");
+    await scores.insertAll(Array.from({ length: 200 }, (_, index) => [[index % 10, `player ${index}`], { index }]));
+    await scores.remove([3, "player 3"]);
+  });
+  const found = await b.evaluate(async () => {
+    const scores = db.pht("scores");
+    await scores.insert([9, "zed"], { index: -1 }, { ifAbsent: true });
+    const twice = await scores.insert([9, "zed"], { index: 0 }, { ifAbsent: true }).catch((error) => error.code);
+    const threes = await scores.range([3], [4]);
+    const top = await scores.range(undefined, undefined, { reverse: true, limit: 2 });
+    return {
+      twice, coverage: threes.coverage, count: threes.entries.length, first: threes.entries[0],
+      top: top.entries.map((entry) => entry.key), one: await scores.get([3, "player 13"]), none: await scores.get([3, "player 3"]),
+    };
+  });
+  assert.deepEqual(found, {
+    twice: "conflict", coverage: 1, count: 19, first: { key: [3, "player 103"], value: { index: 103 } },
+    top: [[9, "zed"], [9, "player 99"]], one: { index: 13 }, none: null,
+  });
+});
+
 test("failures have codes", { timeout: 60_000 }, async () => {
   const codes = await tabs[1].evaluate(async () => {
     const code = (call) => call.then(() => "no failure", (error) => (error.name === "PontoonError" ? error.code : error.name));

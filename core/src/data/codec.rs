@@ -193,6 +193,49 @@ fn put_escaped(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.extend([0, 0]);
 }
 
+/// The values of a key.
+pub fn decode_key(mut rest: &[u8]) -> Result<Row, Malformed> {
+    let mut row = Row::new();
+    while !rest.is_empty() {
+        let tag = take_slice(&mut rest, 1)?[0];
+        row.push(match tag {
+            INTEGER => Value::Integer(take_ordered(&mut rest)?),
+            TIMESTAMP => Value::Timestamp(take_ordered(&mut rest)?),
+            REAL => {
+                let bits = take_word(&mut rest)?;
+                Value::Real(f64::from_bits(if bits >> 63 == 1 { bits ^ 1 << 63 } else { !bits }))
+            }
+            TEXT => Value::Text(String::from_utf8(take_escaped(&mut rest)?).map_err(|_| Malformed)?),
+            BLOB => Value::Blob(take_escaped(&mut rest)?),
+            FALSE => Value::Boolean(false),
+            TRUE => Value::Boolean(true),
+            u8::MAX => Value::Null,
+            _ => return Err(Malformed),
+        });
+    }
+    Ok(row)
+}
+
+fn take_word(rest: &mut &[u8]) -> Result<u64, Malformed> {
+    let (bytes, after) = rest.split_first_chunk().ok_or(Malformed)?;
+    *rest = after;
+    Ok(u64::from_be_bytes(*bytes))
+}
+
+fn take_ordered(rest: &mut &[u8]) -> Result<i64, Malformed> {
+    Ok((take_word(rest)? ^ 1 << 63) as i64)
+}
+
+fn take_escaped(rest: &mut &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut out = Vec::new();
+    loop {
+        match take_slice(rest, 1)?[0] {
+            0 if take_slice(rest, 1)?[0] == 0 => return Ok(out),
+            byte => out.push(byte),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -223,6 +266,16 @@ mod tests {
         #[test]
         fn keys_order_as_values_do((a, b) in pair_of_rows()) {
             prop_assert_eq!(encode_key(&a).cmp(&encode_key(&b)), compare_rows(&a, &b));
+        }
+
+        #[test]
+        fn keys_come_back((mut a, _) in pair_of_rows()) {
+            a.push(Value::Null);
+            let key = encode_key(&a);
+            let back = decode_key(&key).unwrap();
+            prop_assert_eq!(compare_rows(&back, &a), core::cmp::Ordering::Equal);
+            prop_assert_eq!(encode_key(&back), key.clone());
+            let _ = (decode_key(&key[1..]), decode_key(&key[..key.len() - 2]));
         }
 
         #[test]

@@ -18,7 +18,7 @@
 
 use super::{
     label::{Label, handle},
-    node::{BUCKET_BYTES, BUCKET_MAX, Body, Edit, Entry, Node, State, UPS_MAX, bytes},
+    node::{BUCKET_BYTES, BUCKET_MAX, Body, CUT_MAX, Edit, Entry, Node, State, UPS_MAX, bytes},
 };
 use crate::store::{Action, Expect, Outcome, Version};
 
@@ -76,8 +76,11 @@ pub struct Mend {
     steps: u32,
     failures: u32,
     changed: bool,
-    /// Hints for others: nobody waits for what comes of them.
-    hints: Vec<(Label, Action)>,
+    /// Hints for nodes above: nobody waits for what comes of them.
+    hints: Vec<(Label, Edit)>,
+    /// Those under way.
+    hinted: Vec<(Label, Edit)>,
+    marker: Option<(Label, Action)>,
     end: Option<End>,
 }
 
@@ -96,6 +99,8 @@ impl Mend {
             failures: 0,
             changed: false,
             hints: Vec::new(),
+            hinted: Vec::new(),
+            marker: None,
             end: None,
         }
     }
@@ -128,7 +133,11 @@ impl Mend {
         } else {
             self.decide()
         };
-        ops.append(&mut self.hints);
+        // What makes room above comes before what needs it.
+        let folds = self.hints.iter().any(|(_, edit)| *edit == Edit::Fold);
+        self.hinted = self.hints.extract_if(.., |(_, edit)| !folds || *edit == Edit::Fold).collect();
+        ops.extend(self.hinted.iter().map(|(label, edit)| (label.clone(), Action::Edit { edit: edit.encode() })));
+        ops.extend(self.marker.take());
         if ops.is_empty() {
             self.end.get_or_insert(End::Done(self.changed));
         }
@@ -137,6 +146,12 @@ impl Mend {
 
     /// Takes in outcomes, in the order of the operations; those of hints are ignored.
     pub fn on_outcomes(&mut self, outcomes: Vec<Outcome>) {
+        let hinted = outcomes.iter().skip(self.asked.len());
+        for ((label, edit), outcome) in std::mem::take(&mut self.hinted).into_iter().zip(hinted) {
+            if let (Edit::Cut { old, new }, Outcome::Conflict { current: Some((value, _)) }) = (edit, outcome) {
+                self.fold(label, &old, &new, value);
+            }
+        }
         for ((slot, after), outcome) in std::mem::take(&mut self.asked).into_iter().zip(outcomes) {
             let Some(name) = self.label(slot) else { continue };
             let decoded = |value: &[u8], version| match Node::decode(&name, value) {
@@ -350,7 +365,7 @@ impl Mend {
         }
         if ready {
             let cut = self.kids.iter().flatten().cloned().collect();
-            let body = Body::Inner { extent, made: version, cut, rest: Vec::new() };
+            let body = Body::Inner { extent, made: version, cut, page: true, rest: Vec::new() };
             ops.extend(self.put(0, Node { state: State::Open, body, ..node }));
         }
         ops
@@ -401,13 +416,30 @@ impl Mend {
             let body = Body::Marker { name: self.name.len(), extent: extent.clone() };
             let marker = Node { of: None, ups: Vec::new(), state: State::Open, body };
             let action = Action::Put { value: marker.encode(), expect: Expect::Absent, ttl_us: None };
-            self.hints.push((extent.prefix(at), action));
+            self.marker = Some((extent.prefix(at), action));
         }
         // What this node holds itself, its children do not.
         if extent == self.name {
-            let edit = Edit::Cut { old, new }.encode();
-            let ups = node.ups.iter().filter(|up| **up < self.name.len());
-            self.hints.extend(ups.map(|up| (self.name.prefix(*up), Action::Edit { edit: edit.clone() })));
+            self.hint(&self.name.clone(), node, &old, &new);
+        }
+    }
+
+    /// The nodes above one may know these names in place of those.
+    fn hint(&mut self, name: &Label, node: &Node, old: &[Label], new: &[Label]) {
+        for up in node.ups.iter().filter(|up| **up < name.len()) {
+            self.hints.push((name.prefix(*up), Edit::Cut { old: old.to_vec(), new: new.to_vec() }));
+        }
+    }
+
+    /// A node above refused to know more names. If it has no room it knows its children instead, and so do those above it.
+    fn fold(&mut self, name: Label, old: &[Label], new: &[Label], value: &[u8]) {
+        let Some(node) = Node::decode(&name, value) else { return };
+        let Body::Inner { extent, cut, .. } = &node.body else { return };
+        if cut.len() + new.len() > CUT_MAX + old.len() && old.iter().all(|label| cut.contains(label)) {
+            if *extent == name {
+                self.hint(&name, &node, core::slice::from_ref(&name), &[extent.child(false), extent.child(true)]);
+            }
+            self.hints.push((name, Edit::Fold));
         }
     }
 }
@@ -433,8 +465,8 @@ fn halves(name: &Label, node: &Node, version: Version) -> Option<[(Label, Node);
         let below = |entry: &&Entry| kid.is_prefix_of(&Label::of(&entry.key));
         let entries: Vec<Entry> = node.bucket().iter().filter(below).cloned().collect();
         let body = match &node.body {
-            Body::Inner { extent, made, cut, .. } if kid.is_prefix_of(extent) => {
-                Body::Inner { extent: extent.clone(), made: *made, cut: cut.clone(), rest: entries }
+            Body::Inner { extent, made, cut, page, .. } if kid.is_prefix_of(extent) => {
+                Body::Inner { extent: extent.clone(), made: *made, cut: cut.clone(), page: *page, rest: entries }
             }
             _ => Body::Leaf(entries),
         };

@@ -83,6 +83,9 @@ pub enum Body {
         /// Names of nodes below that together hold all that its children do: hints, so that a range needs not look at
         /// every inner node.
         cut: Vec<Label>,
+        /// Whether those are leaves, as far as it was told. Who would know too many leaves knows nodes below that know
+        /// them: pages, as those of a B-tree.
+        page: bool,
         /// The entries below its name and not below its extent, by key.
         rest: Vec<Entry>,
     },
@@ -112,6 +115,8 @@ pub enum Edit {
         /// What takes their place.
         new: Vec<Label>,
     },
+    /// It would know too many names: from now on it knows its children.
+    Fold,
 }
 
 /// A change of one entry.
@@ -323,6 +328,13 @@ pub fn apply(key: &[u8], value: Option<&[u8]>, edit: &[u8], wall_us: u64) -> Res
             if !is_partition(cut, extent) {
                 return Err(Refused::Malformed);
             }
+        }
+        Edit::Fold => {
+            let Body::Inner { extent, cut, page, .. } = &mut node.body else { return Err(Refused::Elsewhere) };
+            if node.state != State::Open || cut.len() < CUT_MAX {
+                return Err(Refused::Elsewhere);
+            }
+            (*cut, *page) = (vec![extent.child(false), extent.child(true)], false);
         }
     }
     Ok(node.encode())

@@ -11,7 +11,7 @@
 
 use super::{
     label::{Label, handle},
-    node::{Body, CUT_MAX, Node, State},
+    node::{Body, Node, State},
 };
 use crate::map::Map;
 
@@ -121,7 +121,7 @@ impl Search {
         match node.map(|node| &node.body) {
             None if at == 0 => return Step::Here,
             Some(Body::Leaf(_)) => return Step::Here,
-            Some(Body::Inner { extent, cut, .. }) => {
+            Some(Body::Inner { extent, cut, page, .. }) => {
                 if self.target.is_prefix_of(extent) {
                     return Step::Within;
                 }
@@ -131,7 +131,7 @@ impl Search {
                 self.parent = at;
                 self.low = extent.len() + 1;
                 if !self.walk {
-                    self.jump(cut);
+                    self.jump(cut, *page);
                 }
             }
             None | Some(Body::Marker { .. }) if self.walk => {
@@ -163,13 +163,13 @@ impl Search {
     }
 
     /// An inner node tells of names below: the target's node is not above the longest one that fits.
-    fn jump(&mut self, cut: &[Label]) {
+    fn jump(&mut self, cut: &[Label], leaves: bool) {
         let Some(name) = cut.iter().find(|name| name.is_prefix_of(&self.target)) else { return };
         self.low = self.low.max(name.len());
         let steps = |positions: u32| positions.checked_ilog2().map_or(0, |log| log + 1);
         let bound = steps(u32::from(self.target.len()) + 1);
         let room = self.high >= self.low && self.probes + steps(u32::from(self.high - self.low) + 1) < bound;
-        if cut.len() < CUT_MAX || room {
+        if leaves || room {
             self.guess = Some(name.len());
         }
     }

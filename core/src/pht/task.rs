@@ -342,7 +342,9 @@ impl Task {
                 None
             }
             Step::Here | Step::Within => {
-                self.answer.buckets += 1;
+                // An inner node without a longer extent has no bucket.
+                let bare = |node: &Node| matches!(&node.body, Body::Inner { extent, .. } if *extent == label);
+                self.answer.buckets += u64::from(!node.is_some_and(bare));
                 let Some(node) = node else { return Some(Vec::new()) };
                 for entry in node.bucket() {
                     let inside =

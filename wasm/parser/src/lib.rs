@@ -2,8 +2,10 @@
 //! the dataflow.
 //!
 //! The engine in its own module carries out operations on keys and gathers; the two share no memory, so these and their
-//! answers cross as bytes. A peer that only serves loads none of this.
+//! answers cross as bytes. A peer that only serves loads none of this. Prefix hash trees are such a client of the engine,
+//! too, and are here with SQL, whose indexes they are.
 
+mod tree;
 mod values;
 
 use std::{cell::RefCell, rc::Rc};

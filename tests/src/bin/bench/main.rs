@@ -11,6 +11,7 @@ mod ops;
 mod report;
 mod size;
 mod swarm;
+mod trees;
 
 use std::process::ExitCode;
 
@@ -19,11 +20,12 @@ use report::{Options, Report};
 /// A scenario: its name, what it measures, and how.
 type Scenario = (&'static str, &'static str, fn(&Report) -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 10] = [
     ("broadcast", "sendAll to every node: messages, reached, hops, coverage", swarm::broadcast),
     ("dht-churn", "nodes come and go: consistent lookups, lost writes, upkeep", churn::dht_churn),
     ("dht-lookup", "messages to owners of random keys: hops, links, correct owners", swarm::dht_lookup),
     ("dht-ops", "puts and gets of in-process nodes in real time; --rival measures rust-libp2p kad too", ops::dht_ops),
+    ("pht-range", "lookups and ranges of a prefix hash tree: probes cold and warm, leaves, time", trees::pht_range),
     ("scan-exact", "count(*) while 5% of the nodes crash: exact, short and said so, or wrong", swarm::scan_exact),
     ("sim-speed", "how fast the simulator runs a network that joins, settles and idles", swarm::sim_speed),
     ("size", "what a page downloads: raw, gzip and brotli bytes", size::size),
