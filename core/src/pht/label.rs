@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::node::KEY_MAX;
+
 /// A prefix of keys, in bits. What is beyond its length is zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Label {
@@ -13,8 +15,9 @@ pub struct Label {
 }
 
 impl Label {
-    /// All bits of a key.
+    /// All bits of a key; the first ones of a key that is longer than any in a tree.
     pub fn of(key: &[u8]) -> Label {
+        let key = &key[..key.len().min(KEY_MAX + 1)];
         Label { bytes: key.to_vec(), bits: (key.len() * 8) as u16 }
     }
 
@@ -32,7 +35,9 @@ impl Label {
 
     /// Whether its bytes are those of its bits: a label that came from elsewhere may be anything.
     pub fn is_sound(&self) -> bool {
-        self.bytes.len() == usize::from(self.bits).div_ceil(8) && *self == self.prefix(self.bits)
+        self.bytes.len() == usize::from(self.bits).div_ceil(8)
+            && self.bytes.len() <= KEY_MAX
+            && *self == self.prefix(self.bits)
     }
 
     /// How many bits.

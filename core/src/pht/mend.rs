@@ -53,15 +53,6 @@ enum After {
     Is(Box<Node>),
 }
 
-/// How a repair ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// Nothing is left to do; whether the shape of the tree has changed.
-    Done(bool),
-    /// Somebody could not be reached.
-    Unreachable,
-}
-
 /// A repair under way at one node.
 #[derive(Clone, Debug)]
 pub struct Mend {
@@ -75,13 +66,12 @@ pub struct Mend {
     asked: Vec<(usize, After)>,
     steps: u32,
     failures: u32,
-    changed: bool,
     /// Hints for nodes above: nobody waits for what comes of them.
     hints: Vec<(Label, Edit)>,
     /// Those under way.
     hinted: Vec<(Label, Edit)>,
     marker: Option<(Label, Action)>,
-    end: Option<End>,
+    over: bool,
 }
 
 impl Mend {
@@ -97,11 +87,10 @@ impl Mend {
             asked: Vec::new(),
             steps: 0,
             failures: 0,
-            changed: false,
             hints: Vec::new(),
             hinted: Vec::new(),
             marker: None,
-            end: None,
+            over: false,
         }
     }
 
@@ -115,20 +104,15 @@ impl Mend {
         self.blocked.as_ref()
     }
 
-    /// How it ended, if it has.
-    pub fn end(&self) -> Option<End> {
-        self.end
-    }
-
     /// What is to be done next, in any order, and what comes of it told to [`Mend::on_outcomes`]; empty when it has ended.
     pub fn next(&mut self) -> Vec<(Label, Action)> {
-        if self.end.is_some() {
+        if self.over {
             return Vec::new();
         }
         self.asked.clear();
         self.steps += 1;
         let mut ops = if self.steps > STEPS_MAX || self.failures > 3 {
-            self.end = Some(End::Unreachable);
+            self.over = true;
             Vec::new()
         } else {
             self.decide()
@@ -139,7 +123,7 @@ impl Mend {
         ops.extend(self.hinted.iter().map(|(label, edit)| (label.clone(), Action::Edit { edit: edit.encode() })));
         ops.extend(self.marker.take());
         if ops.is_empty() {
-            self.end.get_or_insert(End::Done(self.changed));
+            self.over = true;
         }
         ops
     }
@@ -248,11 +232,11 @@ impl Mend {
             (State::Merging, Body::Inner { .. }) => self.merge(node, version),
             (State::Open, Body::Inner { extent, .. }) => {
                 let extent = extent.clone();
-                self.inner(node, extent)
+                self.inner(node, version, extent)
             }
             (State::Merging, Body::Leaf(_)) => Vec::new(),
-            (State::Open, Body::Leaf(entries)) => {
-                if self.want == Want::Split && entries.len() > 1 {
+            (State::Open, Body::Leaf(_)) => {
+                if self.want == Want::Split && halves(&self.name, &node, version).is_some() {
                     self.want = Want::Nothing;
                     return self.put(0, Node { state: State::Splitting, ..node }).into_iter().collect();
                 }
@@ -281,8 +265,8 @@ impl Mend {
         ops
     }
 
-    fn inner(&mut self, node: Node, extent: Label) -> Vec<(Label, Action)> {
-        if self.want == Want::Split && !node.bucket().is_empty() {
+    fn inner(&mut self, node: Node, version: Version, extent: Label) -> Vec<(Label, Action)> {
+        if self.want == Want::Split && halves(&self.name, &node, version).is_some() {
             self.want = Want::Nothing;
             return self.put(0, Node { state: State::Splitting, ..node }).into_iter().collect();
         }
@@ -408,7 +392,6 @@ impl Mend {
             Body::Leaf(_) => (kids.to_vec(), vec![self.name.clone()], kids[0].prefix(kids[0].len() - 1)),
             _ => return,
         };
-        self.changed = true;
         let at = handle(self.name.len(), extent.len());
         if let Body::Inner { .. } = node.body
             && at != self.name.len()

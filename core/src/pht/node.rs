@@ -157,6 +157,8 @@ pub enum Refused {
     Elsewhere,
     /// The change of that index meets something else than it expects.
     Unexpected(usize),
+    /// The key of the change of that index is a prefix of another one, or the other way round.
+    Unfit(usize),
     /// There is no room.
     Full,
     /// Few entries would be left.
@@ -197,11 +199,11 @@ impl Node {
         let below = |label: &Label, of: &Label| label.is_sound() && of.is_prefix_of(label);
         let sound = match &node.body {
             Body::Leaf(_) => true,
-            Body::Inner { extent, cut, .. } => below(extent, name) && is_partition(cut, extent),
+            Body::Inner { extent, cut, .. } => below(extent, name) && cut.len() <= CUT_MAX && is_partition(cut, extent),
             Body::Marker { name: bits, extent } => *bits < name.len() && below(extent, name),
         };
         let entries = node.bucket();
-        let ordered = entries.windows(2).all(|pair| pair[0].key < pair[1].key);
+        let ordered = entries.len() <= BUCKET_MAX && entries.windows(2).all(|pair| pair[0].key < pair[1].key);
         let here = entries.iter().all(|entry| entry.key.len() <= KEY_MAX && node.holds(name, &Label::of(&entry.key)));
         (sound && ordered && here).then_some(node)
     }
@@ -255,7 +257,7 @@ impl Node {
                             if before.is_some_and(|before| change.key.starts_with(&before.key))
                                 || after.is_some_and(|after| after.key.starts_with(&change.key))
                             {
-                                return Err(Refused::Malformed);
+                                return Err(Refused::Unfit(index));
                             }
                             entries.insert(at, entry);
                         }

@@ -10,7 +10,9 @@
 use super::{
     label::Label,
     mend::{Mend, Want},
-    node::{BUCKET_BYTES, BUCKET_MAX, Body, Change, Edit, Entry, Node, Refused, State, bytes},
+    node::{
+        BUCKET_BYTES, BUCKET_MAX, Body, Change, Edit, Entry, KEY_MAX, Node, Refused, State, VALUE_MAX, What, bytes,
+    },
     search::{Search, Shape, Step},
 };
 use crate::{
@@ -24,6 +26,9 @@ const ROUND_MAX: usize = 256;
 const CHANGES_MAX: usize = 32;
 /// Bytes of those, about.
 const CHANGES_BYTES: usize = BUCKET_BYTES * 3 / 4;
+/// Entries of a range, and parts of it that are looked at at once: what is beyond is missing.
+const FOUND_MAX: usize = 1_000_000;
+const GOALS_MAX: usize = 65_536;
 /// Rounds in which one goal comes to nothing.
 const TRIES_MAX: u32 = 100;
 
@@ -167,7 +172,10 @@ impl Task {
                             None if many => Search::at(target, 0),
                             _ => Search::new(target, shape),
                         };
-                        Item { change, search, tries: 0, wrote: None }
+                        let large = change.key.len() > KEY_MAX
+                            || matches!(&change.what, What::Set(value, _) if value.len() > VALUE_MAX);
+                        let wrote = large.then_some(Wrote::Refused(Refusal::TooLarge));
+                        Item { change, search, tries: 0, wrote }
                     })
                     .collect();
             }
@@ -310,6 +318,10 @@ impl Task {
                 !read.contains(&(index - 1))
             });
             self.goals.append(&mut more);
+            if self.goals.len() > GOALS_MAX || self.found.len() > FOUND_MAX {
+                self.answer.missing += self.goals.len() as u64;
+                self.goals.clear();
+            }
             self.goals.sort_by(|a, b| a.search.target().cmp(b.search.target()));
         }
     }
@@ -407,15 +419,17 @@ impl Task {
                 Step::On | Step::Within => {}
             }
         }
-        if let (Some((node, version)), false) = (seen, here.is_empty()) {
-            self.why(label, node, version, &here);
+        if !here.is_empty() {
+            // Nothing is under the root's label: an empty leaf is.
+            let (node, version) = seen.unzip();
+            self.why(label, node.unwrap_or(Node::leaf(None, Vec::new())), version, &here);
         }
     }
 
     /// Why a node did not take changes that belong to it.
-    fn why(&mut self, label: &Label, node: Node, version: Version, here: &[usize]) {
+    fn why(&mut self, label: &Label, node: Node, version: Option<Version>, here: &[usize]) {
         if node.state != State::Open {
-            self.blocked(label.clone(), None, Some((node, version)));
+            self.blocked(label.clone(), None, Some(node).zip(version));
             return;
         }
         let changes: Vec<Change> = here.iter().map(|index| self.items[*index].change.clone()).collect();
@@ -425,9 +439,10 @@ impl Task {
             Ok(()) | Err(Refused::Elsewhere) => {}
             Err(Refused::Malformed) => {
                 for index in here {
-                    self.items[*index].wrote = Some(Wrote::Refused(Refusal::TooLarge));
+                    self.items[*index].wrote = Some(Wrote::Refused(Refusal::Malformed));
                 }
             }
+            Err(Refused::Unfit(at)) => self.items[here[at]].wrote = Some(Wrote::Refused(Refusal::Malformed)),
             Err(Refused::Unexpected(at)) => {
                 let held = node.bucket().iter().find(|entry| entry.key == changes[at].key).cloned();
                 self.items[here[at]].wrote = Some(Wrote::Unexpected(held));
@@ -439,7 +454,7 @@ impl Task {
                 let (count, size) = (node.bucket().len(), bytes(node.bucket()));
                 if count >= BUCKET_MAX * 3 / 4 || size >= BUCKET_BYTES / 4 {
                     self.room.remove(label);
-                    self.mends.push(Mend::new(label.clone(), Want::Split, Some((node, version)), None));
+                    self.mends.push(Mend::new(label.clone(), Want::Split, Some(node).zip(version), None));
                 } else {
                     self.room.insert(label.clone(), BUCKET_MAX - count);
                 }

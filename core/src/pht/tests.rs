@@ -228,6 +228,47 @@ fn conditions_are_judged_by_the_owner() {
     assert_eq!(write(absent), Wrote::Done);
 }
 
+#[test]
+fn one_change_that_cannot_be_leaves_the_others_alone() {
+    let mut records = Records::default();
+    let long = vec![1; node::KEY_MAX + 1];
+    let changes = [&b"ab"[..], b"abc", b"b", &long].map(|key| set(key, b"")).to_vec();
+    let answer = records.run(&mut Shape::default(), Request::Write(changes));
+    let refused = |wrote: &Wrote| matches!(wrote, Wrote::Refused(_));
+    assert_eq!(answer.wrote.iter().map(refused).collect::<Vec<_>>(), [false, true, false, true]);
+    assert_eq!(keys_of(&records.all()), [b"ab".to_vec(), b"b".to_vec()]);
+}
+
+#[test]
+fn hostile_nodes_and_edits_are_refused() {
+    let mut records = Records::default();
+    records.set(&mut Shape::default(), &numbers(300));
+    let edit = Edit::Entries { changes: vec![set(b"x", b"y")], low: false }.encode();
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    for (key, (value, _)) in &records.records {
+        let name = Label::from_key(key).unwrap();
+        for _ in 0..2_000 {
+            let mut bytes = value.clone();
+            for _ in 0..1 + rng.next_u64() % 3 {
+                let at = rng.next_u64() as usize % bytes.len();
+                bytes[at] = rng.next_u64() as u8;
+            }
+            bytes.truncate(bytes.len() - (rng.next_u64() % 2) as usize);
+            // Whatever decodes is a node: its entries are its own and in order, its parts make up its extent.
+            if let Some(node) = Node::decode(&name, &bytes) {
+                assert!(node.bucket().iter().all(|entry| node.holds(&name, &Label::of(&entry.key))));
+                let _ = apply(key, Some(&bytes), &edit, 0);
+            }
+            let mut hostile = edit.clone();
+            let at = rng.next_u64() as usize % hostile.len();
+            hostile[at] = rng.next_u64() as u8;
+            let _ = apply(key, Some(value), &hostile, 0);
+        }
+    }
+    assert_eq!(apply(b"\x00", None, &edit, 0), Err(Refused::Malformed));
+    assert_eq!(apply(&Label::default().to_key(), Some(b"no node"), &edit, 0), Err(Refused::Elsewhere));
+}
+
 /// A client at work, and what it will have written.
 struct Client {
     shape: Shape,
