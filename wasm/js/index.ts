@@ -2,6 +2,6 @@
 
 export { connect } from "./connect.js";
 export { PontoonError } from "./errors.js";
-export type { ErrorCode } from "./errors.js";
+export type { ErrorCode, ErrorDetails } from "./errors.js";
 export type { Pontoon } from "./pontoon.js";
 export type * from "./types.js";
