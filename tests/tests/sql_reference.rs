@@ -275,6 +275,45 @@ fn changes_show_what_sqlite_shows() {
     }
 }
 
+/// Definitions that change, each with a query that shows what became of it.
+const DEFINITIONS: &[(&str, &str)] = &[
+    ("ALTER TABLE airports ADD COLUMN runways INTEGER NOT NULL DEFAULT 2", "SELECT * FROM airports WHERE runways = 2"),
+    ("INSERT INTO airports (iata, name) VALUES ('new', 'Nowhere')", "SELECT * FROM airports WHERE iata = 'new'"),
+    ("UPDATE airports SET runways = 3 WHERE state = 'OR'", "SELECT state, sum(runways) FROM airports GROUP BY state"),
+    ("ALTER TABLE airports DROP COLUMN city", "SELECT * FROM airports"),
+    ("ALTER TABLE airports ADD COLUMN city TEXT DEFAULT 'none'", "SELECT * FROM airports"),
+    (
+        "ALTER TABLE airports RENAME COLUMN runways TO tracks",
+        "SELECT iata, tracks, city FROM airports WHERE tracks > 2",
+    ),
+    ("UPDATE airports SET city = name, iata = iata || '!' WHERE tracks = 3", "SELECT * FROM airports"),
+    ("ALTER TABLE airports RENAME TO fields", "SELECT iata, tracks, lon FROM fields WHERE city <> 'none'"),
+    (
+        "CREATE VIEW busy AS SELECT origin, sum(flights) AS n FROM routes GROUP BY origin",
+        "SELECT * FROM busy WHERE n > 900",
+    ),
+    (
+        "CREATE VIEW busy_fields (code, title, n) AS SELECT f.iata, f.name, b.n FROM fields f JOIN busy b ON b.origin = f.iata",
+        "SELECT code, n FROM busy_fields WHERE title LIKE '%1%'",
+    ),
+    ("CREATE TABLE counts AS SELECT code AS c, n * 2 AS twice FROM busy_fields", "SELECT * FROM counts"),
+    ("UPDATE counts SET twice = b.n FROM busy AS b WHERE b.origin = c AND b.n < 500", "SELECT * FROM counts"),
+    ("DROP VIEW busy_fields", "SELECT count(*) FROM counts"),
+];
+
+#[test]
+fn definitions_change_as_they_do_in_sqlite() {
+    for parts in [1, 5] {
+        let mut pair = Pair::new(parts);
+        for (sql, then) in DEFINITIONS {
+            run(&mut pair.ours, sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            pair.sqlite.execute(sql, ()).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            pair.compare(then, false);
+            assert!(!pair.expected(then).is_empty(), "{then} shows nothing");
+        }
+    }
+}
+
 #[test]
 fn changes_change_what_sqlite_changes() {
     for parts in [1, 5] {

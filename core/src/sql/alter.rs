@@ -7,7 +7,7 @@
 use super::{
     ast::{AlterTable, Alteration, CheckDef, ColumnDef},
     catalog::{COLUMNS_MAX, TableColumn, TableDescriptor, check_name, check_relation},
-    details::Details,
+    details::{Details, SLOTS_MAX},
     fault::{
         CHECK_VIOLATION, DUPLICATE_COLUMN, INTERNAL, INVALID_DEFINITION, NOT_NULL_VIOLATION, UNDEFINED_OBJECT,
         UNSUPPORTED, error, fail,
@@ -133,8 +133,8 @@ impl Binder<'_> {
 
     fn add_column(&mut self, draft: &mut Draft, column: &ColumnDef) -> Result<(), Error> {
         draft.free(&column.name)?;
-        if draft.table.columns.len() >= COLUMNS_MAX {
-            return fail(INVALID_DEFINITION, format!("a table has 1 to {COLUMNS_MAX} columns"));
+        if draft.table.columns.len() >= COLUMNS_MAX || draft.details.width >= SLOTS_MAX {
+            return fail(INVALID_DEFINITION, format!("a table has 1 to {COLUMNS_MAX} columns, and {SLOTS_MAX} ever"));
         }
         let slot = draft.details.width;
         draft.table.columns.push(TableColumn::define(column)?);

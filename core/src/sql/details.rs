@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Slots that a table may have given out.
-const SLOTS_MAX: u32 = 4_000;
+pub const SLOTS_MAX: u32 = 4_000;
 /// Constraints that a table may have.
 pub const CONSTRAINTS_MAX: usize = 200;
 

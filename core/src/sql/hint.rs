@@ -76,7 +76,7 @@ fn hint(code: &str, subject: &str, names: &[String], known: &Tables) -> Option<S
         UNDEFINED_TABLE => {
             let system = catalog::SYSTEM_TABLES.iter().copied();
             let all = known.iter().map(|(name, _)| name.as_str()).chain(system);
-            ("table", nearest(subject, all.filter(|name| *name != subject)))
+            ("table", nearest(subject, all))
         }
         UNDEFINED_COLUMN => {
             // Only the column's own name is looked for.
@@ -101,7 +101,8 @@ fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<
     let near = 1 + letters.len() / 4;
     let with_distance = |candidate: &'a str| {
         let other: Vec<char> = candidate.chars().take(LENGTH_MAX + 1).collect();
-        Some((distance(&letters, &other), candidate)).filter(|(distance, _)| *distance <= near && other.len() > 1)
+        Some((distance(&letters, &other), candidate))
+            .filter(|(distance, _)| (1..=near).contains(distance) && other.len() > 1)
     };
     candidates.take(CANDIDATES_MAX).filter_map(with_distance).min().map(|(_, name)| name)
 }

@@ -27,7 +27,6 @@ use crate::{
         fragment::{Partial, decode_version},
         ops::{Batch, Operator, hash_join::HashJoin},
     },
-    map::LargeMap,
     sql::fault::{CORRUPTED, INCOMPLETE, fail},
     store::{Outcome, Version},
 };
@@ -93,25 +92,13 @@ impl ModifyJob {
             return unreadable();
         }
         if let (Some(part), Some(others)) = (&self.modify.others, &self.others) {
-            let batch = |rows: &[Row]| {
-                let mut batch = Batch::default();
-                rows.iter().for_each(|row| batch.push(row.clone(), 1));
-                batch
-            };
-            let (mut join, mut out) = (HashJoin::new(part.join.clone()), Batch::default());
-            join.on_batch(1, batch(others), &mut out)?;
-            join.on_end(1, &mut out)?;
-            join.on_batch(0, batch(&rows), &mut out)?;
-            join.on_end(0, &mut out)?;
-            let mut first: LargeMap<Vec<u8>, Row> = LargeMap::new();
-            for signed in out.rows {
-                let Some(Value::Blob(key)) = signed.row.get(width) else { return unreadable() };
-                let known = first.get_or_insert_with(key.clone(), || signed.row.clone());
-                if compare_rows(&signed.row[width + BEHIND..], &known[width + BEHIND..]).is_lt() {
-                    *known = signed.row;
-                }
+            let mut join = HashJoin::new(part.join.clone());
+            for other in others {
+                first_pair(&mut join, 1, other, width)?;
             }
-            return Ok(first.into_iter().map(|(_, row)| row).collect());
+            join.on_end(1, &mut Batch::default())?;
+            let paired = rows.iter().map(|row| first_pair(&mut join, 0, row, width));
+            rows = paired.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
         }
         rows.sort_by(|a, b| compare_rows(&a[width..], &b[width..]));
         Ok(rows)
@@ -121,6 +108,15 @@ impl ModifyJob {
         let columns = self.modify.returning.as_ref().map_or(&[][..], |returning| &returning.columns);
         done.then(|| self.writer.result(host, columns))
     }
+}
+
+/// Of the pairs that a row of one side makes, the first in the order of the other tables' values.
+fn first_pair(join: &mut HashJoin, port: usize, row: &Row, width: usize) -> Result<Option<Row>, Error> {
+    let (mut batch, mut out) = (Batch::default(), Batch::default());
+    batch.push(row.clone(), 1);
+    join.on_batch(port, batch, &mut out)?;
+    let pairs = out.rows.into_iter().map(|signed| signed.row);
+    Ok(pairs.min_by(|a, b| compare_rows(&a[width + BEHIND..], &b[width + BEHIND..])))
 }
 
 fn unreadable<T>() -> Result<T, Error> {
