@@ -33,10 +33,31 @@ pub enum Error {
         code: &'static str,
         /// For people.
         message: String,
+        /// What else is known, at who asks.
+        help: Option<Box<Help>>,
     },
 }
 
+/// What helps with an SQL error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Help {
+    /// What may have been meant, for people.
+    pub hint: Option<String>,
+    /// The name that the error is about, as the statement says it.
+    pub subject: Option<String>,
+    /// Where in the statement's text: a character, from 1.
+    pub position: Option<u32>,
+}
+
 impl Error {
+    /// What helps with it.
+    pub fn help(&self) -> Option<&Help> {
+        match self {
+            Error::Sql { help, .. } => help.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {

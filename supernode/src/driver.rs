@@ -46,7 +46,7 @@ pub(crate) enum Event {
 /// What the application asks.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Call { command: Command, reply: oneshot::Sender<Result<Reply, Error>> },
+    Call { command: Box<Command>, reply: oneshot::Sender<Result<Reply, Error>> },
     Inspect { reply: oneshot::Sender<Inspect> },
     Health { reply: oneshot::Sender<Health> },
     Shutdown,
@@ -283,7 +283,7 @@ impl Driver {
             Request::Call { command, reply } => {
                 let call = self.next_call();
                 self.calls.insert(call, reply);
-                self.feed(Input::Command { call, command });
+                self.feed(Input::Command { call, command: *command });
             }
             Request::Inspect { reply } => {
                 let _ = reply.send(self.parts.node.inspect(self.parts.clock.now()));

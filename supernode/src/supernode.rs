@@ -117,7 +117,7 @@ impl Supernode {
     /// Runs a command of the engine; `Error::Closed` once it is shutting down.
     pub async fn call(&self, command: Command) -> Result<Reply, Error> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::Call { command, reply }, answer).await?
+        self.ask(Request::Call { command: Box::new(command), reply }, answer).await?
     }
 
     /// A snapshot of the engine.

@@ -171,6 +171,17 @@ const CHANGES: &[&str] = &[
     "INSERT INTO delays (origin, minutes) SELECT origin, sum(flights) FROM routes GROUP BY origin",
     "DELETE FROM airports WHERE iata = 'new'",
     "UPDATE airports SET state = NULL WHERE iata IN ('nex', 'DAB', 'none')",
+    "INSERT INTO airports (iata, name, city) VALUES ('nex', 'Again', 'x'), ('ney', 'New', 'y') ON CONFLICT (iata) DO NOTHING",
+    "INSERT INTO airports (iata, name, city) VALUES ('nex', 'Again', 'x'), ('nez', 'New', 'y') ON CONFLICT (iata)
+     DO UPDATE SET name = excluded.name || '/' || airports.name, city = excluded.city WHERE airports.city IS NULL",
+    "INSERT INTO routes SELECT origin, destination, 1 FROM routes WHERE flights > 300 ON CONFLICT (origin, destination)
+     DO UPDATE SET flights = routes.flights + excluded.flights",
+    "REPLACE INTO airports (iata, name) VALUES ('nex', 'Replaced'), ('nfa', 'Fresh')",
+    "INSERT OR IGNORE INTO airports (iata, name) VALUES ('nex', 'Ignored'), ('nfb', NULL), ('nfc', 'Fresh')",
+    "UPDATE routes SET flights = routes.flights + 1000 FROM airports a WHERE a.iata = routes.origin AND a.state = 'MO'",
+    "UPDATE delays SET (minutes, origin) = (0, 'none') WHERE at < 4",
+    "UPDATE airports SET iata = iata || '2' WHERE iata LIKE 'n%'",
+    "DELETE FROM routes WHERE flights > 1200",
 ];
 
 const TABLES: &[&str] = &["airports", "routes", "delays"];
@@ -244,6 +255,62 @@ fn queries_answer_as_sqlite_does() {
         // The comparison is worth something only if the queries find something.
         let empty = ORDERED.iter().chain(UNORDERED).filter(|sql| pair.expected(sql).is_empty()).count();
         assert!(empty <= 2, "{empty} queries have no rows");
+    }
+}
+
+/// Changes that show what they did.
+const SHOWN: &[&str] = &[
+    "UPDATE airports SET lat = 1 WHERE state = 'OR' RETURNING iata, lat * 2, city",
+    "INSERT INTO routes VALUES ('x', 'y', 1), ('DAB', 'OCE', 2) ON CONFLICT (origin, destination) DO UPDATE
+     SET flights = excluded.flights + 7 RETURNING *",
+    "DELETE FROM delays WHERE minutes > 30 RETURNING at, origin, minutes",
+];
+
+#[test]
+fn changes_show_what_sqlite_shows() {
+    for parts in [1, 5] {
+        let mut pair = Pair::new(parts);
+        SHOWN.iter().for_each(|sql| pair.compare(sql, false));
+        TABLES.iter().for_each(|table| pair.compare(&format!("SELECT * FROM {table}"), false));
+    }
+}
+
+/// Definitions that change, each with a query that shows what became of it.
+const DEFINITIONS: &[(&str, &str)] = &[
+    ("ALTER TABLE airports ADD COLUMN runways INTEGER NOT NULL DEFAULT 2", "SELECT * FROM airports WHERE runways = 2"),
+    ("INSERT INTO airports (iata, name) VALUES ('new', 'Nowhere')", "SELECT * FROM airports WHERE iata = 'new'"),
+    ("UPDATE airports SET runways = 3 WHERE state = 'OR'", "SELECT state, sum(runways) FROM airports GROUP BY state"),
+    ("ALTER TABLE airports DROP COLUMN city", "SELECT * FROM airports"),
+    ("ALTER TABLE airports ADD COLUMN city TEXT DEFAULT 'none'", "SELECT * FROM airports"),
+    (
+        "ALTER TABLE airports RENAME COLUMN runways TO tracks",
+        "SELECT iata, tracks, city FROM airports WHERE tracks > 2",
+    ),
+    ("UPDATE airports SET city = name, iata = iata || '!' WHERE tracks = 3", "SELECT * FROM airports"),
+    ("ALTER TABLE airports RENAME TO fields", "SELECT iata, tracks, lon FROM fields WHERE city <> 'none'"),
+    (
+        "CREATE VIEW busy AS SELECT origin, sum(flights) AS n FROM routes GROUP BY origin",
+        "SELECT * FROM busy WHERE n > 900",
+    ),
+    (
+        "CREATE VIEW busy_fields (code, title, n) AS SELECT f.iata, f.name, b.n FROM fields f JOIN busy b ON b.origin = f.iata",
+        "SELECT code, n FROM busy_fields WHERE title LIKE '%1%'",
+    ),
+    ("CREATE TABLE counts AS SELECT code AS c, n * 2 AS twice FROM busy_fields", "SELECT * FROM counts"),
+    ("UPDATE counts SET twice = b.n FROM busy AS b WHERE b.origin = c AND b.n < 500", "SELECT * FROM counts"),
+    ("DROP VIEW busy_fields", "SELECT count(*) FROM counts"),
+];
+
+#[test]
+fn definitions_change_as_they_do_in_sqlite() {
+    for parts in [1, 5] {
+        let mut pair = Pair::new(parts);
+        for (sql, then) in DEFINITIONS {
+            run(&mut pair.ours, sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            pair.sqlite.execute(sql, ()).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            pair.compare(then, false);
+            assert!(!pair.expected(then).is_empty(), "{then} shows nothing");
+        }
     }
 }
 

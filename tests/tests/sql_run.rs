@@ -142,9 +142,124 @@ fn what_was_written_is_taken_back_when_an_owner_is_out_of_reach() {
             writes += usize::from(!matches!(op.action, Action::Get));
             (writes == 3).then_some(Outcome::Unreachable)
         });
-        assert_eq!(result.unwrap_err(), Error::Unreachable, "{sql}");
+        assert_eq!(result.unwrap_err().code(), "unreachable", "{sql}");
         assert_eq!(numbers(&mut local, "SELECT k * 1000 + v FROM t ORDER BY 1"), before, "{sql}");
     }
+}
+
+#[test]
+fn on_conflict_never_loses_what_somebody_else_wrote() {
+    let upsert = "INSERT INTO t VALUES (1, 7) ON CONFLICT (k) DO UPDATE SET v = t.v + excluded.v RETURNING v";
+    // Inserted, changed and removed by somebody else just before the write.
+    for (rows, meanwhile, expected) in [
+        (0, "INSERT INTO t VALUES (1, 100)", 107),
+        (2, "UPDATE t SET v = 100 WHERE k = 1", 107),
+        (2, "DELETE FROM t WHERE k = 1", 7),
+    ] {
+        for nth in 1..=2 {
+            let (mut local, mut writes) = (table(rows), 0);
+            let result = run(&mut local, upsert, 1.0, &mut |local, op| {
+                writes += usize::from(!matches!(op.action, Action::Get));
+                if writes == nth && !matches!(op.action, Action::Get) {
+                    execute(local, meanwhile);
+                }
+                None
+            });
+            let result = result.unwrap();
+            let now = numbers(&mut local, "SELECT v FROM t WHERE k = 1");
+            if nth == 1 || rows > 0 {
+                assert_eq!(now, [expected], "{meanwhile} before write {nth}");
+            }
+            assert_eq!((result.affected, result.rows), (1, vec![vec![Value::Integer(now[0])]]), "{meanwhile}");
+        }
+    }
+    let mut local = table(0);
+    let nothing = "INSERT INTO t VALUES (1, 7) ON CONFLICT DO NOTHING";
+    let result = run(&mut local, nothing, 1.0, &mut at_first_write("INSERT INTO t VALUES (1, 100)")).unwrap();
+    assert_eq!((result.affected, numbers(&mut local, "SELECT v FROM t")), (0, vec![100]));
+}
+
+#[test]
+fn two_that_count_at_once_both_count() {
+    // Two statements under way at once, one need of each in turn, over the same records.
+    let mut local = table(0);
+    let mut definitions = Definitions::default();
+    let count = "INSERT INTO t VALUES (1, 1) ON CONFLICT (k) DO UPDATE SET v = t.v + 1";
+    let ask = |definitions: &mut Definitions, random| {
+        let env = Env { now_us: 0, random, me: Id::ZERO, locality_bits: 0 };
+        Asking::new(pontoon_parser::parse_one(count).unwrap(), Vec::new(), env, definitions)
+    };
+    let mut asks: Vec<Asking> = (0..5).map(|random| ask(&mut definitions, random)).collect();
+    let mut over = 0;
+    while over < 5 {
+        for asking in &mut asks {
+            if let Some(Need::Ops { need, ops }) = asking.poll() {
+                let outcomes = ops.iter().map(|op| local.apply(op)).collect();
+                asking.on_ops(&mut definitions, need, outcomes, Cost::default());
+            }
+            over += asking.finished().map_or(0, |result| result.unwrap().affected);
+        }
+    }
+    assert_eq!(numbers(&mut local, "SELECT v FROM t"), [5]);
+}
+
+#[test]
+fn a_row_that_is_changed_while_it_moves_moves_as_it_is_now() {
+    let (mut local, mut writes) = (table(2), 0);
+    let result = run(&mut local, "UPDATE t SET k = k + 10, v = v + 1 WHERE k = 1", 1.0, &mut |local, op| {
+        writes += usize::from(!matches!(op.action, Action::Get));
+        // The copy is there, the row itself not gone yet.
+        if writes == 2 {
+            execute(local, "UPDATE t SET v = 500 WHERE k = 1");
+        }
+        None
+    });
+    assert_eq!(result.unwrap().affected, 1);
+    assert_eq!(numbers(&mut local, "SELECT k * 1000 + v FROM t ORDER BY k"), [0, 11_501]);
+    let (mut local, mut writes) = (table(2), 0);
+    let result = run(&mut local, "UPDATE t SET k = k + 10 WHERE v = 10", 1.0, &mut |local, op| {
+        writes += usize::from(!matches!(op.action, Action::Get));
+        if writes == 2 {
+            execute(local, "UPDATE t SET v = 500 WHERE k = 1");
+        }
+        None
+    });
+    assert_eq!(result.unwrap().affected, 0);
+    assert_eq!(numbers(&mut local, "SELECT k * 1000 + v FROM t ORDER BY k"), [0, 1_500]);
+}
+
+#[test]
+fn a_changed_row_meets_the_other_tables_again() {
+    let mut local = table(3);
+    execute(&mut local, "CREATE TABLE u (v INTEGER, w INTEGER)");
+    execute(&mut local, "INSERT INTO u VALUES (10, 1), (99, 2)");
+    let update = "UPDATE t SET v = w FROM u WHERE u.v = t.v";
+    let mut meanwhile = at_first_write("UPDATE t SET v = 99 WHERE k = 1");
+    assert_eq!(run(&mut local, update, 1.0, &mut meanwhile).unwrap().affected, 1);
+    assert_eq!(numbers(&mut local, "SELECT v FROM t ORDER BY k"), [0, 2, 20]);
+    execute(&mut local, "UPDATE t SET v = 10 WHERE k = 1");
+    let mut meanwhile = at_first_write("UPDATE t SET v = 11 WHERE k = 1");
+    assert_eq!(run(&mut local, "DELETE FROM t USING u WHERE u.v = t.v", 1.0, &mut meanwhile).unwrap().affected, 0);
+    for sql in ["UPDATE t SET v = w FROM u WHERE u.v = t.v", "DELETE FROM t USING u"] {
+        assert_eq!(run(&mut local, sql, 0.5, &mut |_, _| None).unwrap_err().code(), "incomplete_coverage", "{sql}");
+    }
+}
+
+#[test]
+fn an_error_says_which_rows_stand() {
+    let (mut local, mut writes) = (table(0), 0);
+    let result = run(&mut local, "INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)", 1.0, &mut |_, op| {
+        writes += usize::from(!matches!(op.action, Action::Get));
+        // The third write fails, and of the two that are taken back the row with key 2.
+        let lost = writes == 3 || matches!(op.action, Action::Remove { .. }) && op.key.ends_with(&[2]);
+        lost.then_some(Outcome::Unreachable)
+    });
+    let error = result.unwrap_err();
+    assert_eq!(error.code(), "unreachable");
+    let expected = "no peer that may answer was reached in time; 1 row(s) of \"t\" may be written: (3); \
+        1 row(s) of \"t\" could not be taken back and stand: (2)";
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(numbers(&mut local, "SELECT k FROM t"), [2]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use pontoon_core::{
     Error,
     data::{QueryResult, Row, Value},
     exec::local::Local,
+    sql::sqlstate::sqlstate,
 };
 
 fn run(local: &mut Local, sql: &str) -> Result<QueryResult, Error> {
@@ -105,6 +106,110 @@ fn tables_without_a_key_take_equal_rows() {
 }
 
 #[test]
+fn on_conflict_leaves_or_changes_what_is_there() {
+    let mut local = bids();
+    let nothing = "INSERT INTO bids (id, item) VALUES ('a', 'x'), ('d', 'x'), ('d', 'y') ON CONFLICT DO NOTHING RETURNING id, item";
+    let result = run(&mut local, nothing).unwrap();
+    assert_eq!((result.affected, result.rows), (1, vec![vec![text("d"), text("x")]]));
+    let upsert = "INSERT INTO bids AS b (id, item, amount) VALUES ('a', 'ink', 10), ('b', 'ink', 0), ('e', 'ink', 5)
+        ON CONFLICT (id) DO UPDATE SET amount = b.amount + excluded.amount, item = excluded.item WHERE excluded.amount > 0
+        RETURNING id, amount AS now, b.item";
+    let result = run(&mut local, upsert).unwrap();
+    let names: Vec<&str> = result.columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!((names, result.affected), (vec!["id", "now", "item"], 2));
+    let ink = |id: &str, amount| vec![text(id), Value::Real(amount), text("ink")];
+    assert_eq!(result.rows, [ink("a", 11.5), ink("e", 5.0)]);
+    assert_eq!(rows(&mut local, "SELECT item FROM bids WHERE id = 'b'"), [vec![text("pen")]]);
+    // A row may move when it is changed, and may not break what holds of all rows.
+    run(&mut local, "INSERT INTO bids (id, item) VALUES ('a', 'x') ON CONFLICT (id) DO UPDATE SET id = 'z'").unwrap();
+    assert_eq!(rows(&mut local, "SELECT id FROM bids WHERE amount = 11.5"), [vec![text("z")]]);
+    let null = "INSERT INTO bids (id, item) VALUES ('b', 'x') ON CONFLICT (id) DO UPDATE SET item = NULL";
+    assert_eq!(code(&mut local, null), "not_null_violation");
+    let taken = "INSERT INTO bids (id, item) VALUES ('b', 'x') ON CONFLICT (id) DO UPDATE SET id = 'z'";
+    assert_eq!(code(&mut local, taken), "unique_violation");
+}
+
+#[test]
+fn sqlite_ways_to_insert() {
+    let mut local = bids();
+    let ignore = "INSERT OR IGNORE INTO bids (id, item) VALUES ('a', 'x'), ('n', NULL), ('d', 'x')";
+    assert_eq!(run(&mut local, ignore).unwrap().affected, 1);
+    assert_eq!(run(&mut local, "REPLACE INTO bids (id, item) VALUES ('a', 'x'), ('a', 'y')").unwrap().affected, 1);
+    run(&mut local, "INSERT OR REPLACE INTO bids (id, item) SELECT id, item || '!' FROM bids WHERE id = 'b'").unwrap();
+    assert_eq!(
+        rows(&mut local, "SELECT id, item, amount FROM bids WHERE id < 'c' ORDER BY id"),
+        [vec![text("a"), text("y"), Value::Null], vec![text("b"), text("pen!"), Value::Null]]
+    );
+}
+
+#[test]
+fn returning_shows_rows_as_they_are_now_and_removed_ones_as_they_were() {
+    let mut local = bids();
+    let inserted = run(&mut local, "INSERT INTO bids (id, item) VALUES ('z', 'x'), ('y', 'x') RETURNING *").unwrap();
+    assert_eq!(inserted.columns.len(), 4);
+    let ids: Vec<&Value> = inserted.rows.iter().map(|row| &row[0]).collect();
+    assert_eq!(ids, [&text("z"), &text("y")]);
+    let updated =
+        run(&mut local, "UPDATE bids b SET amount = 7 WHERE item = 'x' RETURNING b.id, upper(b.id), amount * 2");
+    let updated = updated.unwrap();
+    assert_eq!(updated.columns[1].name, "upper");
+    let row = |id: &str| vec![text(id), text(&id.to_uppercase()), Value::Real(14.0)];
+    assert_eq!(updated.rows, [row("y"), row("z")]);
+    let moved = run(&mut local, "UPDATE bids SET id = id || id WHERE id >= 'y' RETURNING id").unwrap();
+    assert_eq!((moved.affected, moved.rows), (2, vec![vec![text("yy")], vec![text("zz")]]));
+    let deleted = run(&mut local, "DELETE FROM bids WHERE item = 'x' RETURNING id, amount").unwrap();
+    let row = |id: &str| vec![text(id), Value::Real(7.0)];
+    assert_eq!((deleted.affected, deleted.rows), (2, vec![row("yy"), row("zz")]));
+    assert_eq!(rows(&mut local, "SELECT count(*) FROM bids"), [vec![Value::Integer(3)]]);
+}
+
+#[test]
+fn other_tables_say_which_rows_change_and_how() {
+    for parts in [1, 4] {
+        let mut local = bids();
+        local.split(parts, 3);
+        run(&mut local, "CREATE TABLE prices (item TEXT, price REAL, label TEXT)").unwrap();
+        run(&mut local, "INSERT INTO prices VALUES ('pen', 4, 'b'), ('pen', 3, 'a'), ('ink', 9, 'c'), ('cap', 1, 'd')")
+            .unwrap();
+        // Of two rows that fit one, the first in the order of their values counts.
+        let update = "UPDATE bids b SET amount = coalesce(amount, 0) + p.price, item = label FROM prices AS p
+            WHERE p.item = b.item AND p.price < 9.5 AND b.id <> 'b' RETURNING b.id, b.amount, p.*";
+        let result = run(&mut local, update).unwrap();
+        let row = |id: &str, amount, item: &str, price, label: &str| {
+            vec![text(id), Value::Real(amount), text(item), Value::Real(price), text(label)]
+        };
+        assert_eq!(result.rows, [row("a", 4.5, "pen", 3.0, "a"), row("c", 9.0, "ink", 9.0, "c")]);
+        assert_eq!(rows(&mut local, "SELECT item FROM bids ORDER BY id"), [[text("a")], [text("pen")], [text("c")]]);
+        let delete = "DELETE FROM bids USING prices p, prices q WHERE bids.item = p.item AND p.label = q.label";
+        assert_eq!(run(&mut local, delete).unwrap().affected, 1);
+        assert_eq!(rows(&mut local, "SELECT id FROM bids ORDER BY id"), [[text("a")], [text("c")]]);
+        // Without a condition between them every row meets one of the others.
+        assert_eq!(run(&mut local, "UPDATE bids SET item = 'x' FROM prices").unwrap().affected, 2);
+        assert_eq!(run(&mut local, "DELETE FROM bids USING prices WHERE price > 100").unwrap().affected, 0);
+    }
+}
+
+#[test]
+fn several_columns_are_assigned_at_once() {
+    let mut local = bids();
+    run(&mut local, "UPDATE bids SET (item, amount) = (id, amount + 1), at = DEFAULT WHERE id = 'a'").unwrap();
+    assert_eq!(
+        rows(&mut local, "SELECT item, amount, at FROM bids WHERE id = 'a'"),
+        [[text("a"), Value::Real(2.5), Value::Null]]
+    );
+}
+
+#[test]
+fn a_row_may_be_all_defaults() {
+    let mut local = Local::new();
+    run(&mut local, "CREATE TABLE t (a INT DEFAULT 1 + 2 * 3, b TEXT DEFAULT upper('x') || 'y', c INT DEFAULT length(lower('abc')))").unwrap();
+    run(&mut local, "INSERT INTO t DEFAULT VALUES").unwrap();
+    assert_eq!(rows(&mut local, "SELECT * FROM t"), [[Value::Integer(7), text("Xy"), Value::Integer(3)]]);
+    assert_eq!(code(&mut local, "CREATE TABLE u (a INT DEFAULT b)"), "undefined_column");
+    assert_eq!(code(&mut local, "CREATE TABLE u (a INT DEFAULT 'x')"), "invalid_text_representation");
+}
+
+#[test]
 fn parameters_take_the_type_that_their_surroundings_want() {
     let mut local = bids();
     let params = vec![text("pen"), Value::Integer(1)];
@@ -179,12 +284,81 @@ fn errors_have_stable_codes() {
         ("SELECT (SELECT 1)", "feature_not_supported"),
         ("SELECT 1 UNION SELECT 2", "feature_not_supported"),
         ("SELECT 'a' IN ('b', 2)", "invalid_text_representation"),
-        ("ALTER TABLE bids ADD COLUMN x INT", "feature_not_supported"),
+        ("CREATE TABLE t (a INT UNIQUE)", "feature_not_supported"),
+        ("CREATE TABLE t (a INT REFERENCES bids (id))", "feature_not_supported"),
+        ("CREATE TEMP TABLE t (a INT)", "feature_not_supported"),
+        ("INSERT INTO bids (id, item) VALUES ('x', 'y') ON CONFLICT (item) DO NOTHING", "invalid_column_reference"),
+        ("INSERT INTO bids (id, item) VALUES ('x', 'y') ON CONFLICT (nope) DO NOTHING", "undefined_column"),
+        (
+            "INSERT INTO bids (id, item) VALUES ('a', 'y') ON CONFLICT (id) DO UPDATE SET item = item",
+            "ambiguous_column",
+        ),
+        (
+            "INSERT INTO bids (id, item) VALUES ('a', 'y'), ('a', 'z') ON CONFLICT (id) DO UPDATE SET item = excluded.item",
+            "cardinality_violation",
+        ),
+        ("INSERT INTO bids (id, item) VALUES ('d', 'y') RETURNING count(*)", "grouping_error"),
+        ("INSERT INTO bids (id, item) VALUES ('d', 'y') RETURNING nope", "undefined_column"),
+        ("UPDATE bids SET (item, amount) = (1, 2, 3)", "syntax_error"),
+        ("UPDATE bids SET (item, item) = ('x', 'y')", "duplicate_column"),
+        ("UPDATE bids SET item = 'x' FROM bids", "duplicate_alias"),
+        ("DELETE FROM bids USING nowhere WHERE nowhere.id = bids.id", "undefined_table"),
     ];
     for (sql, expected) in cases {
         assert_eq!(code(&mut local, sql), expected, "{sql}");
     }
     assert_eq!(rows(&mut local, "SELECT count(*) FROM bids"), [vec![Value::Integer(3)]]);
+}
+
+#[test]
+fn errors_say_what_may_have_been_meant_and_where() {
+    let mut local = bids();
+    for (sql, state, hint, at) in [
+        ("SELECT id, amuont FROM bids", "42703", Some("the column \"amount\""), "amuont"),
+        ("SELECT b.itm FROM bids b", "42703", Some("the column \"item\""), "b.itm"),
+        ("UPDATE bids SET amonut = 1", "42703", Some("the column \"amount\""), "amonut"),
+        ("SELECT * FROM bidz", "42P01", Some("the table \"bids\""), "bidz"),
+        ("SELECT id FROM bids WHERE uper(id) = 'A'", "42883", Some("the function \"upper\""), "uper"),
+        ("SELECT id FROM bids WHERE nothing > 1", "42703", None, "nothing"),
+    ] {
+        let error = run(&mut local, sql).unwrap_err();
+        assert_eq!(sqlstate(error.code()), state, "{sql}");
+        let help = error.help().unwrap();
+        let hint = hint.map(|hint| format!("Perhaps you meant {hint}."));
+        assert_eq!(help.hint, hint, "{sql}");
+        let position = pontoon_parser::locate(sql, 0, help.subject.as_deref().unwrap()).unwrap();
+        assert!(sql[position as usize - 1..].starts_with(at), "{sql}: {position}");
+    }
+    let error = Error::from(pontoon_parser::parse_one("SELECT 'é',\n  id FROM bids WHERE )").unwrap_err());
+    assert_eq!((error.code(), error.help().unwrap().position), ("syntax_error", Some(34)));
+    assert_eq!(run(&mut local, "SELECT 1 / 0").unwrap_err().help(), None);
+}
+
+#[test]
+fn settings_belong_to_the_connection() {
+    let (mut local, mut other) = (Local::new(), Local::new());
+    let show = "SHOW pontoon.dialect";
+    assert_eq!(rows(&mut local, show), [[text("postgres")]]);
+    run(&mut local, "SET pontoon.dialect = 'SQLite'").unwrap();
+    assert_eq!(run(&mut local, show).unwrap().columns[0].name, "pontoon.dialect");
+    assert_eq!(
+        (rows(&mut local, show), rows(&mut other, show)),
+        (vec![vec![text("sqlite")]], vec![vec![text("postgres")]])
+    );
+    run(&mut local, "CREATE TABLE t (k INTEGER PRIMARY KEY, v INTEGER)").unwrap();
+    // In SQLite a name alone means the row that is there.
+    for _ in 0..3 {
+        run(&mut local, "INSERT INTO t VALUES (1, 1) ON CONFLICT (k) DO UPDATE SET v = v + excluded.v").unwrap();
+    }
+    assert_eq!(rows(&mut local, "SELECT v FROM t"), [[Value::Integer(3)]]);
+    assert_eq!(code(&mut local, "SET pontoon.dialect = 'oracle'"), "invalid_parameter_value");
+    assert_eq!(code(&mut local, "SET work_mem = 1"), "undefined_object");
+    assert_eq!(code(&mut local, "EXPLAIN SHOW pontoon.dialect"), "feature_not_supported");
+    run(&mut local, "SET pontoon.dialect TO postgres").unwrap();
+    assert_eq!(rows(&mut local, show), [[text("postgres")]]);
+    run(&mut local, "SET pontoon.dialect TO sqlite").unwrap();
+    run(&mut local, "RESET pontoon.dialect").unwrap();
+    assert_eq!(rows(&mut local, show), [[text("postgres")]]);
 }
 
 #[test]
@@ -318,6 +492,47 @@ Delete [exchange] bids: removes conditional on the version read
   Gather [exchange] bids: rows, combined up the region tree
     Filter [owners] bids.amount < 0
       Scan [owners] bids (bids.id, bids.item, bids.amount, bids.at)
+",
+        ),
+        (
+            "INSERT INTO bids (id, item) VALUES ('a', 'x') ON CONFLICT (id) DO UPDATE SET item = excluded.item WHERE bids.amount > 1 RETURNING id",
+            "\
+Insert [exchange] bids: puts where the key is absent, 1 row(s)
+  OnConflict [asker] update item = excluded.item where bids.amount > 1, conditional on the version read
+  Returning [asker] bids.id
+",
+        ),
+        (
+            "UPDATE bids SET amount = 0 FROM items i WHERE i.id = item AND i.city = 'Oslo' AND amount > 1",
+            "\
+Update [exchange] bids: puts conditional on the version read
+  Set [asker] amount = 0
+  HashJoin [asker] inner on bids.item = i.id
+    Gather [exchange] bids: rows, combined up the region tree
+      Filter [owners] bids.amount > 1
+        Scan [owners] bids (bids.id, bids.item, bids.amount, bids.at)
+    Gather [exchange] i: rows, combined up the region tree
+      Project [owners] i.id, i.city
+        Filter [owners] i.city = 'Oslo'
+          Scan [owners] i (i.id, i.city)
+",
+        ),
+        (
+            "ALTER TABLE bids ADD CONSTRAINT positive CHECK (amount > 0)",
+            "\
+AlterTable [exchange] bids: put conditional on the version read
+  Validate [owners] no row: check constraint \"positive\" of relation \"bids\" is violated by some row
+",
+        ),
+        ("TRUNCATE bids", "Truncate [exchange] bids: a new namespace for its rows, then the old ones go\n"),
+        (
+            "CREATE VIEW pens AS SELECT id FROM bids WHERE item = 'pen'",
+            "\
+CreateView [exchange] pens: put where the name is absent
+  Gather [exchange] bids: rows, combined up the region tree
+    Project [owners] bids.id
+      Filter [owners] bids.item = 'pen'
+        Scan [owners] bids (bids.id, bids.item)
 ",
         ),
     ];

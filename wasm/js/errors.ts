@@ -15,22 +15,44 @@ export type ErrorCode =
   | "closed"
   | (string & {});
 
-/** Every failure of this package. Act on `code`; `message` is for people. */
-export class PontoonError extends Error {
-  readonly code: ErrorCode;
+/** What else may be known of a failed statement. */
+export interface ErrorDetails {
+  /** The five characters of PostgreSQL's SQLSTATE. */
+  sqlstate?: string;
+  /** What may have been meant, for people. */
+  hint?: string;
+  /** Where in the text: a character, from 1. */
+  position?: number;
+}
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+/** Every failure of this package. Act on `code`; `message` and `hint` are for people. */
+export class PontoonError extends Error implements ErrorDetails {
+  readonly code: ErrorCode;
+  readonly sqlstate?: string;
+  readonly hint?: string;
+  readonly position?: number;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions & ErrorDetails) {
     super(message, options);
     this.name = "PontoonError";
     this.code = code;
+    const { sqlstate, hint, position } = options ?? {};
+    if (sqlstate !== undefined) this.sqlstate = sqlstate;
+    if (hint !== undefined) this.hint = hint;
+    if (position !== undefined) this.position = position;
   }
 
   /** What the wasm modules throw are plain errors with a `code`; anything else is a fault of the driver. */
   static from(cause: unknown): PontoonError {
     if (cause instanceof PontoonError) return cause;
     const message = cause instanceof Error ? cause.message : String(cause);
-    const code = (cause as { code?: unknown } | null)?.code;
-    return new PontoonError(typeof code === "string" ? code : "internal", message, { cause });
+    const { code, sqlstate, hint, position } = (cause ?? {}) as ErrorDetails & { code?: unknown };
+    const details = {
+      ...(typeof sqlstate === "string" && { sqlstate }),
+      ...(typeof hint === "string" && { hint }),
+      ...(typeof position === "number" && { position }),
+    };
+    return new PontoonError(typeof code === "string" ? code : "internal", message, { cause, ...details });
   }
 }
 

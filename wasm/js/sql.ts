@@ -33,12 +33,26 @@ export class Sql {
     const module = await loadModule();
     this.#sql ??= new module.Sql(this.#engine);
     let result: RawResult | undefined;
-    for (const statement of statements(module, text)) {
-      result = (await this.#sql.run(statement, params as unknown[], timeout)) as RawResult;
+    for (const [index, statement] of statements(module, text).entries()) {
+      try {
+        result = (await this.#sql.run(statement, params as unknown[], timeout)) as RawResult;
+      } catch (cause) {
+        throw located(module, text, index, cause);
+      }
     }
     if (!result) throw new PontoonError("syntax_error", "no statement");
     return result;
   }
+}
+
+/** An error with the place in the text of the name that it is about. */
+function located(module: Module, text: string, index: number, cause: unknown): unknown {
+  const subject = (cause as { subject?: unknown } | null)?.subject;
+  if (cause instanceof Error && typeof subject === "string") {
+    const position = module.locate(text, index, subject);
+    if (position !== undefined) Object.assign(cause, { position });
+  }
+  return cause;
 }
 
 /** The statements of `text`, encoded. */

@@ -46,6 +46,9 @@ export function errorCode(error: unknown): string | undefined {
   return typeof code === "string" ? code : undefined;
 }
 
+/** What went wrong, and what may have been meant. */
 export function errorMessage(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const { hint, position } = (error ?? {}) as { hint?: string; position?: number };
+  const message = error instanceof Error ? error.message : String(error);
+  return [message, position === undefined ? undefined : `(character ${position})`, hint].filter(Boolean).join(" ");
 }

@@ -18,18 +18,27 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod change;
+mod define;
 mod expr;
+mod locate;
 mod query;
 mod statement;
 
-use pontoon_core::sql::{
-    ast::Statement,
-    fault::{SYNTAX, TOO_COMPLEX, UNSUPPORTED},
+use pontoon_core::{
+    error::Help,
+    sql::{
+        ast::Statement,
+        fault::{SYNTAX, TOO_COMPLEX, UNSUPPORTED},
+    },
 };
+
+pub use crate::locate::locate;
 use sqlparser::{
     dialect::PostgreSqlDialect,
+    keywords::Keyword,
     parser::{Parser, ParserError},
-    tokenizer::{Token, Tokenizer},
+    tokenizer::{Location, Token, TokenWithSpan, Tokenizer},
 };
 
 /// Bytes that a text may have.
@@ -49,17 +58,20 @@ pub struct ParseError {
     pub line: Option<u64>,
     /// From 1.
     pub column: Option<u64>,
+    /// Characters of the text up to there, from 1.
+    pub position: Option<u32>,
 }
 
 impl ParseError {
     fn new(code: &'static str, message: impl Into<String>) -> ParseError {
-        ParseError { code, message: message.into(), line: None, column: None }
+        ParseError { code, message: message.into(), line: None, column: None, position: None }
     }
 }
 
 impl From<ParseError> for pontoon_core::Error {
     fn from(error: ParseError) -> pontoon_core::Error {
-        pontoon_core::Error::Sql { code: error.code, message: error.message }
+        let help = error.position.map(|at| Box::new(Help { position: Some(at), ..Help::default() }));
+        pontoon_core::Error::Sql { code: error.code, message: error.message, help }
     }
 }
 
@@ -84,7 +96,8 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
     let dialect = PostgreSqlDialect {};
     let tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
-        .map_err(|error| located(ParserError::TokenizerError(error.to_string())))?;
+        .map_err(|error| located(sql, ParserError::TokenizerError(error.to_string())))?;
+    let tokens = replace_into(tokens);
     let mut run = 0;
     for token in &tokens {
         match token.token {
@@ -96,8 +109,30 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
             return Err(ParseError::new(TOO_COMPLEX, format!("more than {RUN_TOKENS_MAX} words without a comma")));
         }
     }
-    let statements = Parser::new(&dialect).with_tokens_with_locations(tokens).parse_statements().map_err(located)?;
+    let statements = Parser::new(&dialect)
+        .with_tokens_with_locations(tokens)
+        .parse_statements()
+        .map_err(|error| located(sql, error))?;
     statements.into_iter().map(statement::statement).collect()
+}
+
+/// SQLite's `REPLACE INTO` is short for `INSERT OR REPLACE INTO`.
+fn replace_into(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let is = |token: &Token, keyword| matches!(token, Token::Word(word) if word.keyword == keyword);
+    let (mut all, mut first) = (Vec::with_capacity(tokens.len()), true);
+    for token in tokens {
+        if first && is(&token.token, Keyword::REPLACE) {
+            let word = |text| TokenWithSpan { token: Token::make_keyword(text), span: token.span };
+            all.extend([word("INSERT"), word("OR")]);
+        }
+        first = match &token.token {
+            Token::SemiColon => true,
+            Token::Whitespace(_) => first,
+            other => is(other, Keyword::EXPLAIN),
+        };
+        all.push(token);
+    }
+    all
 }
 
 /// The one statement of a text.
@@ -111,7 +146,7 @@ pub fn parse_one(sql: &str) -> Result<Statement> {
 }
 
 /// sqlparser writes the position at the end of its messages.
-fn located(error: ParserError) -> ParseError {
+fn located(sql: &str, error: ParserError) -> ParseError {
     let message = match error {
         ParserError::RecursionLimitExceeded => return ParseError::new(TOO_COMPLEX, "a statement that nests too deep"),
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
@@ -120,7 +155,9 @@ fn located(error: ParserError) -> ParseError {
         let (line, column) = rest.split_once(", Column: ")?;
         Some((line.trim().parse().ok()?, column.trim().parse().ok()?))
     });
+    let at = position.map(|(line, column)| Location { line, column });
     ParseError {
+        position: at.and_then(|at| locate::character(sql, at)),
         code: SYNTAX,
         message,
         line: position.map(|(line, _)| line),

@@ -94,7 +94,7 @@ pub(crate) fn value(value: parsed::Expr) -> Result<Expr> {
     }
 }
 
-fn item(item: parsed::SelectItem) -> Result<SelectItem> {
+pub(crate) fn item(item: parsed::SelectItem) -> Result<SelectItem> {
     Ok(match item {
         parsed::SelectItem::UnnamedExpr(item) => SelectItem::Expr(expr(item, 0)?, None),
         parsed::SelectItem::ExprWithAlias { expr: item, alias } => SelectItem::Expr(expr(item, 0)?, Some(name(alias))),
@@ -106,7 +106,7 @@ fn item(item: parsed::SelectItem) -> Result<SelectItem> {
     })
 }
 
-fn joined(item: parsed::TableWithJoins, depth: u32) -> Result<TableRef> {
+pub(crate) fn joined(item: parsed::TableWithJoins, depth: u32) -> Result<TableRef> {
     let mut left = factor(item.relation, depth + 1)?;
     for (index, join) in item.joins.into_iter().enumerate() {
         if index as u32 + depth > NESTING_MAX {

@@ -62,22 +62,27 @@ fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-/// The columns named by `wanted` (ascending positions) of an encoded row.
-pub fn decode_columns(bytes: &[u8], wanted: &[u32]) -> Result<Row, Malformed> {
+/// The columns named by `wanted` (ascending positions) of an encoded row, and the bytes behind the last of them. Where
+/// the row ends before a column, `missing` says what is there, and NULL is where `missing` ends.
+pub fn decode_columns<'a>(bytes: &'a [u8], wanted: &[u32], missing: &[Value]) -> Result<(Row, &'a [u8]), Malformed> {
     let Some((&ROW_FORMAT, mut rest)) = bytes.split_first() else {
         return Err(Malformed);
     };
     let mut row = Vec::with_capacity(wanted.len());
     let mut position = 0;
-    for &column in wanted {
+    for (index, &column) in wanted.iter().enumerate() {
         while position < column && !rest.is_empty() {
             skip(&mut rest)?;
             position += 1;
         }
-        row.push(if rest.is_empty() { Value::Null } else { take(&mut rest)? });
+        row.push(match missing.get(index) {
+            _ if !rest.is_empty() => take(&mut rest)?,
+            Some(value) => value.clone(),
+            None => Value::Null,
+        });
         position += 1;
     }
-    Ok(row)
+    Ok((row, rest))
 }
 
 /// All the columns of an encoded row.
@@ -193,20 +198,20 @@ fn put_escaped(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.extend([0, 0]);
 }
 
-/// The values of a key.
-pub fn decode_key(mut rest: &[u8]) -> Result<Row, Malformed> {
+/// The values of a key, for people to read: at most the first `max` of them.
+pub fn decode_key(mut bytes: &[u8], max: usize) -> Result<Row, Malformed> {
+    let rest = &mut bytes;
     let mut row = Row::new();
-    while !rest.is_empty() {
-        let tag = take_slice(&mut rest, 1)?[0];
-        row.push(match tag {
-            INTEGER => Value::Integer(take_ordered(&mut rest)?),
-            TIMESTAMP => Value::Timestamp(take_ordered(&mut rest)?),
+    while !rest.is_empty() && row.len() < max {
+        row.push(match take_slice(rest, 1)?[0] {
+            INTEGER => Value::Integer(take_ordered(rest)?),
+            TIMESTAMP => Value::Timestamp(take_ordered(rest)?),
             REAL => {
-                let bits = take_word(&mut rest)?;
+                let bits = (take_ordered(rest)? as u64) ^ 1 << 63;
                 Value::Real(f64::from_bits(if bits >> 63 == 1 { bits ^ 1 << 63 } else { !bits }))
             }
-            TEXT => Value::Text(String::from_utf8(take_escaped(&mut rest)?).map_err(|_| Malformed)?),
-            BLOB => Value::Blob(take_escaped(&mut rest)?),
+            TEXT => Value::Text(String::from_utf8(take_escaped(rest)?).map_err(|_| Malformed)?),
+            BLOB => Value::Blob(take_escaped(rest)?),
             FALSE => Value::Boolean(false),
             TRUE => Value::Boolean(true),
             u8::MAX => Value::Null,
@@ -216,22 +221,17 @@ pub fn decode_key(mut rest: &[u8]) -> Result<Row, Malformed> {
     Ok(row)
 }
 
-fn take_word(rest: &mut &[u8]) -> Result<u64, Malformed> {
-    let (bytes, after) = rest.split_first_chunk().ok_or(Malformed)?;
-    *rest = after;
-    Ok(u64::from_be_bytes(*bytes))
-}
-
 fn take_ordered(rest: &mut &[u8]) -> Result<i64, Malformed> {
-    Ok((take_word(rest)? ^ 1 << 63) as i64)
+    let bytes: [u8; 8] = take_slice(rest, 8)?.try_into().map_err(|_| Malformed)?;
+    Ok((u64::from_be_bytes(bytes) ^ 1 << 63) as i64)
 }
 
 fn take_escaped(rest: &mut &[u8]) -> Result<Vec<u8>, Malformed> {
-    let mut out = Vec::new();
+    let mut bytes = Vec::new();
     loop {
         match take_slice(rest, 1)?[0] {
-            0 if take_slice(rest, 1)?[0] == 0 => return Ok(out),
-            byte => out.push(byte),
+            0 if take_slice(rest, 1)?[0] == 0 => return Ok(bytes),
+            byte => bytes.push(byte),
         }
     }
 }
@@ -272,10 +272,10 @@ mod tests {
         fn keys_come_back((mut a, _) in pair_of_rows()) {
             a.push(Value::Null);
             let key = encode_key(&a);
-            let back = decode_key(&key).unwrap();
+            let back = decode_key(&key, a.len()).unwrap();
             prop_assert_eq!(compare_rows(&back, &a), core::cmp::Ordering::Equal);
             prop_assert_eq!(encode_key(&back), key.clone());
-            let _ = (decode_key(&key[1..]), decode_key(&key[..key.len() - 2]));
+            let _ = (decode_key(&key[1..], 9), decode_key(&key[..key.len() - 2], 9));
         }
 
         #[test]
@@ -285,16 +285,21 @@ mod tests {
             row.extend(b);
             let bytes = encode_row(&row);
             let all: Vec<u32> = (0..row.len() as u32).collect();
-            prop_assert_eq!(decode_columns(&bytes, &all), Ok(row.clone()));
+            prop_assert_eq!(decode_columns(&bytes, &all, &[]), Ok((row.clone(), &[][..])));
             prop_assert_eq!(decode_row(&bytes), Ok(row.clone()));
             let last = [row.len() as u32 - 1, row.len() as u32];
-            prop_assert_eq!(decode_columns(&bytes, &last), Ok(vec![row[row.len() - 1].clone(), Value::Null]));
+            let end = row[row.len() - 1].clone();
+            prop_assert_eq!(decode_columns(&bytes, &last, &[]), Ok((vec![end.clone(), Value::Null], &[][..])));
+            let missing = [Value::Boolean(false), Value::Integer(7)];
+            prop_assert_eq!(decode_columns(&bytes, &last, &missing), Ok((vec![end, Value::Integer(7)], &[][..])));
+            let (first, beyond) = decode_columns(&bytes, &[0], &[]).unwrap();
+            prop_assert_eq!([&encode_row(&first), beyond].concat(), bytes);
         }
 
         #[test]
         fn hostile_rows_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             let framed: Vec<u8> = core::iter::once(ROW_FORMAT).chain(bytes.iter().map(|byte| byte % 16)).collect();
-            let _ = (decode_row(&framed), decode_columns(&framed, &[1, 3]), decode_row(&bytes));
+            let _ = (decode_key(&framed, 9), decode_row(&framed), decode_columns(&framed, &[1, 3], &[]), decode_row(&bytes));
         }
     }
 }

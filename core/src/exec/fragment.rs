@@ -113,7 +113,8 @@ pub struct FragmentPlan {
     pub(crate) decode: Decode,
     /// The stored columns that are read, ascending.
     pub(crate) columns: Vec<u32>,
-    /// Adds two columns: the record's key, and its version ([`encode_version`]).
+    /// Adds three columns: the record's key, its version ([`encode_version`]), and what it has beyond the last column
+    /// read, encoded.
     pub(crate) identity: bool,
     /// Which rows, over the columns read.
     pub(crate) filter: Option<Scalar>,
@@ -121,6 +122,8 @@ pub struct FragmentPlan {
     pub(crate) project: Option<Vec<Scalar>>,
     /// What becomes of the rows.
     pub(crate) output: Output,
+    /// What a record that ends before a column has there, for the first columns read; NULL for the others.
+    pub(crate) missing: Vec<Value>,
 }
 
 /// A partial answer.
@@ -252,9 +255,13 @@ impl FragmentPlan {
     }
 
     fn read(&self, key: &[u8], value: &[u8], version: &Version, out: &mut Batch) -> Result<(), Error> {
+        let mut beyond: &[u8] = &[];
         let rows: Vec<Row> = match self.decode {
-            Decode::Row => match codec::decode_columns(value, &self.columns) {
-                Ok(row) => vec![row],
+            Decode::Row => match codec::decode_columns(value, &self.columns, &self.missing) {
+                Ok((row, rest)) => {
+                    beyond = rest;
+                    vec![row]
+                }
                 Err(codec::Malformed) => {
                     return fail(CORRUPTED, format!("a record of {} does not read as a row", self.namespace));
                 }
@@ -272,6 +279,7 @@ impl FragmentPlan {
             if self.identity {
                 row.push(Value::Blob(key.to_vec()));
                 row.push(encode_version(version));
+                row.push(Value::Blob(beyond.to_vec()));
             }
             out.push(row, 1);
         }
@@ -361,6 +369,7 @@ mod tests {
             filter: None,
             project: None,
             output,
+            missing: Vec::new(),
         }
     }
 

@@ -14,6 +14,7 @@
 //! ```
 
 pub mod cast;
+pub mod change;
 pub mod dataflow;
 pub mod eval;
 pub mod fragment;
@@ -22,6 +23,7 @@ pub mod local;
 pub mod ops;
 pub mod plan;
 pub mod run;
+pub mod schema;
 
 pub use fragment::{Budget, FragmentPlan, Partial};
 pub use plan::Plan;

@@ -4,11 +4,13 @@
 //! peers run of it are its [`FragmentPlan`]s.
 
 use super::{
+    change::{Insert, Modify},
     fragment::FragmentPlan,
     ops::{
         aggregate::{AggregateCall, Mode},
         sort::SortKey,
     },
+    schema::{Alter, CreateAs, Show},
 };
 use crate::{
     data::{Column, Row},
@@ -38,13 +40,21 @@ pub enum Task {
     /// Answers with rows that are known already.
     Rows(Vec<Row>, Vec<Column>),
     /// Puts new rows.
-    Insert(Insert),
+    Insert(Box<Insert>),
     /// Changes rows, or removes them.
     Modify(Box<Modify>),
+    /// Changes the definition of a table.
+    Alter(Box<Alter>),
+    /// Defines a view.
+    Show(Box<Show>),
+    /// Drops a view; with the flag it need not be there.
+    DropView(String, bool),
+    /// Defines a table with the rows of a query.
+    CreateAs(Box<CreateAs>),
 }
 
 /// The operators of a query: the inputs of each stand before it, in the order of its ports; the last one gives the result.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Flow(pub(crate) Vec<Op>);
 
 /// What an operator does. [`Scalar::Column`] and `SortKey::column` are positions in its input row.
@@ -103,34 +113,6 @@ pub struct Source {
     pub name: String,
     /// The columns read, by identity; only EXPLAIN asks.
     pub read: Vec<u32>,
-}
-
-/// New rows of a table.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Insert {
-    /// The table.
-    pub table: TableDescriptor,
-    /// Where each value of a source row goes.
-    pub targets: Vec<u32>,
-    /// What the other columns get.
-    pub defaults: Row,
-    /// The source rows, unless a query gives them.
-    pub rows: Vec<Row>,
-    /// The query that gives them.
-    pub query: Option<Flow>,
-}
-
-/// Changes of the rows of a table.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Modify {
-    /// The table.
-    pub table: TableDescriptor,
-    /// Which rows, over all columns of the table.
-    pub filter: Option<Scalar>,
-    /// Column and new value, over all columns; `None` deletes.
-    pub assignments: Option<Vec<(u32, Scalar)>>,
-    /// Finds the rows, each with key and version.
-    pub source: Source,
 }
 
 impl Op {

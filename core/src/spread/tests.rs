@@ -60,6 +60,7 @@ fn plan() -> Vec<u8> {
         filter: None,
         project: None,
         output: Output::Rows,
+        missing: Vec::new(),
     };
     plan.encode()
 }

@@ -17,10 +17,12 @@
 //! them is no longer true has changed nothing, and the statement is planned again.
 
 use super::{
-    ast::{CreateTable, Statement},
+    ast::{AlterTable, CreateTable, CreateView, Statement},
     catalog::{TableDescriptor, entry},
     fault::{INTERNAL, SERIALIZATION, TOO_COMPLEX, fail},
+    hint::helped,
     plan::{Settings, Tables, plan, tables_of},
+    session::{Session, done},
 };
 use crate::{
     Error,
@@ -39,9 +41,14 @@ const REMEMBERED_MAX: usize = 1_000;
 /// How often a statement is planned again because a table became another one.
 const AGAIN_MAX: u32 = 3;
 
-/// Table definitions that an asker remembers. They may be old: nothing depends on their being true.
+/// What an asker remembers from one statement to the next.
 #[derive(Debug, Default)]
-pub struct Definitions(Tables);
+pub struct Definitions {
+    /// Definitions of tables. They may be old: nothing depends on their being true.
+    tables: Tables,
+    /// What `SET` set.
+    session: Session,
+}
 
 /// See the module's documentation.
 pub struct Asking {
@@ -53,6 +60,8 @@ pub struct Asking {
     /// The number of the last need.
     serial: u32,
     again: u32,
+    /// How often the catalog was asked since the statement was planned last: views name tables that were not named yet.
+    rounds: usize,
 }
 
 enum State {
@@ -62,24 +71,33 @@ enum State {
     Defining(u32),
     /// A plan is carried out.
     Running(Box<Run>),
-    /// It is over without a run; the error is there until it is taken.
-    Failed(Option<Error>),
+    /// It is over without a run; the result is there until it is taken.
+    Over(Option<Result<QueryResult, Error>>),
 }
 
 impl Asking {
     /// A statement with its parameters (`$1` is `params[0]`).
     pub fn new(statement: Statement, params: Vec<Value>, env: Env, definitions: &mut Definitions) -> Asking {
-        if let Statement::CreateTable(CreateTable { name, .. }) | Statement::DropTable { name, .. } = &statement {
-            definitions.0.remove(name);
+        if let Some(name) = defines(&statement) {
+            definitions.tables.remove(name);
         }
-        let names: Vec<String> = tables_of(&statement).into_iter().collect();
-        let mut asking = Asking { statement, params, env, names, state: State::Unknown, serial: 0, again: 0 };
-        if asking.names.len() > TABLES_MAX {
-            asking.fail(fail(TOO_COMPLEX, format!("a statement that names more than {TABLES_MAX} tables")));
-        } else if asking.names.iter().all(|name| definitions.0.contains_key(name)) {
+        let settled = match &statement {
+            Statement::Set { name, value } => Some(definitions.session.set(name, value.as_deref()).map(|()| done())),
+            Statement::Show(name) => Some(definitions.session.show(name)),
+            _ => None,
+        };
+        let names = tables_of(&statement, &definitions.tables).into_iter().collect();
+        let mut asking =
+            Asking { statement, params, env, names, state: State::Unknown, serial: 0, again: 0, rounds: 0 };
+        let bounded = asking.bounded();
+        if settled.is_some() {
+            asking.state = State::Over(settled);
+        } else if bounded.is_err() {
+            asking.fail(bounded, definitions);
+        } else if asking.names.iter().all(|name| definitions.tables.contains_key(name)) {
             // With what is remembered it may be wrong and right all the same.
             match asking.run(definitions) {
-                Err(error) if asking.names.is_empty() => asking.fail(Err(error)),
+                Err(error) if asking.names.is_empty() => asking.fail(Err(error), definitions),
                 _ => {}
             }
         }
@@ -96,7 +114,7 @@ impl Asking {
                 Some(Need::Ops { need: self.serial, ops: self.names.iter().map(get).collect() })
             }
             State::Running(run) => run.poll(),
-            State::Defining(_) | State::Failed(_) => None,
+            State::Defining(_) | State::Over(_) => None,
         }
     }
 
@@ -104,8 +122,8 @@ impl Asking {
     pub fn on_ops(&mut self, definitions: &mut Definitions, need: u32, outcomes: Vec<Outcome>, cost: Cost) {
         match &mut self.state {
             State::Defining(asked) if *asked == need && outcomes.len() == self.names.len() => {
-                let result = self.define(definitions, outcomes).and_then(|()| self.run(definitions));
-                self.fail(result);
+                let result = self.define(definitions, outcomes).and_then(|()| self.look_further(definitions));
+                self.fail(result, definitions);
             }
             State::Running(run) => {
                 run.on_ops(need, outcomes, cost);
@@ -128,31 +146,57 @@ impl Asking {
     pub fn finished(&mut self) -> Option<Result<QueryResult, Error>> {
         match &mut self.state {
             State::Running(run) => run.finished(),
-            State::Failed(error) => error.take().map(Err),
+            State::Over(result) => result.take(),
             State::Unknown | State::Defining(_) => None,
         }
     }
 
+    /// Asks for what views name that is not known yet; when everything is known, plans.
+    fn look_further(&mut self, definitions: &mut Definitions) -> Result<(), Error> {
+        let names: Vec<String> = tables_of(&self.statement, &definitions.tables).into_iter().collect();
+        if names.iter().all(|name| self.names.contains(name)) {
+            self.rounds = 0;
+            return self.run(definitions);
+        }
+        self.names = names;
+        self.rounds += 1;
+        self.bounded()?;
+        self.state = State::Unknown;
+        Ok(())
+    }
+
+    fn bounded(&self) -> Result<(), Error> {
+        if self.names.len() > TABLES_MAX || self.rounds > TABLES_MAX {
+            return fail(TOO_COMPLEX, format!("a statement that names more than {TABLES_MAX} tables"));
+        }
+        Ok(())
+    }
+
     /// Plans with what is known, and begins to run.
-    fn run(&mut self, definitions: &Definitions) -> Result<(), Error> {
-        let settings = Settings { now_us: self.env.now_us, locality_bits: self.env.locality_bits };
-        let plan = plan(&self.statement, &self.params, &definitions.0, settings)?;
+    fn run(&mut self, definitions: &mut Definitions) -> Result<(), Error> {
+        let Env { now_us, locality_bits, .. } = self.env;
+        let settings = Settings { now_us, locality_bits, dialect: definitions.session.dialect };
+        let plan = plan(&self.statement, &self.params, &definitions.tables, settings)?;
         self.state = State::Running(Box::new(Run::new(plan, self.env.clone(), self.serial)));
+        if let Statement::AlterTable(AlterTable { table, .. }) | Statement::Truncate(table) = &self.statement {
+            // It will be another one.
+            definitions.tables.remove(table);
+        }
         Ok(())
     }
 
     /// Takes in the catalog's entries. A name that it does not know is an error only where it is used.
     fn define(&mut self, definitions: &mut Definitions, outcomes: Vec<Outcome>) -> Result<(), Error> {
-        if definitions.0.len() + outcomes.len() > REMEMBERED_MAX {
-            definitions.0.clear();
+        if definitions.tables.len() + outcomes.len() > REMEMBERED_MAX {
+            definitions.tables.clear();
         }
         for (name, outcome) in self.names.iter().zip(outcomes) {
             match outcome {
                 Outcome::Found { value, version, .. } => {
-                    definitions.0.insert(name.clone(), (TableDescriptor::decode(&value)?, version));
+                    definitions.tables.insert(name.clone(), (TableDescriptor::decode(&value)?, version));
                 }
                 Outcome::Absent => {
-                    definitions.0.remove(name);
+                    definitions.tables.remove(name);
                 }
                 Outcome::Unreachable => return Err(Error::Unreachable),
                 Outcome::Refused(refusal) => return Err(refusal.into()),
@@ -172,18 +216,31 @@ impl Asking {
         }
         self.again += 1;
         if self.again > AGAIN_MAX {
-            self.fail(fail(SERIALIZATION, "the definition of a table keeps changing"));
+            self.fail(fail(SERIALIZATION, "the definition of a table keeps changing"), definitions);
             return;
         }
         // Answers to what that run asked for may still come: they must not meet needs of the next one.
         self.serial = run.serial();
-        self.names.iter().for_each(|name| drop(definitions.0.remove(name)));
+        self.names.iter().for_each(|name| drop(definitions.tables.remove(name)));
+        self.names = tables_of(&self.statement, &definitions.tables).into_iter().collect();
         self.state = State::Unknown;
     }
 
-    fn fail(&mut self, result: Result<(), Error>) {
+    fn fail(&mut self, result: Result<(), Error>, definitions: &Definitions) {
         if let Err(error) = result {
-            self.state = State::Failed(Some(error));
+            self.state = State::Over(Some(Err(helped(error, &self.names, &definitions.tables))));
         }
+    }
+}
+
+/// The name that a statement defines anew.
+fn defines(statement: &Statement) -> Option<&String> {
+    match statement {
+        Statement::CreateTable(CreateTable { name, .. })
+        | Statement::CreateTableAs { name, .. }
+        | Statement::CreateView(CreateView { name, .. })
+        | Statement::DropView { name, .. }
+        | Statement::DropTable { name, .. } => Some(name),
+        _ => None,
     }
 }

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::schema::{AlterTable, Alteration, CheckDef, ColumnDef, CreateTable, CreateView};
 use crate::data::{Nested, Type, Value};
 
 /// One statement.
@@ -30,32 +31,37 @@ pub enum Statement {
     Select(Nested<Select>),
     /// `EXPLAIN` of a statement.
     Explain(Nested<Statement>),
-}
-
-/// `CREATE TABLE name (columns, PRIMARY KEY (..))`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CreateTable {
-    /// The table.
-    pub name: String,
-    /// No error when a different table of that name exists.
-    pub if_not_exists: bool,
-    /// Its columns.
-    pub columns: Vec<ColumnDef>,
-    /// The columns of the primary key, in key order; empty: a hidden row id.
-    pub primary_key: Vec<String>,
-}
-
-/// A column of a table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ColumnDef {
-    /// Its name.
-    pub name: String,
-    /// Its type.
-    pub data_type: Type,
-    /// Whether NULL is refused.
-    pub not_null: bool,
-    /// What an INSERT that does not name the column puts there.
-    pub default: Option<Expr>,
+    /// `ALTER TABLE`.
+    AlterTable(AlterTable),
+    /// `CREATE VIEW`.
+    CreateView(CreateView),
+    /// `DROP VIEW`.
+    DropView {
+        /// The view.
+        name: String,
+        /// No error when it does not exist.
+        if_exists: bool,
+    },
+    /// `TRUNCATE`.
+    Truncate(String),
+    /// `CREATE TABLE .. AS SELECT ..`.
+    CreateTableAs {
+        /// The table.
+        name: String,
+        /// Nothing is done when there is one of that name.
+        if_not_exists: bool,
+        /// Its rows.
+        query: Nested<Select>,
+    },
+    /// `SET name = value`; no value: `SET name TO DEFAULT`, `RESET name`.
+    Set {
+        /// A setting of the session.
+        name: String,
+        /// Its value.
+        value: Option<String>,
+    },
+    /// `SHOW name`.
+    Show(String),
 }
 
 /// `INSERT INTO table (columns) VALUES ..`.
@@ -67,6 +73,39 @@ pub struct Insert {
     pub columns: Vec<String>,
     /// Where the rows come from.
     pub source: InsertSource,
+    /// What expressions call the table.
+    pub alias: Option<String>,
+    /// `ON CONFLICT`, `OR REPLACE`, `OR IGNORE`.
+    pub conflict: Option<OnConflict>,
+    /// `RETURNING`.
+    pub returning: Vec<SelectItem>,
+}
+
+/// What an INSERT does where the key is there already.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OnConflict {
+    /// The columns of the key; empty: whichever.
+    pub target: Vec<String>,
+    /// What to do.
+    pub action: ConflictAction,
+}
+
+/// See [`OnConflict`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ConflictAction {
+    /// `DO NOTHING`.
+    Nothing,
+    /// `DO UPDATE SET .. WHERE ..`.
+    Update {
+        /// Column and new value.
+        assignments: Vec<(String, Expr)>,
+        /// Which rows.
+        filter: Option<Expr>,
+    },
+    /// `INSERT OR REPLACE`: the new row takes the place of the other.
+    Replace,
+    /// `INSERT OR IGNORE`: a row that breaks any constraint is left out.
+    Ignore,
 }
 
 /// Where the rows of an INSERT come from.
@@ -76,6 +115,8 @@ pub enum InsertSource {
     Values(Vec<Vec<Expr>>),
     /// `SELECT ..`.
     Query(Nested<Select>),
+    /// `DEFAULT VALUES`.
+    Defaults,
 }
 
 /// `UPDATE table SET .. WHERE ..`.
@@ -89,6 +130,10 @@ pub struct Update {
     pub assignments: Vec<(String, Expr)>,
     /// Which rows.
     pub filter: Option<Expr>,
+    /// `FROM`.
+    pub from: Vec<TableRef>,
+    /// `RETURNING`.
+    pub returning: Vec<SelectItem>,
 }
 
 /// `DELETE FROM table WHERE ..`.
@@ -100,6 +145,10 @@ pub struct Delete {
     pub alias: Option<String>,
     /// Which rows.
     pub filter: Option<Expr>,
+    /// `USING`.
+    pub using: Vec<TableRef>,
+    /// `RETURNING`.
+    pub returning: Vec<SelectItem>,
 }
 
 /// `SELECT .. FROM .. WHERE .. GROUP BY .. HAVING .. ORDER BY .. LIMIT .. OFFSET ..`.

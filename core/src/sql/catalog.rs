@@ -1,18 +1,20 @@
 //! What is known about tables, and where that is kept.
 //!
 //! A table is one record of the namespace [`CATALOG`]: key = its name, value = a `postcard` encoding of
-//! [`TableDescriptor`]. Its rows are records of a namespace of their own that is new with every CREATE, so a table
+//! [`TableDescriptor`], which all peers read (the system tables show it), and behind it [`Details`], which only who plans
+//! a statement reads. Views are entries of the same namespace. A table's rows are records of a namespace of their own that is new with every CREATE, so a table
 //! that is dropped and created again never shows rows of its former life.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ast::{CreateTable, Expr},
+    ast::{ColumnDef, CreateTable, Expr},
+    details::Details,
     fault::{CORRUPTED, DUPLICATE_COLUMN, INVALID_DEFINITION, UNDEFINED_COLUMN, error, fail},
 };
 use crate::{
     Error, Id,
-    data::{Row, Type, Value, codec},
+    data::{Row, Type, Value},
     store::{Action, KeyOp},
 };
 
@@ -28,6 +30,23 @@ pub fn entry(name: &str, locality_bits: u8, action: Action) -> KeyOp {
     KeyOp { namespace: CATALOG.to_owned(), locality_bits, key: name.as_bytes().to_vec(), action }
 }
 
+/// Whether something may have this name.
+pub fn check_name(name: &str) -> Result<(), Error> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        return fail(INVALID_DEFINITION, format!("a name has 1 to {NAME_BYTES_MAX} bytes"));
+    }
+    Ok(())
+}
+
+/// Whether a table or view may have this name.
+pub fn check_relation(name: &str) -> Result<(), Error> {
+    check_name(name)?;
+    if name.starts_with("pontoon_") {
+        return fail(INVALID_DEFINITION, "names that begin with pontoon_ are reserved");
+    }
+    Ok(())
+}
+
 /// A table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TableDescriptor {
@@ -41,6 +60,9 @@ pub struct TableDescriptor {
     pub namespace: String,
     /// Locality bits of that namespace.
     pub locality_bits: u8,
+    /// What stands behind it in its record: [`Details`].
+    #[serde(skip)]
+    tail: Vec<u8>,
 }
 
 /// A column of a table.
@@ -57,6 +79,26 @@ pub struct TableColumn {
 }
 
 impl TableColumn {
+    /// A column of these properties.
+    pub fn define(column: &ColumnDef) -> Result<TableColumn, Error> {
+        check_name(&column.name)?;
+        let mut defined = TableColumn {
+            name: column.name.clone(),
+            data_type: column.data_type,
+            not_null: column.not_null,
+            default: None,
+        };
+        defined.set_default(column.default.as_ref())?;
+        Ok(defined)
+    }
+
+    /// From now on this is the default.
+    pub fn set_default(&mut self, default: Option<&Expr>) -> Result<(), Error> {
+        let encoded = default.map(postcard::to_allocvec).transpose();
+        self.default = encoded.map_err(|_| error(INVALID_DEFINITION, "a default that cannot be kept"))?;
+        Ok(())
+    }
+
     /// What an INSERT that does not name the column puts there.
     pub fn default(&self) -> Result<Expr, Error> {
         match &self.default {
@@ -72,23 +114,9 @@ impl TableDescriptor {
         if create.columns.is_empty() || create.columns.len() > COLUMNS_MAX {
             return fail(INVALID_DEFINITION, format!("a table has 1 to {COLUMNS_MAX} columns"));
         }
+        check_relation(&create.name)?;
         let names: Vec<&str> = create.columns.iter().map(|column| column.name.as_str()).collect();
-        if names.iter().chain([&create.name.as_str()]).any(|name| name.is_empty() || name.len() > NAME_BYTES_MAX) {
-            return fail(INVALID_DEFINITION, format!("a name has 1 to {NAME_BYTES_MAX} bytes"));
-        }
-        if create.name.starts_with("pontoon_") {
-            return fail(INVALID_DEFINITION, "names that begin with pontoon_ are reserved");
-        }
-        let mut columns = Vec::with_capacity(names.len());
-        for column in &create.columns {
-            let default = column.default.as_ref().map(postcard::to_allocvec).transpose();
-            columns.push(TableColumn {
-                name: column.name.clone(),
-                data_type: column.data_type,
-                not_null: column.not_null,
-                default: default.map_err(|_| error(INVALID_DEFINITION, "a default that cannot be kept"))?,
-            });
-        }
+        let mut columns = create.columns.iter().map(TableColumn::define).collect::<Result<Vec<_>, _>>()?;
         let mut primary_key = Vec::new();
         for key in &create.primary_key {
             let Some(position) = columns.iter().position(|column| column.name == *key) else {
@@ -109,7 +137,44 @@ impl TableDescriptor {
             primary_key,
             namespace: String::new(),
             locality_bits: 0,
+            tail: Vec::new(),
         })
+    }
+
+    /// What a view looks like from outside: its columns are typed, and it has no rows of its own.
+    pub fn view(name: &str, columns: Vec<(String, Type)>, details: &Details) -> Result<TableDescriptor, Error> {
+        check_relation(name)?;
+        if columns.is_empty() || columns.len() > COLUMNS_MAX {
+            return fail(INVALID_DEFINITION, format!("a view has 1 to {COLUMNS_MAX} columns"));
+        }
+        let mut table = TableDescriptor {
+            name: name.to_owned(),
+            columns: Vec::with_capacity(columns.len()),
+            primary_key: Vec::new(),
+            namespace: String::new(),
+            locality_bits: 0,
+            tail: Vec::new(),
+        };
+        for (name, data_type) in columns {
+            check_name(&name)?;
+            if table.columns.iter().any(|column| column.name == name) {
+                return fail(DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once"));
+            }
+            table.columns.push(TableColumn { name, data_type, not_null: false, default: None });
+        }
+        table.set_details(details)?;
+        Ok(table)
+    }
+
+    /// What only planners read of it.
+    pub fn details(&self) -> Result<Details, Error> {
+        Details::decode(&self.tail, self.columns.len())
+    }
+
+    /// Changes what only planners read of it.
+    pub fn set_details(&mut self, details: &Details) -> Result<(), Error> {
+        self.tail = details.encode(self.columns.len())?;
+        Ok(())
     }
 
     /// Gives its rows a namespace: `generation` tells the table from every other of that name.
@@ -125,28 +190,23 @@ impl TableDescriptor {
 
     /// A table from the value of its record.
     pub fn decode(bytes: &[u8]) -> Result<TableDescriptor, Error> {
-        let table: TableDescriptor =
-            postcard::from_bytes(bytes).map_err(|_| error(CORRUPTED, "a catalog entry does not read"))?;
+        let (mut table, tail): (TableDescriptor, &[u8]) =
+            postcard::take_from_bytes(bytes).map_err(|_| error(CORRUPTED, "a catalog entry does not read"))?;
+        table.tail = tail.to_vec();
         if table.is_consistent() { Ok(table) } else { fail(CORRUPTED, "a catalog entry contradicts itself") }
     }
 
     /// The value of its record.
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).unwrap_or_default()
+        [postcard::to_allocvec(self).unwrap_or_default(), self.tail.clone()].concat()
     }
 
     /// Whether two definitions say the same, whenever and by whomever they were made.
     pub fn same_definition(&self, other: &TableDescriptor) -> bool {
-        self.name == other.name && self.columns == other.columns && self.primary_key == other.primary_key
-    }
-
-    /// The key of a row's record; `None` when the table has no primary key.
-    pub fn key(&self, row: &[Value]) -> Option<Vec<u8>> {
-        if self.primary_key.is_empty() {
-            return None;
-        }
-        let part = |position: &u32| row.get(*position as usize).cloned().unwrap_or(Value::Null);
-        Some(codec::encode_key(&self.primary_key.iter().map(part).collect::<Row>()))
+        self.name == other.name
+            && self.columns == other.columns
+            && self.primary_key == other.primary_key
+            && self.tail == other.tail
     }
 
     /// The key of a row without a primary key: unique to the asker, the statement and the row.
@@ -157,6 +217,9 @@ impl TableDescriptor {
         key
     }
 }
+
+/// The system tables.
+pub const SYSTEM_TABLES: &[&str] = &["pontoon_tables", "pontoon_columns"];
 
 /// Columns of the system tables, which show the catalog as SQL.
 pub fn system_table(name: &str) -> Option<(Vec<(&'static str, Type)>, bool)> {

@@ -7,7 +7,7 @@ use crate::Error;
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal),+ $(,)?) => {
         $($(#[$doc])* pub const $name: &str = $text;)+
-        const ALL: &[&str] = &[$($text),+];
+        pub(super) const ALL: &[&str] = &[$($text),+];
     };
 }
 
@@ -68,11 +68,21 @@ codes! {
     STALE_PLAN = "stale_plan",
     /// The engine contradicts itself.
     INTERNAL = "internal_error",
+    /// A row of which a CHECK constraint is false.
+    CHECK_VIOLATION = "check_violation",
+    /// ON CONFLICT DO UPDATE would change one row twice.
+    CARDINALITY_VIOLATION = "cardinality_violation",
+    /// A table where a view should be, or the other way round.
+    WRONG_OBJECT = "wrong_object_type",
+    /// Something of that name, neither a table nor a column, does not exist.
+    UNDEFINED_OBJECT = "undefined_object",
+    /// Something of that name, neither a table nor a column, exists.
+    DUPLICATE_OBJECT = "duplicate_object",
 }
 
 /// An SQL error.
 pub fn error(code: &'static str, message: impl Into<String>) -> Error {
-    Error::Sql { code, message: message.into() }
+    Error::Sql { code, message: message.into(), help: None }
 }
 
 /// An SQL error as a result.

@@ -107,6 +107,8 @@ pub struct Scan {
     pub filter: Vec<Scalar>,
     /// The columns that somebody above needs, in order; starts with all.
     pub output: Vec<ColumnId>,
+    /// What records have in a column that is younger than they are; NULL where nothing is said.
+    pub missing: Vec<(ColumnId, Value)>,
 }
 
 impl Logical {

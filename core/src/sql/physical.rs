@@ -127,7 +127,7 @@ fn rows_of(node: &mut Node) -> Option<&mut Source> {
     }
 }
 
-/// The scan of a table; with `identity` its rows are all columns read, then key and version of each record.
+/// The scan of a table; with `identity` its rows are all columns read, then key and version of each record and the rest of it.
 pub fn source(scan: Scan, identity: bool) -> Result<Node, Error> {
     let keys = lookup_keys(&scan);
     let read: Vec<ColumnId> = scan.columns.iter().map(|(id, ..)| *id).collect();
@@ -141,6 +141,11 @@ pub fn source(scan: Scan, identity: bool) -> Result<Node, Error> {
         let output = scan.output.iter().map(|id| positions(&Scalar::Column(*id), &read));
         Some(output.collect::<Result<_, _>>()?)
     };
+    let missing = |(id, ..): &(ColumnId, u32, Type)| {
+        scan.missing.iter().find(|(other, _)| other == id).map_or(Value::Null, |(_, value)| value.clone())
+    };
+    let mut missing: Vec<Value> = scan.columns.iter().map(missing).collect();
+    missing.truncate(missing.iter().rposition(|value| !value.is_null()).map_or(0, |last| last + 1));
     let fragment = FragmentPlan {
         version: PLAN_VERSION,
         namespace: scan.namespace,
@@ -151,6 +156,7 @@ pub fn source(scan: Scan, identity: bool) -> Result<Node, Error> {
         filter,
         project,
         output: Output::Rows,
+        missing,
     };
     check(&fragment)?;
     let source = Source { name: scan.name, fragment, keys, read };
@@ -266,7 +272,7 @@ fn aggregate(
     Ok(Node { op: Op::Aggregate { keys, calls, mode }, inputs: vec![input], schema })
 }
 
-fn join(left: Node, right: Node, kind: JoinKind, on: Vec<Scalar>) -> Result<Node, Error> {
+pub(super) fn join(left: Node, right: Node, kind: JoinKind, on: Vec<Scalar>) -> Result<Node, Error> {
     let schema = [&left.schema[..], &right.schema].concat();
     let (mut left_keys, mut right_keys, mut residual) = (Vec::new(), Vec::new(), Vec::new());
     for conjunct in on {

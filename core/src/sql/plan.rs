@@ -4,15 +4,19 @@ use super::{
     ast::{Insert, InsertSource, Select, Statement, TableRef},
     catalog::{self, TableDescriptor},
     explain,
-    fault::{UNDEFINED_TABLE, UNSUPPORTED, fail},
+    fault::{UNDEFINED_TABLE, UNSUPPORTED, WRONG_OBJECT, fail},
     physical::{self, Node},
     rules,
     scope::Binder,
+    view,
 };
 use crate::{
     Error,
     data::{Column, Type, Value},
-    exec::plan::{Plan, Task},
+    exec::{
+        plan::{Plan, Task},
+        schema::{Alter, Show, Validation},
+    },
     map::{Map, Set},
     store::Version,
 };
@@ -27,13 +31,25 @@ pub struct Settings {
     pub now_us: i64,
     /// Locality bits of the catalog.
     pub locality_bits: u8,
+    /// How values are typed and compared where databases differ.
+    pub dialect: Dialect,
+}
+
+/// Whose SQL it is, where databases differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// PostgreSQL's.
+    #[default]
+    Postgres,
+    /// SQLite's.
+    Sqlite,
 }
 
 /// The plan of a statement; `$1` is `params[0]`. A table that is not in `tables` does not exist.
 pub fn plan(statement: &Statement, params: &[Value], tables: &Tables, settings: Settings) -> Result<Plan, Error> {
     let mut binder = Binder::new(tables, params, settings);
     let task = match statement {
-        Statement::CreateTable(create) => Task::Create(TableDescriptor::define(create)?, create.if_not_exists),
+        Statement::CreateTable(create) => Task::Create(binder.define(create)?, create.if_not_exists),
         Statement::DropTable { name, if_exists } => Task::Drop(name.clone(), *if_exists),
         Statement::Select(select) => {
             let (plan, columns) = binder.physical(select)?;
@@ -41,41 +57,74 @@ pub fn plan(statement: &Statement, params: &[Value], tables: &Tables, settings: 
         }
         Statement::Insert(insert) => {
             let table = table(tables, &insert.table)?;
-            Task::Insert(match &insert.source {
-                InsertSource::Values(rows) => binder.insert_values(insert, table, rows)?,
-                InsertSource::Query(select) => {
-                    let (query, columns) = binder.physical(select)?;
-                    binder.insert_query(insert, table, query, &columns)?
-                }
-            })
+            Task::Insert(Box::new(binder.insert(insert, &table)?.plan))
         }
-        Statement::Update(update) => Task::Modify(Box::new(binder.update(update, table(tables, &update.table)?)?.0)),
-        Statement::Delete(delete) => Task::Modify(Box::new(binder.delete(delete, table(tables, &delete.table)?)?.0)),
+        Statement::Update(update) => {
+            let table = table(tables, &update.table)?;
+            Task::Modify(Box::new(binder.update(update, &table)?.plan))
+        }
+        Statement::Delete(delete) => {
+            let table = table(tables, &delete.table)?;
+            Task::Modify(Box::new(binder.delete(delete, &table)?.plan))
+        }
+        Statement::AlterTable(alter) if alter.if_exists && !tables.contains_key(&alter.table) => nothing(),
+        Statement::AlterTable(alter) => {
+            let (table, version) = entry(tables, &alter.table)?;
+            binder.alter(alter, &table, version)?.map_or_else(nothing, |alter| Task::Alter(Box::new(alter)))
+        }
+        Statement::Truncate(name) => {
+            let (from, version) = entry(tables, name)?;
+            let to = from.clone();
+            Task::Alter(Box::new(Alter { from, version, to, validations: Vec::new(), empty: true }))
+        }
+        Statement::CreateView(create) => Task::Show(Box::new(Show {
+            view: binder.define_view(create)?,
+            if_not_exists: create.if_not_exists,
+            or_replace: create.or_replace,
+        })),
+        Statement::DropView { name, if_exists } => Task::DropView(name.clone(), *if_exists),
+        Statement::CreateTableAs { name, if_not_exists, query } => {
+            Task::CreateAs(Box::new(binder.create_as(name, *if_not_exists, query)?.plan))
+        }
+        Statement::Set { .. } | Statement::Show(_) => return fail(UNSUPPORTED, "settings belong to a session"),
         Statement::Explain(inner) => {
             let column = Column { name: "QUERY PLAN".to_owned(), data_type: Some(Type::Text) };
             let lines = explained(inner, binder)?;
             Task::Rows(lines.into_iter().map(|line| vec![Value::Text(line)]).collect(), vec![column])
         }
     };
-    let used = tables_of(statement).into_iter().filter_map(|name| Some((tables.get(&name)?.1, name)));
+    let used = tables_of(statement, tables).into_iter().filter_map(|name| Some((tables.get(&name)?.1, name)));
     Ok(Plan { tables: used.map(|(version, name)| (name, version)).collect(), task })
 }
 
 impl Binder<'_> {
     /// The physical plan of a query.
-    fn physical(&mut self, select: &Select) -> Result<(Node, Vec<Column>), Error> {
+    pub(super) fn physical(&mut self, select: &Select) -> Result<(Node, Vec<Column>), Error> {
         let query = self.select(select)?;
         Ok((physical::lower(rules::optimise(query.plan))?, query.columns))
     }
 }
 
+/// What changes nothing.
+fn nothing() -> Task {
+    Task::Rows(Vec::new(), Vec::new())
+}
+
 /// The table that a statement changes.
 fn table(tables: &Tables, name: &str) -> Result<TableDescriptor, Error> {
+    Ok(entry(tables, name)?.0)
+}
+
+/// The table that a statement changes, and the version of its entry.
+fn entry(tables: &Tables, name: &str) -> Result<(TableDescriptor, Version), Error> {
     if catalog::system_table(name).is_some() {
         return fail(UNSUPPORTED, format!("\"{name}\" is read-only"));
     }
     match tables.get(name) {
-        Some((table, _)) => Ok(table.clone()),
+        Some((table, _)) if table.details()?.view.is_some() => {
+            fail(WRONG_OBJECT, format!("\"{name}\" is a view, and what views show cannot be changed through them"))
+        }
+        Some((table, version)) => Ok((table.clone(), *version)),
         None => fail(UNDEFINED_TABLE, format!("relation \"{name}\" does not exist")),
     }
 }
@@ -83,42 +132,99 @@ fn table(tables: &Tables, name: &str) -> Result<TableDescriptor, Error> {
 /// The lines of EXPLAIN.
 fn explained(statement: &Statement, mut binder: Binder<'_>) -> Result<Vec<String>, Error> {
     let tables = binder.tables;
-    let (head, plan) = match statement {
-        Statement::Select(select) => (None, Some(binder.physical(select)?.0)),
+    let (mut lines, plan) = match statement {
+        Statement::Select(select) => (Vec::new(), Some(binder.physical(select)?.0)),
         Statement::Insert(insert) => {
+            let planned = binder.insert(insert, &table(tables, &insert.table)?)?;
             let head = format!("Insert [exchange] {}: puts where the key is absent", insert.table);
-            table(tables, &insert.table)?;
-            match &insert.source {
-                InsertSource::Values(rows) => (Some(format!("{head}, {} row(s)", rows.len())), None),
-                InsertSource::Query(select) => (Some(head), Some(binder.physical(select)?.0)),
-            }
+            let head = match &planned.node {
+                None => format!("{head}, {} row(s)", planned.plan.rows.len()),
+                Some(_) => head,
+            };
+            (noted(head, planned.notes), planned.node)
         }
         Statement::Update(update) => {
+            let planned = binder.update(update, &table(tables, &update.table)?)?;
             let head = format!("Update [exchange] {}: puts conditional on the version read", update.table);
-            (Some(head), Some(binder.update(update, table(tables, &update.table)?)?.1))
+            (noted(head, planned.notes), planned.node)
         }
         Statement::Delete(delete) => {
+            let planned = binder.delete(delete, &table(tables, &delete.table)?)?;
             let head = format!("Delete [exchange] {}: removes conditional on the version read", delete.table);
-            (Some(head), Some(binder.delete(delete, table(tables, &delete.table)?)?.1))
+            (noted(head, planned.notes), planned.node)
         }
         Statement::CreateTable(create) => {
-            (Some(format!("CreateTable [exchange] {}: put where the name is absent", create.name)), None)
+            let line = format!("CreateTable [exchange] {}: put where the name is absent", create.name);
+            (vec![line], None)
         }
         Statement::DropTable { name, .. } => {
-            (Some(format!("DropTable [exchange] {name}: remove conditional on the version read, then its rows")), None)
+            let line = format!("DropTable [exchange] {name}: remove conditional on the version read, then its rows");
+            (vec![line], None)
         }
         Statement::Explain(_) => return fail(UNSUPPORTED, "EXPLAIN of EXPLAIN"),
+        Statement::AlterTable(alter) => {
+            let (table, version) = entry(tables, &alter.table)?;
+            let head = format!("AlterTable [exchange] {}: put conditional on the version read", alter.table);
+            let notes = match binder.alter(alter, &table, version)? {
+                None => vec!["Nothing changes".to_owned()],
+                Some(alter) => {
+                    let check = |validation: &Validation| format!("Validate [owners] no row: {}", validation.error);
+                    alter.validations.iter().map(check).collect()
+                }
+            };
+            (noted(head, notes), None)
+        }
+        Statement::Truncate(name) => {
+            entry(tables, name)?;
+            (vec![format!("Truncate [exchange] {name}: a new namespace for its rows, then the old ones go")], None)
+        }
+        Statement::CreateView(create) => {
+            binder.define_view(create)?;
+            let head = format!("CreateView [exchange] {}: put where the name is absent", create.name);
+            (vec![head], Some(binder.physical(&create.query)?.0))
+        }
+        Statement::DropView { name, .. } => {
+            (vec![format!("DropView [exchange] {name}: remove conditional on the version read")], None)
+        }
+        Statement::CreateTableAs { name, if_not_exists, query } => {
+            let planned = binder.create_as(name, *if_not_exists, query)?;
+            (vec![format!("CreateTable [exchange] {name}: put where the name is absent, then its rows")], planned.node)
+        }
+        Statement::Set { .. } | Statement::Show(_) => return fail(UNSUPPORTED, "EXPLAIN of a setting"),
     };
     let names = binder.into_names();
-    let depth = usize::from(head.is_some());
-    let tree = plan.map(|plan| explain::explain(&plan, &names, depth)).unwrap_or_default();
-    Ok(head.into_iter().chain(tree).collect())
+    let depth = usize::from(!lines.is_empty());
+    lines.extend(plan.map(|plan| explain::explain(&plan, &names, depth)).unwrap_or_default());
+    Ok(lines)
 }
 
-/// The tables that a statement names and whose definitions it needs.
-pub fn tables_of(statement: &Statement) -> Set<String> {
+/// A line and what is said of it below.
+fn noted(head: String, notes: Vec<String>) -> Vec<String> {
+    core::iter::once(head).chain(notes.into_iter().map(|note| format!("  {note}"))).collect()
+}
+
+/// The tables that a statement names and whose definitions it needs, and those that views among them name.
+pub fn tables_of(statement: &Statement, known: &Tables) -> Set<String> {
     let mut names = Set::new();
     collect(statement, &mut names);
+    with_views(names, known)
+}
+
+/// The tables that a query names, and those that views among them name.
+pub fn named_by(select: &Select, known: &Tables) -> Set<String> {
+    let mut names = Set::new();
+    collect_from(select, &mut names);
+    with_views(names, known)
+}
+
+fn with_views(mut names: Set<String>, known: &Tables) -> Set<String> {
+    let mut open: Vec<String> = names.iter().cloned().collect();
+    while let Some(name) = open.pop() {
+        let Some(query) = known.get(&name).and_then(|(table, _)| view::query_of(table)) else { continue };
+        let mut more = Set::new();
+        collect_from(&query, &mut more);
+        open.extend(more.into_iter().filter(|name| names.insert(name.clone())));
+    }
     names.retain(|name| catalog::system_table(name).is_none());
     names
 }
@@ -134,17 +240,32 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
         }
         Statement::Update(update) => {
             names.insert(update.table.clone());
+            collect_items(&update.from, names);
         }
         Statement::Delete(delete) => {
             names.insert(delete.table.clone());
+            collect_items(&delete.using, names);
         }
         Statement::Select(select) => collect_from(select, names),
         Statement::Explain(inner) => collect(inner, names),
+        Statement::AlterTable(alter) => {
+            names.insert(alter.table.clone());
+        }
+        Statement::Truncate(name) => {
+            names.insert(name.clone());
+        }
+        Statement::CreateView(create) => collect_from(&create.query, names),
+        Statement::CreateTableAs { query, .. } => collect_from(query, names),
+        Statement::DropView { .. } | Statement::Set { .. } | Statement::Show(_) => {}
     }
 }
 
 fn collect_from(select: &Select, names: &mut Set<String>) {
-    let mut open: Vec<&TableRef> = select.from.iter().collect();
+    collect_items(&select.from, names);
+}
+
+fn collect_items(from: &[TableRef], names: &mut Set<String>) {
+    let mut open: Vec<&TableRef> = from.iter().collect();
     while let Some(item) = open.pop() {
         match item {
             TableRef::Table { name, .. } => {

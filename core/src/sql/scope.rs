@@ -73,12 +73,14 @@ pub struct Binder<'a> {
     pub(super) bound: u32,
     /// Aggregates found so far; `None` where none may be.
     pub(super) aggregates: Option<Vec<(ColumnId, AggregateCall)>>,
+    /// Views that the query being bound is in.
+    pub(super) views: u32,
 }
 
 impl<'a> Binder<'a> {
     /// A binder that knows these tables and parameters.
     pub fn new(tables: &'a Tables, params: &'a [Value], settings: Settings) -> Binder<'a> {
-        Binder { tables, params, settings, names: Vec::new(), types: Vec::new(), bound: 0, aggregates: None }
+        Binder { tables, params, settings, names: Vec::new(), types: Vec::new(), bound: 0, aggregates: None, views: 0 }
     }
 
     /// A new column.

@@ -38,7 +38,7 @@ impl Binder<'_> {
         self.query(select, 0)
     }
 
-    fn query(&mut self, select: &Select, depth: u32) -> Result<Query, Error> {
+    pub(super) fn query(&mut self, select: &Select, depth: u32) -> Result<Query, Error> {
         let (mut plan, scope) = self.from(&select.from, depth)?;
         if let Some(filter) = &select.filter {
             let conjuncts = self.condition(filter, &scope)?.conjuncts();
@@ -123,7 +123,7 @@ impl Binder<'_> {
         Ok(Query { plan, columns })
     }
 
-    fn from(&mut self, from: &[TableRef], depth: u32) -> Result<(Logical, Scope), Error> {
+    pub(super) fn from(&mut self, from: &[TableRef], depth: u32) -> Result<(Logical, Scope), Error> {
         if from.len() > NESTING_MAX as usize {
             return fail(TOO_COMPLEX, format!("FROM of more than {NESTING_MAX} tables"));
         }
@@ -199,13 +199,22 @@ impl Binder<'_> {
         let Some((table, _)) = self.tables.get(name) else {
             return fail(UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"));
         };
-        Ok(self.scan_of(table, label))
+        if let Some(view) = table.details()?.view {
+            return self.view(table, &view, label);
+        }
+        self.scan_of(table, label)
     }
 
     /// The scan of a table of the catalog.
-    pub fn scan_of(&mut self, table: &TableDescriptor, label: &str) -> (Logical, Scope) {
+    pub fn scan_of(&mut self, table: &TableDescriptor, label: &str) -> Result<(Logical, Scope), Error> {
+        let details = table.details()?;
         let columns = table.columns.iter().map(|column| (column.name.clone(), column.data_type)).collect();
-        self.scan(label, table.namespace.clone(), table.locality_bits, Decode::Row, columns, &table.primary_key)
+        let (mut plan, scope) =
+            self.scan(label, table.namespace.clone(), table.locality_bits, Decode::Row, columns, &table.primary_key);
+        if let Logical::Scan(scan) = &mut plan {
+            details.place(scan);
+        }
+        Ok((plan, scope))
     }
 
     fn scan(
@@ -232,6 +241,7 @@ impl Binder<'_> {
             filter: Vec::new(),
             output: ids.iter().map(|(id, ..)| *id).collect(),
             columns: ids,
+            missing: Vec::new(),
         };
         (Logical::Scan(scan), scope)
     }
@@ -359,7 +369,7 @@ fn ordinal_index(ordinal: i64, items: usize, clause: &str) -> Result<usize, Erro
 }
 
 /// Two scopes side by side.
-fn beside(mut left: Scope, right: Scope) -> Result<Scope, Error> {
+pub(super) fn beside(mut left: Scope, right: Scope) -> Result<Scope, Error> {
     let twice = right.columns.iter().find(|a| left.columns.iter().any(|b| a.table == b.table));
     if let Some(column) = twice {
         return fail(DUPLICATE_ALIAS, format!("table name \"{}\" specified more than once", column.table));

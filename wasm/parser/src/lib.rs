@@ -19,6 +19,7 @@ use pontoon_core::{
         asking::{Asking, Definitions},
         ast::Statement,
         fault::{INTERNAL, error},
+        sqlstate::sqlstate,
     },
     store::Outcome,
 };
@@ -43,10 +44,16 @@ extern "C" {
     fn get_random_values(bytes: &mut [u8]) -> Result<JsValue, JsValue>;
 }
 
+/// The character of `text`, from 1, where a name first stands in the statement of that index.
+#[wasm_bindgen]
+pub fn locate(text: &str, statement: usize, name: &str) -> Option<u32> {
+    pontoon_parser::locate(text, statement, name)
+}
+
 /// The statements of `text`, each encoded. Throws an `Error` with a `code`.
 #[wasm_bindgen(unchecked_return_type = "Uint8Array[]")]
 pub fn parse(text: &str) -> Result<Vec<Uint8Array>, JsValue> {
-    let statements = pontoon_parser::parse(text).map_err(|error| coded(error.code, &error.message))?;
+    let statements = pontoon_parser::parse(text).map_err(|error| thrown(&error.into()))?;
     statements.iter().map(|statement| Ok(Uint8Array::from(&encode(statement)?[..]))).collect()
 }
 
@@ -170,13 +177,23 @@ fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, JsValue> {
     postcard::from_bytes(bytes).map_err(|cause| coded(INTERNAL, &cause.to_string()))
 }
 
+/// An error as JavaScript sees it: `code`, `sqlstate`, and where they are known `hint`, `position` and the name that it
+/// is about, `subject`.
 fn thrown(error: &Error) -> JsValue {
-    coded(error.code(), &error.to_string())
+    let thrown = coded(error.code(), &error.to_string());
+    let set = |name: &str, value: JsValue| drop(js_sys::Reflect::set(&thrown, &name.into(), &value));
+    if let Some(help) = error.help() {
+        help.hint.iter().for_each(|hint| set("hint", hint.into()));
+        help.subject.iter().for_each(|subject| set("subject", subject.into()));
+        help.position.iter().for_each(|position| set("position", (*position).into()));
+    }
+    thrown
 }
 
 fn coded(code: &str, message: &str) -> JsValue {
     let error = js_sys::Error::new(message);
     // Setting a property of a fresh Error succeeds.
     let _ = js_sys::Reflect::set(&error, &"code".into(), &code.into());
+    let _ = js_sys::Reflect::set(&error, &"sqlstate".into(), &sqlstate(code).into());
     error.into()
 }

@@ -130,7 +130,7 @@ fn key_of(key: &JsValue) -> Result<Vec<u8>, Error> {
 fn found(answer: &Answer) -> JsValue {
     let (keys, values) = (Array::new(), Array::new());
     for entry in &answer.entries {
-        let row = codec::decode_key(&entry.key).unwrap_or_default();
+        let row = codec::decode_key(&entry.key, usize::MAX).unwrap_or_default();
         let parts: Array = row.iter().map(values::to_js).collect();
         keys.push(&if row.len() == 1 { parts.get(0) } else { parts.into() });
         values.push(&Uint8Array::from(&entry.value[..]));

@@ -1,61 +1,80 @@
-//! CREATE TABLE and DROP TABLE: conditional writes at the owner of the table's name.
+//! CREATE and DROP of tables and views: conditional writes at the owner of the name.
 
 use super::{
     GatherEnd,
     host::Host,
     job::{Job, Step},
+    purge::Purge,
 };
 use crate::{
     Error,
-    data::Value,
-    exec::fragment::{Decode, FragmentPlan, Output, Partial},
+    exec::{fragment::Partial, schema::Show},
     sql::{
         catalog::{TableDescriptor, entry},
-        fault::{DUPLICATE_TABLE, INTERNAL, SERIALIZATION, UNDEFINED_TABLE, fail},
+        fault::{DUPLICATE_TABLE, INTERNAL, SERIALIZATION, UNDEFINED_TABLE, WRONG_OBJECT, fail},
     },
-    store::{Action, Expect, KeyOp, Outcome, Version},
-    wire::PLAN_VERSION,
+    store::{Action, Expect, Outcome, Version},
 };
 
 /// Attempts against somebody else who defines the same name.
 const ATTEMPTS_MAX: u8 = 8;
-/// Rows that a DROP removes at once.
-const PURGE_OPS: usize = 1_000;
 
-/// CREATE TABLE: whoever comes first defines; the same definition again has no effect.
+/// CREATE: whoever comes first defines; the same definition again has no effect.
 pub(super) struct CreateJob {
     table: TableDescriptor,
     if_not_exists: bool,
+    or_replace: bool,
     attempts: u8,
 }
 
 impl CreateJob {
     pub fn new(table: TableDescriptor, if_not_exists: bool) -> CreateJob {
-        CreateJob { table, if_not_exists, attempts: 0 }
+        CreateJob { table, if_not_exists, or_replace: false, attempts: 0 }
+    }
+
+    pub fn view(show: Show) -> CreateJob {
+        CreateJob { table: show.view, if_not_exists: show.if_not_exists, or_replace: show.or_replace, attempts: 0 }
+    }
+
+    fn put(&mut self, host: &mut Host, expect: Expect) -> Step {
+        self.attempts += 1;
+        if self.attempts > ATTEMPTS_MAX {
+            return fail(SERIALIZATION, "the catalog keeps changing");
+        }
+        let action = Action::Put { value: self.table.encode(), expect, ttl_us: None };
+        host.ops(vec![entry(&self.table.name, host.env.locality_bits, action)]);
+        Ok(None)
+    }
+
+    /// There is something of that name.
+    fn exists(&mut self, host: &mut Host, value: &[u8], version: Version) -> Step {
+        let other = TableDescriptor::decode(value)?;
+        if self.if_not_exists || other.same_definition(&self.table) {
+            return Ok(Some(host.done(0)));
+        }
+        let (name, is_view) = (&other.name, other.details()?.view.is_some());
+        match (self.or_replace, is_view) {
+            (true, true) => self.put(host, Expect::Version(version)),
+            (true, false) => fail(WRONG_OBJECT, format!("\"{name}\" is not a view")),
+            (false, _) => fail(DUPLICATE_TABLE, format!("relation \"{name}\" already exists with another definition")),
+        }
     }
 }
 
 impl Job for CreateJob {
     fn start(&mut self, host: &mut Host) -> Step {
-        self.attempts += 1;
-        self.table.place(host.env.random, host.env.locality_bits);
-        let action = Action::Put { value: self.table.encode(), expect: Expect::Absent, ttl_us: None };
-        host.ops(vec![entry(&self.table.name, host.env.locality_bits, action)]);
-        Ok(None)
+        if self.table.details()?.view.is_none() {
+            self.table.place(host.env.random, host.env.locality_bits);
+        }
+        self.put(host, Expect::Absent)
     }
 
     fn on_ops(&mut self, host: &mut Host, _need: u32, outcomes: Vec<Outcome>) -> Step {
         match outcomes.into_iter().next() {
             Some(Outcome::Stored { .. }) => Ok(Some(host.done(0))),
-            Some(Outcome::Conflict { current: Some((value, _)) }) => {
-                let table = TableDescriptor::decode(&value)?;
-                if self.if_not_exists || table.same_definition(&self.table) {
-                    return Ok(Some(host.done(0)));
-                }
-                fail(DUPLICATE_TABLE, format!("relation \"{}\" already exists with another definition", table.name))
-            }
+            Some(Outcome::Conflict { current: Some((value, version)) }) => self.exists(host, &value, version),
             // Dropped in between.
-            Some(Outcome::Conflict { current: None }) if self.attempts < ATTEMPTS_MAX => self.start(host),
+            Some(Outcome::Conflict { current: None }) => self.put(host, Expect::Absent),
             Some(Outcome::Refused(refusal)) => Err(refusal.into()),
             Some(Outcome::Unreachable) => Err(Error::Unreachable),
             _ => fail(SERIALIZATION, "the catalog keeps changing"),
@@ -63,33 +82,28 @@ impl Job for CreateJob {
     }
 }
 
-/// DROP TABLE: the entry goes first, conditionally; then the rows, which nobody can name any more.
+/// DROP: the entry goes first, conditionally; then the rows, which nobody can name any more.
 pub(super) struct DropJob {
     name: String,
     if_exists: bool,
-    stage: Stage,
+    /// Whether it is to be a view.
+    view: bool,
     attempts: u8,
     table: Option<TableDescriptor>,
-    keys: Vec<Vec<u8>>,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Stage {
-    Look,
-    Remove,
-    Purge,
+    purge: Option<Purge>,
 }
 
 impl DropJob {
-    pub fn new(name: String, if_exists: bool) -> DropJob {
-        DropJob { name, if_exists, stage: Stage::Look, attempts: 0, table: None, keys: Vec::new() }
+    pub fn new(name: String, if_exists: bool, view: bool) -> DropJob {
+        DropJob { name, if_exists, view, attempts: 0, table: None, purge: None }
     }
 
     fn gone(&self, host: &Host) -> Step {
         if self.if_exists {
             return Ok(Some(host.done(0)));
         }
-        fail(UNDEFINED_TABLE, format!("table \"{}\" does not exist", self.name))
+        let kind = if self.view { "view" } else { "table" };
+        fail(UNDEFINED_TABLE, format!("{kind} \"{}\" does not exist", self.name))
     }
 
     fn remove(&mut self, host: &mut Host, value: &[u8], version: Version) -> Step {
@@ -99,26 +113,20 @@ impl DropJob {
         }
         // An entry that does not read can be dropped, too; its rows then stay, unnamed.
         self.table = TableDescriptor::decode(value).ok();
-        self.stage = Stage::Remove;
+        let view = self.table.as_ref().and_then(|table| table.details().ok()).map(|details| details.view.is_some());
+        match view {
+            Some(false) if self.view => return fail(WRONG_OBJECT, format!("\"{}\" is not a view", self.name)),
+            Some(true) if !self.view => return fail(WRONG_OBJECT, format!("\"{}\" is not a table", self.name)),
+            _ => {}
+        }
         let action = Action::Remove { expect: Expect::Version(version) };
         host.ops(vec![entry(&self.name, host.env.locality_bits, action)]);
         Ok(None)
     }
 
-    fn purge(&mut self, host: &mut Host) -> Step {
-        let Some(table) = &self.table else { return Ok(Some(host.done(0))) };
-        if self.keys.is_empty() {
-            return Ok(Some(host.done(0)));
-        }
-        let keys = self.keys.split_off(self.keys.len().saturating_sub(PURGE_OPS));
-        let remove = |key| KeyOp {
-            namespace: table.namespace.clone(),
-            locality_bits: table.locality_bits,
-            key,
-            action: Action::Remove { expect: Expect::Any },
-        };
-        host.ops(keys.into_iter().map(remove).collect());
-        Ok(None)
+    fn advance(&mut self, host: &mut Host) -> Step {
+        let more = self.purge.as_mut().is_some_and(|purge| purge.advance(host));
+        Ok((!more).then(|| host.done(0)))
     }
 }
 
@@ -129,30 +137,20 @@ impl Job for DropJob {
     }
 
     fn on_ops(&mut self, host: &mut Host, _need: u32, mut outcomes: Vec<Outcome>) -> Step {
-        if self.stage == Stage::Purge {
-            // A row that could not be removed is out of sight all the same.
-            return self.purge(host);
+        if self.purge.is_some() {
+            return self.advance(host);
         }
         match outcomes.pop() {
             Some(Outcome::Found { value, version, .. }) => self.remove(host, &value, version),
             Some(Outcome::Conflict { current: Some((value, version)) }) => self.remove(host, &value, version),
             Some(Outcome::Absent | Outcome::Conflict { current: None }) => self.gone(host),
-            Some(Outcome::Stored { .. }) => {
-                self.stage = Stage::Purge;
-                let Some(table) = &self.table else { return Ok(Some(host.done(0))) };
-                host.gather(FragmentPlan {
-                    version: PLAN_VERSION,
-                    namespace: table.namespace.clone(),
-                    locality_bits: table.locality_bits,
-                    decode: Decode::Row,
-                    columns: Vec::new(),
-                    identity: true,
-                    filter: None,
-                    project: None,
-                    output: Output::Rows,
-                });
-                Ok(None)
-            }
+            Some(Outcome::Stored { .. }) => match &self.table {
+                Some(table) if !self.view => {
+                    self.purge = Some(Purge::begin(table, host));
+                    Ok(None)
+                }
+                _ => Ok(Some(host.done(0))),
+            },
             Some(Outcome::Unreachable) => Err(Error::Unreachable),
             Some(Outcome::Refused(refusal)) => Err(refusal.into()),
             Some(Outcome::Stale { .. } | Outcome::Hinted) | None => fail(INTERNAL, "an operation without outcome"),
@@ -160,17 +158,13 @@ impl Job for DropJob {
     }
 
     fn on_batch(&mut self, _host: &mut Host, _need: u32, partial: Partial) -> Step {
-        for mut signed in partial.batch.rows {
-            if signed.row.len() == 2
-                && let Value::Blob(key) = signed.row.swap_remove(0)
-            {
-                self.keys.push(key);
-            }
+        if let Some(purge) = &mut self.purge {
+            purge.found(partial);
         }
         Ok(None)
     }
 
     fn on_gathered(&mut self, host: &mut Host, _need: u32, _end: &GatherEnd) -> Step {
-        self.purge(host)
+        self.advance(host)
     }
 }

@@ -1,43 +1,66 @@
-//! INSERT: rows are completed, checked and put where nothing is yet.
+//! INSERT: rows are completed, checked and put where nothing is yet; where something is, ON CONFLICT says what happens.
+//!
+//! A row that ON CONFLICT changes is written on condition of the version that was read, and computed again from what
+//! is there if somebody else was faster; one that has gone meanwhile is inserted again.
 
 use super::{
     GatherEnd,
     host::Host,
     job::{Job, Step},
     query::QueryJob,
-    writer::{Change, Write, Writer},
+    writer::{Change, Write, Writer, duplicate},
 };
 use crate::{
     Error,
-    data::{Row, Value, codec},
-    exec::{cast::cast, fragment::Partial, plan::Insert},
-    map::Set,
+    data::{Column, Row, Value, codec},
+    exec::{
+        cast::cast,
+        change::{Conflict, Insert, Returning, Target, Upsert, assign},
+        eval::{eval, truth},
+        fragment::Partial,
+    },
+    map::LargeMap,
     sql::{
         catalog::TableDescriptor,
-        fault::{INCOMPLETE, NOT_NULL_VIOLATION, UNIQUE_VIOLATION, fail},
+        fault::{CARDINALITY_VIOLATION, CHECK_VIOLATION, INCOMPLETE, NOT_NULL_VIOLATION, UNIQUE_VIOLATION, fail},
+        scalar::Scalar,
     },
-    store::Outcome,
+    store::{Outcome, Version},
 };
 
 /// See the module's documentation.
 pub(super) struct InsertJob {
-    table: TableDescriptor,
-    /// Where each value of a source row goes.
-    targets: Vec<u32>,
+    rules: Rules,
+    /// The column that each value of a source row goes to.
+    columns: Vec<u32>,
     /// What the other columns get.
-    defaults: Row,
+    defaults: Vec<Scalar>,
     rows: Vec<Row>,
     query: Option<QueryJob>,
     writer: Writer,
+}
+
+/// What a row has to keep to.
+struct Rules {
+    target: Target,
+    conflict: Conflict,
+    returning: Option<Returning>,
+    /// The rows as they were to be inserted, where ON CONFLICT may ask for them.
+    proposed: Vec<Row>,
 }
 
 impl InsertJob {
     pub fn new(insert: Insert) -> Result<InsertJob, Error> {
         let query = insert.query.map(|flow| QueryJob::new(flow, Vec::new())).transpose()?;
         Ok(InsertJob {
-            writer: Writer::new(&insert.table),
-            table: insert.table,
-            targets: insert.targets,
+            writer: Writer::new(&insert.target),
+            rules: Rules {
+                target: insert.target,
+                conflict: insert.conflict,
+                returning: insert.returning,
+                proposed: Vec::new(),
+            },
+            columns: insert.columns,
             defaults: insert.defaults,
             rows: insert.rows,
             query,
@@ -46,28 +69,81 @@ impl InsertJob {
 
     /// Rows as conditional puts.
     fn write(&mut self, host: &mut Host) -> Step {
-        let mut keys = Set::new();
+        // The write of each key, to find keys that come twice.
+        let mut keys: LargeMap<Vec<u8>, usize> = LargeMap::new();
+        let mut writes: Vec<Option<Write>> = Vec::new();
         for (index, values) in core::mem::take(&mut self.rows).into_iter().enumerate() {
-            let mut row = self.defaults.clone();
-            for (value, target) in values.into_iter().zip(&self.targets) {
-                row[*target as usize] = cast(value, self.table.columns[*target as usize].data_type)?;
+            let row = self.complete(values)?;
+            if let Err(error) = self.rules.target.admit(&row) {
+                let broken = [NOT_NULL_VIOLATION, CHECK_VIOLATION].contains(&error.code());
+                if broken && self.rules.conflict == Conflict::Skip(true) {
+                    continue;
+                }
+                return Err(error);
             }
-            check_not_null(&self.table, &row)?;
-            let value = codec::encode_row(&row);
-            let key = match self.table.key(&row) {
+            let key = match self.rules.target.key(&row) {
                 Some(key) => {
-                    if !keys.insert(key.clone()) {
-                        let message = format!("a key appears twice in the rows for \"{}\"", self.table.name);
-                        return fail(UNIQUE_VIOLATION, message);
+                    let earlier = keys.get_or_insert_with(key.clone(), || writes.len());
+                    if *earlier < writes.len() {
+                        match &self.rules.conflict {
+                            Conflict::Refuse => {
+                                let message =
+                                    format!("a key appears twice in the rows for \"{}\"", self.rules.target.name);
+                                return fail(UNIQUE_VIOLATION, message);
+                            }
+                            Conflict::Skip(_) => continue,
+                            Conflict::Replace => {
+                                writes[*earlier] = None;
+                                *earlier = writes.len();
+                            }
+                            Conflict::Update(_) => {
+                                let message = "ON CONFLICT DO UPDATE cannot change one row twice";
+                                return fail(CARDINALITY_VIOLATION, message);
+                            }
+                        }
                     }
                     key
                 }
                 None => TableDescriptor::hidden_key(&host.env.me, host.env.random, index as u64),
             };
-            self.writer.push(Write::new(key, Change::Insert(value)));
+            let shown = self.rules.show(&row)?;
+            let change = Change::Insert(codec::encode_row(&row));
+            writes.push(Some(Write::new(key, change, writes.len(), shown)));
+            if !matches!(self.rules.conflict, Conflict::Refuse | Conflict::Skip(_)) {
+                self.rules.proposed.push(row);
+            }
         }
+        writes.into_iter().flatten().for_each(|write| self.writer.push(write));
         let done = self.writer.advance(host)?;
-        Ok(done.then(|| host.done(self.writer.affected)))
+        Ok(self.result(host, done))
+    }
+
+    /// A source row as a stored row.
+    fn complete(&self, values: Row) -> Result<Row, Error> {
+        let target = &self.rules.target;
+        let mut row = vec![Value::Null; target.missing.len()];
+        for (column, default) in target.columns.iter().zip(&self.defaults) {
+            row[column.slot as usize] = match default {
+                Scalar::Literal(value) => value.clone(),
+                _ => Value::Null,
+            };
+        }
+        let given = values.len().min(self.columns.len());
+        for (index, (column, default)) in target.columns.iter().zip(&self.defaults).enumerate() {
+            if !matches!(default, Scalar::Literal(_)) && !self.columns[..given].contains(&(index as u32)) {
+                row[column.slot as usize] = eval(default, &[])?.into_owned();
+            }
+        }
+        for (value, column) in values.into_iter().zip(&self.columns) {
+            let column = &target.columns[*column as usize];
+            row[column.slot as usize] = cast(value, column.data_type)?;
+        }
+        Ok(row)
+    }
+
+    fn result(&mut self, host: &Host, done: bool) -> Option<crate::data::QueryResult> {
+        let columns: &[Column] = self.rules.returning.as_ref().map_or(&[], |returning| &returning.columns);
+        done.then(|| self.writer.result(host, columns))
     }
 
     /// Goes on to write once the query is complete.
@@ -83,13 +159,43 @@ impl InsertJob {
     }
 }
 
-/// NULL in a column that refuses it is an error.
-pub(super) fn check_not_null(table: &TableDescriptor, row: &[Value]) -> Result<(), Error> {
-    match table.columns.iter().zip(row).find(|(column, value)| column.not_null && value.is_null()) {
-        None => Ok(()),
-        Some((column, _)) => {
-            let message = format!("null value in column \"{}\" of relation \"{}\"", column.name, table.name);
-            fail(NOT_NULL_VIOLATION, message)
+impl Rules {
+    fn show(&self, row: &[Value]) -> Result<Option<Row>, Error> {
+        self.returning.as_ref().map(|returning| returning.show(row)).transpose()
+    }
+
+    /// What becomes of a row whose key is not as expected.
+    fn redo(&self, write: &Write, current: Option<(Vec<u8>, Version)>) -> Result<Option<Write>, Error> {
+        if self.conflict == Conflict::Refuse {
+            return Err(duplicate(&self.target, &write.key));
+        }
+        let Some(proposed) = self.proposed.get(write.index) else { return Ok(None) };
+        let again = |change, row: &Row| Ok(Some(Write::new(write.key.clone(), change, write.index, self.show(row)?)));
+        let Some((value, version)) = current else {
+            // Somebody else removed it: now there is room.
+            let key = self.target.key(proposed).unwrap_or_else(|| write.key.clone());
+            let change = Change::Insert(codec::encode_row(proposed));
+            return Ok(Some(Write::new(key, change, write.index, self.show(proposed)?)));
+        };
+        match &self.conflict {
+            Conflict::Refuse | Conflict::Skip(_) => Ok(None),
+            Conflict::Replace => again(Change::Replace(value, version, codec::encode_row(proposed)), proposed),
+            Conflict::Update(Upsert { assignments, filter }) => {
+                let (existing, rest) = self.target.read(&value)?;
+                let both = [&existing[..], proposed].concat();
+                if let Some(filter) = filter
+                    && truth(filter, &both)? != Some(true)
+                {
+                    return Ok(None);
+                }
+                let mut row = existing;
+                assign(&mut row, assignments, &both)?;
+                self.target.admit(&row)?;
+                let shown = self.show(&row)?;
+                let new = codec::encode_row(&[&row[..], &rest].concat());
+                let key = write.key.clone();
+                Ok(Some(Write::changed(&self.target, key, (value, version), (&row, new), write.index, shown)))
+            }
         }
     }
 }
@@ -108,8 +214,9 @@ impl Job for InsertJob {
     fn on_ops(&mut self, host: &mut Host, need: u32, outcomes: Vec<Outcome>) -> Step {
         match &mut self.query {
             None => {
-                let done = self.writer.on_ops(host, need, outcomes, &|_, _, _| Ok(None))?;
-                Ok(done.then(|| host.done(self.writer.affected)))
+                let rules = &self.rules;
+                let done = self.writer.on_ops(host, need, outcomes, &|write, current| rules.redo(write, current))?;
+                Ok(self.result(host, done))
             }
             Some(query) => {
                 query.take_ops(need, outcomes)?;

@@ -7,17 +7,22 @@
 //! tells what came by [`Run::on_ops`], [`Run::on_batch`] and [`Run::on_gathered`], polling again after each. When
 //! [`Run::finished`] gives a result the statement is over.
 
+mod alter;
+mod create_as;
 mod define;
 mod host;
 mod insert;
 mod job;
 mod modify;
+mod purge;
 mod query;
 mod writer;
 
 use serde::{Deserialize, Serialize};
 
 use self::{
+    alter::AlterJob,
+    create_as::CreateAsJob,
     define::{CreateJob, DropJob},
     host::Host,
     insert::InsertJob,
@@ -220,11 +225,15 @@ impl Run {
 fn job(task: Task) -> Result<Box<dyn Job>, Error> {
     Ok(match task {
         Task::Create(table, if_not_exists) => Box::new(CreateJob::new(table, if_not_exists)),
-        Task::Drop(name, if_exists) => Box::new(DropJob::new(name, if_exists)),
+        Task::Drop(name, if_exists) => Box::new(DropJob::new(name, if_exists, false)),
         Task::Query(flow, columns) => Box::new(QueryJob::new(flow, columns)?),
         Task::Rows(rows, columns) => Box::new(Known(rows, columns)),
-        Task::Insert(insert) => Box::new(InsertJob::new(insert)?),
-        Task::Modify(modify) => Box::new(ModifyJob::new(*modify)),
+        Task::Insert(insert) => Box::new(InsertJob::new(*insert)?),
+        Task::Modify(modify) => Box::new(ModifyJob::new(*modify)?),
+        Task::Alter(alter) => Box::new(AlterJob::new(*alter)),
+        Task::Show(show) => Box::new(CreateJob::view(*show)),
+        Task::DropView(name, if_exists) => Box::new(DropJob::new(name, if_exists, true)),
+        Task::CreateAs(create) => Box::new(CreateAsJob::new(*create)?),
     })
 }
 

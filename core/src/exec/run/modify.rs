@@ -1,128 +1,214 @@
 //! UPDATE and DELETE: rows are found with key and version, then changed conditionally on that version.
 //!
+//! ```text
+//!   the table's rows ──▶ found ─┐
+//!                               ├─▶ pairs for which WHERE is true, one for each row ──▶ conditional writes
+//!   FROM, USING ───▶ others ────┘        ▲ a row that somebody else changed meets the others again
+//! ```
+//!
 //! A row that somebody else changed in between is read again from the refusal, judged again by WHERE and computed
-//! again. When a part of the table could not be seen nothing is written at all: no row is silently skipped.
+//! again. When a part of a table could not be seen nothing is written at all: no row is silently skipped. Where several
+//! rows of the other tables fit one row, the first of them in the order of their values is taken, so that the same
+//! statement does the same however rows are spread.
 
 use super::{
     GatherEnd,
     host::Host,
-    insert::check_not_null,
     job::{Job, Step},
-    query::{ASKER_BUDGET, looked_up, lookup},
-    writer::{Change, Write, Writer},
+    query::QueryJob,
+    writer::{Change, Write, Writer, duplicate},
 };
 use crate::{
     Error,
-    data::{Row, SignedRow, Value, codec},
+    data::{Row, Value, codec, order::compare_rows},
     exec::{
-        eval::{eval, truth},
+        change::{BEHIND, Modify, assign},
+        eval::truth,
         fragment::{Partial, decode_version},
-        plan::Modify,
+        ops::{Batch, Operator, hash_join::HashJoin},
     },
-    sql::fault::{BUDGET, CORRUPTED, INCOMPLETE, error, fail},
+    sql::fault::{CORRUPTED, INCOMPLETE, fail},
     store::{Outcome, Version},
 };
 
 /// See the module's documentation.
 pub(super) struct ModifyJob {
     modify: Modify,
-    found: Vec<SignedRow>,
-    finding: Option<u32>,
+    /// While rows are looked for: of the table, and of the others.
+    finding: Option<(QueryJob, Option<QueryJob>)>,
+    found: Option<Vec<Row>>,
+    /// The rows of the other tables, in order.
+    others: Option<Vec<Row>>,
     writer: Writer,
 }
 
 impl ModifyJob {
-    pub fn new(modify: Modify) -> ModifyJob {
-        ModifyJob { writer: Writer::new(&modify.table), modify, found: Vec::new(), finding: None }
+    pub fn new(mut modify: Modify) -> Result<ModifyJob, Error> {
+        let found = QueryJob::new(core::mem::take(&mut modify.found), Vec::new())?;
+        let flow = modify.others.as_mut().map(|others| core::mem::take(&mut others.flow));
+        let others = flow.map(|flow| QueryJob::new(flow, Vec::new())).transpose()?;
+        Ok(ModifyJob {
+            writer: Writer::new(&modify.target),
+            modify,
+            finding: Some((found, others)),
+            found: None,
+            others: None,
+        })
     }
 
     /// Goes on to write once all rows are found.
-    fn write(&mut self, host: &mut Host) -> Step {
-        let width = self.modify.table.columns.len();
-        for signed in core::mem::take(&mut self.found) {
-            let mut row = signed.row;
-            let (Some(version), Some(Value::Blob(key)), true) = (row.pop(), row.pop(), row.len() == width) else {
-                return fail(CORRUPTED, "a found row has no key and version");
-            };
-            if let Some(write) = self.modify.write(key, row, decode_version(&version)?)? {
-                self.writer.push(write);
-            }
+    fn found(&mut self, host: &mut Host) -> Step {
+        let Some((found, others)) = &mut self.finding else { return Ok(None) };
+        if self.found.is_none() {
+            self.found = found.rows()?;
+        }
+        if let (Some(others), None) = (others, &self.others) {
+            self.others = others.rows()?;
+        }
+        if self.found.is_none() || self.modify.others.is_some() && self.others.is_none() {
+            return Ok(None);
+        }
+        if host.done(0).coverage < 1.0 {
+            let table = &self.modify.target.name;
+            return fail(INCOMPLETE, format!("a part of \"{table}\" could not be reached; nothing was changed"));
+        }
+        self.finding = None;
+        if let Some(others) = &mut self.others {
+            others.sort_by(|a, b| compare_rows(a, b));
+        }
+        for (index, row) in self.pairs()?.into_iter().enumerate() {
+            let write = self.modify.write(row, index)?;
+            self.writer.push(write);
         }
         let done = self.writer.advance(host)?;
-        Ok(done.then(|| host.done(self.writer.affected)))
+        Ok(self.result(host, done))
+    }
+
+    /// The rows found, each with the first of the others that fits, in the order of their keys.
+    fn pairs(&mut self) -> Result<Vec<Row>, Error> {
+        let width = self.modify.target.missing.len();
+        let mut rows = self.found.take().unwrap_or_default();
+        if rows.iter().any(|row| row.len() != width + BEHIND) {
+            return unreadable();
+        }
+        if let (Some(part), Some(others)) = (&self.modify.others, &self.others) {
+            let mut join = HashJoin::new(part.join.clone());
+            for other in others {
+                first_pair(&mut join, 1, other, width)?;
+            }
+            join.on_end(1, &mut Batch::default())?;
+            let paired = rows.iter().map(|row| first_pair(&mut join, 0, row, width));
+            rows = paired.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        }
+        rows.sort_by(|a, b| compare_rows(&a[width..], &b[width..]));
+        Ok(rows)
+    }
+
+    fn result(&mut self, host: &Host, done: bool) -> Option<crate::data::QueryResult> {
+        let columns = self.modify.returning.as_ref().map_or(&[][..], |returning| &returning.columns);
+        done.then(|| self.writer.result(host, columns))
     }
 }
 
+/// Of the pairs that a row of one side makes, the first in the order of the other tables' values.
+fn first_pair(join: &mut HashJoin, port: usize, row: &Row, width: usize) -> Result<Option<Row>, Error> {
+    let (mut batch, mut out) = (Batch::default(), Batch::default());
+    batch.push(row.clone(), 1);
+    join.on_batch(port, batch, &mut out)?;
+    let pairs = out.rows.into_iter().map(|signed| signed.row);
+    Ok(pairs.min_by(|a, b| compare_rows(&a[width + BEHIND..], &b[width + BEHIND..])))
+}
+
+fn unreadable<T>() -> Result<T, Error> {
+    fail(CORRUPTED, "a found row has no key and version")
+}
+
 impl Modify {
-    /// What becomes of a row that is concerned.
-    fn write(&self, key: Vec<u8>, row: Row, version: Version) -> Result<Option<Write>, Error> {
-        let old = codec::encode_row(&row);
+    /// What becomes of a row that is concerned: stored row, key, version, rest of the record, other tables.
+    fn write(&self, row: Row, index: usize) -> Result<Write, Error> {
+        let width = self.target.missing.len();
+        let Some([Value::Blob(key), version, Value::Blob(rest)]) = row.get(width..width + BEHIND) else {
+            return unreadable();
+        };
+        let (key, version) = (key.clone(), decode_version(version)?);
+        let old = [&codec::encode_row(&row[..width])[..], rest].concat();
+        let show = |row: &Row| self.returning.as_ref().map(|returning| returning.show(row)).transpose();
         let Some(assignments) = &self.assignments else {
-            return Ok(Some(Write::new(key, Change::Delete(old, version))));
+            return Ok(Write::new(key, Change::Delete(old, version), index, show(&row)?));
         };
         let mut new = row.clone();
-        for (position, scalar) in assignments {
-            new[*position as usize] = eval(scalar, &row)?.into_owned();
-        }
-        check_not_null(&self.table, &new)?;
-        let value = codec::encode_row(&new);
-        Ok(Some(match self.table.key(&new) {
-            Some(moved) if moved != key => Write {
-                then: Some(Box::new(Write::new(key, Change::Delete(old, version)))),
-                ..Write::new(moved, Change::Insert(value))
-            },
-            _ => Write::new(key, Change::Replace(old, version, value)),
-        }))
+        assign(&mut new[..width], assignments, &row)?;
+        self.target.admit(&new[..width])?;
+        let value = [&codec::encode_row(&new[..width])[..], rest].concat();
+        let shown = show(&new)?;
+        Ok(Write::changed(&self.target, key, (old, version), (&new, value), index, shown))
     }
 
-    /// What becomes of a row that somebody else has changed to `value`.
-    fn redo(&self, key: &[u8], value: Vec<u8>, version: Version) -> Result<Option<Write>, Error> {
-        let mut row = codec::decode_row(&value).map_err(|_| error(CORRUPTED, "a record does not read as a row"))?;
-        row.resize(self.table.columns.len(), Value::Null);
-        match &self.filter {
-            Some(filter) if truth(filter, &row)? != Some(true) => Ok(None),
-            _ => self.write(key.to_vec(), row, version),
+    /// What becomes of a row that somebody else has changed; `None` when it is no longer concerned.
+    fn redo(
+        &self,
+        write: &Write,
+        current: Option<(Vec<u8>, Version)>,
+        others: Option<&[Row]>,
+    ) -> Result<Option<Write>, Error> {
+        if matches!(write.change, Change::Insert(_)) {
+            return Err(duplicate(&self.target, &write.key));
         }
+        // Somebody else removed it: there is nothing left to do.
+        let Some((value, version)) = current else { return Ok(None) };
+        let (mut row, rest) = self.target.read(&value)?;
+        let rest = codec::encode_row(&rest).split_off(1);
+        let version = crate::exec::fragment::encode_version(&version);
+        row.extend([Value::Blob(write.key.clone()), version, Value::Blob(rest)]);
+        let none = [Row::new()];
+        for other in others.unwrap_or(&none) {
+            let pair = [&row[..], other].concat();
+            if match &self.filter {
+                Some(filter) => truth(filter, &pair)? == Some(true),
+                None => true,
+            } {
+                return self.write(pair, write.index).map(Some);
+            }
+        }
+        Ok(None)
     }
 }
 
 impl Job for ModifyJob {
     fn start(&mut self, host: &mut Host) -> Step {
-        self.finding = match &self.modify.source.keys {
-            Some(keys) if keys.is_empty() => return self.write(host),
-            Some(keys) => Some(host.ops(lookup(&self.modify.source.fragment, keys))),
-            None => Some(host.gather(self.modify.source.fragment.clone())),
-        };
-        Ok(None)
+        if let Some((found, others)) = &mut self.finding {
+            found.open(host)?;
+            others.as_mut().map(|others| others.open(host)).transpose()?;
+        }
+        self.found(host)
     }
 
     fn on_ops(&mut self, host: &mut Host, need: u32, outcomes: Vec<Outcome>) -> Step {
-        if self.finding == Some(need) {
-            self.finding = None;
-            let keys = self.modify.source.keys.as_deref().unwrap_or(&[]);
-            self.found = looked_up(&self.modify.source.fragment, keys, outcomes)?.batch.rows;
-            return self.write(host);
+        if let Some((found, others)) = &mut self.finding {
+            match others {
+                Some(others) if others.awaits(need) => others.take_ops(need, outcomes)?,
+                _ => found.take_ops(need, outcomes)?,
+            }
+            return self.found(host);
         }
-        let modify = &self.modify;
-        let redo = |key: &[u8], value: Vec<u8>, version: Version| modify.redo(key, value, version);
-        let done = self.writer.on_ops(host, need, outcomes, &redo)?;
-        Ok(done.then(|| host.done(self.writer.affected)))
+        let (modify, others) = (&self.modify, self.others.as_deref());
+        let done = self.writer.on_ops(host, need, outcomes, &|write, current| modify.redo(write, current, others))?;
+        Ok(self.result(host, done))
     }
 
-    fn on_batch(&mut self, _host: &mut Host, _need: u32, partial: Partial) -> Step {
-        self.found.extend(partial.batch.rows);
-        if self.found.len() > ASKER_BUDGET.rows_max {
-            return fail(BUDGET, "too many rows to change in one statement");
+    fn on_batch(&mut self, host: &mut Host, need: u32, partial: Partial) -> Step {
+        match &mut self.finding {
+            Some((_, Some(others))) if others.awaits(need) => others.on_batch(host, need, partial),
+            Some((found, _)) => found.on_batch(host, need, partial),
+            None => Ok(None),
         }
-        Ok(None)
     }
 
-    fn on_gathered(&mut self, host: &mut Host, _need: u32, end: &GatherEnd) -> Step {
-        self.finding = None;
-        if end.coverage < 1.0 {
-            let table = &self.modify.table.name;
-            return fail(INCOMPLETE, format!("a part of \"{table}\" could not be reached; nothing was changed"));
+    fn on_gathered(&mut self, host: &mut Host, need: u32, _end: &GatherEnd) -> Step {
+        if let Some((found, others)) = &mut self.finding {
+            found.take_end(need)?;
+            others.as_mut().map(|others| others.take_end(need)).transpose()?;
         }
-        self.write(host)
+        self.found(host)
     }
 }

@@ -84,6 +84,11 @@ impl QueryJob {
         Ok(())
     }
 
+    /// Whether a need is one of its own.
+    pub fn awaits(&self, need: u32) -> bool {
+        self.feeds.get(&need).is_some()
+    }
+
     /// Takes in what a key lookup found.
     pub fn take_ops(&mut self, need: u32, outcomes: Vec<Outcome>) -> Result<(), Error> {
         match self.feeds.remove(&need) {

@@ -1,0 +1,188 @@
+//! CREATE TABLE and what belongs to it.
+
+use pontoon_core::{
+    data::Nested,
+    sql::{
+        ast::{AlterTable, Alteration, CheckDef, ColumnDef, CreateTable, CreateView, Statement},
+        fault::INVALID_DEFINITION,
+    },
+};
+use sqlparser::ast as parsed;
+
+use crate::{
+    ParseError, Result,
+    expr::{expr, name, object_name},
+    query::select,
+    statement::data_type,
+    unsupported,
+};
+
+/// What a column's definition says beside the column.
+#[derive(Default)]
+struct Beside {
+    keys: Vec<Vec<String>>,
+    checks: Vec<CheckDef>,
+}
+
+pub(crate) fn create_table(create: parsed::CreateTable) -> Result<Statement> {
+    if create.like.is_some() || create.clone.is_some() {
+        return unsupported("CREATE TABLE LIKE another table");
+    }
+    if create.temporary {
+        return unsupported("CREATE TEMPORARY TABLE: all tables are shared by all peers");
+    }
+    if create.or_replace || create.external {
+        return unsupported("CREATE EXTERNAL or OR REPLACE TABLE");
+    }
+    if let Some(query) = create.query {
+        if !create.constraints.is_empty() || !create.columns.is_empty() {
+            return unsupported("columns and constraints in CREATE TABLE AS; name columns in the SELECT");
+        }
+        return Ok(Statement::CreateTableAs {
+            name: object_name(create.name)?,
+            if_not_exists: create.if_not_exists,
+            query: Nested::new(select(*query, 0)?),
+        });
+    }
+    let mut beside = Beside::default();
+    let columns = create.columns.into_iter().map(|one| column(one, &mut beside)).collect::<Result<_>>()?;
+    let Beside { mut keys, mut checks } = beside;
+    for constraint in create.constraints {
+        match constraint {
+            parsed::TableConstraint::PrimaryKey(key) => {
+                let column = |index: parsed::IndexColumn| match index.column.expr {
+                    parsed::Expr::Identifier(ident) => Ok(name(ident)),
+                    other => unsupported(format!("PRIMARY KEY ({other})")),
+                };
+                keys.push(key.columns.into_iter().map(column).collect::<Result<_>>()?);
+            }
+            other => checks.push(table_check(other)?),
+        }
+    }
+    if keys.len() > 1 {
+        return Err(ParseError::new(INVALID_DEFINITION, "multiple primary keys are not allowed"));
+    }
+    Ok(Statement::CreateTable(CreateTable {
+        name: object_name(create.name)?,
+        if_not_exists: create.if_not_exists,
+        columns,
+        primary_key: keys.pop().unwrap_or_default(),
+        checks,
+    }))
+}
+
+fn column(column: parsed::ColumnDef, beside: &mut Beside) -> Result<ColumnDef> {
+    let mut defined =
+        ColumnDef { name: name(column.name), data_type: data_type(&column.data_type)?, not_null: false, default: None };
+    for option in column.options {
+        match option.option {
+            parsed::ColumnOption::Null => {}
+            parsed::ColumnOption::NotNull => defined.not_null = true,
+            parsed::ColumnOption::Default(default) => defined.default = Some(expr(default, 0)?),
+            parsed::ColumnOption::PrimaryKey(_) => beside.keys.push(vec![defined.name.clone()]),
+            parsed::ColumnOption::Check(constraint) => {
+                let own = constraint.name.or(option.name).map(name);
+                beside.checks.push(CheckDef {
+                    name: own,
+                    column: Some(defined.name.clone()),
+                    expr: expr(*constraint.expr, 0)?,
+                });
+            }
+            parsed::ColumnOption::Unique(_) => return unsupported(UNIQUE),
+            parsed::ColumnOption::ForeignKey(_) => return unsupported(REFERENCES),
+            other => return unsupported(format!("column option {other}")),
+        }
+    }
+    Ok(defined)
+}
+
+/// Why there is no UNIQUE.
+const UNIQUE: &str = "UNIQUE constraints: only the primary key is unique so far";
+/// Why there is no REFERENCES.
+const REFERENCES: &str = "REFERENCES constraints: nothing checks foreign keys so far";
+
+/// A constraint that is no key.
+fn table_check(constraint: parsed::TableConstraint) -> Result<CheckDef> {
+    match constraint {
+        parsed::TableConstraint::Check(constraint) if constraint.enforced != Some(false) => {
+            Ok(CheckDef { name: constraint.name.map(name), column: None, expr: expr(*constraint.expr, 0)? })
+        }
+        parsed::TableConstraint::Unique(_) => unsupported(UNIQUE),
+        parsed::TableConstraint::ForeignKey(_) => unsupported(REFERENCES),
+        other => unsupported(format!("constraint {other}")),
+    }
+}
+
+pub(crate) fn create_view(create: parsed::CreateView) -> Result<Statement> {
+    if create.materialized || create.temporary || create.or_alter || create.secure {
+        return unsupported("CREATE MATERIALIZED, TEMPORARY or SECURE VIEW");
+    }
+    let column = |column: parsed::ViewColumnDef| match column {
+        parsed::ViewColumnDef { name: column, data_type: None, options: None } => Ok(name(column)),
+        other => unsupported(format!("column {other} of a view")),
+    };
+    Ok(Statement::CreateView(CreateView {
+        name: object_name(create.name)?,
+        or_replace: create.or_replace,
+        if_not_exists: create.if_not_exists,
+        columns: create.columns.into_iter().map(column).collect::<Result<_>>()?,
+        query: Nested::new(select(*create.query, 0)?),
+    }))
+}
+
+pub(crate) fn truncate(mut truncate: parsed::Truncate) -> Result<Statement> {
+    if truncate.if_exists || truncate.partitions.is_some() || truncate.cascade == Some(parsed::CascadeOption::Cascade) {
+        return unsupported("TRUNCATE IF EXISTS, PARTITION and CASCADE");
+    }
+    match (truncate.table_names.pop(), truncate.table_names.is_empty()) {
+        (Some(table), true) => Ok(Statement::Truncate(object_name(table.name)?)),
+        _ => unsupported("TRUNCATE of several tables"),
+    }
+}
+
+pub(crate) fn alter_table(alter: parsed::AlterTable) -> Result<Statement> {
+    Ok(Statement::AlterTable(AlterTable {
+        table: object_name(alter.name)?,
+        if_exists: alter.if_exists,
+        changes: alter.operations.into_iter().map(alteration).collect::<Result<Vec<_>>>()?.concat(),
+    }))
+}
+
+fn alteration(operation: parsed::AlterTableOperation) -> Result<Vec<Alteration>> {
+    use parsed::{AlterColumnOperation as C, AlterTableOperation as A};
+    let cascades = |behavior: &Option<parsed::DropBehavior>| *behavior == Some(parsed::DropBehavior::Cascade);
+    Ok(vec![match operation {
+        A::AddColumn { if_not_exists, column_def, column_position: None, .. } => {
+            let mut beside = Beside::default();
+            let column = column(column_def, &mut beside)?;
+            if !beside.keys.is_empty() {
+                return unsupported("PRIMARY KEY of an added column");
+            }
+            Alteration::AddColumn { column, checks: beside.checks, if_not_exists }
+        }
+        A::DropColumn { column_names, if_exists, drop_behavior, .. } if !cascades(&drop_behavior) => {
+            let drop = |column| Alteration::DropColumn { name: name(column), if_exists };
+            return Ok(column_names.into_iter().map(drop).collect());
+        }
+        A::RenameColumn { old_column_name, new_column_name } => {
+            Alteration::RenameColumn { name: name(old_column_name), to: name(new_column_name) }
+        }
+        A::RenameTable { table_name: parsed::RenameTableNameKind::To(to) } => Alteration::Rename(object_name(to)?),
+        A::AlterColumn { column_name, op } => {
+            let name = name(column_name);
+            match op {
+                C::SetNotNull => Alteration::NotNull { name, refused: true },
+                C::DropNotNull => Alteration::NotNull { name, refused: false },
+                C::SetDefault { value } => Alteration::Default { name, default: Some(expr(value, 0)?) },
+                C::DropDefault => Alteration::Default { name, default: None },
+                C::SetDataType { .. } => return unsupported("ALTER COLUMN TYPE; add a column and copy"),
+                other => return unsupported(other),
+            }
+        }
+        A::AddConstraint { constraint, not_valid: false } => Alteration::AddCheck(table_check(constraint)?),
+        A::DropConstraint { if_exists, name: constraint, drop_behavior } if !cascades(&drop_behavior) => {
+            Alteration::DropConstraint { name: name(constraint), if_exists }
+        }
+        other => return unsupported(format!("ALTER TABLE .. {other}")),
+    }])
+}

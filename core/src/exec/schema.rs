@@ -1,0 +1,50 @@
+//! Statements that change definitions, as they are run.
+
+use super::{change::Insert, fragment::FragmentPlan};
+use crate::{Error, sql::catalog::TableDescriptor, store::Version};
+
+/// A table's definition becomes another one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alter {
+    /// The table.
+    pub from: TableDescriptor,
+    /// The version of its entry in the catalog.
+    pub version: Version,
+    /// What it becomes, perhaps under another name.
+    pub to: TableDescriptor,
+    /// What its rows have to keep to.
+    pub validations: Vec<Validation>,
+    /// TRUNCATE: its rows are to be in a new namespace, and those of the old one are removed.
+    pub empty: bool,
+}
+
+/// Something that must not be found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validation {
+    /// Gives a row where it is.
+    pub fragment: FragmentPlan,
+    /// The error then.
+    pub error: Error,
+}
+
+/// A new view, or another one of that name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Show {
+    /// Its entry.
+    pub view: TableDescriptor,
+    /// Nothing is done when there is something of that name.
+    pub if_not_exists: bool,
+    /// It takes the place of a view of that name.
+    pub or_replace: bool,
+}
+
+/// A table made of the rows of a query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateAs {
+    /// The table.
+    pub table: TableDescriptor,
+    /// Nothing is done when there is something of that name.
+    pub if_not_exists: bool,
+    /// Its rows.
+    pub insert: Insert,
+}

@@ -1,0 +1,236 @@
+//! What INSERT, UPDATE and DELETE have in common: the stored row that they change, its constraints, RETURNING.
+//!
+//! Their expressions are bound over columns like those of a query, and then put in terms of the stored row
+//! ([`exec::change`](crate::exec::change)).
+
+use super::{
+    ast::{CheckDef, Expr, SelectItem},
+    catalog::TableDescriptor,
+    details::{Check, Details},
+    explain,
+    fault::{DUPLICATE_COLUMN, INTERNAL, INVALID_REFERENCE, UNDEFINED_COLUMN, UNDEFINED_TABLE, error, fail},
+    logical::{ColumnId, Logical, Scan},
+    physical::Node,
+    scalar::Scalar,
+    scope::{Binder, Scope, Visible},
+    select::lost_column,
+};
+use crate::{
+    Error,
+    data::{Column, Type, Value},
+    exec::change::{Returning, Target, TargetColumn},
+};
+
+/// A statement that changes rows, and what EXPLAIN says of it.
+pub struct Planned<T> {
+    /// What is run.
+    pub plan: T,
+    /// Where its rows come from.
+    pub node: Option<Node>,
+    /// What happens to them.
+    pub notes: Vec<String>,
+}
+
+impl Binder<'_> {
+    /// What a writer knows of a table.
+    pub fn target(&mut self, table: &TableDescriptor) -> Result<Target, Error> {
+        let details = table.details()?;
+        let place = |(column, slot): (&super::catalog::TableColumn, &u32)| TargetColumn {
+            name: column.name.clone(),
+            slot: *slot,
+            data_type: column.data_type,
+            not_null: column.not_null,
+        };
+        let checks = details.checks.iter().map(|check| Ok((check.name.clone(), self.check(table, &details, check)?)));
+        Ok(Target {
+            name: table.name.clone(),
+            namespace: table.namespace.clone(),
+            locality_bits: table.locality_bits,
+            checks: checks.collect::<Result<_, Error>>()?,
+            columns: table.columns.iter().zip(&details.slots).map(place).collect(),
+            key: table.primary_key.iter().map(|position| details.slots[*position as usize]).collect(),
+            missing: details.missing_row(),
+        })
+    }
+
+    /// The scan of a table's stored rows: columns that it lost are read, too. Also the columns in sight, and what is
+    /// at each slot.
+    pub fn stored(&mut self, table: &TableDescriptor, label: &str) -> Result<(Scan, Scope, Vec<ColumnId>), Error> {
+        let width = table.details()?.width;
+        let (Logical::Scan(mut scan), scope) = self.scan_of(table, label)? else {
+            return fail(INTERNAL, "not a scan");
+        };
+        for slot in 0..width {
+            if !scan.columns.iter().any(|(_, other, _)| *other == slot) {
+                let id = self.column(format!("{label}.?"), None);
+                scan.columns.push((id, slot, Type::Text));
+            }
+        }
+        scan.columns.sort_by_key(|(_, slot, _)| *slot);
+        let ids: Vec<ColumnId> = scan.columns.iter().map(|(id, ..)| *id).collect();
+        scan.output.clone_from(&ids);
+        Ok((scan, scope, ids))
+    }
+
+    /// A constraint, over the stored row.
+    pub fn check(&mut self, table: &TableDescriptor, details: &Details, check: &Check) -> Result<Scalar, Error> {
+        let (mut scope, mut slots) = (Scope::default(), Vec::new());
+        for (name, slot) in &check.columns {
+            let position = details.slots.iter().position(|other| other == slot);
+            let data_type = position.and_then(|position| table.columns.get(position)).map(|column| column.data_type);
+            let id = self.column(name.clone(), data_type);
+            scope.columns.push(Visible { table: check.table.clone(), name: name.clone(), id, merged: false });
+            slots.push((id, *slot));
+        }
+        let bound = self.condition(&check.expr, &scope)?;
+        let slot = |id| slots.iter().find(|(other, _)| *other == id).map(|(_, slot)| Scalar::Column(*slot));
+        bound.replace(&mut { slot }).ok_or_else(lost_column)
+    }
+
+    /// The constraint that a definition says, under a name of its own.
+    pub fn define_check(&mut self, table: &TableDescriptor, details: &Details, def: &CheckDef) -> Result<Check, Error> {
+        let taken = |name: &str| details.checks.iter().any(|check| check.name == name);
+        let name = match &def.name {
+            Some(name) if taken(name) => {
+                let message = format!("constraint \"{name}\" for relation \"{}\" already exists", table.name);
+                return fail(super::fault::DUPLICATE_OBJECT, message);
+            }
+            Some(name) => name.clone(),
+            None => {
+                let parts: Vec<&str> =
+                    [Some(table.name.as_str()), def.column.as_deref()].into_iter().flatten().collect();
+                let base = format!("{}_check", parts.join("_"));
+                let mut numbered = (1..).map(|number| format!("{base}{number}"));
+                if taken(&base) { numbered.find(|name| !taken(name)).unwrap_or(base) } else { base }
+            }
+        };
+        let all = table.columns.iter().map(|column| column.name.clone()).zip(details.slots.iter().copied()).collect();
+        let mut check = Check { name, expr: def.expr.clone(), columns: all, table: table.name.clone() };
+        let read = self.check(table, details, &check)?.columns();
+        let few = check.columns.iter().filter(|(_, slot)| read.contains(slot)).cloned().collect();
+        let all = core::mem::replace(&mut check.columns, few);
+        if self.check(table, details, &check).is_err() {
+            check.columns = all;
+        }
+        Ok(check)
+    }
+
+    /// What RETURNING shows, over rows of this schema.
+    pub fn returning(
+        &mut self,
+        items: &[SelectItem],
+        scope: &Scope,
+        schema: &[ColumnId],
+        notes: &mut Vec<String>,
+    ) -> Result<Option<Returning>, Error> {
+        let mut returning = Returning { exprs: Vec::new(), columns: Vec::new() };
+        let mut names = Vec::new();
+        let mut show = |binder: &Self, scalar: &Scalar, name: &str, data_type| {
+            names.push(explain::scalar(scalar, &|id| binder.name(id).to_owned()));
+            returning.exprs.push(scalar.remap(schema).ok_or_else(lost_column)?);
+            returning.columns.push(Column { name: name.to_owned(), data_type });
+            Ok::<(), Error>(())
+        };
+        for item in items {
+            match item {
+                SelectItem::Expr(expr, alias) => {
+                    let typed = self.expr(expr, scope)?;
+                    let name = match (alias, expr) {
+                        (Some(alias), _) => alias,
+                        (None, Expr::Column { name, .. } | Expr::Call { name, .. }) => name,
+                        (None, Expr::Case { .. }) => "case",
+                        (None, _) => "?column?",
+                    };
+                    show(self, &typed.scalar, name, typed.data_type)?;
+                }
+                SelectItem::Star(table) => {
+                    let wanted =
+                        |column: &&Visible| table.as_ref().map_or(!column.merged, |table| column.table == *table);
+                    let columns: Vec<&Visible> = scope.columns.iter().filter(wanted).collect();
+                    if let (Some(table), true) = (table, columns.is_empty()) {
+                        return fail(UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{table}\""));
+                    }
+                    for column in columns {
+                        show(self, &Scalar::Column(column.id), &column.name, self.data_type(column.id))?;
+                    }
+                }
+            }
+        }
+        if items.is_empty() {
+            return Ok(None);
+        }
+        notes.push(format!("Returning [asker] {}", names.join(", ")));
+        Ok(Some(returning))
+    }
+
+    /// Slot and new value of each assignment, over rows of this schema.
+    pub fn assignments(
+        &mut self,
+        table: &TableDescriptor,
+        assignments: &[(String, Expr)],
+        scope: &Scope,
+        schema: &[ColumnId],
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<(u32, Scalar)>, Error> {
+        let slots = table.details()?.slots;
+        let (mut bound, mut set): (Vec<(u32, Scalar)>, Vec<String>) = (Vec::new(), Vec::new());
+        for (name, expr) in assignments {
+            let position = position(table, name)?;
+            let (column, slot) = (&table.columns[position as usize], slots[position as usize]);
+            if bound.iter().any(|(other, _)| *other == slot) {
+                return fail(DUPLICATE_COLUMN, format!("multiple assignments to column \"{name}\""));
+            }
+            let typed = match expr {
+                Expr::Default => self.expr(&column.default()?, &Scope::default())?,
+                expr => self.expr(expr, scope)?,
+            };
+            let scalar = typed.assign(column.data_type, name)?.scalar;
+            set.push(format!("{name} = {}", explain::scalar(&scalar, &|id| self.name(id).to_owned())));
+            bound.push((slot, scalar.remap(schema).ok_or_else(|| error(INTERNAL, "an assignment lost a column"))?));
+        }
+        notes.push(set.join(", "));
+        Ok(bound)
+    }
+
+    /// The defaults of a table's columns.
+    pub fn defaults(&mut self, table: &TableDescriptor) -> Result<Vec<Scalar>, Error> {
+        let default = |column: &super::catalog::TableColumn| {
+            let typed = self.expr(&column.default()?, &Scope::default())?;
+            Ok(typed.assign(column.data_type, &column.name)?.scalar)
+        };
+        table.columns.iter().map(default).collect()
+    }
+}
+
+/// What EXPLAIN says of constraints.
+pub fn note_checks(target: &Target, notes: &mut Vec<String>) {
+    if !target.checks.is_empty() {
+        let names: Vec<&str> = target.checks.iter().map(|(name, _)| name.as_str()).collect();
+        notes.push(format!("Check [asker] {}", names.join(", ")));
+    }
+}
+
+/// The position of a column.
+pub fn position(table: &TableDescriptor, name: &str) -> Result<u32, Error> {
+    match table.columns.iter().position(|column| column.name == name) {
+        Some(position) => Ok(position as u32),
+        None => fail(UNDEFINED_COLUMN, format!("column \"{name}\" of relation \"{}\" does not exist", table.name)),
+    }
+}
+
+/// Whether the columns are those of the primary key, in any order.
+pub fn is_key(table: &TableDescriptor, columns: &[String]) -> Result<(), Error> {
+    let mut positions = columns.iter().map(|name| position(table, name)).collect::<Result<Vec<_>, _>>()?;
+    let mut key = table.primary_key.clone();
+    positions.sort_unstable();
+    key.sort_unstable();
+    if !columns.is_empty() && positions != key {
+        return fail(INVALID_REFERENCE, "there is no unique constraint that matches the ON CONFLICT specification");
+    }
+    Ok(())
+}
+
+/// A constant as it is written.
+pub fn constant(scalar: &Scalar) -> Result<Value, Error> {
+    Ok(crate::exec::eval::eval(scalar, &[])?.into_owned())
+}
