@@ -67,17 +67,104 @@ fn aggregate() -> BoxedStrategy<String> {
     .boxed()
 }
 
+/// A condition that asks a subquery; `t` is in sight, and so is `t` of the subquery, as `s`.
+fn asking() -> BoxedStrategy<String> {
+    let inner: &[&str] = &["s.k", "s.a", "t.a", "t.b"];
+    let bare: &[&str] = &["s.k", "s.a", "s.b"];
+    let not = || any::<bool>().prop_map(|not| if not { "NOT " } else { "" });
+    let correlation = prop_oneof![
+        Just("s.a = t.a".to_owned()),
+        Just("s.a = t.b AND s.k > t.a".to_owned()),
+        Just("s.b < t.k".to_owned()),
+        condition(1, inner),
+        condition(1, bare),
+    ];
+    let value = || prop_oneof![integer(1, inner), integer(1, bare)];
+    let aggregate = prop::sample::select(&["count(*)", "sum(s.a)", "max(s.b)", "min(s.k) + t.a"][..]);
+    prop_oneof![
+        (not(), correlation.clone(), value())
+            .prop_map(|(not, on, value)| format!("{not}EXISTS (SELECT {value} FROM t AS s WHERE {on})")),
+        (integer(1, COLUMNS), not(), value(), correlation.clone())
+            .prop_map(|(x, not, value, on)| format!("{x} {not}IN (SELECT {value} FROM t AS s WHERE {on})")),
+        (integer(1, COLUMNS), not(), value())
+            .prop_map(|(x, not, value)| format!("{x} {not}IN (SELECT {value} FROM t AS s)")),
+        (integer(1, COLUMNS), prop::sample::select(&["=", "<", ">="][..]), aggregate, correlation.clone())
+            .prop_map(|(x, op, aggregate, on)| format!("{x} {op} (SELECT {aggregate} FROM t AS s WHERE {on})")),
+        (
+            not(),
+            correlation,
+            prop::sample::select(&["UNION", "UNION ALL", "EXCEPT", "INTERSECT"][..]),
+            condition(1, inner)
+        )
+            .prop_map(|(not, on, op, other)| format!(
+                "t.a {not}IN (SELECT s.a FROM t AS s WHERE {on} {op} SELECT s.b FROM t AS s WHERE {other})"
+            )),
+    ]
+    .boxed()
+}
+
 /// A query, and whether its rows are in order.
 fn query() -> BoxedStrategy<(String, bool)> {
+    prop_oneof![3 => simple(), 1 => sets(), 1 => with()].boxed()
+}
+
+/// Operations on sets of queries.
+fn sets() -> BoxedStrategy<(String, bool)> {
+    let side = (integer(1, COLUMNS), integer(1, COLUMNS), condition(1, COLUMNS))
+        .prop_map(|(a, b, filter)| format!("SELECT {a} AS x, {b} AS y FROM t WHERE {filter}"));
+    let op = || prop::sample::select(&["UNION", "UNION ALL", "EXCEPT", "INTERSECT"][..]);
+    (side.clone(), op(), side.clone(), op(), side, any::<bool>())
+        .prop_map(|(a, first, b, second, c, limit)| {
+            // In SQLite all operations bind alike, so the first two are put together.
+            let sets = format!("SELECT * FROM ({a} {first} {b}) AS p {second} {c}");
+            let order = " ORDER BY x ASC NULLS LAST, y DESC NULLS LAST";
+            if limit { (format!("{sets}{order} LIMIT 5 OFFSET 1"), true) } else { (sets, false) }
+        })
+        .boxed()
+}
+
+/// A query of WITH that is read twice, and one that reads itself.
+fn with() -> BoxedStrategy<(String, bool)> {
+    let twice = (integer(1, COLUMNS), condition(1, COLUMNS), condition(1, &["p.x", "q.y", "p.y"])).prop_map(
+        |(value, filter, on)| {
+            let on = on.replace("t.c LIKE 'x%'", "p.x = q.x").replace("t.k", "p.x");
+            let with = format!("WITH w (x, y) AS (SELECT {value}, t.k FROM t WHERE {filter})");
+            format!("{with} SELECT p.x, q.y FROM w AS p JOIN w AS q ON {on} WHERE p.y <= q.y")
+        },
+    );
+    let recursive = (0_i64..4, any::<bool>()).prop_map(|(from, all)| {
+        let all = if all { "UNION ALL" } else { "UNION" };
+        format!(
+            "WITH RECURSIVE r (x, d) AS (SELECT {from}, 0 {all} SELECT t.b, r.d + 1 FROM r JOIN t ON t.a = r.x
+             WHERE r.d < 2) SELECT x, d FROM r"
+        )
+    });
+    prop_oneof![twice, recursive].prop_map(|sql| (sql, false)).boxed()
+}
+
+fn simple() -> BoxedStrategy<(String, bool)> {
     let from = prop_oneof![
         3 => Just("t".to_owned()),
         1 => Just("t JOIN u ON t.a = u.a".to_owned()),
         1 => Just("t LEFT JOIN u ON t.b = u.a AND u.v > t.a".to_owned()),
         1 => Just("t, u".to_owned()),
+        1 => Just("u RIGHT JOIN t ON t.b = u.a AND u.v > t.a".to_owned()),
+        1 => Just("t FULL JOIN u ON t.a = u.a AND u.v > t.b".to_owned()),
+        1 => Just("t FULL JOIN u ON t.a > u.v".to_owned()),
+        1 => Just("t LEFT JOIN u ON t.a < u.v AND t.b IS NOT NULL".to_owned()),
+        1 => Just("t JOIN u USING (a)".to_owned()),
+        1 => Just("t LEFT JOIN u ON t.a = u.a AND u.v IN (SELECT b FROM t)".to_owned()),
     ];
-    let filter =
-        prop_oneof![1 => Just(String::new()), 3 => condition(2, COLUMNS).prop_map(|all| format!(" WHERE {all}"))];
-    let items = || prop::collection::vec(integer(2, COLUMNS), 1..4);
+    let filter = prop_oneof![1 => Just(String::new()), 3 => condition(2, COLUMNS).prop_map(|all| format!(" WHERE {all}")),
+        1 => asking().prop_map(|asks| format!(" WHERE {asks}")),
+        1 => (condition(1, COLUMNS), asking()).prop_map(|(all, asks)| format!(" WHERE {all} AND {asks}")),
+        1 => (condition(1, COLUMNS), asking()).prop_map(|(all, asks)| format!(" WHERE {all} OR {asks}"))];
+    let value = prop_oneof![
+        5 => integer(2, COLUMNS),
+        1 => asking().prop_map(|asks| format!("CASE WHEN {asks} THEN 1 ELSE 0 END")),
+        1 => Just("(SELECT count(*) FROM u WHERE u.a = t.b)".to_owned()),
+    ];
+    let items = move || prop::collection::vec(value.clone(), 1..4);
     let plain = (from.clone(), filter.clone(), items(), any::<bool>()).prop_map(|(from, filter, items, distinct)| {
         let distinct = if distinct { "DISTINCT " } else { "" };
         (format!("SELECT {distinct}{} FROM {from}{filter}", items.join(", ")), false)
@@ -90,16 +177,21 @@ fn query() -> BoxedStrategy<(String, bool)> {
             (format!("{sql} LIMIT {limit} OFFSET {offset}"), true)
         },
     );
-    let grouped = (from, filter, items(), prop::collection::vec(aggregate(), 1..4), any::<bool>()).prop_map(
-        |(from, filter, keys, aggregates, having)| {
+    let grouped = (
+        from,
+        filter,
+        prop::collection::vec(integer(2, COLUMNS), 1..4),
+        prop::collection::vec(aggregate(), 1..4),
+        any::<bool>(),
+    )
+        .prop_map(|(from, filter, keys, aggregates, having)| {
             let keys: Vec<String> = keys.into_iter().filter(|key| key.contains('t')).collect();
             let all = [&keys[..], &aggregates].concat().join(", ");
             let ordinals: Vec<String> = (1..=keys.len()).map(|key| key.to_string()).collect();
             let by = if keys.is_empty() { String::new() } else { format!(" GROUP BY {}", ordinals.join(", ")) };
             let having = if having { " HAVING count(*) > 1" } else { "" };
             (format!("SELECT {all} FROM {from}{filter}{by}{having}"), false)
-        },
-    );
+        });
     prop_oneof![plain, top, grouped].boxed()
 }
 

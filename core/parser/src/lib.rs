@@ -27,7 +27,7 @@ use pontoon_core::sql::{
     fault::{SYNTAX, TOO_COMPLEX, UNSUPPORTED},
 };
 use sqlparser::{
-    dialect::PostgreSqlDialect,
+    dialect::{Dialect, PostgreSqlDialect, SQLiteDialect},
     parser::{Parser, ParserError},
     tokenizer::{Token, Tokenizer},
 };
@@ -78,11 +78,19 @@ fn unsupported<T>(what: impl core::fmt::Display) -> Result<T> {
 
 /// The statements of a text, separated by semicolons.
 pub fn parse(sql: &str) -> Result<Vec<Statement>> {
+    parse_as(sql, &PostgreSqlDialect {})
+}
+
+/// The same in SQLite's syntax.
+pub fn parse_sqlite(sql: &str) -> Result<Vec<Statement>> {
+    parse_as(sql, &SQLiteDialect {})
+}
+
+fn parse_as(sql: &str, dialect: &dyn Dialect) -> Result<Vec<Statement>> {
     if sql.len() > TEXT_BYTES_MAX {
         return Err(ParseError::new(TOO_COMPLEX, format!("a text of more than {TEXT_BYTES_MAX} bytes")));
     }
-    let dialect = PostgreSqlDialect {};
-    let tokens = Tokenizer::new(&dialect, sql)
+    let tokens = Tokenizer::new(dialect, sql)
         .tokenize_with_location()
         .map_err(|error| located(ParserError::TokenizerError(error.to_string())))?;
     let mut run = 0;
@@ -96,7 +104,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
             return Err(ParseError::new(TOO_COMPLEX, format!("more than {RUN_TOKENS_MAX} words without a comma")));
         }
     }
-    let statements = Parser::new(&dialect).with_tokens_with_locations(tokens).parse_statements().map_err(located)?;
+    let statements = Parser::new(dialect).with_tokens_with_locations(tokens).parse_statements().map_err(located)?;
     statements.into_iter().map(statement::statement).collect()
 }
 

@@ -11,8 +11,12 @@ use super::{
     },
 };
 use crate::{
-    data::{Column, Row},
-    sql::{ast::JoinKind, catalog::TableDescriptor, scalar::Scalar},
+    data::{Column, Row, Value},
+    sql::{
+        ast::{BinaryOp, SetOp},
+        catalog::TableDescriptor,
+        scalar::Scalar,
+    },
     store::Version,
 };
 
@@ -75,6 +79,82 @@ pub enum Op {
     Sort(Vec<SortKey>, Option<u64>),
     /// Some rows.
     Limit(u64, Option<u64>),
+    /// Rows that are known.
+    Rows(Vec<Row>),
+    /// Two inputs as sets of rows; with the flag rows keep their multiplicity.
+    Set(SetOp, bool),
+    /// Looks at the rows of a subquery for each row.
+    MarkJoin(MarkJoin),
+    /// Keeps its input under a number, for [`Op::Recall`]; hands nothing on.
+    Share(u32),
+    /// The rows that are kept under a number.
+    Recall(u32),
+    /// Within [`Recursion::step`]: the rows of the iteration before (0), or another input of the recursion.
+    Input(u32),
+    /// Repeats a flow over its own rows.
+    Recursive(Recursion),
+}
+
+/// Which join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinKind {
+    /// Pairs that match.
+    Inner,
+    /// Pairs that match, and rows of the left side without a match.
+    Left,
+    /// Pairs that match, and rows of both sides without a match.
+    Full,
+}
+
+/// What becomes of a row for which a subquery was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkKind {
+    /// It stays if the subquery is true for it.
+    Semi,
+    /// It stays if the subquery is false for it, neither true nor unknown.
+    Anti,
+    /// It gets a column that says whether the subquery is true for it.
+    Mark,
+    /// It gets the value of the subquery's only row: the column of that position in the right row.
+    Single(u32),
+}
+
+/// See [`Op::MarkJoin`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct MarkJoin {
+    /// What becomes of the left row.
+    pub kind: MarkKind,
+    /// Which right rows are the subquery's for a left row.
+    pub on: On,
+    /// What is asked of their values (`IN`, `ANY`): an operand over the left row, a value of the right row. Without it:
+    /// whether there is a row at all.
+    pub compare: Option<(Scalar, BinaryOp, Scalar)>,
+}
+
+/// What two rows must have in common.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct On {
+    /// Over the left row.
+    pub left: Vec<Scalar>,
+    /// Over the right row, to be equal to the expression over the left row.
+    pub right: Vec<Scalar>,
+    /// Where NULL equals NULL (`IS NOT DISTINCT FROM`).
+    pub null_safe: Vec<bool>,
+    /// Over the joined row.
+    pub residual: Option<Scalar>,
+}
+
+/// See [`Op::Recursive`]. Its inputs: where it begins, then what the step reads beside.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recursion {
+    /// What it calls its rows; only EXPLAIN and errors ask.
+    pub name: String,
+    /// From the rows of one iteration to those of the next.
+    pub step: Flow,
+    /// `UNION ALL`: a row that was there before counts again.
+    pub all: bool,
+    /// How many inputs it has.
+    pub inputs: usize,
 }
 
 /// See [`Op::HashJoin`].
@@ -82,14 +162,10 @@ pub enum Op {
 pub struct Join {
     /// Which join.
     pub kind: JoinKind,
-    /// Over the left row.
-    pub left: Vec<Scalar>,
-    /// Over the right row.
-    pub right: Vec<Scalar>,
-    /// Over the joined row.
-    pub residual: Option<Scalar>,
-    /// How many columns the right row has.
-    pub right_width: usize,
+    /// When rows match.
+    pub on: On,
+    /// How many columns the left and the right row have.
+    pub widths: [usize; 2],
 }
 
 /// Rows of one table.
@@ -137,9 +213,17 @@ impl Op {
     /// How many inputs it has.
     pub fn inputs(&self) -> usize {
         match self {
-            Op::Unit | Op::Source(_) => 0,
-            Op::HashJoin(_) => 2,
+            Op::Unit | Op::Source(_) | Op::Rows(_) | Op::Recall(_) | Op::Input(_) => 0,
+            Op::HashJoin(_) | Op::Set(..) | Op::MarkJoin(_) => 2,
+            Op::Recursive(recursion) => recursion.inputs,
             _ => 1,
         }
+    }
+}
+
+impl On {
+    /// Whether a key matches nothing, for it is NULL where NULL equals nothing.
+    pub fn matches_nothing(&self, key: &[Value]) -> bool {
+        key.iter().enumerate().any(|(at, value)| value.is_null() && self.null_safe.get(at) != Some(&true))
     }
 }

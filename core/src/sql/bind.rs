@@ -5,7 +5,11 @@
 
 use super::{
     ast::{BinaryOp, Expr, UnaryOp},
-    fault::{DATATYPE_MISMATCH, GROUPING, SYNTAX, TOO_COMPLEX, UNDEFINED_FUNCTION, UNDEFINED_PARAMETER, error, fail},
+    fault::{
+        DATATYPE_MISMATCH, GROUPING, SYNTAX, TOO_COMPLEX, UNDEFINED_FUNCTION, UNDEFINED_PARAMETER, UNSUPPORTED, error,
+        fail,
+    },
+    logical::ColumnId,
     scalar::{Function, Scalar},
     scope::{Binder, Scope, Typed},
 };
@@ -126,10 +130,31 @@ fn fold(scalar: Scalar) -> Scalar {
 }
 
 impl Binder<'_> {
+    /// A comparison.
+    pub(super) fn comparison(&self, op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Error> {
+        binary(op, left, right)
+    }
+
+    /// Expressions as expressions of one type.
+    pub(super) fn unify_all(&self, items: Vec<Typed>) -> Result<(Vec<Typed>, Option<Type>), Error> {
+        unify_all(items)
+    }
+
+    /// A subquery that is a value: in PostgreSQL it has one row at most.
+    pub(super) fn one_row(&self, plan: super::logical::Logical) -> super::logical::Logical {
+        plan
+    }
+
+    /// Whether all columns are of surrounding queries.
+    fn around(&self, ids: &crate::map::Set<ColumnId>) -> bool {
+        let known = |id: &ColumnId| self.outer.iter().flat_map(|scope| &scope.columns).any(|column| column.id == *id);
+        ids.iter().all(known)
+    }
+
     /// Binds an expression.
     pub fn expr(&mut self, expr: &Expr, scope: &Scope) -> Result<Typed, Error> {
         self.bound = 0;
-        self.nested(expr, scope, 0)
+        self.nested(expr, scope, self.depth)
     }
 
     /// Binds a condition.
@@ -154,7 +179,7 @@ impl Binder<'_> {
                 Some(value) => Typed::constant(value.clone()),
                 None => return fail(UNDEFINED_PARAMETER, format!("there is no parameter ${number}")),
             },
-            Expr::Column { table, name } => self.column_ref(scope.resolve(table.as_deref(), name)?),
+            Expr::Column { table, name } => self.column_ref(self.resolve(scope, table.as_deref(), name)?),
             Expr::Unary(UnaryOp::Not, operand) => {
                 let operand = self.nested(operand, scope, depth)?.coerce(Type::Boolean)?;
                 Typed::new(Scalar::Not(boxed(operand)), Some(Type::Boolean))
@@ -223,6 +248,22 @@ impl Binder<'_> {
             }
             Expr::Call { name, args, distinct, star } => self.call(name, args, *distinct, *star, scope, depth)?,
             Expr::Default => return fail(SYNTAX, "DEFAULT is not allowed in this context"),
+            Expr::Subquery(query) => self.value_of(query, scope, depth)?,
+            Expr::Exists(query) => self.exists(query, scope, depth)?,
+            Expr::InSubquery { expr, query, negated } => {
+                let operand = self.nested(expr, scope, depth)?;
+                let any = self.any(operand, BinaryOp::Eq, query, scope, depth)?;
+                negate(any.scalar, *negated)
+            }
+            Expr::Quantified { expr, op, all, query } => {
+                let operand = self.nested(expr, scope, depth)?;
+                // What holds for all is what fails for none.
+                let op = if *all { opposite(*op) } else { *op };
+                let any = self.any(operand, op, query, scope, depth)?;
+                negate(any.scalar, *all)
+            }
+            Expr::Aggregate { .. } => return fail(UNSUPPORTED, "FILTER and ORDER BY in an aggregate"),
+            Expr::Over { .. } => return fail(UNSUPPORTED, "OVER"),
         };
         Ok(Typed { scalar: fold(typed.scalar), ..typed })
     }
@@ -306,9 +347,20 @@ impl Binder<'_> {
         };
         let arg = match args {
             [] if star && name == "count" && !distinct => None,
-            [arg] if !star => Some(self.nested(arg, scope, depth)?),
+            [arg] if !star => {
+                let (arg, below) = self.finding(|binder| binder.nested(arg, scope, depth))?;
+                self.below.extend(below);
+                Some(arg)
+            }
             _ => return fail(UNDEFINED_FUNCTION, format!("{name} takes one argument")),
         };
+        let local = |id: &ColumnId| scope.columns.iter().any(|column| column.id == *id);
+        if let Some(arg) = &arg {
+            let read = arg.scalar.columns();
+            if !read.is_empty() && !self.outer.is_empty() && !read.iter().any(local) && self.around(&read) {
+                return fail(UNSUPPORTED, "an aggregate of a surrounding query within a subquery");
+            }
+        }
         let arg = match arg {
             Some(arg) if matches!(name, "sum" | "avg") => Some(numeric(arg)?),
             arg => arg,
@@ -338,6 +390,19 @@ impl Binder<'_> {
         };
         self.aggregates = Some(found);
         Ok(Typed::new(Scalar::Column(id), data_type))
+    }
+}
+
+/// The comparison that holds of two values exactly where `op` does not.
+fn opposite(op: BinaryOp) -> BinaryOp {
+    match op {
+        BinaryOp::Eq => BinaryOp::Ne,
+        BinaryOp::Ne => BinaryOp::Eq,
+        BinaryOp::Lt => BinaryOp::Ge,
+        BinaryOp::Le => BinaryOp::Gt,
+        BinaryOp::Gt => BinaryOp::Le,
+        BinaryOp::Ge => BinaryOp::Lt,
+        other => other,
     }
 }
 

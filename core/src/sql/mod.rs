@@ -1,7 +1,7 @@
 //! SQL: our own AST, binding, planning and EXPLAIN.
 //!
 //! ```text
-//!   text ──(pontoon-parser)──▶ ast ──bind, select──▶ logical ──rules──▶ logical ──physical──▶ exec::Plan, explain
+//!   text ──(pontoon-parser)──▶ ast ──bind, select, unnest──▶ logical ──rules──▶ logical ──physical──▶ exec::Plan, explain
 //! ```
 //!
 //! All this happens beside the node, at whoever asks in SQL ([`asking`]). A node knows of it what plans are made of:
@@ -13,11 +13,18 @@ pub mod bind;
 pub mod catalog;
 pub mod explain;
 pub mod fault;
+mod from;
 pub mod logical;
+mod lookup;
+pub mod names;
 pub mod physical;
 pub mod plan;
+mod recursion;
 pub mod rules;
 pub mod scalar;
 pub mod scope;
 pub mod select;
+mod set;
+mod subquery;
+mod unnest;
 mod write;

@@ -1,10 +1,11 @@
 //! From a statement's tree to the plan that is run: a pure function of tree, parameters and table definitions.
 
 use super::{
-    ast::{Insert, InsertSource, Select, Statement, TableRef},
+    ast::{Insert, InsertSource, Select, Statement},
     catalog::{self, TableDescriptor},
     explain,
     fault::{UNDEFINED_TABLE, UNSUPPORTED, fail},
+    names,
     physical::{self, Node},
     rules,
     scope::Binder,
@@ -129,7 +130,7 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
         Statement::Insert(Insert { table, source, .. }) => {
             names.insert(table.clone());
             if let InsertSource::Query(select) = source {
-                collect_from(select, names);
+                names::of_query(select, names);
             }
         }
         Statement::Update(update) => {
@@ -138,20 +139,7 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
         Statement::Delete(delete) => {
             names.insert(delete.table.clone());
         }
-        Statement::Select(select) => collect_from(select, names),
+        Statement::Select(select) => names::of_query(select, names),
         Statement::Explain(inner) => collect(inner, names),
-    }
-}
-
-fn collect_from(select: &Select, names: &mut Set<String>) {
-    let mut open: Vec<&TableRef> = select.from.iter().collect();
-    while let Some(item) = open.pop() {
-        match item {
-            TableRef::Table { name, .. } => {
-                names.insert(name.clone());
-            }
-            TableRef::Join { left, right, .. } => open.extend([&**left, &**right]),
-            TableRef::Derived { query, .. } => collect_from(query, names),
-        }
     }
 }

@@ -11,7 +11,10 @@ pub mod distinct;
 pub mod filter;
 pub mod hash_join;
 pub mod limit;
+pub mod mark_join;
 pub mod project;
+pub mod recursive;
+pub mod set;
 pub mod sort;
 
 use serde::{Deserialize, Serialize};
