@@ -61,6 +61,9 @@ fn condition(depth: u32, columns: &'static [&'static str]) -> BoxedStrategy<Stri
 fn aggregate() -> BoxedStrategy<String> {
     prop_oneof![
         Just("count(*)".to_owned()),
+        condition(1, COLUMNS).prop_map(|filter| format!("count(*) FILTER (WHERE {filter})")),
+        (prop::sample::select(&["count", "sum", "min", "max"][..]), integer(1, COLUMNS), condition(1, COLUMNS))
+            .prop_map(|(name, arg, filter)| format!("{name}({arg}) FILTER (WHERE {filter})")),
         (prop::sample::select(&["count", "sum", "min", "max"][..]), any::<bool>(), integer(1, COLUMNS))
             .prop_map(|(name, distinct, arg)| format!("{name}({}{arg})", if distinct { "DISTINCT " } else { "" })),
     ]
@@ -105,7 +108,51 @@ fn asking() -> BoxedStrategy<String> {
 
 /// A query, and whether its rows are in order.
 fn query() -> BoxedStrategy<(String, bool)> {
-    prop_oneof![3 => simple(), 1 => sets(), 1 => with()].boxed()
+    prop_oneof![4 => simple(), 1 => sets(), 1 => with(), 1 => windows()].boxed()
+}
+
+/// Window functions. `t.k` is different in each row, so that peers are what the rest of the order says.
+fn windows() -> BoxedStrategy<(String, bool)> {
+    let bound = |side: &'static str| {
+        prop_oneof![
+            2 => Just(format!("UNBOUNDED {side}")),
+            2 => Just("CURRENT ROW".to_owned()),
+            3 => (0_u8..4).prop_map(move |count| format!("{count} {side}")),
+        ]
+    };
+    let frame = (prop::sample::select(&["ROWS", "RANGE", "GROUPS"][..]), bound("PRECEDING"), bound("FOLLOWING"))
+        .prop_map(|(unit, start, end)| format!(" {unit} BETWEEN {start} AND {end}"));
+    let frame = prop_oneof![Just(String::new()), frame];
+    let partition = prop_oneof![Just(String::new()), integer(1, COLUMNS).prop_map(|by| format!("PARTITION BY {by}"))];
+    let order = (prop::sample::select(&["t.k", "t.a"][..]), any::<bool>()).prop_map(|(by, descending)| {
+        let direction = if descending { "DESC NULLS LAST" } else { "ASC NULLS FIRST" };
+        format!(" ORDER BY {by} {direction}")
+    });
+    let aggregate = (prop::sample::select(&["count", "sum", "min", "max"][..]), integer(1, COLUMNS))
+        .prop_map(|(name, arg)| format!("{name}({arg})"));
+    let window = (partition, order, frame);
+    let framed = (aggregate, window.clone()).prop_map(|(call, (partition, order, frame))| {
+        // Which of several peers stands first is nobody's business, and ROWS counts them one by one.
+        let order = if frame.starts_with(" ROWS") { order.replace("t.a", "t.k") } else { order };
+        format!("{call} OVER ({partition}{order}{frame})")
+    });
+    let ranked = (prop::sample::select(&["rank()", "dense_rank()"][..]), window.clone())
+        .prop_map(|(call, (partition, order, _))| format!("{call} OVER ({partition}{order})"));
+    let calls: &[&str] = &[
+        "row_number()",
+        "ntile(3)",
+        "lag(t.a)",
+        "lead(t.b, 2, t.k)",
+        "first_value(t.b)",
+        "last_value(t.a)",
+        "nth_value(t.b, 2)",
+    ];
+    let single = (prop::sample::select(calls), window)
+        .prop_map(|(call, (partition, _, frame))| format!("{call} OVER ({partition} ORDER BY t.k{frame})"));
+    let call = prop_oneof![2 => framed, 1 => ranked, 2 => single];
+    (prop::collection::vec(call, 1..4), condition(1, COLUMNS))
+        .prop_map(|(calls, filter)| (format!("SELECT t.k, {} FROM t WHERE {filter}", calls.join(", ")), false))
+        .boxed()
 }
 
 /// Operations on sets of queries.

@@ -148,6 +148,34 @@ const ORDERED: &[&str] = &[
     "WITH RECURSIVE reach(code, hops) AS (SELECT 'DAB', 0 UNION SELECT r.destination, hops + 1 FROM reach
      JOIN routes r ON r.origin = reach.code WHERE hops < 3)
      SELECT code, min(hops) FROM reach GROUP BY code ORDER BY code",
+    // Aggregates.
+    "SELECT origin, count(*) FILTER (WHERE minutes > 10), sum(minutes) FILTER (WHERE at < 20), total(minutes),
+     group_concat(minutes, ';' ORDER BY minutes DESC, at), avg(DISTINCT minutes), total(DISTINCT minutes)
+     FROM delays GROUP BY origin ORDER BY origin",
+    "SELECT state, string_agg(city, ', ' ORDER BY city, iata) FROM airports GROUP BY state ORDER BY state NULLS LAST",
+    "SELECT length(city) % 3, group_concat(DISTINCT city ORDER BY city) FROM airports GROUP BY length(city) % 3 ORDER BY 1",
+    // Windows.
+    "SELECT origin, destination, row_number() OVER (PARTITION BY origin ORDER BY destination) AS n FROM routes
+     ORDER BY origin, destination",
+    "SELECT origin, at, minutes, rank() OVER w, dense_rank() OVER w, percent_rank() OVER w, cume_dist() OVER w
+     FROM delays WINDOW w AS (PARTITION BY origin ORDER BY minutes DESC NULLS LAST)
+     ORDER BY origin, at, minutes NULLS LAST",
+    "SELECT iata, lat, ntile(7) OVER (ORDER BY iata), lag(iata, 2, 'none') OVER (ORDER BY iata),
+     lead(lat) OVER (PARTITION BY state ORDER BY iata), first_value(iata) OVER (PARTITION BY city ORDER BY iata),
+     last_value(iata) OVER (PARTITION BY city ORDER BY iata), nth_value(iata, 2) OVER (PARTITION BY city ORDER BY iata)
+     FROM airports ORDER BY iata",
+    "SELECT iata, sum(lon) OVER (ORDER BY iata), avg(lon) OVER (ORDER BY iata ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING),
+     count(*) OVER (), count(lat) OVER (ORDER BY iata ROWS BETWEEN 3 PRECEDING AND 2 PRECEDING),
+     max(lon) OVER (ORDER BY iata ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) FROM airports ORDER BY iata",
+    "SELECT at, count(*) OVER (ORDER BY at RANGE BETWEEN 3 PRECEDING AND 1 FOLLOWING), min(at) OVER (ORDER BY at DESC
+     RANGE BETWEEN 2 PRECEDING AND CURRENT ROW), sum(at) OVER (ORDER BY at GROUPS BETWEEN 1 PRECEDING AND 2 FOLLOWING),
+     count(*) FILTER (WHERE at % 2 = 0) OVER (ORDER BY at) FROM delays ORDER BY at",
+    "SELECT state, count(*), rank() OVER (ORDER BY count(*) DESC), sum(count(*)) OVER (ORDER BY state NULLS LAST)
+     FROM airports GROUP BY state ORDER BY state NULLS LAST",
+    "SELECT origin, n FROM (SELECT origin, row_number() OVER (PARTITION BY origin ORDER BY at, minutes) AS n FROM delays) AS t
+     WHERE n <= 3 AND origin > 'F' ORDER BY origin, n",
+    "SELECT iata, (SELECT r.destination FROM routes r WHERE r.origin = a.iata ORDER BY r.flights DESC, r.destination LIMIT 1)
+     FROM airports a ORDER BY iata",
 ];
 
 /// Queries whose rows come in any order.

@@ -10,8 +10,8 @@
 //! source delivers when does not matter. A flow whose operators do not fit together is an error when it is wired up.
 
 use super::ops::{
-    Batch, Operator, aggregate::Aggregate, distinct::Distinct, filter::Filter, hash_join::HashJoin, limit::Limit,
-    mark_join::MarkJoin, project::Project, recursive::Recursive, set::Set, sort::Sort,
+    Batch, Operator, aggregate::Aggregate, collect::Collect, distinct::Distinct, filter::Filter, hash_join::HashJoin,
+    limit::Limit, mark_join::MarkJoin, project::Project, recursive::Recursive, set::Set, sort::Sort, window::Window,
 };
 use super::plan::{Flow, Op, Source};
 use crate::{
@@ -98,6 +98,8 @@ impl Dataflow {
                 Op::Set(op, all) => Some(Box::new(Set::new(op, all))),
                 Op::Sort(keys, count) => Some(Box::new(Sort::new(keys, count))),
                 Op::Limit(skip, count) => Some(Box::new(Limit::new(skip, count.unwrap_or(u64::MAX)))),
+                Op::Collect(keys, calls) => Some(Box::new(Collect::new(keys, calls))),
+                Op::Window(window) => Some(Box::new(Window::new(window))),
                 Op::Recursive(recursion) => Some(Box::new(Recursive::new(recursion))),
             };
             dataflow.steps.push(Step { operator, target: None, readers: Vec::new(), open });

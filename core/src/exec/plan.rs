@@ -13,7 +13,7 @@ use super::{
 use crate::{
     data::{Column, Row, Value},
     sql::{
-        ast::{BinaryOp, SetOp},
+        ast::{BinaryOp, FrameUnit, SetOp},
         catalog::TableDescriptor,
         scalar::Scalar,
     },
@@ -93,6 +93,177 @@ pub enum Op {
     Input(u32),
     /// Repeats a flow over its own rows.
     Recursive(Recursion),
+    /// Groups, with aggregates that need all their values at once.
+    Collect(Vec<Scalar>, Vec<Call>),
+    /// Computes over the rows around each row.
+    Window(Window),
+}
+
+/// An aggregate as a statement has it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    /// One whose partial states add up.
+    Basic(AggregateCall),
+    /// One that needs all its values at once.
+    Collected {
+        /// Which.
+        function: Collected,
+        /// Over what; a row whose first argument is NULL does not count.
+        args: Vec<Scalar>,
+        /// Over different arguments only.
+        distinct: bool,
+        /// In which order.
+        order: Vec<OrderKey>,
+    },
+}
+
+/// An aggregate function that needs all its values at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collected {
+    /// `string_agg(text, separator)`.
+    StringAgg,
+    /// `var_pop`, `var_samp`, `stddev_pop`, `stddev_samp`.
+    Spread {
+        /// Of a sample: divided by one less than there are.
+        sample: bool,
+        /// The root of it.
+        root: bool,
+    },
+}
+
+/// One key of an order: an expression over the row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderKey {
+    /// By what.
+    pub scalar: Scalar,
+    /// Largest first.
+    pub descending: bool,
+    /// NULLs before everything else, or after.
+    pub nulls_first: bool,
+}
+
+/// See [`Op::Window`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// Rows for which these are equal are around each other.
+    pub partition: Vec<Scalar>,
+    /// Their order.
+    pub order: Vec<OrderKey>,
+    /// What is computed.
+    pub calls: Vec<WindowCall>,
+}
+
+/// A window function with its arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowCall {
+    /// Which.
+    pub function: WindowFunction,
+    /// Over the row.
+    pub args: Vec<Scalar>,
+    /// Which rows around it.
+    pub frame: WindowFrame,
+}
+
+/// A window function.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WindowFunction {
+    /// `row_number()`.
+    RowNumber,
+    /// `rank()`.
+    Rank,
+    /// `dense_rank()`.
+    DenseRank,
+    /// `percent_rank()`.
+    PercentRank,
+    /// `cume_dist()`.
+    CumeDist,
+    /// `ntile(buckets)`.
+    Ntile,
+    /// `lag(value [, offset [, default]])`.
+    Lag,
+    /// `lead(value [, offset [, default]])`.
+    Lead,
+    /// `first_value(value)`.
+    FirstValue,
+    /// `last_value(value)`.
+    LastValue,
+    /// `nth_value(value, n)`.
+    NthValue,
+    /// An aggregate of the rows in the frame.
+    Aggregate(Call),
+}
+
+/// Which rows of the partition count for a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowFrame {
+    /// What bounds count.
+    pub unit: FrameUnit,
+    /// The first one.
+    pub start: Bound,
+    /// The last one.
+    pub end: Bound,
+}
+
+/// A bound of a frame.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bound {
+    /// The first row of the partition.
+    First,
+    /// So much before.
+    Before(Value),
+    /// The row itself; where peers count, all of them.
+    Current,
+    /// So much after.
+    After(Value),
+    /// The last row of the partition.
+    Last,
+}
+
+impl Call {
+    /// What it evaluates over a row.
+    pub fn scalars(&self) -> Vec<&Scalar> {
+        match self {
+            Call::Basic(call) => call.arg.iter().collect(),
+            Call::Collected { args, order, .. } => args.iter().chain(order.iter().map(|key| &key.scalar)).collect(),
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn scalars_mut(&mut self) -> Vec<&mut Scalar> {
+        match self {
+            Call::Basic(call) => call.arg.iter_mut().collect(),
+            Call::Collected { args, order, .. } => {
+                args.iter_mut().chain(order.iter_mut().map(|key| &mut key.scalar)).collect()
+            }
+        }
+    }
+}
+
+impl Window {
+    /// What it evaluates over a row.
+    pub fn scalars(&self) -> Vec<&Scalar> {
+        let mut all: Vec<&Scalar> = self.partition.iter().chain(self.order.iter().map(|key| &key.scalar)).collect();
+        for call in &self.calls {
+            all.extend(&call.args);
+            if let WindowFunction::Aggregate(aggregate) = &call.function {
+                all.extend(aggregate.scalars());
+            }
+        }
+        all
+    }
+
+    /// The same, to be changed.
+    pub fn scalars_mut(&mut self) -> Vec<&mut Scalar> {
+        let order = self.order.iter_mut().map(|key| &mut key.scalar);
+        let mut all: Vec<&mut Scalar> = self.partition.iter_mut().chain(order).collect();
+        for call in &mut self.calls {
+            all.extend(&mut call.args);
+            if let WindowFunction::Aggregate(aggregate) = &mut call.function {
+                all.extend(aggregate.scalars_mut());
+            }
+        }
+        all
+    }
 }
 
 /// Which join.

@@ -4,30 +4,25 @@
 //! want, everything else must agree or is `datatype_mismatch`. Expressions of constants are computed here.
 
 use super::{
+    aggregates::{Aggregating, is_aggregate},
     ast::{BinaryOp, Expr, UnaryOp},
-    fault::{
-        DATATYPE_MISMATCH, GROUPING, SYNTAX, TOO_COMPLEX, UNDEFINED_FUNCTION, UNDEFINED_PARAMETER, UNSUPPORTED, error,
-        fail,
-    },
-    logical::ColumnId,
+    fault::{DATATYPE_MISMATCH, SYNTAX, TOO_COMPLEX, UNDEFINED_FUNCTION, UNDEFINED_PARAMETER, WINDOWING, error, fail},
     scalar::{Function, Scalar},
     scope::{Binder, Scope, Typed},
+    windows::is_window_function,
 };
 use crate::{
     Error,
     data::{DEPTH_MAX, Nested, Type, Value},
-    exec::{
-        cast::cast,
-        eval::eval,
-        ops::aggregate::{AggregateCall, AggregateFunction},
-    },
+    exec::{cast::cast, eval::eval},
 };
 
 /// Parts of one expression after what is repeated is written out.
 const NODES_MAX: u32 = 100_000;
 
 impl Typed {
-    fn new(scalar: Scalar, data_type: Option<Type>) -> Typed {
+    /// An expression of a type.
+    pub(super) fn new(scalar: Scalar, data_type: Option<Type>) -> Typed {
         Typed { scalar, data_type, untyped: false }
     }
 
@@ -111,7 +106,7 @@ fn unify_all(items: Vec<Typed>) -> Result<(Vec<Typed>, Option<Type>), Error> {
     Ok((items.into_iter().map(|item| item.coerce(to)).collect::<Result<_, _>>()?, common))
 }
 
-fn boxed(typed: Typed) -> Nested<Scalar> {
+pub(super) fn boxed(typed: Typed) -> Nested<Scalar> {
     Nested::new(typed.scalar)
 }
 
@@ -140,15 +135,19 @@ impl Binder<'_> {
         unify_all(items)
     }
 
+    /// A condition.
+    pub(super) fn truth(&self, typed: Typed) -> Result<Typed, Error> {
+        typed.coerce(Type::Boolean)
+    }
+
+    /// What is to be a number.
+    pub(super) fn number(&self, typed: Typed) -> Typed {
+        typed
+    }
+
     /// A subquery that is a value: in PostgreSQL it has one row at most.
     pub(super) fn one_row(&self, plan: super::logical::Logical) -> super::logical::Logical {
         plan
-    }
-
-    /// Whether all columns are of surrounding queries.
-    fn around(&self, ids: &crate::map::Set<ColumnId>) -> bool {
-        let known = |id: &ColumnId| self.outer.iter().flat_map(|scope| &scope.columns).any(|column| column.id == *id);
-        ids.iter().all(known)
     }
 
     /// Binds an expression.
@@ -162,7 +161,7 @@ impl Binder<'_> {
         Ok(self.expr(expr, scope)?.coerce(Type::Boolean)?.scalar)
     }
 
-    fn nested(&mut self, expr: &Expr, scope: &Scope, depth: u32) -> Result<Typed, Error> {
+    pub(super) fn nested(&mut self, expr: &Expr, scope: &Scope, depth: u32) -> Result<Typed, Error> {
         // Binding adds a few levels (BETWEEN, NOT, casts); what is bound must still decode at an owner.
         if depth > DEPTH_MAX / 3 {
             return fail(TOO_COMPLEX, "an expression that nests too deep");
@@ -262,8 +261,11 @@ impl Binder<'_> {
                 let any = self.any(operand, op, query, scope, depth)?;
                 negate(any.scalar, *all)
             }
-            Expr::Aggregate { .. } => return fail(UNSUPPORTED, "FILTER and ORDER BY in an aggregate"),
-            Expr::Over { .. } => return fail(UNSUPPORTED, "OVER"),
+            Expr::Aggregate { call, filter, order_by } => {
+                let call = Aggregating::of(call, filter.as_ref(), order_by)?;
+                self.aggregate(&call, scope, depth)?
+            }
+            Expr::Over { call, window } => self.over(call, window, scope, depth)?,
         };
         Ok(Typed { scalar: fold(typed.scalar), ..typed })
     }
@@ -277,8 +279,12 @@ impl Binder<'_> {
         scope: &Scope,
         depth: u32,
     ) -> Result<Typed, Error> {
-        if let "count" | "sum" | "avg" | "min" | "max" = name {
-            return self.aggregate(name, args, distinct, star, scope, depth);
+        if is_aggregate(name) {
+            let call = Aggregating { name, args, distinct, star, filter: None, order_by: &[] };
+            return self.aggregate(&call, scope, depth);
+        }
+        if is_window_function(name) {
+            return fail(WINDOWING, format!("window function {name} requires an OVER clause"));
         }
         if distinct || star {
             return fail(UNDEFINED_FUNCTION, format!("{name} is not an aggregate function"));
@@ -331,66 +337,6 @@ impl Binder<'_> {
         };
         Ok(Typed::new(Scalar::Call(function, args.into_iter().map(boxed).collect()), data_type))
     }
-
-    fn aggregate(
-        &mut self,
-        name: &str,
-        args: &[Nested<Expr>],
-        distinct: bool,
-        star: bool,
-        scope: &Scope,
-        depth: u32,
-    ) -> Result<Typed, Error> {
-        // Aggregates do not nest: while the argument is bound there are none.
-        let Some(mut found) = self.aggregates.take() else {
-            return fail(GROUPING, format!("aggregate function {name} is not allowed here"));
-        };
-        let arg = match args {
-            [] if star && name == "count" && !distinct => None,
-            [arg] if !star => {
-                let (arg, below) = self.finding(|binder| binder.nested(arg, scope, depth))?;
-                self.below.extend(below);
-                Some(arg)
-            }
-            _ => return fail(UNDEFINED_FUNCTION, format!("{name} takes one argument")),
-        };
-        let local = |id: &ColumnId| scope.columns.iter().any(|column| column.id == *id);
-        if let Some(arg) = &arg {
-            let read = arg.scalar.columns();
-            if !read.is_empty() && !self.outer.is_empty() && !read.iter().any(local) && self.around(&read) {
-                return fail(UNSUPPORTED, "an aggregate of a surrounding query within a subquery");
-            }
-        }
-        let arg = match arg {
-            Some(arg) if matches!(name, "sum" | "avg") => Some(numeric(arg)?),
-            arg => arg,
-        };
-        let of = arg.as_ref().and_then(|arg| arg.data_type);
-        let (function, data_type) = match name {
-            "count" => (AggregateFunction::Count, Some(Type::Integer)),
-            "sum" if of == Some(Type::Real) => (AggregateFunction::SumReal, of),
-            "sum" => (AggregateFunction::Sum, Some(Type::Integer)),
-            "avg" => (AggregateFunction::Avg, Some(Type::Real)),
-            "min" => (AggregateFunction::Min, of),
-            _ => (AggregateFunction::Max, of),
-        };
-        let call = AggregateCall { function, arg: arg.map(|arg| arg.scalar), distinct };
-        let id = match found.iter().find(|(_, other)| *other == call) {
-            Some((id, _)) => *id,
-            None => {
-                let inner = match &call.arg {
-                    Some(arg) => super::explain::scalar(arg, &|id| self.name(id).to_owned()),
-                    None => "*".to_owned(),
-                };
-                let distinct = if distinct { "DISTINCT " } else { "" };
-                let id = self.column(format!("{name}({distinct}{inner})"), data_type);
-                found.push((id, call));
-                id
-            }
-        };
-        self.aggregates = Some(found);
-        Ok(Typed::new(Scalar::Column(id), data_type))
-    }
 }
 
 /// The comparison that holds of two values exactly where `op` does not.
@@ -411,7 +357,8 @@ fn negate(scalar: Scalar, negated: bool) -> Typed {
     Typed::new(scalar, Some(Type::Boolean))
 }
 
-fn numeric(typed: Typed) -> Result<Typed, Error> {
+/// A number.
+pub(super) fn numeric(typed: Typed) -> Result<Typed, Error> {
     match typed.data_type {
         None | Some(Type::Integer | Type::Real) => Ok(typed),
         _ if typed.untyped => {

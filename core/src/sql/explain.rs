@@ -93,6 +93,25 @@ fn tree(node: &Node, names: &[String], depth: usize, lines: &mut Vec<String>) {
             let mode = if *mode == Mode::Final { " final" } else { "" };
             format!("Aggregate [asker]{mode}{}", grouping(&named(calls), &named(keys)))
         }
+        Op::Collect(keys, calls) => {
+            let (keys, calls) = (0..keys.len() as u32, keys.len() as u32..(keys.len() + calls.len()) as u32);
+            let named = |range: core::ops::Range<u32>| range.map(over_output).collect::<Vec<_>>().join(", ");
+            format!("Aggregate [asker] of all values{}", grouping(&named(calls), &named(keys)))
+        }
+        Op::Window(window) => {
+            let calls = input.len() as u32..node.schema.len() as u32;
+            let calls = calls.map(over_output).collect::<Vec<_>>().join(", ");
+            let by = match window.partition.is_empty() {
+                true => String::new(),
+                false => format!(" by {}", list(&window.partition, &over_input)),
+            };
+            let keys = window.order.iter().map(|key| {
+                format!("{}{}", scalar(&key.scalar, &over_input), direction(key.descending, key.nulls_first))
+            });
+            let keys: Vec<String> = keys.collect();
+            let order = if keys.is_empty() { String::new() } else { format!(" in order of {}", keys.join(", ")) };
+            format!("Window [asker] {calls}{by}{order}")
+        }
         Op::Distinct => "Distinct [asker]".to_owned(),
         Op::Sort(keys, None) => format!("Sort [asker] {}", order(keys, &over_output)),
         Op::Sort(keys, Some(count)) => format!("TopK [asker] {count} by {}", order(keys, &over_output)),
@@ -183,17 +202,18 @@ fn list(exprs: &[Scalar], names: Names) -> String {
 }
 
 fn order(keys: &[SortKey], names: Names) -> String {
-    let key = |key: &SortKey| {
-        let direction = if key.descending { " DESC" } else { "" };
-        // Said only where it is not what the direction implies.
-        let nulls = match (key.descending, key.nulls_first) {
-            (true, false) => " NULLS LAST",
-            (false, true) => " NULLS FIRST",
-            _ => "",
-        };
-        format!("{}{direction}{nulls}", names(key.column))
-    };
+    let key = |key: &SortKey| format!("{}{}", names(key.column), direction(key.descending, key.nulls_first));
     keys.iter().map(key).collect::<Vec<_>>().join(", ")
+}
+
+/// The direction of an order; where NULLs are is said only where it is not what the direction implies.
+fn direction(descending: bool, nulls_first: bool) -> &'static str {
+    match (descending, nulls_first) {
+        (true, true) => " DESC",
+        (true, false) => " DESC NULLS LAST",
+        (false, true) => " NULLS FIRST",
+        (false, false) => "",
+    }
 }
 
 fn aggregate(call: &AggregateCall, names: Names) -> String {

@@ -12,8 +12,8 @@ use crate::{
     data::{Nested, Row, Type, Value},
     exec::{
         fragment::Decode,
-        ops::{aggregate::AggregateCall, sort::SortKey},
-        plan::JoinKind,
+        ops::sort::SortKey,
+        plan::{self, Call, JoinKind},
     },
     map::Set,
 };
@@ -64,7 +64,7 @@ pub enum Logical {
         /// Grouping expressions.
         keys: Vec<(ColumnId, Scalar)>,
         /// Aggregates.
-        calls: Vec<(ColumnId, AggregateCall)>,
+        calls: Vec<(ColumnId, Call)>,
     },
     /// Different rows.
     Distinct {
@@ -131,6 +131,15 @@ pub enum Logical {
         definition: Box<Logical>,
         /// Where it is read.
         body: Box<Logical>,
+    },
+    /// Rows with what is computed over the rows around each.
+    Window {
+        /// Of what.
+        input: Box<Logical>,
+        /// What is around a row, and what is computed.
+        window: plan::Window,
+        /// The columns that it computes.
+        columns: Vec<ColumnId>,
     },
     /// The rows of what is evaluated once.
     Shared {
@@ -223,6 +232,7 @@ impl Logical {
             }
             Logical::Mark { left, kind, .. } => left.schema().into_iter().chain(kind.column()).collect(),
             Logical::With { body, .. } => body.schema(),
+            Logical::Window { input, columns, .. } => [input.schema(), columns.clone()].concat(),
             Logical::Shared { columns, .. } => columns.iter().map(|(id, _)| *id).collect(),
         }
     }
@@ -236,6 +246,7 @@ impl Logical {
             | Logical::Aggregate { input, .. }
             | Logical::Distinct { input }
             | Logical::Sort { input, .. }
+            | Logical::Window { input, .. }
             | Logical::Limit { input, .. } => vec![input],
             Logical::Join { left, right, .. }
             | Logical::Set { left, right, .. }
@@ -256,6 +267,7 @@ impl Logical {
             | Logical::Aggregate { input, .. }
             | Logical::Distinct { input }
             | Logical::Sort { input, .. }
+            | Logical::Window { input, .. }
             | Logical::Limit { input, .. } => vec![input],
             Logical::Join { left, right, .. }
             | Logical::Set { left, right, .. }
@@ -275,9 +287,10 @@ impl Logical {
             Logical::Filter { conjuncts, .. } => conjuncts.iter().collect(),
             Logical::Project { exprs, .. } => exprs.iter().map(|(_, scalar)| scalar).collect(),
             Logical::Aggregate { keys, calls, .. } => {
-                let args = calls.iter().filter_map(|(_, call)| call.arg.as_ref());
+                let args = calls.iter().flat_map(|(_, call)| call.scalars());
                 keys.iter().map(|(_, scalar)| scalar).chain(args).collect()
             }
+            Logical::Window { window, .. } => window.scalars(),
             Logical::Mark { on, compare, .. } => {
                 on.iter().chain(compare.iter().flat_map(|(operand, _, value)| [operand, value])).collect()
             }
@@ -293,9 +306,10 @@ impl Logical {
             Logical::Filter { conjuncts, .. } => conjuncts.iter_mut().collect(),
             Logical::Project { exprs, .. } => exprs.iter_mut().map(|(_, scalar)| scalar).collect(),
             Logical::Aggregate { keys, calls, .. } => {
-                let args = calls.iter_mut().filter_map(|(_, call)| call.arg.as_mut());
+                let args = calls.iter_mut().flat_map(|(_, call)| call.scalars_mut());
                 keys.iter_mut().map(|(_, scalar)| scalar).chain(args).collect()
             }
+            Logical::Window { window, .. } => window.scalars_mut(),
             Logical::Mark { on, compare, .. } => {
                 on.iter_mut().chain(compare.iter_mut().flat_map(|(operand, _, value)| [operand, value])).collect()
             }

@@ -7,6 +7,7 @@
 //! All this happens beside the node, at whoever asks in SQL ([`asking`]). A node knows of it what plans are made of:
 //! [`scalar`], [`catalog`], [`fault`].
 
+mod aggregates;
 pub mod asking;
 pub mod ast;
 pub mod bind;
@@ -27,4 +28,5 @@ pub mod select;
 mod set;
 mod subquery;
 mod unnest;
+mod windows;
 mod write;

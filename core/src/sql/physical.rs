@@ -26,7 +26,7 @@ use crate::{
             aggregate::{AggregateCall, Mode},
             sort::SortKey,
         },
-        plan::{Flow, Join, JoinKind, MarkJoin, MarkKind, On, Op, Source},
+        plan::{Call, Flow, Join, JoinKind, MarkJoin, MarkKind, On, Op, Source},
     },
     map::Map,
     wire::PLAN_VERSION,
@@ -98,6 +98,14 @@ impl Lowering {
             }
             Logical::Sort { input, keys } => sort(self.lower(*input)?, keys, None),
             Logical::Limit { input, skip, count } => self.limit(*input, skip, count),
+            Logical::Window { input, mut window, columns } => {
+                let input = self.lower(*input)?;
+                for scalar in window.scalars_mut() {
+                    *scalar = positions(scalar, &input.schema)?;
+                }
+                let schema = [&input.schema[..], &columns].concat();
+                Ok(Node { op: Op::Window(window), inputs: vec![input], schema })
+            }
             Logical::Set { op, all, left, right, columns } => {
                 let (left, right) = (self.side(*left, &columns, 1)?, self.side(*right, &columns, 2)?);
                 let schema = columns.iter().map(|[id, ..]| *id).collect();
@@ -281,43 +289,52 @@ fn sort(mut input: Node, keys: Vec<SortKey>, first: Option<u64>) -> Result<Node,
     Ok(above(Op::Sort(keys, first), input))
 }
 
-fn aggregate(
-    mut input: Node,
-    keys: Vec<(ColumnId, Scalar)>,
-    calls: Vec<(ColumnId, AggregateCall)>,
-) -> Result<Node, Error> {
+fn aggregate(mut input: Node, keys: Vec<(ColumnId, Scalar)>, calls: Vec<(ColumnId, Call)>) -> Result<Node, Error> {
     let schema = keys.iter().map(|(id, _)| *id).chain(calls.iter().map(|(id, _)| *id)).collect();
     let mut keys = keys.iter().map(|(_, key)| positions(key, &input.schema)).collect::<Result<Vec<_>, _>>()?;
-    let over = |(_, call): (ColumnId, AggregateCall)| {
-        let arg = call.arg.as_ref().map(|arg| positions(arg, &input.schema)).transpose()?;
-        Ok(AggregateCall { arg, ..call })
+    let mut calls: Vec<Call> = calls.into_iter().map(|(_, call)| call).collect();
+    for scalar in calls.iter_mut().flat_map(Call::scalars_mut) {
+        *scalar = positions(scalar, &input.schema)?;
+    }
+    let basic = |call: &Call| match call {
+        Call::Basic(call) => Some(call.clone()),
+        Call::Collected { .. } => None,
     };
-    let mut calls = calls.into_iter().map(over).collect::<Result<Vec<_>, Error>>()?;
     let mut mode = Mode::Complete;
     if let Some(source) = rows_of(&mut input)
-        && operands(&keys, &calls).all(|scalar| small(core::slice::from_ref(scalar), &source.fragment.project))
+        && keys
+            .iter()
+            .chain(calls.iter().flat_map(Call::scalars))
+            .all(|scalar| small(core::slice::from_ref(scalar), &source.fragment.project))
     {
         let fragment = &mut source.fragment;
-        if calls.iter().any(|call| call.distinct) {
-            // Values must be told apart over all owners: they send different keys and arguments, weights added up.
-            let args = calls.iter_mut().filter_map(|call| call.arg.as_mut());
-            let mut columns: Vec<Scalar> = Vec::new();
-            for scalar in keys.iter_mut().chain(args) {
-                let at = columns.iter().position(|column| column == scalar).unwrap_or_else(|| {
-                    columns.push(scalar.clone());
-                    columns.len() - 1
-                });
-                *scalar = Scalar::Column(at as u32);
+        let partial: Option<Vec<AggregateCall>> = calls.iter().map(basic).collect();
+        match partial.filter(|calls| calls.iter().all(|call| !call.distinct)) {
+            Some(calls) => {
+                fragment.output = Output::Groups(keys.clone(), calls);
+                mode = Mode::Final;
             }
-            fragment.project = Some(through(&columns, &fragment.project)?);
-            fragment.output = Output::Distinct;
-        } else {
-            fragment.output = Output::Groups(keys.clone(), calls.clone());
-            mode = Mode::Final;
+            None => {
+                // Values must be told apart over all owners: they send different keys and arguments, weights added up.
+                let mut columns: Vec<Scalar> = Vec::new();
+                for scalar in keys.iter_mut().chain(calls.iter_mut().flat_map(Call::scalars_mut)) {
+                    let at = columns.iter().position(|column| column == scalar).unwrap_or_else(|| {
+                        columns.push(scalar.clone());
+                        columns.len() - 1
+                    });
+                    *scalar = Scalar::Column(at as u32);
+                }
+                fragment.project = Some(through(&columns, &fragment.project)?);
+                fragment.output = Output::Distinct;
+            }
         }
         check(fragment)?;
     }
-    Ok(Node { op: Op::Aggregate { keys, calls, mode }, inputs: vec![input], schema })
+    let op = match calls.iter().map(basic).collect::<Option<Vec<_>>>() {
+        Some(calls) => Op::Aggregate { keys, calls, mode },
+        None => Op::Collect(keys, calls),
+    };
+    Ok(Node { op, inputs: vec![input], schema })
 }
 
 fn join(left: Node, right: Node, kind: JoinKind, on: Vec<Scalar>) -> Result<Node, Error> {

@@ -85,6 +85,15 @@ fn push(plan: Logical, mut conjuncts: Vec<Scalar>) -> Logical {
             let (left, right) = (Box::new(push(*left, kept)), Box::new(push(*right, other)));
             filtered(Logical::Mark { left, right, kind, on, compare }, conjuncts)
         }
+        Logical::Window { input, window, columns } => {
+            // What is true of a whole partition or of none of its rows may go below.
+            let by = window.partition.iter().filter_map(|scalar| match scalar {
+                Scalar::Column(id) => Some(*id),
+                _ => None,
+            });
+            let kept = take_within(&mut conjuncts, &by.collect::<Vec<_>>());
+            filtered(Logical::Window { input: Box::new(push(*input, kept)), window, columns }, conjuncts)
+        }
         Logical::With { slot, name, definition, body } => {
             let (definition, body) = (Box::new(push(*definition, Vec::new())), Box::new(push(*body, conjuncts)));
             Logical::With { slot, name, definition, body }
@@ -222,6 +231,16 @@ fn prune(plan: Logical, needed: &Set<ColumnId>, uses: &mut Uses) -> Logical {
             let needed = uses.remove(&slot).unwrap_or_default();
             Logical::With { slot, name, definition: Box::new(prune(*definition, &needed, uses)), body }
         }
+        Logical::Window { input, mut window, mut columns } => {
+            let kept: Vec<bool> = columns.iter().map(|id| needed.contains(id)).collect();
+            let keep = |at: usize| kept.get(at) == Some(&true);
+            columns = columns.into_iter().enumerate().filter(|(at, _)| keep(*at)).map(|(_, id)| id).collect();
+            let calls = window.calls.into_iter().enumerate();
+            window.calls = calls.filter(|(at, _)| keep(*at)).map(|(_, call)| call).collect();
+            let needed = reads(needed, &mut window.scalars().into_iter());
+            let input = Box::new(prune(*input, &needed, uses));
+            if columns.is_empty() { *input } else { Logical::Window { input, window, columns } }
+        }
         Logical::Shared { slot, name, mut columns } => {
             columns.retain(|(id, _)| needed.contains(id));
             uses.entry(slot).or_default().extend(columns.iter().map(|(_, source)| *source));
@@ -254,7 +273,7 @@ fn prune(plan: Logical, needed: &Set<ColumnId>, uses: &mut Uses) -> Logical {
             Logical::Project { input: Box::new(prune(*input, &needed, uses)), exprs }
         }
         Logical::Aggregate { input, keys, calls } => {
-            let args = calls.iter().filter_map(|(_, call)| call.arg.as_ref());
+            let args = calls.iter().flat_map(|(_, call)| call.scalars());
             let needed = reads(&none, &mut keys.iter().map(|(_, scalar)| scalar).chain(args));
             Logical::Aggregate { input: Box::new(prune(*input, &needed, uses)), keys, calls }
         }

@@ -1,17 +1,19 @@
 //! Names in sight: which column a name means, and what a statement knows while it is bound.
 
 use super::{
+    ast::Window,
     fault::{AMBIGUOUS_COLUMN, UNDEFINED_COLUMN, UNDEFINED_TABLE, fail},
     logical::ColumnId,
     plan::{Settings, Tables},
     scalar::Scalar,
     set::InSight,
     subquery::Subquery,
+    windows::Windowed,
 };
 use crate::{
     Error,
     data::{Type, Value},
-    exec::ops::aggregate::AggregateCall,
+    exec::plan::Call,
 };
 
 /// A column in sight.
@@ -81,11 +83,15 @@ pub struct Binder<'a> {
     /// Parts of the expression that is being bound.
     pub(super) bound: u32,
     /// Aggregates found so far; `None` where none may be.
-    pub(super) aggregates: Option<Vec<(ColumnId, AggregateCall)>>,
+    pub(super) aggregates: Option<Vec<(ColumnId, Call)>>,
     /// Subqueries found so far, to be joined to the plan; `None` where none may be.
     pub(super) subqueries: Option<Vec<Subquery>>,
     /// Subqueries among the arguments of aggregates: they are joined below the aggregation.
     pub(super) below: Vec<Subquery>,
+    /// Window functions found so far; `None` where none may be.
+    pub(super) windows: Option<Vec<Windowed>>,
+    /// The windows that the query names.
+    pub(super) named: Vec<(String, Window)>,
     /// The columns in sight of the queries around this one, the innermost last.
     pub(super) outer: Vec<Scope>,
     /// Queries of `WITH` in sight, the innermost last.
@@ -110,6 +116,8 @@ impl<'a> Binder<'a> {
             aggregates: None,
             subqueries: None,
             below: Vec::new(),
+            windows: None,
+            named: Vec::new(),
             outer: Vec::new(),
             ctes: Vec::new(),
             depth: 0,

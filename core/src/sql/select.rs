@@ -1,13 +1,14 @@
 //! Binds a query to a logical plan.
 //!
 //! ```text
-//!   FROM ─▶ WHERE ─▶ GROUP BY ─▶ HAVING ─▶ select list ─▶ DISTINCT ─▶ ORDER BY ─▶ LIMIT ─▶ drop what only ORDER BY used
+//!   FROM ─▶ WHERE ─▶ GROUP BY ─▶ HAVING ─▶ windows ─▶ select list ─▶ DISTINCT ─▶ ORDER BY ─▶ LIMIT ─▶ drop what only
+//!   ORDER BY used
 //! ```
 //!
 //! Subqueries that a clause contains are joined to the plan just before the clause ([`subquery`](super::subquery)).
 
 use super::{
-    ast::{Body, Expr, OrderBy, Select, SelectItem},
+    ast::{Body, Expr, Select, SelectItem},
     fault::{
         GROUPING, INTERNAL, INVALID_ARGUMENT, INVALID_REFERENCE, TOO_COMPLEX, UNDEFINED_TABLE, UNSUPPORTED, error, fail,
     },
@@ -15,11 +16,15 @@ use super::{
     scalar::Scalar,
     scope::{Binder, Scope, Typed, Visible},
     subquery::Subquery,
+    windows::Windowed,
 };
 use crate::{
     Error,
     data::{Column, Type, Value},
-    exec::ops::{aggregate::AggregateCall, sort::SortKey},
+    exec::{
+        ops::sort::SortKey,
+        plan::{Call, OrderKey},
+    },
     map::Set,
 };
 
@@ -46,10 +51,12 @@ impl Binder<'_> {
             return fail(TOO_COMPLEX, "a query that nests too deep");
         }
         // What surrounding clauses have found so far is none of its business.
-        let around = (self.aggregates.take(), self.subqueries.take(), core::mem::take(&mut self.below), self.queries);
+        let found = (self.aggregates.take(), self.subqueries.take(), self.windows.take());
+        let around = (core::mem::take(&mut self.below), core::mem::take(&mut self.named), self.queries);
         self.queries = depth;
         let query = self.with(select, depth);
-        (self.aggregates, self.subqueries, self.below, self.queries) = around;
+        (self.aggregates, self.subqueries, self.windows) = found;
+        (self.below, self.named, self.queries) = around;
         query
     }
 
@@ -77,7 +84,7 @@ impl Binder<'_> {
         }
         let found = self.subqueries.take().unwrap_or_default();
         let plan = self.attached(plan, found)?;
-        self.finish(select, plan, exprs, order, columns)
+        self.finish(select, plan, exprs, order, Vec::new(), columns)
     }
 
     fn plain(&mut self, select: &Select, depth: u32) -> Result<Query, Error> {
@@ -95,20 +102,24 @@ impl Binder<'_> {
         self.aggregates = Some(Vec::new());
         let (having, in_having) =
             self.finding(|binder| select.having.as_ref().map(|expr| binder.condition(expr, &scope)).transpose())?;
+        self.named.clone_from(&select.windows);
+        self.windows = Some(Vec::new());
         let (bound, in_items) = self.finding(|binder| binder.items_and_order(select, &items, &scope))?;
+        let windows = self.windows.take().unwrap_or_default();
         let calls = self.aggregates.take().unwrap_or_default();
         let below = core::mem::take(&mut self.below);
-        let mut clauses = Clauses { bound, having, in_having, in_items };
+        let mut clauses = Clauses { bound, having, in_having, in_items, windows };
 
         plan = self.attached(plan, below)?;
         if !keys.is_empty() || !calls.is_empty() || clauses.having.is_some() {
             plan = self.grouped(plan, keys, calls, &mut clauses)?;
         }
-        let Clauses { bound: Bound { outputs, order }, having, in_having, in_items } = clauses;
+        let Clauses { bound: Bound { outputs, order, distinct_on }, having, in_having, in_items, windows } = clauses;
         if let Some(having) = having {
             plan = self.filtered(plan, having.conjuncts(), in_having)?;
         }
         plan = self.attached(plan, in_items)?;
+        plan = self.with_windows(plan, windows);
 
         let mut columns = Vec::with_capacity(outputs.len());
         let mut exprs = Vec::with_capacity(outputs.len());
@@ -116,7 +127,7 @@ impl Binder<'_> {
             exprs.push((self.column(name.clone(), typed.data_type), typed.scalar));
             columns.push(Column { name, data_type: typed.data_type });
         }
-        self.finish(select, plan, exprs, order, columns)
+        self.finish(select, plan, exprs, order, distinct_on, columns)
     }
 
     /// Binds something, and gives the subqueries in it.
@@ -135,7 +146,7 @@ impl Binder<'_> {
         &mut self,
         plan: Logical,
         keys: Vec<Typed>,
-        calls: Vec<(ColumnId, AggregateCall)>,
+        calls: Vec<(ColumnId, Call)>,
         clauses: &mut Clauses,
     ) -> Result<Logical, Error> {
         let mut grouped = Vec::new();
@@ -152,11 +163,13 @@ impl Binder<'_> {
             Ok(())
         };
         let outputs = clauses.bound.outputs.iter_mut().map(|(typed, _)| &mut typed.scalar);
-        let extra = clauses.bound.order.iter_mut().filter_map(|(target, ..)| match target {
+        let targets = clauses.bound.order.iter_mut().map(|(target, ..)| target).chain(&mut clauses.bound.distinct_on);
+        let extra = targets.filter_map(|target| match target {
             Target::Extra(typed) => Some(&mut typed.scalar),
             Target::Item(_) => None,
         });
-        let mut all = outputs.chain(clauses.having.as_mut()).chain(extra);
+        let windows = clauses.windows.iter_mut().flat_map(|windowed| windowed.window.scalars_mut());
+        let mut all = outputs.chain(clauses.having.as_mut()).chain(extra).chain(windows);
         let mut result = all.try_for_each(over);
         for subquery in clauses.in_having.iter_mut().chain(&mut clauses.in_items) {
             result = result.and_then(|()| subquery.over_groups(&mut |scalar| over_groups(scalar, &grouped, &local)));
@@ -175,31 +188,35 @@ impl Binder<'_> {
         mut plan: Logical,
         mut exprs: Vec<(ColumnId, Scalar)>,
         order: Vec<Ordering>,
+        distinct_on: Vec<Target>,
         columns: Vec<Column>,
     ) -> Result<Query, Error> {
         let visible: Vec<ColumnId> = exprs.iter().map(|(id, _)| *id).collect();
         let mut sort = Vec::new();
         for (target, descending, nulls_first) in order {
-            let id = match target {
-                Target::Item(index) => visible[index],
-                Target::Extra(typed) => match exprs.iter().find(|(_, scalar)| *scalar == typed.scalar) {
-                    Some((id, _)) => *id,
-                    None if select.distinct => {
-                        return fail(INVALID_REFERENCE, "for SELECT DISTINCT, ORDER BY expressions must be selected");
-                    }
-                    None => {
-                        let name = super::explain::scalar(&typed.scalar, &|id| self.name(id).to_owned());
-                        exprs.push((self.column(name, typed.data_type), typed.scalar));
-                        exprs[exprs.len() - 1].0
-                    }
-                },
-            };
-            sort.push(SortKey { column: id, descending, nulls_first: nulls_first.unwrap_or(descending) });
+            let column = self.target(target, &visible, &mut exprs, select.distinct)?;
+            sort.push(SortKey { column, descending, nulls_first: nulls_first.unwrap_or(descending) });
         }
+        let keys = distinct_on.into_iter().map(|target| self.target(target, &visible, &mut exprs, false));
+        let keys = keys.collect::<Result<Vec<ColumnId>, _>>()?;
         let extra = exprs.len() > visible.len();
         plan = Logical::Project { input: Box::new(plan), exprs };
         if select.distinct {
             plan = Logical::Distinct { input: Box::new(plan) };
+        }
+        if !keys.is_empty() {
+            if sort.iter().take(keys.len()).any(|key| !keys.contains(&key.column)) {
+                return fail(
+                    INVALID_REFERENCE,
+                    "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
+                );
+            }
+            let schema = plan.schema();
+            let partition = keys.into_iter().map(Scalar::Column).collect();
+            let order = sort.iter().map(|key| OrderKey::from(*key)).collect();
+            let first = self.numbered(plan, partition, order, 0, Some(1));
+            let exprs = schema.into_iter().map(|id| (id, Scalar::Column(id))).collect();
+            plan = Logical::Project { input: Box::new(first), exprs };
         }
         if !sort.is_empty() {
             plan = Logical::Sort { input: Box::new(plan), keys: sort };
@@ -215,6 +232,30 @@ impl Binder<'_> {
         Ok(Query { plan, columns })
     }
 
+    /// The column of the select list, or beside it, that ORDER BY or DISTINCT ON means.
+    fn target(
+        &mut self,
+        target: Target,
+        visible: &[ColumnId],
+        exprs: &mut Vec<(ColumnId, Scalar)>,
+        distinct: bool,
+    ) -> Result<ColumnId, Error> {
+        let typed = match target {
+            Target::Item(index) => return Ok(visible[index]),
+            Target::Extra(typed) => typed,
+        };
+        if let Some((id, _)) = exprs.iter().find(|(_, scalar)| *scalar == typed.scalar) {
+            return Ok(*id);
+        }
+        if distinct {
+            return fail(INVALID_REFERENCE, "for SELECT DISTINCT, ORDER BY expressions must be selected");
+        }
+        let name = super::explain::scalar(&typed.scalar, &|id| self.name(id).to_owned());
+        let id = self.column(name, typed.data_type);
+        exprs.push((id, typed.scalar));
+        Ok(id)
+    }
+
     fn items_and_order(&mut self, select: &Select, items: &[Item], scope: &Scope) -> Result<Bound, Error> {
         let mut outputs = Vec::with_capacity(items.len());
         for item in items {
@@ -224,21 +265,25 @@ impl Binder<'_> {
             };
             outputs.push((typed, item.name()));
         }
-        let order = select.order_by.iter().map(|by| self.order_item(by, items, scope));
-        Ok(Bound { order: order.collect::<Result<_, _>>()?, outputs })
+        let mut order = Vec::with_capacity(select.order_by.len());
+        for by in &select.order_by {
+            order.push((self.named_or_bound(&by.expr, items, scope)?, by.descending, by.nulls_first));
+        }
+        let distinct_on = select.distinct_on.iter().map(|expr| self.named_or_bound(expr, items, scope));
+        Ok(Bound { distinct_on: distinct_on.collect::<Result<_, _>>()?, order, outputs })
     }
 
-    fn order_item(&mut self, by: &OrderBy, items: &[Item], scope: &Scope) -> Result<Ordering, Error> {
-        let alias = match &by.expr {
+    /// An expression of ORDER BY: an ordinal, an alias of the select list, or any expression.
+    fn named_or_bound(&mut self, expr: &Expr, items: &[Item], scope: &Scope) -> Result<Target, Error> {
+        let alias = match expr {
             Expr::Literal(Value::Integer(ordinal)) => Some(ordinal_index(*ordinal, items.len(), "ORDER BY")?),
             Expr::Column { table: None, name } => items.iter().position(|item| item.alias() == Some(name)),
             _ => None,
         };
-        let target = match alias {
+        Ok(match alias {
             Some(index) => Target::Item(index),
-            None => Target::Extra(self.expr(&by.expr, scope)?),
-        };
-        Ok((target, by.descending, by.nulls_first))
+            None => Target::Extra(self.expr(expr, scope)?),
+        })
     }
 
     /// A grouping expression: an ordinal, a column of FROM, an alias of the select list, or any expression.
@@ -283,11 +328,14 @@ struct Clauses {
     having: Option<Scalar>,
     in_having: Vec<Subquery>,
     in_items: Vec<Subquery>,
+    windows: Vec<Windowed>,
 }
 
 struct Bound {
     outputs: Vec<(Typed, String)>,
     order: Vec<Ordering>,
+    /// Indices of items, or expressions beside them.
+    distinct_on: Vec<Target>,
 }
 
 /// By what, descending, NULLs first.
@@ -315,6 +363,11 @@ impl Item {
         let name = match self {
             Item::Expr(Expr::Call { name, .. }, None) => name,
             Item::Expr(Expr::Case { .. }, None) => "case",
+            Item::Expr(Expr::Exists(_), None) => "exists",
+            Item::Expr(Expr::Aggregate { call, .. } | Expr::Over { call, .. }, None) => match &**call {
+                Expr::Call { name, .. } => name,
+                _ => "?column?",
+            },
             _ => self.alias().unwrap_or("?column?"),
         };
         name.to_owned()

@@ -21,7 +21,10 @@ use super::{
 use crate::{
     Error,
     data::{Nested, Type, Value},
-    exec::{ops::aggregate::AggregateFunction, plan::JoinKind},
+    exec::{
+        ops::aggregate::AggregateFunction,
+        plan::{Call, JoinKind, OrderKey},
+    },
 };
 
 /// The different values that a query depends on.
@@ -152,8 +155,8 @@ impl Binder<'_> {
                 let over = keys.iter().map(|(id, scalar)| (*id, domain.over(scalar, &ids)));
                 let keys = over.chain(pass(ids.iter().copied())).collect();
                 let mut calls = calls;
-                for arg in calls.iter_mut().filter_map(|(_, call)| call.arg.as_mut()) {
-                    *arg = domain.over(arg, &ids);
+                for scalar in calls.iter_mut().flat_map(|(_, call)| call.scalars_mut()) {
+                    *scalar = domain.over(scalar, &ids);
                 }
                 let groups = Logical::Aggregate { input: Box::new(input), keys, calls: calls.clone() };
                 if !whole {
@@ -166,7 +169,7 @@ impl Binder<'_> {
                 let exprs = calls.iter().map(|(id, call)| {
                     let value = Scalar::Column(*id);
                     let zero = Nested::new(Scalar::Literal(Value::Integer(0)));
-                    let counts = call.function == AggregateFunction::Count;
+                    let counts = matches!(call, Call::Basic(call) if call.function == AggregateFunction::Count);
                     let args = || vec![Nested::new(value.clone()), zero];
                     (*id, if counts { Scalar::Call(Function::Coalesce, args()) } else { value.clone() })
                 });
@@ -246,7 +249,27 @@ impl Binder<'_> {
                 columns.extend(ids.iter().copied().zip(sources));
                 (Logical::Shared { slot, name, columns }, ids)
             }
-            Logical::Limit { .. } => return fail(UNSUPPORTED, "LIMIT in a subquery that depends on the row"),
+            Logical::Window { input, mut window, columns } => {
+                let (input, ids) = self.unnested(*input, domain)?;
+                for scalar in window.scalars_mut() {
+                    *scalar = domain.over(scalar, &ids);
+                }
+                window.partition.extend(ids.iter().map(|id| Scalar::Column(*id)));
+                (Logical::Window { input: Box::new(input), window, columns }, ids)
+            }
+            Logical::Limit { input, skip, count } => {
+                let schema = input.schema();
+                let (input, keys) = match *input {
+                    Logical::Sort { input, keys } => (*input, keys),
+                    other => (other, Vec::new()),
+                };
+                let (input, ids) = self.unnested(input, domain)?;
+                let order = keys.into_iter().map(OrderKey::from).collect();
+                let partition = ids.iter().map(|id| Scalar::Column(*id)).collect();
+                let limited = self.numbered(input, partition, order, skip, count);
+                let exprs = pass(schema.into_iter().chain(ids.iter().copied()));
+                (Logical::Project { input: Box::new(limited), exprs }, ids)
+            }
             Logical::Recursive { .. } => {
                 return fail(UNSUPPORTED, "WITH RECURSIVE in a subquery that depends on the row");
             }

@@ -7,6 +7,7 @@
 //! here can stand as a live query.
 
 pub mod aggregate;
+pub mod collect;
 pub mod distinct;
 pub mod filter;
 pub mod hash_join;
@@ -16,6 +17,7 @@ pub mod project;
 pub mod recursive;
 pub mod set;
 pub mod sort;
+pub mod window;
 
 use serde::{Deserialize, Serialize};
 
