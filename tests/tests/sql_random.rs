@@ -201,6 +201,7 @@ fn simple() -> BoxedStrategy<(String, bool)> {
         1 => Just("t LEFT JOIN u ON t.a < u.v AND t.b IS NOT NULL".to_owned()),
         1 => Just("t JOIN u USING (a)".to_owned()),
         1 => Just("t LEFT JOIN u ON t.a = u.a AND u.v IN (SELECT b FROM t)".to_owned()),
+        1 => Just("t JOIN u ON t.a = u.a AND EXISTS (SELECT 1 FROM t AS s WHERE s.b = u.v OR s.k < t.b)".to_owned()),
     ];
     let filter = prop_oneof![1 => Just(String::new()), 3 => condition(2, COLUMNS).prop_map(|all| format!(" WHERE {all}")),
         1 => asking().prop_map(|asks| format!(" WHERE {asks}")),
@@ -313,6 +314,8 @@ proptest! {
             local.split(parts, salt);
             prop_assert_eq!(&ours(&mut local, &sql, ordered), &whole, "spread over {} owners: {}", parts, sql);
             prop_assert_eq!(&sqlite(&connection, &sql, ordered), &whole, "SQLite: {}", sql);
+            let plan = ours(&mut local, &format!("EXPLAIN {sql}"), true);
+            prop_assert!(!plan.is_empty());
         }
     }
 
@@ -324,6 +327,9 @@ proptest! {
             "INSERT INTO t (a, b) VALUES (1, 'x'), (-9223372036854775808, NULL)",
             "UPDATE t SET a = CASE WHEN b LIKE 'x%' THEN 1 ELSE a END WHERE b BETWEEN 1 AND 2 OR c IN (1, 2, 3)",
             "DELETE FROM t WHERE NOT EXISTS (SELECT 1) AND CAST(a AS TEXT) || 'x' = substr('é', 1)",
+            "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT * FROM r EXCEPT SELECT 3",
+            "SELECT sum(a) FILTER (WHERE b > 1) OVER (PARTITION BY c ORDER BY a ROWS 2 PRECEDING), DISTINCT ON FROM t",
+            "SELECT a, (SELECT max(b) FROM t AS s WHERE s.a = t.a AND t.b IN (SELECT 1 UNION SELECT s.b)) FROM t",
         ][..]),
         edits in prop::collection::vec((any::<prop::sample::Index>(), "[ -~\\n]|[()'\",;.$*é\u{0}]|SELECT |NOT |CASE "), 0..8),
         cut in any::<prop::sample::Index>(),
@@ -349,6 +355,9 @@ proptest! {
             "SELECT DISTINCT x.a FROM t AS x LEFT JOIN t AS y ON x.a = y.a AND y.b LIKE 'x%'",
             "INSERT INTO t VALUES (3, 'x'), (4, NULL)",
             "UPDATE t SET a = CASE WHEN b = 'x' THEN 1 ELSE a END WHERE a BETWEEN 1 AND 2",
+            "WITH RECURSIVE r(n) AS (SELECT 1 UNION SELECT n + 1 FROM r WHERE n < 5) SELECT n, a FROM r LEFT JOIN t ON n = a",
+            "SELECT a, rank() OVER (ORDER BY b ROWS 1 PRECEDING), count(*) FILTER (WHERE a > 1) OVER w FROM t WINDOW w AS ()",
+            "SELECT x.a FROM t AS x WHERE EXISTS (SELECT 1 FROM t AS y WHERE y.a = x.a AND x.b IN (SELECT y.b))",
         ][..]),
         noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
     ) {
@@ -389,4 +398,54 @@ fn deep_long_and_wide_text_is_a_typed_error() {
     let long = format!("SELECT 1 WHERE 1 = 2{}", " OR 1 = 1".repeat(600));
     let statement = pontoon_parser::parse_one(&long).unwrap();
     assert_eq!(Local::new().execute(statement, Vec::new()).unwrap().rows.len(), 1);
+}
+
+#[test]
+fn queries_within_queries_are_answered_or_refused() {
+    use pontoon_core::{
+        data::Nested,
+        sql::ast::{Body, Cte, Expr, Select, SelectItem, SetOp, Statement, TableRef},
+    };
+    let one = || vec![SelectItem::Expr(Expr::Literal(Value::Integer(1)), Some("a".to_owned()))];
+    let star = || vec![SelectItem::Star(None)];
+    let table = |name: &str| vec![TableRef::Table { name: name.to_owned(), alias: None }];
+    let wrap = |kind: usize, inner: Select| {
+        let query = Nested::new(inner);
+        let (items, from) = (star(), table("t"));
+        let column = || Nested::new(Expr::Column { table: Some("t".to_owned()), name: "a".to_owned() });
+        match kind {
+            0 => Select { items, from: vec![TableRef::Derived { query, alias: "d".to_owned() }], ..Select::default() },
+            1 => Select { items: one(), from, filter: Some(Expr::Exists(query)), ..Select::default() },
+            2 => Select { items: vec![SelectItem::Expr(Expr::Subquery(query), None)], ..Select::default() },
+            3 => {
+                let left = Nested::new(Select { items: one(), ..Select::default() });
+                let body = Body::Set { op: SetOp::Except, all: false, left, right: query };
+                Select { body, ..Select::default() }
+            }
+            4 => {
+                let with = vec![Cte { name: "w".to_owned(), columns: Vec::new(), query }];
+                Select { items, from: table("w"), with, ..Select::default() }
+            }
+            _ => {
+                let filter = Some(Expr::InSubquery { expr: column(), query, negated: true });
+                let items = vec![SelectItem::Expr(column().into_inner(), None)];
+                Select { items, from, filter, ..Select::default() }
+            }
+        }
+    };
+    let mut local = Local::new();
+    ours(&mut local, "CREATE TABLE t (a INTEGER)", true);
+    ours(&mut local, "INSERT INTO t VALUES (1), (2)", true);
+    for kind in 0..6 {
+        let mut answered = 0;
+        for levels in [3, 10, 20, 40, 60, 100] {
+            let query = (0..levels).fold(Select { items: one(), ..Select::default() }, |inner, _| wrap(kind, inner));
+            let statement = Statement::Select(Nested::new(query));
+            match local.execute(statement, Vec::new()) {
+                Ok(_) => answered = levels,
+                Err(error) => assert_eq!(error.code(), "statement_too_complex"),
+            }
+        }
+        assert!(answered >= 10, "kind {kind}: {answered} levels");
+    }
 }

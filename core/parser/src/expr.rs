@@ -59,7 +59,8 @@ pub(crate) fn expr(parsed: parsed::Expr, depth: u32) -> Result<Expr> {
             let text = Value::Text(typed.value.into_string().unwrap_or_default());
             Expr::Literal(cast(text, to).map_err(|error| ParseError::new(INVALID_TEXT, error.to_string()))?)
         }
-        E::Nested(inner) => expr(*inner, depth + 1)?,
+        // Parentheses leave nothing behind; sqlparser bounds how many there are.
+        E::Nested(inner) => expr(*inner, depth)?,
         E::IsNull(operand) => Expr::IsNull { expr: nested(operand)?, negated: false },
         E::IsNotNull(operand) => Expr::IsNull { expr: nested(operand)?, negated: true },
         E::IsUnknown(operand) => Expr::IsNull { expr: nested(operand)?, negated: false },
@@ -161,17 +162,17 @@ pub(crate) fn expr(parsed: parsed::Expr, depth: u32) -> Result<Expr> {
 /// A chain of AND or OR as a balanced tree: as long as one likes, but never deep.
 fn chain(left: parsed::Expr, op: parsed::BinaryOperator, right: parsed::Expr, depth: u32) -> Result<Expr> {
     let ours = operator(&op)?;
-    let (mut operands, mut rest) = (vec![right], left);
-    loop {
-        match rest {
-            parsed::Expr::BinaryOp { left, op: other, right } if other == op => {
-                operands.push(*right);
-                rest = *left;
+    let (mut operands, mut open) = (Vec::new(), vec![left, right]);
+    while let Some(operand) = open.pop() {
+        match operand {
+            parsed::Expr::BinaryOp { left, op: other, right } if other == op => open.extend([*left, *right]),
+            parsed::Expr::Nested(inner)
+                if matches!(&*inner, parsed::Expr::BinaryOp { op: other, .. } if *other == op)
+                    || matches!(&*inner, parsed::Expr::Nested(_)) =>
+            {
+                open.push(*inner);
             }
-            first => {
-                operands.push(first);
-                break;
-            }
+            other => operands.push(other),
         }
     }
     // Levels that balancing adds.

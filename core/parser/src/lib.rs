@@ -20,6 +20,7 @@
 
 mod expr;
 mod query;
+mod sqlite;
 mod statement;
 
 use pontoon_core::sql::{
@@ -29,7 +30,7 @@ use pontoon_core::sql::{
 use sqlparser::{
     dialect::{Dialect, PostgreSqlDialect, SQLiteDialect},
     parser::{Parser, ParserError},
-    tokenizer::{Token, Tokenizer},
+    tokenizer::{Token, TokenWithSpan, Tokenizer},
 };
 
 /// Bytes that a text may have.
@@ -78,15 +79,19 @@ fn unsupported<T>(what: impl core::fmt::Display) -> Result<T> {
 
 /// The statements of a text, separated by semicolons.
 pub fn parse(sql: &str) -> Result<Vec<Statement>> {
-    parse_as(sql, &PostgreSqlDialect {})
+    parse_as(sql, &PostgreSqlDialect {}, |tokens| tokens)
 }
 
 /// The same in SQLite's syntax.
 pub fn parse_sqlite(sql: &str) -> Result<Vec<Statement>> {
-    parse_as(sql, &SQLiteDialect {})
+    parse_as(sql, &SQLiteDialect {}, sqlite::rewrite)
 }
 
-fn parse_as(sql: &str, dialect: &dyn Dialect) -> Result<Vec<Statement>> {
+fn parse_as(
+    sql: &str,
+    dialect: &dyn Dialect,
+    rewrite: fn(Vec<TokenWithSpan>) -> Vec<TokenWithSpan>,
+) -> Result<Vec<Statement>> {
     if sql.len() > TEXT_BYTES_MAX {
         return Err(ParseError::new(TOO_COMPLEX, format!("a text of more than {TEXT_BYTES_MAX} bytes")));
     }
@@ -104,7 +109,8 @@ fn parse_as(sql: &str, dialect: &dyn Dialect) -> Result<Vec<Statement>> {
             return Err(ParseError::new(TOO_COMPLEX, format!("more than {RUN_TOKENS_MAX} words without a comma")));
         }
     }
-    let statements = Parser::new(dialect).with_tokens_with_locations(tokens).parse_statements().map_err(located)?;
+    let statements =
+        Parser::new(dialect).with_tokens_with_locations(rewrite(tokens)).parse_statements().map_err(located)?;
     statements.into_iter().map(statement::statement).collect()
 }
 

@@ -168,7 +168,7 @@ impl Binder<'_> {
         let mut order = Vec::with_capacity(of.order_by.len());
         for by in of.order_by {
             let scalar = self.nested(&by.expr, scope, depth)?.scalar;
-            let (descending, nulls_first) = (by.descending, by.nulls_first.unwrap_or(by.descending));
+            let (descending, nulls_first) = (by.descending, self.nulls_first(by.nulls_first, by.descending));
             order.push(OrderKey { scalar, descending, nulls_first });
         }
         let only = |typed: Typed| match &filter {
@@ -225,7 +225,7 @@ impl Binder<'_> {
             "sum" => basic(AggregateFunction::Sum, Some(only(arg)), Some(Type::Integer)),
             "avg" => basic(AggregateFunction::Avg, Some(only(arg)), Some(Type::Real)),
             "bool_and" | "every" | "bool_or" => {
-                let arg = arg.coerce(Type::Boolean)?;
+                let arg = self.truth(arg)?;
                 let function = if name == "bool_or" { AggregateFunction::Max } else { AggregateFunction::Min };
                 basic(function, Some(only(arg)), Some(Type::Boolean))
             }

@@ -20,7 +20,7 @@ use super::{
     ast::{CreateTable, Statement},
     catalog::{TableDescriptor, entry},
     fault::{INTERNAL, SERIALIZATION, TOO_COMPLEX, fail},
-    plan::{Settings, Tables, plan, tables_of},
+    plan::{Dialect, Settings, Tables, plan, tables_of},
 };
 use crate::{
     Error,
@@ -39,9 +39,17 @@ const REMEMBERED_MAX: usize = 1_000;
 /// How often a statement is planned again because a table became another one.
 const AGAIN_MAX: u32 = 3;
 
-/// Table definitions that an asker remembers. They may be old: nothing depends on their being true.
+/// Table definitions that an asker remembers, and the dialect it speaks. Definitions may be old: nothing depends on their
+/// being true.
 #[derive(Debug, Default)]
-pub struct Definitions(Tables);
+pub struct Definitions(Tables, Dialect);
+
+impl Definitions {
+    /// From now on statements are typed as in this dialect.
+    pub fn speak(&mut self, dialect: Dialect) {
+        self.1 = dialect;
+    }
+}
 
 /// See the module's documentation.
 pub struct Asking {
@@ -135,7 +143,8 @@ impl Asking {
 
     /// Plans with what is known, and begins to run.
     fn run(&mut self, definitions: &Definitions) -> Result<(), Error> {
-        let settings = Settings { now_us: self.env.now_us, locality_bits: self.env.locality_bits };
+        let dialect = definitions.1;
+        let settings = Settings { now_us: self.env.now_us, locality_bits: self.env.locality_bits, dialect };
         let plan = plan(&self.statement, &self.params, &definitions.0, settings)?;
         self.state = State::Running(Box::new(Run::new(plan, self.env.clone(), self.serial)));
         Ok(())

@@ -55,7 +55,7 @@ impl Typed {
     }
 }
 
-fn cast_to(typed: Typed, to: Type) -> Result<Typed, Error> {
+pub(super) fn cast_to(typed: Typed, to: Type) -> Result<Typed, Error> {
     let scalar = match typed.scalar {
         Scalar::Literal(value) => Scalar::Literal(cast(value, to)?),
         other if typed.data_type == Some(to) => other,
@@ -65,7 +65,7 @@ fn cast_to(typed: Typed, to: Type) -> Result<Typed, Error> {
 }
 
 /// Brings two operands to types that compare; gives the common type.
-fn unify(a: Typed, b: Typed) -> Result<(Typed, Typed, Option<Type>), Error> {
+pub(super) fn unify(a: Typed, b: Typed) -> Result<(Typed, Typed, Option<Type>), Error> {
     match (a.data_type, b.data_type) {
         (None, other) | (other, None) => Ok((a, b, other)),
         (Some(left), Some(right)) if left == right => Ok((a, b, Some(left))),
@@ -87,7 +87,7 @@ fn unify(a: Typed, b: Typed) -> Result<(Typed, Typed, Option<Type>), Error> {
 }
 
 /// Brings expressions to one type.
-fn unify_all(items: Vec<Typed>) -> Result<(Vec<Typed>, Option<Type>), Error> {
+pub(super) fn unify_all(items: Vec<Typed>) -> Result<(Vec<Typed>, Option<Type>), Error> {
     let mut common: Option<Type> = None;
     for item in items.iter().filter(|item| !item.untyped) {
         common = match (common, item.data_type) {
@@ -111,7 +111,7 @@ pub(super) fn boxed(typed: Typed) -> Nested<Scalar> {
 }
 
 /// Computes an expression whose operands are constants; one that fails stays, to fail only if it is ever reached.
-fn fold(scalar: Scalar) -> Scalar {
+pub(super) fn fold(scalar: Scalar) -> Scalar {
     let constant = |scalar: &Nested<Scalar>| matches!(**scalar, Scalar::Literal(_));
     let folds = match &scalar {
         Scalar::Not(a) | Scalar::Neg(a) | Scalar::IsNull(a) | Scalar::Cast(a, _) | Scalar::IsBool(a, _) => constant(a),
@@ -125,31 +125,6 @@ fn fold(scalar: Scalar) -> Scalar {
 }
 
 impl Binder<'_> {
-    /// A comparison.
-    pub(super) fn comparison(&self, op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Error> {
-        binary(op, left, right)
-    }
-
-    /// Expressions as expressions of one type.
-    pub(super) fn unify_all(&self, items: Vec<Typed>) -> Result<(Vec<Typed>, Option<Type>), Error> {
-        unify_all(items)
-    }
-
-    /// A condition.
-    pub(super) fn truth(&self, typed: Typed) -> Result<Typed, Error> {
-        typed.coerce(Type::Boolean)
-    }
-
-    /// What is to be a number.
-    pub(super) fn number(&self, typed: Typed) -> Typed {
-        typed
-    }
-
-    /// A subquery that is a value: in PostgreSQL it has one row at most.
-    pub(super) fn one_row(&self, plan: super::logical::Logical) -> super::logical::Logical {
-        plan
-    }
-
     /// Binds an expression.
     pub fn expr(&mut self, expr: &Expr, scope: &Scope) -> Result<Typed, Error> {
         self.bound = 0;
@@ -158,7 +133,8 @@ impl Binder<'_> {
 
     /// Binds a condition.
     pub fn condition(&mut self, expr: &Expr, scope: &Scope) -> Result<Scalar, Error> {
-        Ok(self.expr(expr, scope)?.coerce(Type::Boolean)?.scalar)
+        let typed = self.expr(expr, scope)?;
+        Ok(self.truth(typed)?.scalar)
     }
 
     pub(super) fn nested(&mut self, expr: &Expr, scope: &Scope, depth: u32) -> Result<Typed, Error> {
@@ -180,45 +156,46 @@ impl Binder<'_> {
             },
             Expr::Column { table, name } => self.column_ref(self.resolve(scope, table.as_deref(), name)?),
             Expr::Unary(UnaryOp::Not, operand) => {
-                let operand = self.nested(operand, scope, depth)?.coerce(Type::Boolean)?;
+                let operand = self.nested(operand, scope, depth)?;
+                let operand = self.truth(operand)?;
                 Typed::new(Scalar::Not(boxed(operand)), Some(Type::Boolean))
             }
             Expr::Unary(UnaryOp::Neg, operand) => {
-                let operand = numeric(self.nested(operand, scope, depth)?)?;
+                let operand = self.nested(operand, scope, depth)?;
+                let operand = numeric(self.number(operand))?;
                 let data_type = operand.data_type;
                 Typed::new(Scalar::Neg(boxed(operand)), data_type)
             }
             Expr::Binary(op, left, right) => {
                 let (left, right) = (self.nested(left, scope, depth)?, self.nested(right, scope, depth)?);
-                binary(*op, left, right)?
+                self.operation(*op, left, right)?
             }
             Expr::IsNull { expr, negated } => {
                 let operand = self.nested(expr, scope, depth)?;
                 negate(Scalar::IsNull(boxed(operand)), *negated)
             }
             Expr::IsBool { expr, value, negated } => {
-                let operand = self.nested(expr, scope, depth)?.coerce(Type::Boolean)?;
+                let operand = self.nested(expr, scope, depth)?;
+                let operand = self.truth(operand)?;
                 negate(Scalar::IsBool(boxed(operand), *value), *negated)
             }
             Expr::InList { expr, list, negated } => {
-                let mut operand = self.nested(expr, scope, depth)?;
-                let mut items = Vec::with_capacity(list.len());
-                for item in list {
-                    let (left, item, _) = unify(operand, self.nested(item, scope, depth)?)?;
-                    operand = left;
-                    items.push(boxed(item));
-                }
-                negate(Scalar::In(boxed(operand), items), *negated)
+                let operand = self.nested(expr, scope, depth)?;
+                let items = list.iter().map(|item| self.nested(item, scope, depth)).collect::<Result<_, _>>()?;
+                negate(self.in_list(operand, items)?, *negated)
             }
             Expr::Between { expr, low, high, negated } => {
-                let low = binary(BinaryOp::Ge, self.nested(expr, scope, depth)?, self.nested(low, scope, depth)?)?;
-                let high = binary(BinaryOp::Le, self.nested(expr, scope, depth)?, self.nested(high, scope, depth)?)?;
+                let (first, low) = (self.nested(expr, scope, depth)?, self.nested(low, scope, depth)?);
+                let low = self.comparison(BinaryOp::Ge, first, low)?;
+                let (second, high) = (self.nested(expr, scope, depth)?, self.nested(high, scope, depth)?);
+                let high = self.comparison(BinaryOp::Le, second, high)?;
                 negate(Scalar::Binary(BinaryOp::And, boxed(low), boxed(high)), *negated)
             }
             Expr::Like { expr, pattern, negated, fold_case } => {
-                let operand = self.nested(expr, scope, depth)?.coerce(Type::Text)?;
-                let pattern = self.nested(pattern, scope, depth)?.coerce(Type::Text)?;
-                negate(Scalar::Like(boxed(operand), boxed(pattern), *fold_case), *negated)
+                let (operand, pattern) = (self.nested(expr, scope, depth)?, self.nested(pattern, scope, depth)?);
+                let (operand, pattern) = (self.text(operand)?, self.text(pattern)?);
+                let fold_case = self.folds_case(*fold_case);
+                negate(Scalar::Like(boxed(operand), boxed(pattern), fold_case), *negated)
             }
             Expr::Case { operand, whens, otherwise } => {
                 let mut conditions = Vec::with_capacity(whens.len());
@@ -226,8 +203,11 @@ impl Binder<'_> {
                 for (when, then) in whens {
                     let when = self.nested(when, scope, depth)?;
                     conditions.push(match operand {
-                        Some(operand) => binary(BinaryOp::Eq, self.nested(operand, scope, depth)?, when)?,
-                        None => when.coerce(Type::Boolean)?,
+                        Some(operand) => {
+                            let operand = self.nested(operand, scope, depth)?;
+                            self.comparison(BinaryOp::Eq, operand, when)?
+                        }
+                        None => self.truth(when)?,
                     });
                     results.push(self.nested(then, scope, depth)?);
                 }
@@ -235,7 +215,7 @@ impl Binder<'_> {
                     Some(otherwise) => self.nested(otherwise, scope, depth)?,
                     None => Typed::constant(Value::Null),
                 });
-                let (results, data_type) = unify_all(results)?;
+                let (results, data_type) = self.unify_all(results)?;
                 let mut results: Vec<_> = results.into_iter().map(boxed).collect();
                 let otherwise = results.pop().unwrap_or_else(|| Nested::new(Scalar::Literal(Value::Null)));
                 let whens = conditions.into_iter().map(boxed).zip(results).collect();
@@ -243,7 +223,7 @@ impl Binder<'_> {
             }
             Expr::Cast(operand, to) => {
                 let operand = self.nested(operand, scope, depth)?;
-                Typed::new(Scalar::Cast(boxed(operand), *to), Some(*to))
+                self.casted_to(operand, *to)
             }
             Expr::Call { name, args, distinct, star } => self.call(name, args, *distinct, *star, scope, depth)?,
             Expr::Default => return fail(SYNTAX, "DEFAULT is not allowed in this context"),
@@ -300,6 +280,9 @@ impl Binder<'_> {
             return fail(UNDEFINED_FUNCTION, format!("function {name} does not take {} arguments", args.len()));
         }
         let mut args = args.iter().map(|arg| self.nested(arg, scope, depth)).collect::<Result<Vec<_>, _>>()?;
+        if matches!(function, Function::Abs | Function::Sign | Function::Round | Function::Floor | Function::Ceil) {
+            args = args.into_iter().map(|arg| self.number(arg)).collect();
+        }
         let first = args.first().and_then(|arg| arg.data_type);
         let data_type = match function {
             Function::Lower
@@ -317,14 +300,14 @@ impl Binder<'_> {
             Function::Mod | Function::Sqrt | Function::Power => Some(Type::Real),
             Function::Coalesce | Function::Greatest | Function::Least => {
                 let common;
-                (args, common) = unify_all(args)?;
+                (args, common) = self.unify_all(args)?;
                 common
             }
             Function::NullIf => {
                 let (Some(b), Some(a)) = (args.pop(), args.pop()) else {
                     return fail(UNDEFINED_FUNCTION, "nullif takes two arguments");
                 };
-                let (a, b, _) = unify(a, b)?;
+                let (a, b) = self.pair(a, b)?;
                 let data_type = a.data_type;
                 args = vec![a, b];
                 data_type
@@ -369,7 +352,7 @@ pub(super) fn numeric(typed: Typed) -> Result<Typed, Error> {
     }
 }
 
-fn binary(op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Error> {
+pub(super) fn binary(op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Error> {
     let data_type = match op {
         BinaryOp::And | BinaryOp::Or => {
             let (left, right) = (left.coerce(Type::Boolean)?, right.coerce(Type::Boolean)?);

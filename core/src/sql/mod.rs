@@ -12,6 +12,7 @@ pub mod asking;
 pub mod ast;
 pub mod bind;
 pub mod catalog;
+mod dialect;
 pub mod explain;
 pub mod fault;
 mod from;

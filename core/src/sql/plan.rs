@@ -28,6 +28,18 @@ pub struct Settings {
     pub now_us: i64,
     /// Locality bits of the catalog.
     pub locality_bits: u8,
+    /// How expressions are typed.
+    pub dialect: Dialect,
+}
+
+/// Whose typing a statement follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// PostgreSQL's.
+    #[default]
+    Postgres,
+    /// SQLite's, where it differs.
+    Sqlite,
 }
 
 /// The plan of a statement; `$1` is `params[0]`. A table that is not in `tables` does not exist.

@@ -272,7 +272,8 @@ fn prune(plan: Logical, needed: &Set<ColumnId>, uses: &mut Uses) -> Logical {
             let needed = reads(&none, &mut exprs.iter().map(|(_, scalar)| scalar));
             Logical::Project { input: Box::new(prune(*input, &needed, uses)), exprs }
         }
-        Logical::Aggregate { input, keys, calls } => {
+        Logical::Aggregate { input, keys, mut calls } => {
+            calls.retain(|(id, _)| needed.contains(id));
             let args = calls.iter().flat_map(|(_, call)| call.scalars());
             let needed = reads(&none, &mut keys.iter().map(|(_, scalar)| scalar).chain(args));
             Logical::Aggregate { input: Box::new(prune(*input, &needed, uses)), keys, calls }

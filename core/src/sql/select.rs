@@ -22,7 +22,10 @@ use crate::{
     Error,
     data::{Column, Type, Value},
     exec::{
-        ops::sort::SortKey,
+        ops::{
+            aggregate::{AggregateCall, AggregateFunction},
+            sort::SortKey,
+        },
         plan::{Call, OrderKey},
     },
     map::Set,
@@ -158,8 +161,20 @@ impl Binder<'_> {
         }
         // What no row of a group has by itself: columns of the rows. What surrounding queries have is a constant.
         let local: Set<ColumnId> = plan.schema().into_iter().collect();
+        let known = calls.len();
+        let mut calls = calls;
+        if self.is_lenient() {
+            // SQLite gives any of the values that a column has in the group; this one is the smallest. Those that nobody
+            // reads are dropped again.
+            for id in local.iter().filter(|id| !grouped.iter().any(|(_, key)| *key == Scalar::Column(**id))) {
+                let arg = Some(Scalar::Column(*id));
+                let call = AggregateCall { function: AggregateFunction::Min, arg, distinct: false };
+                calls.push((self.like(*id), Call::Basic(call)));
+            }
+        }
+        let over_groups = |scalar: &Scalar| over_groups(scalar, &grouped, &local, &calls[known..]);
         let over = |scalar: &mut Scalar| {
-            *scalar = over_groups(scalar, &grouped, &local)?;
+            *scalar = over_groups(scalar)?;
             Ok(())
         };
         let outputs = clauses.bound.outputs.iter_mut().map(|(typed, _)| &mut typed.scalar);
@@ -172,7 +187,7 @@ impl Binder<'_> {
         let mut all = outputs.chain(clauses.having.as_mut()).chain(extra).chain(windows);
         let mut result = all.try_for_each(over);
         for subquery in clauses.in_having.iter_mut().chain(&mut clauses.in_items) {
-            result = result.and_then(|()| subquery.over_groups(&mut |scalar| over_groups(scalar, &grouped, &local)));
+            result = result.and_then(|()| subquery.over_groups(&mut |scalar| over_groups(scalar)));
         }
         result.map_err(|id| {
             let message = format!("column \"{}\" must appear in the GROUP BY clause", self.name(id));
@@ -195,7 +210,7 @@ impl Binder<'_> {
         let mut sort = Vec::new();
         for (target, descending, nulls_first) in order {
             let column = self.target(target, &visible, &mut exprs, select.distinct)?;
-            sort.push(SortKey { column, descending, nulls_first: nulls_first.unwrap_or(descending) });
+            sort.push(SortKey { column, descending, nulls_first: self.nulls_first(nulls_first, descending) });
         }
         let keys = distinct_on.into_iter().map(|target| self.target(target, &visible, &mut exprs, false));
         let keys = keys.collect::<Result<Vec<ColumnId>, _>>()?;
@@ -401,13 +416,21 @@ fn ordinal_index(ordinal: i64, items: usize, clause: &str) -> Result<usize, Erro
 }
 
 /// An expression over groups: grouping expressions become their columns; another column of the rows is an error.
-fn over_groups(scalar: &Scalar, grouped: &[(ColumnId, Scalar)], local: &Set<ColumnId>) -> Result<Scalar, ColumnId> {
+fn over_groups(
+    scalar: &Scalar,
+    grouped: &[(ColumnId, Scalar)],
+    local: &Set<ColumnId>,
+    any: &[(ColumnId, Call)],
+) -> Result<Scalar, ColumnId> {
     if let Some((id, _)) = grouped.iter().find(|(_, key)| key == scalar) {
         return Ok(Scalar::Column(*id));
     }
     match scalar {
-        Scalar::Column(id) if local.contains(id) => Err(*id),
-        scalar => scalar.map_children(&mut |child| over_groups(child, grouped, local)),
+        Scalar::Column(id) if local.contains(id) => {
+            let of = |call: &Call| matches!(call, Call::Basic(call) if call.arg.as_ref() == Some(scalar));
+            any.iter().find(|(_, call)| of(call)).map(|(id, _)| Scalar::Column(*id)).ok_or(*id)
+        }
+        scalar => scalar.map_children(&mut |child| over_groups(child, grouped, local, any)),
     }
 }
 

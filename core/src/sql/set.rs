@@ -101,7 +101,7 @@ impl Binder<'_> {
         let types: Vec<Option<Type>> = base.columns.iter().map(|column| column.data_type).collect();
         for (from, to) in step.columns.iter().zip(&types) {
             let fits = from.data_type.is_none() || from.data_type == *to || (from.data_type, *to) == INTO_REAL;
-            if !fits && to.is_some() {
+            if !fits && to.is_some() && !self.is_lenient() {
                 let message = format!("column \"{}\" of recursive query \"{name}\" changes its type", from.name);
                 return fail(DATATYPE_MISMATCH, message);
             }
@@ -218,6 +218,7 @@ impl Binder<'_> {
             (None, other) | (other, None) => Ok(other),
             (a, b) if a == b => Ok(a),
             (a, b) if (a, b) == INTO_REAL || (b, a) == INTO_REAL => Ok(Some(Type::Real)),
+            (Some(_), Some(_)) if self.is_lenient() => Ok(None),
             (Some(a), Some(b)) => {
                 fail(DATATYPE_MISMATCH, format!("{} and {} do not go together in one column", a.name(), b.name()))
             }

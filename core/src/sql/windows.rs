@@ -149,7 +149,7 @@ impl Binder<'_> {
         for by in &whole.order_by {
             let typed = self.nested(&by.expr, scope, depth)?;
             types.push(typed.data_type);
-            let (descending, nulls_first) = (by.descending, by.nulls_first.unwrap_or(by.descending));
+            let (descending, nulls_first) = (by.descending, self.nulls_first(by.nulls_first, by.descending));
             order.push(OrderKey { scalar: typed.scalar, descending, nulls_first });
         }
         let frame = self.frame(whole.frame.as_ref(), &types)?;
