@@ -61,23 +61,158 @@ fn condition(depth: u32, columns: &'static [&'static str]) -> BoxedStrategy<Stri
 fn aggregate() -> BoxedStrategy<String> {
     prop_oneof![
         Just("count(*)".to_owned()),
+        condition(1, COLUMNS).prop_map(|filter| format!("count(*) FILTER (WHERE {filter})")),
+        (prop::sample::select(&["count", "sum", "min", "max"][..]), integer(1, COLUMNS), condition(1, COLUMNS))
+            .prop_map(|(name, arg, filter)| format!("{name}({arg}) FILTER (WHERE {filter})")),
         (prop::sample::select(&["count", "sum", "min", "max"][..]), any::<bool>(), integer(1, COLUMNS))
             .prop_map(|(name, distinct, arg)| format!("{name}({}{arg})", if distinct { "DISTINCT " } else { "" })),
     ]
     .boxed()
 }
 
+/// A condition that asks a subquery; `t` is in sight, and so is `t` of the subquery, as `s`.
+fn asking() -> BoxedStrategy<String> {
+    let inner: &[&str] = &["s.k", "s.a", "t.a", "t.b"];
+    let bare: &[&str] = &["s.k", "s.a", "s.b"];
+    let not = || any::<bool>().prop_map(|not| if not { "NOT " } else { "" });
+    let correlation = prop_oneof![
+        Just("s.a = t.a".to_owned()),
+        Just("s.a = t.b AND s.k > t.a".to_owned()),
+        Just("s.b < t.k".to_owned()),
+        condition(1, inner),
+        condition(1, bare),
+    ];
+    let value = || prop_oneof![integer(1, inner), integer(1, bare)];
+    let aggregate = prop::sample::select(&["count(*)", "sum(s.a)", "max(s.b)", "min(s.k) + t.a"][..]);
+    prop_oneof![
+        (not(), correlation.clone(), value())
+            .prop_map(|(not, on, value)| format!("{not}EXISTS (SELECT {value} FROM t AS s WHERE {on})")),
+        (integer(1, COLUMNS), not(), value(), correlation.clone())
+            .prop_map(|(x, not, value, on)| format!("{x} {not}IN (SELECT {value} FROM t AS s WHERE {on})")),
+        (integer(1, COLUMNS), not(), value())
+            .prop_map(|(x, not, value)| format!("{x} {not}IN (SELECT {value} FROM t AS s)")),
+        (integer(1, COLUMNS), prop::sample::select(&["=", "<", ">="][..]), aggregate, correlation.clone())
+            .prop_map(|(x, op, aggregate, on)| format!("{x} {op} (SELECT {aggregate} FROM t AS s WHERE {on})")),
+        (
+            not(),
+            correlation,
+            prop::sample::select(&["UNION", "UNION ALL", "EXCEPT", "INTERSECT"][..]),
+            condition(1, inner)
+        )
+            .prop_map(|(not, on, op, other)| format!(
+                "t.a {not}IN (SELECT s.a FROM t AS s WHERE {on} {op} SELECT s.b FROM t AS s WHERE {other})"
+            )),
+    ]
+    .boxed()
+}
+
 /// A query, and whether its rows are in order.
 fn query() -> BoxedStrategy<(String, bool)> {
+    prop_oneof![4 => simple(), 1 => sets(), 1 => with(), 1 => windows()].boxed()
+}
+
+/// Window functions. `t.k` is different in each row, so that peers are what the rest of the order says.
+fn windows() -> BoxedStrategy<(String, bool)> {
+    let bound = |side: &'static str| {
+        prop_oneof![
+            2 => Just(format!("UNBOUNDED {side}")),
+            2 => Just("CURRENT ROW".to_owned()),
+            3 => (0_u8..4).prop_map(move |count| format!("{count} {side}")),
+        ]
+    };
+    let frame = (prop::sample::select(&["ROWS", "RANGE", "GROUPS"][..]), bound("PRECEDING"), bound("FOLLOWING"))
+        .prop_map(|(unit, start, end)| format!(" {unit} BETWEEN {start} AND {end}"));
+    let frame = prop_oneof![Just(String::new()), frame];
+    let partition = prop_oneof![Just(String::new()), integer(1, COLUMNS).prop_map(|by| format!("PARTITION BY {by}"))];
+    let order = (prop::sample::select(&["t.k", "t.a"][..]), any::<bool>()).prop_map(|(by, descending)| {
+        let direction = if descending { "DESC NULLS LAST" } else { "ASC NULLS FIRST" };
+        format!(" ORDER BY {by} {direction}")
+    });
+    let aggregate = (prop::sample::select(&["count", "sum", "min", "max"][..]), integer(1, COLUMNS))
+        .prop_map(|(name, arg)| format!("{name}({arg})"));
+    let window = (partition, order, frame);
+    let framed = (aggregate, window.clone()).prop_map(|(call, (partition, order, frame))| {
+        // Which of several peers stands first is nobody's business, and ROWS counts them one by one.
+        let order = if frame.starts_with(" ROWS") { order.replace("t.a", "t.k") } else { order };
+        format!("{call} OVER ({partition}{order}{frame})")
+    });
+    let ranked = (prop::sample::select(&["rank()", "dense_rank()"][..]), window.clone())
+        .prop_map(|(call, (partition, order, _))| format!("{call} OVER ({partition}{order})"));
+    let calls: &[&str] = &[
+        "row_number()",
+        "ntile(3)",
+        "lag(t.a)",
+        "lead(t.b, 2, t.k)",
+        "first_value(t.b)",
+        "last_value(t.a)",
+        "nth_value(t.b, 2)",
+    ];
+    let single = (prop::sample::select(calls), window)
+        .prop_map(|(call, (partition, _, frame))| format!("{call} OVER ({partition} ORDER BY t.k{frame})"));
+    let call = prop_oneof![2 => framed, 1 => ranked, 2 => single];
+    (prop::collection::vec(call, 1..4), condition(1, COLUMNS))
+        .prop_map(|(calls, filter)| (format!("SELECT t.k, {} FROM t WHERE {filter}", calls.join(", ")), false))
+        .boxed()
+}
+
+/// Operations on sets of queries.
+fn sets() -> BoxedStrategy<(String, bool)> {
+    let side = (integer(1, COLUMNS), integer(1, COLUMNS), condition(1, COLUMNS))
+        .prop_map(|(a, b, filter)| format!("SELECT {a} AS x, {b} AS y FROM t WHERE {filter}"));
+    let op = || prop::sample::select(&["UNION", "UNION ALL", "EXCEPT", "INTERSECT"][..]);
+    (side.clone(), op(), side.clone(), op(), side, any::<bool>())
+        .prop_map(|(a, first, b, second, c, limit)| {
+            // In SQLite all operations bind alike, so the first two are put together.
+            let sets = format!("SELECT * FROM ({a} {first} {b}) AS p {second} {c}");
+            let order = " ORDER BY x ASC NULLS LAST, y DESC NULLS LAST";
+            if limit { (format!("{sets}{order} LIMIT 5 OFFSET 1"), true) } else { (sets, false) }
+        })
+        .boxed()
+}
+
+/// A query of WITH that is read twice, and one that reads itself.
+fn with() -> BoxedStrategy<(String, bool)> {
+    let twice = (integer(1, COLUMNS), condition(1, COLUMNS), condition(1, &["p.x", "q.y", "p.y"])).prop_map(
+        |(value, filter, on)| {
+            let on = on.replace("t.c LIKE 'x%'", "p.x = q.x").replace("t.k", "p.x");
+            let with = format!("WITH w (x, y) AS (SELECT {value}, t.k FROM t WHERE {filter})");
+            format!("{with} SELECT p.x, q.y FROM w AS p JOIN w AS q ON {on} WHERE p.y <= q.y")
+        },
+    );
+    let recursive = (0_i64..4, any::<bool>()).prop_map(|(from, all)| {
+        let all = if all { "UNION ALL" } else { "UNION" };
+        format!(
+            "WITH RECURSIVE r (x, d) AS (SELECT {from}, 0 {all} SELECT t.b, r.d + 1 FROM r JOIN t ON t.a = r.x
+             WHERE r.d < 2) SELECT x, d FROM r"
+        )
+    });
+    prop_oneof![twice, recursive].prop_map(|sql| (sql, false)).boxed()
+}
+
+fn simple() -> BoxedStrategy<(String, bool)> {
     let from = prop_oneof![
         3 => Just("t".to_owned()),
         1 => Just("t JOIN u ON t.a = u.a".to_owned()),
         1 => Just("t LEFT JOIN u ON t.b = u.a AND u.v > t.a".to_owned()),
         1 => Just("t, u".to_owned()),
+        1 => Just("u RIGHT JOIN t ON t.b = u.a AND u.v > t.a".to_owned()),
+        1 => Just("t FULL JOIN u ON t.a = u.a AND u.v > t.b".to_owned()),
+        1 => Just("t FULL JOIN u ON t.a > u.v".to_owned()),
+        1 => Just("t LEFT JOIN u ON t.a < u.v AND t.b IS NOT NULL".to_owned()),
+        1 => Just("t JOIN u USING (a)".to_owned()),
+        1 => Just("t LEFT JOIN u ON t.a = u.a AND u.v IN (SELECT b FROM t)".to_owned()),
+        1 => Just("t JOIN u ON t.a = u.a AND EXISTS (SELECT 1 FROM t AS s WHERE s.b = u.v OR s.k < t.b)".to_owned()),
     ];
-    let filter =
-        prop_oneof![1 => Just(String::new()), 3 => condition(2, COLUMNS).prop_map(|all| format!(" WHERE {all}"))];
-    let items = || prop::collection::vec(integer(2, COLUMNS), 1..4);
+    let filter = prop_oneof![1 => Just(String::new()), 3 => condition(2, COLUMNS).prop_map(|all| format!(" WHERE {all}")),
+        1 => asking().prop_map(|asks| format!(" WHERE {asks}")),
+        1 => (condition(1, COLUMNS), asking()).prop_map(|(all, asks)| format!(" WHERE {all} AND {asks}")),
+        1 => (condition(1, COLUMNS), asking()).prop_map(|(all, asks)| format!(" WHERE {all} OR {asks}"))];
+    let value = prop_oneof![
+        5 => integer(2, COLUMNS),
+        1 => asking().prop_map(|asks| format!("CASE WHEN {asks} THEN 1 ELSE 0 END")),
+        1 => Just("(SELECT count(*) FROM u WHERE u.a = t.b)".to_owned()),
+    ];
+    let items = move || prop::collection::vec(value.clone(), 1..4);
     let plain = (from.clone(), filter.clone(), items(), any::<bool>()).prop_map(|(from, filter, items, distinct)| {
         let distinct = if distinct { "DISTINCT " } else { "" };
         (format!("SELECT {distinct}{} FROM {from}{filter}", items.join(", ")), false)
@@ -90,16 +225,21 @@ fn query() -> BoxedStrategy<(String, bool)> {
             (format!("{sql} LIMIT {limit} OFFSET {offset}"), true)
         },
     );
-    let grouped = (from, filter, items(), prop::collection::vec(aggregate(), 1..4), any::<bool>()).prop_map(
-        |(from, filter, keys, aggregates, having)| {
+    let grouped = (
+        from,
+        filter,
+        prop::collection::vec(integer(2, COLUMNS), 1..4),
+        prop::collection::vec(aggregate(), 1..4),
+        any::<bool>(),
+    )
+        .prop_map(|(from, filter, keys, aggregates, having)| {
             let keys: Vec<String> = keys.into_iter().filter(|key| key.contains('t')).collect();
             let all = [&keys[..], &aggregates].concat().join(", ");
             let ordinals: Vec<String> = (1..=keys.len()).map(|key| key.to_string()).collect();
             let by = if keys.is_empty() { String::new() } else { format!(" GROUP BY {}", ordinals.join(", ")) };
             let having = if having { " HAVING count(*) > 1" } else { "" };
             (format!("SELECT {all} FROM {from}{filter}{by}{having}"), false)
-        },
-    );
+        });
     prop_oneof![plain, top, grouped].boxed()
 }
 
@@ -174,6 +314,8 @@ proptest! {
             local.split(parts, salt);
             prop_assert_eq!(&ours(&mut local, &sql, ordered), &whole, "spread over {} owners: {}", parts, sql);
             prop_assert_eq!(&sqlite(&connection, &sql, ordered), &whole, "SQLite: {}", sql);
+            let plan = ours(&mut local, &format!("EXPLAIN {sql}"), true);
+            prop_assert!(!plan.is_empty());
         }
     }
 
@@ -185,6 +327,9 @@ proptest! {
             "INSERT INTO t (a, b) VALUES (1, 'x'), (-9223372036854775808, NULL)",
             "UPDATE t SET a = CASE WHEN b LIKE 'x%' THEN 1 ELSE a END WHERE b BETWEEN 1 AND 2 OR c IN (1, 2, 3)",
             "DELETE FROM t WHERE NOT EXISTS (SELECT 1) AND CAST(a AS TEXT) || 'x' = substr('é', 1)",
+            "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 5) SELECT * FROM r EXCEPT SELECT 3",
+            "SELECT sum(a) FILTER (WHERE b > 1) OVER (PARTITION BY c ORDER BY a ROWS 2 PRECEDING), DISTINCT ON FROM t",
+            "SELECT a, (SELECT max(b) FROM t AS s WHERE s.a = t.a AND t.b IN (SELECT 1 UNION SELECT s.b)) FROM t",
         ][..]),
         edits in prop::collection::vec((any::<prop::sample::Index>(), "[ -~\\n]|[()'\",;.$*é\u{0}]|SELECT |NOT |CASE "), 0..8),
         cut in any::<prop::sample::Index>(),
@@ -210,6 +355,9 @@ proptest! {
             "SELECT DISTINCT x.a FROM t AS x LEFT JOIN t AS y ON x.a = y.a AND y.b LIKE 'x%'",
             "INSERT INTO t VALUES (3, 'x'), (4, NULL)",
             "UPDATE t SET a = CASE WHEN b = 'x' THEN 1 ELSE a END WHERE a BETWEEN 1 AND 2",
+            "WITH RECURSIVE r(n) AS (SELECT 1 UNION SELECT n + 1 FROM r WHERE n < 5) SELECT n, a FROM r LEFT JOIN t ON n = a",
+            "SELECT a, rank() OVER (ORDER BY b ROWS 1 PRECEDING), count(*) FILTER (WHERE a > 1) OVER w FROM t WINDOW w AS ()",
+            "SELECT x.a FROM t AS x WHERE EXISTS (SELECT 1 FROM t AS y WHERE y.a = x.a AND x.b IN (SELECT y.b))",
         ][..]),
         noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
     ) {
@@ -250,4 +398,54 @@ fn deep_long_and_wide_text_is_a_typed_error() {
     let long = format!("SELECT 1 WHERE 1 = 2{}", " OR 1 = 1".repeat(600));
     let statement = pontoon_parser::parse_one(&long).unwrap();
     assert_eq!(Local::new().execute(statement, Vec::new()).unwrap().rows.len(), 1);
+}
+
+#[test]
+fn queries_within_queries_are_answered_or_refused() {
+    use pontoon_core::{
+        data::Nested,
+        sql::ast::{Body, Cte, Expr, Select, SelectItem, SetOp, Statement, TableRef},
+    };
+    let one = || vec![SelectItem::Expr(Expr::Literal(Value::Integer(1)), Some("a".to_owned()))];
+    let star = || vec![SelectItem::Star(None)];
+    let table = |name: &str| vec![TableRef::Table { name: name.to_owned(), alias: None }];
+    let wrap = |kind: usize, inner: Select| {
+        let query = Nested::new(inner);
+        let (items, from) = (star(), table("t"));
+        let column = || Nested::new(Expr::Column { table: Some("t".to_owned()), name: "a".to_owned() });
+        match kind {
+            0 => Select { items, from: vec![TableRef::Derived { query, alias: "d".to_owned() }], ..Select::default() },
+            1 => Select { items: one(), from, filter: Some(Expr::Exists(query)), ..Select::default() },
+            2 => Select { items: vec![SelectItem::Expr(Expr::Subquery(query), None)], ..Select::default() },
+            3 => {
+                let left = Nested::new(Select { items: one(), ..Select::default() });
+                let body = Body::Set { op: SetOp::Except, all: false, left, right: query };
+                Select { body, ..Select::default() }
+            }
+            4 => {
+                let with = vec![Cte { name: "w".to_owned(), columns: Vec::new(), query }];
+                Select { items, from: table("w"), with, ..Select::default() }
+            }
+            _ => {
+                let filter = Some(Expr::InSubquery { expr: column(), query, negated: true });
+                let items = vec![SelectItem::Expr(column().into_inner(), None)];
+                Select { items, from, filter, ..Select::default() }
+            }
+        }
+    };
+    let mut local = Local::new();
+    ours(&mut local, "CREATE TABLE t (a INTEGER)", true);
+    ours(&mut local, "INSERT INTO t VALUES (1), (2)", true);
+    for kind in 0..6 {
+        let mut answered = 0;
+        for levels in [3, 10, 20, 40, 60, 100] {
+            let query = (0..levels).fold(Select { items: one(), ..Select::default() }, |inner, _| wrap(kind, inner));
+            let statement = Statement::Select(Nested::new(query));
+            match local.execute(statement, Vec::new()) {
+                Ok(_) => answered = levels,
+                Err(error) => assert_eq!(error.code(), "statement_too_complex"),
+            }
+        }
+        assert!(answered >= 10, "kind {kind}: {answered} levels");
+    }
 }

@@ -86,6 +86,36 @@ fn a_result_says_what_it_covers_and_what_it_cost() {
 }
 
 #[test]
+fn what_is_not_there_is_not_claimed_of_a_part_out_of_sight() {
+    let mut local = table(3);
+    for sql in [
+        "SELECT k FROM t WHERE NOT EXISTS (SELECT 1 FROM t AS s WHERE s.v = t.k)",
+        "SELECT k FROM t WHERE k NOT IN (SELECT v FROM t)",
+        "SELECT 7 EXCEPT SELECT v FROM t",
+        "SELECT count(*) FROM (VALUES (7)) AS x (k) FULL JOIN t ON x.k = t.v",
+        "WITH RECURSIVE r AS (SELECT 0 AS n UNION SELECT t.k FROM r JOIN t ON t.v = r.n) SELECT * FROM r",
+    ] {
+        assert_eq!(run(&mut local, sql, 0.5, &mut |_, _| None).unwrap().coverage, 0.5, "{sql}");
+    }
+}
+
+#[test]
+fn a_source_that_is_read_twice_is_gathered_once() {
+    let mut local = table(3);
+    let result = run(
+        &mut local,
+        "WITH a AS (SELECT v FROM t) SELECT * FROM a AS x JOIN a AS y ON x.v < y.v",
+        1.0,
+        &mut |_, _| None,
+    );
+    // Nine messages for a gather, two for the catalog.
+    assert_eq!(result.unwrap().cost.messages, 9 + 2);
+    let sql = "SELECT k, (SELECT count(*) FROM (VALUES (1), (15)) AS x (n) WHERE x.n < t.v) FROM t";
+    let result = run(&mut local, sql, 1.0, &mut |_, _| None).unwrap();
+    assert_eq!((result.rows.len(), result.cost.messages), (3, 9 + 2));
+}
+
+#[test]
 fn nothing_is_changed_where_a_part_is_out_of_sight() {
     let mut local = table(3);
     for sql in ["UPDATE t SET v = 0", "DELETE FROM t", "INSERT INTO t SELECT k + 9, v FROM t"] {

@@ -281,8 +281,17 @@ fn errors_have_stable_codes() {
         ("CREATE TABLE t (a INT, PRIMARY KEY (b))", "undefined_column"),
         ("CREATE TABLE pontoon_x (a INT)", "invalid_table_definition"),
         ("DELETE FROM pontoon_tables", "feature_not_supported"),
-        ("SELECT (SELECT 1)", "feature_not_supported"),
-        ("SELECT 1 UNION SELECT 2", "feature_not_supported"),
+        ("SELECT (SELECT id FROM bids)", "cardinality_violation"),
+        ("SELECT (SELECT 1, 2)", "column_count_mismatch"),
+        ("SELECT 1 UNION SELECT 2, 3", "column_count_mismatch"),
+        ("SELECT 1 UNION SELECT 'x'", "datatype_mismatch"),
+        ("SELECT item FROM bids GROUP BY item HAVING EXISTS (SELECT 1 WHERE amount > 1)", "grouping_error"),
+        ("WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT * FROM r", "program_limit_exceeded"),
+        ("WITH RECURSIVE r AS (SELECT n FROM r UNION SELECT 1) SELECT * FROM r", "invalid_recursion"),
+        ("WITH a AS (SELECT 1), a AS (SELECT 2) SELECT * FROM a", "duplicate_alias"),
+        ("SELECT * FROM (VALUES (1, 2), (3)) AS v", "column_count_mismatch"),
+        ("SELECT * FROM (SELECT 1) AS v (a, b)", "column_count_mismatch"),
+        ("DELETE FROM bids WHERE id IN (SELECT id FROM bids)", "feature_not_supported"),
         ("SELECT 'a' IN ('b', 2)", "invalid_text_representation"),
         ("CREATE TABLE t (a INT UNIQUE)", "feature_not_supported"),
         ("CREATE TABLE t (a INT REFERENCES bids (id))", "feature_not_supported"),
@@ -539,4 +548,71 @@ CreateView [exchange] pens: put where the name is absent
     for (sql, expected) in cases {
         assert_eq!(explain(&mut local, sql), expected, "{sql}");
     }
+}
+
+#[test]
+fn what_sqlite_does_not_have() {
+    let mut local = Local::new();
+    rows(&mut local, "CREATE TABLE s (g TEXT, n INTEGER, x REAL)");
+    rows(
+        &mut local,
+        "INSERT INTO s VALUES ('a', 1, 2), ('a', 2, 4), ('a', 3, 4), ('b', 4, 4), ('b', 5, 5), (NULL, 6, 5)",
+    );
+    let text = |local: &mut Local, sql: &str| {
+        let line = |row: &Vec<Value>| row.iter().map(Value::to_string).collect::<Vec<_>>().join(" ");
+        rows(local, sql).iter().map(line).collect::<Vec<_>>().join(", ")
+    };
+    for (sql, expected) in [
+        ("SELECT DISTINCT ON (g) g, n FROM s ORDER BY g, n DESC", "a 3, b 5, NULL 6"),
+        ("SELECT g, bool_and(n > 1), bool_or(n > 2), every(x > 1) FROM s GROUP BY g ORDER BY g",
+         "a false true true, b true true true, NULL true true true"),
+        ("SELECT g, var_pop(x), stddev_samp(n) FROM s WHERE g IS NOT NULL GROUP BY g ORDER BY g",
+         "a 0.8888888888888888 1, b 0.25 0.7071067811865476"),
+        ("SELECT n, m FROM (VALUES (1), (2)) AS v (n), LATERAL (SELECT sum(s.n) AS m FROM s WHERE s.n <= v.n) AS l ORDER BY n",
+         "1 1, 2 3"),
+        ("SELECT v.n, l.n FROM (VALUES (1), (9)) AS v (n) LEFT JOIN LATERAL (SELECT s.n FROM s WHERE s.n > v.n ORDER BY s.n LIMIT 2)
+          AS l ON true ORDER BY 1, 2", "1 2, 1 3, 9 NULL"),
+        ("SELECT n FROM s WHERE n > ALL (SELECT x FROM s) ORDER BY n", "6"),
+        ("SELECT n FROM s AS o WHERE n = ANY (SELECT x FROM s WHERE s.g = o.g)", "2, 4, 5"),
+        ("SELECT 5 > ALL (SELECT n FROM s WHERE n > 100), 5 = ANY (SELECT NULL::INTEGER)", "true NULL"),
+        ("SELECT x FROM s INTERSECT ALL SELECT n FROM s ORDER BY x", "2, 4, 5"),
+        ("SELECT x FROM s EXCEPT ALL SELECT n FROM s ORDER BY x", "4, 4, 5"),
+        ("VALUES (1, 'x'), (1 + 1, NULL) ORDER BY 1 DESC LIMIT 1", "2 NULL"),
+        ("SELECT * FROM (SELECT 1 AS a, 2 AS b) AS p FULL JOIN (SELECT 3 AS b, 4 AS c) AS q USING (b) ORDER BY b",
+         "2 1 NULL, 3 NULL 4"),
+        ("SELECT sum(n) OVER w FROM s WINDOW v AS (PARTITION BY g), w AS (v ORDER BY n ROWS 1 PRECEDING) ORDER BY n",
+         "1, 3, 5, 4, 9, 6"),
+    ] {
+        assert_eq!(text(&mut local, sql), expected, "{sql}");
+    }
+    for (sql, code) in [
+        ("SELECT n FROM s WHERE rank() OVER (ORDER BY n) = 1", "windowing_error"),
+        ("SELECT rank() FROM s", "windowing_error"),
+        ("SELECT sum(n) OVER (ORDER BY g RANGE 1 PRECEDING) FROM s", "windowing_error"),
+        ("SELECT sum(n) OVER nope FROM s", "windowing_error"),
+        ("SELECT DISTINCT ON (g) n FROM s ORDER BY n", "invalid_column_reference"),
+        ("SELECT sum(sum(n)) FROM s", "grouping_error"),
+        ("SELECT string_agg(g) FROM s", "undefined_function"),
+        ("SELECT 1 WHERE 1", "datatype_mismatch"),
+    ] {
+        assert_eq!(self::code(&mut local, sql), code, "{sql}");
+    }
+}
+
+#[test]
+fn explain_says_how_subqueries_are_answered() {
+    let mut local = Local::new();
+    rows(&mut local, "CREATE TABLE s (g TEXT, n INTEGER)");
+    let plan = |local: &mut Local, sql: &str| {
+        let line = |row: &Vec<Value>| row[0].to_string();
+        rows(local, &format!("EXPLAIN {sql}")).iter().map(line).collect::<Vec<_>>().join("\n")
+    };
+    let semi = plan(&mut local, "SELECT g FROM s WHERE EXISTS (SELECT 1 FROM s AS o WHERE o.n = s.n)");
+    assert!(semi.contains("SubqueryJoin [asker] semi on s.n = o.n"), "{semi}");
+    let value = plan(&mut local, "SELECT (SELECT count(*) FROM s AS o WHERE o.n < s.n) FROM s");
+    assert!(value.contains("With [asker]") && value.contains("SubqueryJoin [asker] value"), "{value}");
+    let partial = plan(&mut local, "SELECT g, (SELECT max(n) FROM s AS o WHERE o.g = s.g) FROM s");
+    assert!(partial.contains("Aggregate [owners] partial"), "owners group before anything is joined:\n{partial}");
+    let window = plan(&mut local, "SELECT rank() OVER (PARTITION BY g ORDER BY n DESC) FROM s");
+    assert!(window.contains("Window [asker] rank() OVER by s.g in order of s.n DESC"), "{window}");
 }

@@ -33,7 +33,7 @@ export class Sql {
     const module = await loadModule();
     this.#sql ??= new module.Sql(this.#engine);
     let result: RawResult | undefined;
-    for (const [index, statement] of statements(module, text).entries()) {
+    for (const [index, statement] of statements(module, text, this.#sql.sqlite).entries()) {
       try {
         result = (await this.#sql.run(statement, params as unknown[], timeout)) as RawResult;
       } catch (cause) {
@@ -55,17 +55,18 @@ function located(module: Module, text: string, index: number, cause: unknown): u
   return cause;
 }
 
-/** The statements of `text`, encoded. */
-function statements(module: Module, text: string): Uint8Array[] {
-  const known = cache.get(text);
+/** The statements of `text` in one of the two syntaxes, encoded. */
+function statements(module: Module, text: string, sqlite: boolean): Uint8Array[] {
+  const name = `${sqlite} ${text}`;
+  const known = cache.get(name);
   if (known) {
-    cache.delete(text);
-    cache.set(text, known);
+    cache.delete(name);
+    cache.set(name, known);
     return known;
   }
-  const parsed = module.parse(text);
+  const parsed = module.parse(text, sqlite);
   if (text.length <= CACHED_TEXT_MAX) {
-    cache.set(text, parsed);
+    cache.set(name, parsed);
     if (cache.size > CACHE_MAX) cache.delete(cache.keys().next().value as string);
   }
   return parsed;

@@ -116,7 +116,7 @@ fn tables(from: Vec<parsed::TableWithJoins>) -> Result<Vec<TableRef>> {
 }
 
 fn returning(items: Option<Vec<parsed::SelectItem>>) -> Result<Vec<SelectItem>> {
-    items.unwrap_or_default().into_iter().map(item).collect()
+    items.unwrap_or_default().into_iter().map(|it| item(it, 0)).collect()
 }
 
 /// The one plain table of an UPDATE or DELETE, and its alias.

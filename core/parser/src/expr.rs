@@ -4,13 +4,18 @@ use pontoon_core::{
     data::{Nested, Type, Value},
     exec::cast::{cast, unhex},
     sql::{
-        ast::{BinaryOp, Expr, UnaryOp},
+        ast::{BinaryOp, Expr, Select, UnaryOp, Window},
         fault::{INVALID_TEXT, SYNTAX, TOO_COMPLEX},
     },
 };
 use sqlparser::ast as parsed;
 
-use crate::{ParseError, Result, statement::data_type, unsupported};
+use crate::{
+    ParseError, Result,
+    query::{inner_order, select, window},
+    statement::data_type,
+    unsupported,
+};
 
 /// Expressions within one another: well within what peers decode.
 const DEPTH_MAX: u32 = 40;
@@ -54,7 +59,8 @@ pub(crate) fn expr(parsed: parsed::Expr, depth: u32) -> Result<Expr> {
             let text = Value::Text(typed.value.into_string().unwrap_or_default());
             Expr::Literal(cast(text, to).map_err(|error| ParseError::new(INVALID_TEXT, error.to_string()))?)
         }
-        E::Nested(inner) => expr(*inner, depth + 1)?,
+        // Parentheses leave nothing behind; sqlparser bounds how many there are.
+        E::Nested(inner) => expr(*inner, depth)?,
         E::IsNull(operand) => Expr::IsNull { expr: nested(operand)?, negated: false },
         E::IsNotNull(operand) => Expr::IsNull { expr: nested(operand)?, negated: true },
         E::IsUnknown(operand) => Expr::IsNull { expr: nested(operand)?, negated: false },
@@ -139,6 +145,16 @@ pub(crate) fn expr(parsed: parsed::Expr, depth: u32) -> Result<Expr> {
             call(name, args)
         }
         E::Function(function) => self::call(function, depth)?,
+        E::Subquery(query) => Expr::Subquery(subquery(*query, depth)?),
+        E::Exists { subquery: query, negated } => {
+            let exists = Expr::Exists(subquery(*query, depth)?);
+            if negated { Expr::Unary(UnaryOp::Not, Nested::new(exists)) } else { exists }
+        }
+        E::InSubquery { expr: operand, subquery: query, negated } => {
+            Expr::InSubquery { expr: nested(operand)?, query: subquery(*query, depth)?, negated }
+        }
+        E::AnyOp { left, compare_op, right, .. } => quantified(*left, &compare_op, *right, false, depth)?,
+        E::AllOp { left, compare_op, right } => quantified(*left, &compare_op, *right, true, depth)?,
         other => return unsupported(other),
     })
 }
@@ -146,17 +162,17 @@ pub(crate) fn expr(parsed: parsed::Expr, depth: u32) -> Result<Expr> {
 /// A chain of AND or OR as a balanced tree: as long as one likes, but never deep.
 fn chain(left: parsed::Expr, op: parsed::BinaryOperator, right: parsed::Expr, depth: u32) -> Result<Expr> {
     let ours = operator(&op)?;
-    let (mut operands, mut rest) = (vec![right], left);
-    loop {
-        match rest {
-            parsed::Expr::BinaryOp { left, op: other, right } if other == op => {
-                operands.push(*right);
-                rest = *left;
+    let (mut operands, mut open) = (Vec::new(), vec![left, right]);
+    while let Some(operand) = open.pop() {
+        match operand {
+            parsed::Expr::BinaryOp { left, op: other, right } if other == op => open.extend([*left, *right]),
+            parsed::Expr::Nested(inner)
+                if matches!(&*inner, parsed::Expr::BinaryOp { op: other, .. } if *other == op)
+                    || matches!(&*inner, parsed::Expr::Nested(_)) =>
+            {
+                open.push(*inner);
             }
-            first => {
-                operands.push(first);
-                break;
-            }
+            other => operands.push(other),
         }
     }
     // Levels that balancing adds.
@@ -230,9 +246,34 @@ fn number(text: &str) -> Result<Expr> {
     }
 }
 
+/// A query within an expression.
+fn subquery(query: parsed::Query, depth: u32) -> Result<Nested<Select>> {
+    Ok(Nested::new(select(query, depth + 2)?))
+}
+
+fn quantified(
+    left: parsed::Expr,
+    op: &parsed::BinaryOperator,
+    right: parsed::Expr,
+    all: bool,
+    depth: u32,
+) -> Result<Expr> {
+    let op = operator(op)?;
+    if !matches!(op, BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge) {
+        return unsupported("ANY and ALL of what is not a comparison");
+    }
+    match right {
+        parsed::Expr::Subquery(query) => {
+            let expr = Nested::new(expr(left, depth + 1)?);
+            Ok(Expr::Quantified { expr, op, all, query: subquery(*query, depth)? })
+        }
+        _ => unsupported("ANY and ALL of what is not a query"),
+    }
+}
+
 fn call(function: parsed::Function, depth: u32) -> Result<Expr> {
-    if function.over.is_some() || function.filter.is_some() || !function.within_group.is_empty() {
-        return unsupported("OVER, FILTER and WITHIN GROUP");
+    if !function.within_group.is_empty() || function.null_treatment.is_some() {
+        return unsupported("WITHIN GROUP, IGNORE NULLS and RESPECT NULLS");
     }
     let name = object_name(function.name)?;
     let list = match function.args {
@@ -240,10 +281,13 @@ fn call(function: parsed::Function, depth: u32) -> Result<Expr> {
         parsed::FunctionArguments::List(list) => Some(list),
         parsed::FunctionArguments::Subquery(_) => return unsupported("a subquery as an argument"),
     };
-    let (mut args, mut distinct, mut star) = (Vec::new(), false, false);
+    let (mut args, mut distinct, mut star, mut order_by) = (Vec::new(), false, false, Vec::new());
     if let Some(list) = list {
-        if !list.clauses.is_empty() {
-            return unsupported("clauses among arguments");
+        for clause in list.clauses {
+            match clause {
+                parsed::FunctionArgumentClause::OrderBy(items) => order_by = inner_order(items, depth + 1)?,
+                _ => return unsupported("clauses among arguments"),
+            }
         }
         distinct = list.duplicate_treatment == Some(parsed::DuplicateTreatment::Distinct);
         for arg in list.args {
@@ -256,5 +300,15 @@ fn call(function: parsed::Function, depth: u32) -> Result<Expr> {
             }
         }
     }
-    Ok(Expr::Call { name, args, distinct, star })
+    let mut call = Expr::Call { name, args, distinct, star };
+    let filter = function.filter.map(|filter| Ok(Nested::new(expr(*filter, depth + 1)?))).transpose()?;
+    if filter.is_some() || !order_by.is_empty() {
+        call = Expr::Aggregate { call: Nested::new(call), filter, order_by };
+    }
+    let window = match function.over {
+        None => return Ok(call),
+        Some(parsed::WindowType::NamedWindow(base)) => Window { base: Some(self::name(base)), ..Window::default() },
+        Some(parsed::WindowType::WindowSpec(spec)) => window(spec, depth + 1)?,
+    };
+    Ok(Expr::Over { call: Nested::new(call), window: Nested::new(window) })
 }

@@ -23,6 +23,7 @@ mod define;
 mod expr;
 mod locate;
 mod query;
+mod sqlite;
 mod statement;
 
 use pontoon_core::{
@@ -35,7 +36,7 @@ use pontoon_core::{
 
 pub use crate::locate::locate;
 use sqlparser::{
-    dialect::PostgreSqlDialect,
+    dialect::{Dialect, PostgreSqlDialect, SQLiteDialect},
     keywords::Keyword,
     parser::{Parser, ParserError},
     tokenizer::{Location, Token, TokenWithSpan, Tokenizer},
@@ -90,11 +91,23 @@ fn unsupported<T>(what: impl core::fmt::Display) -> Result<T> {
 
 /// The statements of a text, separated by semicolons.
 pub fn parse(sql: &str) -> Result<Vec<Statement>> {
+    parse_as(sql, &PostgreSqlDialect {}, |tokens| tokens)
+}
+
+/// The same in SQLite's syntax.
+pub fn parse_sqlite(sql: &str) -> Result<Vec<Statement>> {
+    parse_as(sql, &SQLiteDialect {}, sqlite::rewrite)
+}
+
+fn parse_as(
+    sql: &str,
+    dialect: &dyn Dialect,
+    rewrite: fn(Vec<TokenWithSpan>) -> Vec<TokenWithSpan>,
+) -> Result<Vec<Statement>> {
     if sql.len() > TEXT_BYTES_MAX {
         return Err(ParseError::new(TOO_COMPLEX, format!("a text of more than {TEXT_BYTES_MAX} bytes")));
     }
-    let dialect = PostgreSqlDialect {};
-    let tokens = Tokenizer::new(&dialect, sql)
+    let tokens = Tokenizer::new(dialect, sql)
         .tokenize_with_location()
         .map_err(|error| located(sql, ParserError::TokenizerError(error.to_string())))?;
     let tokens = replace_into(tokens);
@@ -109,8 +122,8 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
             return Err(ParseError::new(TOO_COMPLEX, format!("more than {RUN_TOKENS_MAX} words without a comma")));
         }
     }
-    let statements = Parser::new(&dialect)
-        .with_tokens_with_locations(tokens)
+    let statements = Parser::new(dialect)
+        .with_tokens_with_locations(rewrite(tokens))
         .parse_statements()
         .map_err(|error| located(sql, error))?;
     statements.into_iter().map(statement::statement).collect()

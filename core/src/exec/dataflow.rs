@@ -6,12 +6,12 @@
 //!   source 1 ──▶ operator ──────────────┘
 //! ```
 //!
-//! Each operator pushes into one port of one other. Which source delivers when does not matter. A flow whose operators
-//! do not fit together is an error when it is wired up.
+//! Each operator pushes into one port of one other; what is shared is pushed to each place that recalls it. Which
+//! source delivers when does not matter. A flow whose operators do not fit together is an error when it is wired up.
 
 use super::ops::{
-    Batch, Operator, aggregate::Aggregate, distinct::Distinct, filter::Filter, hash_join::HashJoin, limit::Limit,
-    project::Project, sort::Sort,
+    Batch, Operator, aggregate::Aggregate, collect::Collect, distinct::Distinct, filter::Filter, hash_join::HashJoin,
+    limit::Limit, mark_join::MarkJoin, project::Project, recursive::Recursive, set::Set, sort::Sort, window::Window,
 };
 use super::plan::{Flow, Op, Source};
 use crate::{
@@ -31,13 +31,17 @@ pub struct Dataflow {
     steps: Vec<Step>,
     /// Each source and the step it is.
     sources: Vec<(Source, usize)>,
+    /// Each input of a recursion's step and the step it is.
+    inputs: Vec<(u32, usize)>,
     result: Vec<SignedRow>,
 }
 
 struct Step {
-    /// `None` where rows only come from: a source, or the row without columns.
+    /// `None` where rows only come from: a source, rows that are known, or what is shared.
     operator: Option<Box<dyn Operator>>,
     target: Target,
+    /// The steps that recall what this one shares.
+    readers: Vec<usize>,
     /// How many inputs have not ended.
     open: usize,
 }
@@ -45,43 +49,69 @@ struct Step {
 impl Dataflow {
     /// Wires up a flow.
     pub fn new(flow: Flow) -> Result<Dataflow, Error> {
-        let mut dataflow = Dataflow { steps: Vec::new(), sources: Vec::new(), result: Vec::new() };
-        let (mut units, mut loose): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
+        let (steps, sources, inputs, result) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut dataflow = Dataflow { steps, sources, inputs, result };
+        let (mut known, mut loose): (Vec<(usize, Vec<Row>)>, Vec<usize>) = (Vec::new(), Vec::new());
+        // The step that shares, by number.
+        let mut shared: Vec<(u32, usize)> = Vec::new();
         for op in flow.0 {
             let (index, open) = (dataflow.steps.len(), op.inputs());
             let Some(first) = loose.len().checked_sub(open) else { return unfit() };
             for (port, input) in loose.drain(first..).enumerate() {
                 dataflow.steps[input].target = Some((index, port));
             }
-            loose.push(index);
+            if !matches!(op, Op::Share(_)) {
+                loose.push(index);
+            }
             let operator: Option<Box<dyn Operator>> = match op {
                 Op::Unit => {
-                    units.push(index);
+                    known.push((index, vec![Row::new()]));
+                    None
+                }
+                Op::Rows(rows) => {
+                    known.push((index, rows));
                     None
                 }
                 Op::Source(source) => {
                     dataflow.sources.push((source, index));
                     None
                 }
+                Op::Input(number) => {
+                    dataflow.inputs.push((number, index));
+                    None
+                }
+                Op::Share(number) => {
+                    shared.push((number, index));
+                    None
+                }
+                Op::Recall(number) => {
+                    let Some((_, from)) = shared.iter().find(|(other, _)| *other == number) else { return unfit() };
+                    dataflow.steps[*from].readers.push(index);
+                    None
+                }
                 Op::Filter(condition) => Some(Box::new(Filter::new(condition))),
                 Op::Project(exprs) => Some(Box::new(Project::new(exprs))),
                 Op::HashJoin(join) => Some(Box::new(HashJoin::new(join))),
+                Op::MarkJoin(join) => Some(Box::new(MarkJoin::new(join))),
                 Op::Aggregate { keys, calls, mode } => Some(Box::new(Aggregate::new(keys, calls, mode))),
                 Op::Distinct => Some(Box::new(Distinct::new(false))),
+                Op::Set(op, all) => Some(Box::new(Set::new(op, all))),
                 Op::Sort(keys, count) => Some(Box::new(Sort::new(keys, count))),
                 Op::Limit(skip, count) => Some(Box::new(Limit::new(skip, count.unwrap_or(u64::MAX)))),
+                Op::Collect(keys, calls) => Some(Box::new(Collect::new(keys, calls))),
+                Op::Window(window) => Some(Box::new(Window::new(window))),
+                Op::Recursive(recursion) => Some(Box::new(Recursive::new(recursion))),
             };
-            dataflow.steps.push(Step { operator, target: None, open });
+            dataflow.steps.push(Step { operator, target: None, readers: Vec::new(), open });
         }
         if loose.len() != 1 {
             return unfit();
         }
-        for unit in units {
-            let target = dataflow.steps[unit].target;
+        for (step, rows) in known {
             let mut batch = Batch::default();
-            batch.push(Row::new(), 1);
-            dataflow.push(target, batch)?;
-            dataflow.close(target)?;
+            rows.into_iter().for_each(|row| batch.push(row, 1));
+            dataflow.push(dataflow.steps[step].target, batch)?;
+            dataflow.close(dataflow.steps[step].target)?;
         }
         Ok(dataflow)
     }
@@ -107,39 +137,71 @@ impl Dataflow {
         }
     }
 
-    fn push(&mut self, mut target: Target, mut batch: Batch) -> Result<(), Error> {
-        while let Some((index, port)) = target {
-            if batch.is_empty() {
-                return Ok(());
-            }
-            let step = &mut self.steps[index];
-            let Some(operator) = &mut step.operator else { return unfit() };
-            let mut out = Batch::default();
-            operator.on_batch(port, batch, &mut out)?;
-            (batch, target) = (out, step.target);
-        }
-        self.result.append(&mut batch.rows);
-        if self.result.len() > RESULT_ROWS_MAX {
-            return fail(BUDGET, format!("a result of more than {RESULT_ROWS_MAX} rows"));
+    /// All of an input of a recursion's step.
+    pub fn input(&mut self, number: u32, batch: Batch) -> Result<(), Error> {
+        let steps: Vec<usize> = self.inputs.iter().filter(|(other, _)| *other == number).map(|(_, at)| *at).collect();
+        for step in steps {
+            self.push(self.steps[step].target, batch.clone())?;
+            self.close(self.steps[step].target)?;
         }
         Ok(())
     }
 
-    fn close(&mut self, mut target: Target) -> Result<(), Error> {
-        while let Some((index, port)) = target {
+    fn push(&mut self, target: Target, batch: Batch) -> Result<(), Error> {
+        let mut open = vec![(target, batch)];
+        while let Some((target, mut batch)) = open.pop() {
+            if batch.is_empty() {
+                continue;
+            }
+            let Some((index, port)) = target else {
+                self.result.append(&mut batch.rows);
+                if self.result.len() > RESULT_ROWS_MAX {
+                    return fail(BUDGET, format!("a result of more than {RESULT_ROWS_MAX} rows"));
+                }
+                continue;
+            };
             let step = &mut self.steps[index];
-            let Some(operator) = &mut step.operator else { return unfit() };
-            let mut out = Batch::default();
-            operator.on_end(port, &mut out)?;
-            step.open -= 1;
-            let ended = step.open == 0;
-            target = step.target;
-            self.push(target, out)?;
-            if !ended {
-                return Ok(());
+            match &mut step.operator {
+                Some(operator) => {
+                    let mut out = Batch::default();
+                    operator.on_batch(port, batch, &mut out)?;
+                    open.push((step.target, out));
+                }
+                None => {
+                    let readers = self.steps[index].readers.iter();
+                    open.extend(readers.map(|reader| (self.steps[*reader].target, batch.clone())));
+                }
             }
         }
         Ok(())
+    }
+
+    fn close(&mut self, target: Target) -> Result<(), Error> {
+        let mut ended = vec![target];
+        while let Some(target) = ended.pop() {
+            let Some((index, port)) = target else { continue };
+            let step = &mut self.steps[index];
+            let mut out = Batch::default();
+            if let Some(operator) = &mut step.operator {
+                operator.on_end(port, &mut out)?;
+            }
+            step.open -= 1;
+            let (target, last) = (step.target, step.open == 0);
+            if step.operator.is_some() {
+                self.push(target, out)?;
+            }
+            if last && self.steps[index].operator.is_some() {
+                ended.push(target);
+            } else if last {
+                ended.extend(self.steps[index].readers.iter().map(|reader| self.steps[*reader].target));
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of the result with their weights.
+    pub fn into_signed(self) -> Vec<SignedRow> {
+        self.result
     }
 
     /// The rows of the result, each as often as its weight says.

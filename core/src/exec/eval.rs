@@ -119,17 +119,24 @@ fn binary(op: BinaryOp, left: &Value, right: &Value) -> Result<Value, Error> {
         _ if left.is_null() || right.is_null() => return Ok(Value::Null),
         _ => {}
     }
-    let order = || compare(left, right);
-    Ok(Value::Boolean(match op {
-        BinaryOp::Eq => order() == Ordering::Equal,
-        BinaryOp::Ne => order() != Ordering::Equal,
-        BinaryOp::Lt => order() == Ordering::Less,
-        BinaryOp::Le => order() != Ordering::Greater,
-        BinaryOp::Gt => order() == Ordering::Greater,
-        BinaryOp::Ge => order() != Ordering::Less,
-        BinaryOp::Concat => return concat(left, right),
-        _ => return arithmetic(op, left, right),
-    }))
+    match (compared(op, compare(left, right)), op) {
+        (Some(truth), _) => Ok(Value::Boolean(truth)),
+        (None, BinaryOp::Concat) => concat(left, right),
+        (None, _) => arithmetic(op, left, right),
+    }
+}
+
+/// What a comparison says of two values of that order; `None` for another operator.
+pub fn compared(op: BinaryOp, order: Ordering) -> Option<bool> {
+    Some(match op {
+        BinaryOp::Eq => order == Ordering::Equal,
+        BinaryOp::Ne => order != Ordering::Equal,
+        BinaryOp::Lt => order == Ordering::Less,
+        BinaryOp::Le => order != Ordering::Greater,
+        BinaryOp::Gt => order == Ordering::Greater,
+        BinaryOp::Ge => order != Ordering::Less,
+        _ => return None,
+    })
 }
 
 fn concat(left: &Value, right: &Value) -> Result<Value, Error> {

@@ -17,6 +17,7 @@ use crate::{
         asking::{Asking, Definitions},
         ast::Statement,
         fault::Fault,
+        plan::Dialect,
     },
     store::{Action, Expect, KeyOp, Outcome, Refusal, Version},
 };
@@ -48,6 +49,11 @@ impl Local {
     /// From now on records count as spread over `parts` owners; `salt` decides who has what and how answers combine.
     pub fn split(&mut self, parts: usize, salt: u64) {
         (self.parts, self.salt) = (parts, salt);
+    }
+
+    /// From now on statements are typed as in this dialect.
+    pub fn speak(&mut self, dialect: Dialect) {
+        self.definitions.speak(dialect);
     }
 
     /// How many records a namespace has.

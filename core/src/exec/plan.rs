@@ -13,8 +13,12 @@ use super::{
     schema::{Alter, CreateAs, Show},
 };
 use crate::{
-    data::{Column, Row},
-    sql::{ast::JoinKind, catalog::TableDescriptor, scalar::Scalar},
+    data::{Column, Row, Value},
+    sql::{
+        ast::{BinaryOp, FrameUnit, SetOp},
+        catalog::TableDescriptor,
+        scalar::Scalar,
+    },
     store::Version,
 };
 
@@ -85,6 +89,253 @@ pub enum Op {
     Sort(Vec<SortKey>, Option<u64>),
     /// Some rows.
     Limit(u64, Option<u64>),
+    /// Rows that are known.
+    Rows(Vec<Row>),
+    /// Two inputs as sets of rows; with the flag rows keep their multiplicity.
+    Set(SetOp, bool),
+    /// Looks at the rows of a subquery for each row.
+    MarkJoin(MarkJoin),
+    /// Keeps its input under a number, for [`Op::Recall`]; hands nothing on.
+    Share(u32),
+    /// The rows that are kept under a number.
+    Recall(u32),
+    /// Within [`Recursion::step`]: the rows of the iteration before (0), or another input of the recursion.
+    Input(u32),
+    /// Repeats a flow over its own rows.
+    Recursive(Recursion),
+    /// Groups, with aggregates that need all their values at once.
+    Collect(Vec<Scalar>, Vec<Call>),
+    /// Computes over the rows around each row.
+    Window(Window),
+}
+
+/// An aggregate as a statement has it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    /// One whose partial states add up.
+    Basic(AggregateCall),
+    /// One that needs all its values at once.
+    Collected {
+        /// Which.
+        function: Collected,
+        /// Over what; a row whose first argument is NULL does not count.
+        args: Vec<Scalar>,
+        /// Over different arguments only.
+        distinct: bool,
+        /// In which order.
+        order: Vec<OrderKey>,
+    },
+}
+
+/// An aggregate function that needs all its values at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collected {
+    /// `string_agg(text, separator)`.
+    StringAgg,
+    /// `var_pop`, `var_samp`, `stddev_pop`, `stddev_samp`.
+    Spread {
+        /// Of a sample: divided by one less than there are.
+        sample: bool,
+        /// The root of it.
+        root: bool,
+    },
+}
+
+/// One key of an order: an expression over the row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrderKey {
+    /// By what.
+    pub scalar: Scalar,
+    /// Largest first.
+    pub descending: bool,
+    /// NULLs before everything else, or after.
+    pub nulls_first: bool,
+}
+
+/// See [`Op::Window`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// Rows for which these are equal are around each other.
+    pub partition: Vec<Scalar>,
+    /// Their order.
+    pub order: Vec<OrderKey>,
+    /// What is computed.
+    pub calls: Vec<WindowCall>,
+}
+
+/// A window function with its arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowCall {
+    /// Which.
+    pub function: WindowFunction,
+    /// Over the row.
+    pub args: Vec<Scalar>,
+    /// Which rows around it.
+    pub frame: WindowFrame,
+}
+
+/// A window function.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WindowFunction {
+    /// `row_number()`.
+    RowNumber,
+    /// `rank()`.
+    Rank,
+    /// `dense_rank()`.
+    DenseRank,
+    /// `percent_rank()`.
+    PercentRank,
+    /// `cume_dist()`.
+    CumeDist,
+    /// `ntile(buckets)`.
+    Ntile,
+    /// `lag(value [, offset [, default]])`.
+    Lag,
+    /// `lead(value [, offset [, default]])`.
+    Lead,
+    /// `first_value(value)`.
+    FirstValue,
+    /// `last_value(value)`.
+    LastValue,
+    /// `nth_value(value, n)`.
+    NthValue,
+    /// An aggregate of the rows in the frame.
+    Aggregate(Call),
+}
+
+/// Which rows of the partition count for a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowFrame {
+    /// What bounds count.
+    pub unit: FrameUnit,
+    /// The first one.
+    pub start: Bound,
+    /// The last one.
+    pub end: Bound,
+}
+
+/// A bound of a frame.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bound {
+    /// The first row of the partition.
+    First,
+    /// So much before.
+    Before(Value),
+    /// The row itself; where peers count, all of them.
+    Current,
+    /// So much after.
+    After(Value),
+    /// The last row of the partition.
+    Last,
+}
+
+impl Call {
+    /// What it evaluates over a row.
+    pub fn scalars(&self) -> Vec<&Scalar> {
+        match self {
+            Call::Basic(call) => call.arg.iter().collect(),
+            Call::Collected { args, order, .. } => args.iter().chain(order.iter().map(|key| &key.scalar)).collect(),
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn scalars_mut(&mut self) -> Vec<&mut Scalar> {
+        match self {
+            Call::Basic(call) => call.arg.iter_mut().collect(),
+            Call::Collected { args, order, .. } => {
+                args.iter_mut().chain(order.iter_mut().map(|key| &mut key.scalar)).collect()
+            }
+        }
+    }
+}
+
+impl Window {
+    /// What it evaluates over a row.
+    pub fn scalars(&self) -> Vec<&Scalar> {
+        let mut all: Vec<&Scalar> = self.partition.iter().chain(self.order.iter().map(|key| &key.scalar)).collect();
+        for call in &self.calls {
+            all.extend(&call.args);
+            if let WindowFunction::Aggregate(aggregate) = &call.function {
+                all.extend(aggregate.scalars());
+            }
+        }
+        all
+    }
+
+    /// The same, to be changed.
+    pub fn scalars_mut(&mut self) -> Vec<&mut Scalar> {
+        let order = self.order.iter_mut().map(|key| &mut key.scalar);
+        let mut all: Vec<&mut Scalar> = self.partition.iter_mut().chain(order).collect();
+        for call in &mut self.calls {
+            all.extend(&mut call.args);
+            if let WindowFunction::Aggregate(aggregate) = &mut call.function {
+                all.extend(aggregate.scalars_mut());
+            }
+        }
+        all
+    }
+}
+
+/// Which join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinKind {
+    /// Pairs that match.
+    Inner,
+    /// Pairs that match, and rows of the left side without a match.
+    Left,
+    /// Pairs that match, and rows of both sides without a match.
+    Full,
+}
+
+/// What becomes of a row for which a subquery was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkKind {
+    /// It stays if the subquery is true for it.
+    Semi,
+    /// It stays if the subquery is false for it, neither true nor unknown.
+    Anti,
+    /// It gets a column that says whether the subquery is true for it.
+    Mark,
+    /// It gets the value of the subquery's only row: the column of that position in the right row.
+    Single(u32),
+}
+
+/// See [`Op::MarkJoin`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct MarkJoin {
+    /// What becomes of the left row.
+    pub kind: MarkKind,
+    /// Which right rows are the subquery's for a left row.
+    pub on: On,
+    /// What is asked of their values (`IN`, `ANY`): an operand over the left row, a value of the right row. Without it:
+    /// whether there is a row at all.
+    pub compare: Option<(Scalar, BinaryOp, Scalar)>,
+}
+
+/// What two rows must have in common.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct On {
+    /// Over the left row.
+    pub left: Vec<Scalar>,
+    /// Over the right row, to be equal to the expression over the left row.
+    pub right: Vec<Scalar>,
+    /// Where NULL equals NULL (`IS NOT DISTINCT FROM`).
+    pub null_safe: Vec<bool>,
+    /// Over the joined row.
+    pub residual: Option<Scalar>,
+}
+
+/// See [`Op::Recursive`]. Its inputs: where it begins, then what the step reads beside.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recursion {
+    /// What it calls its rows; only EXPLAIN and errors ask.
+    pub name: String,
+    /// From the rows of one iteration to those of the next.
+    pub step: Flow,
+    /// `UNION ALL`: a row that was there before counts again.
+    pub all: bool,
+    /// How many inputs it has.
+    pub inputs: usize,
 }
 
 /// See [`Op::HashJoin`].
@@ -92,14 +343,10 @@ pub enum Op {
 pub struct Join {
     /// Which join.
     pub kind: JoinKind,
-    /// Over the left row.
-    pub left: Vec<Scalar>,
-    /// Over the right row.
-    pub right: Vec<Scalar>,
-    /// Over the joined row.
-    pub residual: Option<Scalar>,
-    /// How many columns the right row has.
-    pub right_width: usize,
+    /// When rows match.
+    pub on: On,
+    /// How many columns the left and the right row have.
+    pub widths: [usize; 2],
 }
 
 /// Rows of one table.
@@ -119,9 +366,17 @@ impl Op {
     /// How many inputs it has.
     pub fn inputs(&self) -> usize {
         match self {
-            Op::Unit | Op::Source(_) => 0,
-            Op::HashJoin(_) => 2,
+            Op::Unit | Op::Source(_) | Op::Rows(_) | Op::Recall(_) | Op::Input(_) => 0,
+            Op::HashJoin(_) | Op::Set(..) | Op::MarkJoin(_) => 2,
+            Op::Recursive(recursion) => recursion.inputs,
             _ => 1,
         }
+    }
+}
+
+impl On {
+    /// Whether a key matches nothing, for it is NULL where NULL equals nothing.
+    pub fn matches_nothing(&self, key: &[Value]) -> bool {
+        key.iter().enumerate().any(|(at, value)| value.is_null() && self.null_safe.get(at) != Some(&true))
     }
 }

@@ -21,7 +21,7 @@ use super::{
     catalog::{TableDescriptor, entry},
     fault::{INTERNAL, SERIALIZATION, TOO_COMPLEX, fail},
     hint::helped,
-    plan::{Settings, Tables, plan, tables_of},
+    plan::{Dialect, Settings, Tables, plan, tables_of},
     session::{Session, done},
 };
 use crate::{
@@ -48,6 +48,18 @@ pub struct Definitions {
     tables: Tables,
     /// What `SET` set.
     session: Session,
+}
+
+impl Definitions {
+    /// From now on statements are typed as in this dialect.
+    pub fn speak(&mut self, dialect: Dialect) {
+        self.session.dialect = dialect;
+    }
+
+    /// The dialect that `SET pontoon.dialect` has chosen.
+    pub fn dialect(&self) -> Dialect {
+        self.session.dialect
+    }
 }
 
 /// See the module's documentation.

@@ -152,7 +152,7 @@ pub struct Delete {
 }
 
 /// `SELECT .. FROM .. WHERE .. GROUP BY .. HAVING .. ORDER BY .. LIMIT .. OFFSET ..`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Select {
     /// `DISTINCT`.
     pub distinct: bool,
@@ -172,6 +172,109 @@ pub struct Select {
     pub limit: Option<Expr>,
     /// `OFFSET`.
     pub offset: Option<Expr>,
+    /// What stands in the place of `SELECT .. HAVING`, if it is something else.
+    pub body: Body,
+    /// `WITH`.
+    pub with: Vec<Cte>,
+    /// `WITH RECURSIVE`.
+    pub recursive: bool,
+    /// `DISTINCT ON (..)`.
+    pub distinct_on: Vec<Expr>,
+    /// `WINDOW name AS (..)`.
+    pub windows: Vec<(String, Window)>,
+}
+
+/// What a query is made of. `ORDER BY`, `LIMIT`, `OFFSET` and `WITH` of its [`Select`] go with each.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Body {
+    /// `SELECT .. FROM ..`, as the fields of [`Select`] say.
+    #[default]
+    Select,
+    /// `VALUES (..), (..)`.
+    Values(Vec<Vec<Expr>>),
+    /// Two queries as sets.
+    Set {
+        /// Which operation.
+        op: SetOp,
+        /// `ALL`: rows keep their multiplicity.
+        all: bool,
+        /// The left query.
+        left: Nested<Select>,
+        /// The right query.
+        right: Nested<Select>,
+    },
+}
+
+/// An operation on sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SetOp {
+    /// `UNION`.
+    Union,
+    /// `INTERSECT`.
+    Intersect,
+    /// `EXCEPT`.
+    Except,
+}
+
+/// `name (columns) AS (query)` in `WITH`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cte {
+    /// What FROM calls it.
+    pub name: String,
+    /// The names of its columns; empty: those of the query.
+    pub columns: Vec<String>,
+    /// The query.
+    pub query: Nested<Select>,
+}
+
+/// What stands in the parentheses of `OVER (..)` or `WINDOW name AS (..)`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// A named window that this one adds to.
+    pub base: Option<String>,
+    /// `PARTITION BY`.
+    pub partition_by: Vec<Nested<Expr>>,
+    /// `ORDER BY`.
+    pub order_by: Vec<Nested<OrderBy>>,
+    /// Which rows of the partition; `None`: up to the last peer of the row.
+    pub frame: Option<Frame>,
+}
+
+/// `ROWS BETWEEN .. AND ..`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Frame {
+    /// What bounds count.
+    pub unit: FrameUnit,
+    /// Where it begins.
+    pub start: FrameBound,
+    /// Where it ends.
+    pub end: FrameBound,
+}
+
+/// What the bounds of a frame count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FrameUnit {
+    /// Rows.
+    Rows,
+    /// Values of the one ordering expression.
+    Range,
+    /// Groups of peers.
+    Groups,
+}
+
+/// A bound of a frame.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FrameBound {
+    /// `UNBOUNDED PRECEDING`.
+    First,
+    /// `n PRECEDING`.
+    Before(Nested<Expr>),
+    /// `CURRENT ROW`.
+    Current,
+    /// `n FOLLOWING`.
+    After(Nested<Expr>),
+    /// `UNBOUNDED FOLLOWING`.
+    Last,
 }
 
 /// One item of a select list.
@@ -211,6 +314,20 @@ pub enum TableRef {
         /// What expressions call it.
         alias: String,
     },
+    /// An item whose columns the alias names: `AS alias (a, b)`.
+    Renamed {
+        /// The item.
+        item: Nested<TableRef>,
+        /// The names of its first columns.
+        columns: Vec<String>,
+    },
+    /// `LATERAL (SELECT ..) AS alias`: a query that sees the items before it.
+    Lateral {
+        /// The query.
+        query: Nested<Select>,
+        /// What expressions call it.
+        alias: String,
+    },
 }
 
 /// Which join.
@@ -220,6 +337,10 @@ pub enum JoinKind {
     Inner,
     /// Pairs that match, and rows of the left side without a match.
     Left,
+    /// Pairs that match, and rows of the right side without a match.
+    Right,
+    /// Pairs that match, and rows of both sides without a match.
+    Full,
 }
 
 /// The condition of a join.
@@ -231,6 +352,8 @@ pub enum JoinOn {
     Expr(Expr),
     /// `USING (..)`.
     Using(Vec<String>),
+    /// `NATURAL`: on all columns of the same names.
+    Natural,
 }
 
 /// One item of `ORDER BY`.
@@ -332,6 +455,46 @@ pub enum Expr {
         value: bool,
         /// `NOT`.
         negated: bool,
+    },
+    /// `(SELECT ..)`: the one value of the one row.
+    Subquery(Nested<Select>),
+    /// `EXISTS (SELECT ..)`.
+    Exists(Nested<Select>),
+    /// `e [NOT] IN (SELECT ..)`.
+    InSubquery {
+        /// The operand.
+        expr: Nested<Expr>,
+        /// The query, of one column.
+        query: Nested<Select>,
+        /// `NOT`.
+        negated: bool,
+    },
+    /// `e op ANY (SELECT ..)`, `e op ALL (SELECT ..)`.
+    Quantified {
+        /// The operand.
+        expr: Nested<Expr>,
+        /// The comparison.
+        op: BinaryOp,
+        /// `ALL`.
+        all: bool,
+        /// The query, of one column.
+        query: Nested<Select>,
+    },
+    /// An aggregate of some of the rows, or of rows in an order.
+    Aggregate {
+        /// The call.
+        call: Nested<Expr>,
+        /// `FILTER (WHERE ..)`.
+        filter: Option<Nested<Expr>>,
+        /// `ORDER BY` among the arguments.
+        order_by: Vec<Nested<OrderBy>>,
+    },
+    /// `call OVER (..)`.
+    Over {
+        /// The call, perhaps with a filter.
+        call: Nested<Expr>,
+        /// The window.
+        window: Nested<Window>,
     },
 }
 

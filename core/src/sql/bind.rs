@@ -4,26 +4,25 @@
 //! want, everything else must agree or is `datatype_mismatch`. Expressions of constants are computed here.
 
 use super::{
+    aggregates::{Aggregating, is_aggregate},
     ast::{BinaryOp, Expr, UnaryOp},
-    fault::{DATATYPE_MISMATCH, GROUPING, SYNTAX, TOO_COMPLEX, UNDEFINED_FUNCTION, UNDEFINED_PARAMETER, error, fail},
+    fault::{DATATYPE_MISMATCH, SYNTAX, TOO_COMPLEX, UNDEFINED_FUNCTION, UNDEFINED_PARAMETER, WINDOWING, error, fail},
     scalar::{Function, Scalar},
     scope::{Binder, Scope, Typed},
+    windows::is_window_function,
 };
 use crate::{
     Error,
     data::{DEPTH_MAX, Nested, Type, Value},
-    exec::{
-        cast::cast,
-        eval::eval,
-        ops::aggregate::{AggregateCall, AggregateFunction},
-    },
+    exec::{cast::cast, eval::eval},
 };
 
 /// Parts of one expression after what is repeated is written out.
 const NODES_MAX: u32 = 100_000;
 
 impl Typed {
-    fn new(scalar: Scalar, data_type: Option<Type>) -> Typed {
+    /// An expression of a type.
+    pub(super) fn new(scalar: Scalar, data_type: Option<Type>) -> Typed {
         Typed { scalar, data_type, untyped: false }
     }
 
@@ -56,7 +55,7 @@ impl Typed {
     }
 }
 
-fn cast_to(typed: Typed, to: Type) -> Result<Typed, Error> {
+pub(super) fn cast_to(typed: Typed, to: Type) -> Result<Typed, Error> {
     let scalar = match typed.scalar {
         Scalar::Literal(value) => Scalar::Literal(cast(value, to)?),
         other if typed.data_type == Some(to) => other,
@@ -66,7 +65,7 @@ fn cast_to(typed: Typed, to: Type) -> Result<Typed, Error> {
 }
 
 /// Brings two operands to types that compare; gives the common type.
-fn unify(a: Typed, b: Typed) -> Result<(Typed, Typed, Option<Type>), Error> {
+pub(super) fn unify(a: Typed, b: Typed) -> Result<(Typed, Typed, Option<Type>), Error> {
     match (a.data_type, b.data_type) {
         (None, other) | (other, None) => Ok((a, b, other)),
         (Some(left), Some(right)) if left == right => Ok((a, b, Some(left))),
@@ -88,7 +87,7 @@ fn unify(a: Typed, b: Typed) -> Result<(Typed, Typed, Option<Type>), Error> {
 }
 
 /// Brings expressions to one type.
-fn unify_all(items: Vec<Typed>) -> Result<(Vec<Typed>, Option<Type>), Error> {
+pub(super) fn unify_all(items: Vec<Typed>) -> Result<(Vec<Typed>, Option<Type>), Error> {
     let mut common: Option<Type> = None;
     for item in items.iter().filter(|item| !item.untyped) {
         common = match (common, item.data_type) {
@@ -107,12 +106,12 @@ fn unify_all(items: Vec<Typed>) -> Result<(Vec<Typed>, Option<Type>), Error> {
     Ok((items.into_iter().map(|item| item.coerce(to)).collect::<Result<_, _>>()?, common))
 }
 
-fn boxed(typed: Typed) -> Nested<Scalar> {
+pub(super) fn boxed(typed: Typed) -> Nested<Scalar> {
     Nested::new(typed.scalar)
 }
 
 /// Computes an expression whose operands are constants; one that fails stays, to fail only if it is ever reached.
-fn fold(scalar: Scalar) -> Scalar {
+pub(super) fn fold(scalar: Scalar) -> Scalar {
     let constant = |scalar: &Nested<Scalar>| matches!(**scalar, Scalar::Literal(_));
     let folds = match &scalar {
         Scalar::Not(a) | Scalar::Neg(a) | Scalar::IsNull(a) | Scalar::Cast(a, _) | Scalar::IsBool(a, _) => constant(a),
@@ -129,15 +128,16 @@ impl Binder<'_> {
     /// Binds an expression.
     pub fn expr(&mut self, expr: &Expr, scope: &Scope) -> Result<Typed, Error> {
         self.bound = 0;
-        self.nested(expr, scope, 0)
+        self.nested(expr, scope, self.depth)
     }
 
     /// Binds a condition.
     pub fn condition(&mut self, expr: &Expr, scope: &Scope) -> Result<Scalar, Error> {
-        Ok(self.expr(expr, scope)?.coerce(Type::Boolean)?.scalar)
+        let typed = self.expr(expr, scope)?;
+        Ok(self.truth(typed)?.scalar)
     }
 
-    fn nested(&mut self, expr: &Expr, scope: &Scope, depth: u32) -> Result<Typed, Error> {
+    pub(super) fn nested(&mut self, expr: &Expr, scope: &Scope, depth: u32) -> Result<Typed, Error> {
         // Binding adds a few levels (BETWEEN, NOT, casts); what is bound must still decode at an owner.
         if depth > DEPTH_MAX / 3 {
             return fail(TOO_COMPLEX, "an expression that nests too deep");
@@ -154,47 +154,48 @@ impl Binder<'_> {
                 Some(value) => Typed::constant(value.clone()),
                 None => return fail(UNDEFINED_PARAMETER, format!("there is no parameter ${number}")),
             },
-            Expr::Column { table, name } => self.column_ref(scope.resolve(table.as_deref(), name)?),
+            Expr::Column { table, name } => self.column_ref(self.resolve(scope, table.as_deref(), name)?),
             Expr::Unary(UnaryOp::Not, operand) => {
-                let operand = self.nested(operand, scope, depth)?.coerce(Type::Boolean)?;
+                let operand = self.nested(operand, scope, depth)?;
+                let operand = self.truth(operand)?;
                 Typed::new(Scalar::Not(boxed(operand)), Some(Type::Boolean))
             }
             Expr::Unary(UnaryOp::Neg, operand) => {
-                let operand = numeric(self.nested(operand, scope, depth)?)?;
+                let operand = self.nested(operand, scope, depth)?;
+                let operand = numeric(self.number(operand))?;
                 let data_type = operand.data_type;
                 Typed::new(Scalar::Neg(boxed(operand)), data_type)
             }
             Expr::Binary(op, left, right) => {
                 let (left, right) = (self.nested(left, scope, depth)?, self.nested(right, scope, depth)?);
-                binary(*op, left, right)?
+                self.operation(*op, left, right)?
             }
             Expr::IsNull { expr, negated } => {
                 let operand = self.nested(expr, scope, depth)?;
                 negate(Scalar::IsNull(boxed(operand)), *negated)
             }
             Expr::IsBool { expr, value, negated } => {
-                let operand = self.nested(expr, scope, depth)?.coerce(Type::Boolean)?;
+                let operand = self.nested(expr, scope, depth)?;
+                let operand = self.truth(operand)?;
                 negate(Scalar::IsBool(boxed(operand), *value), *negated)
             }
             Expr::InList { expr, list, negated } => {
-                let mut operand = self.nested(expr, scope, depth)?;
-                let mut items = Vec::with_capacity(list.len());
-                for item in list {
-                    let (left, item, _) = unify(operand, self.nested(item, scope, depth)?)?;
-                    operand = left;
-                    items.push(boxed(item));
-                }
-                negate(Scalar::In(boxed(operand), items), *negated)
+                let operand = self.nested(expr, scope, depth)?;
+                let items = list.iter().map(|item| self.nested(item, scope, depth)).collect::<Result<_, _>>()?;
+                negate(self.in_list(operand, items)?, *negated)
             }
             Expr::Between { expr, low, high, negated } => {
-                let low = binary(BinaryOp::Ge, self.nested(expr, scope, depth)?, self.nested(low, scope, depth)?)?;
-                let high = binary(BinaryOp::Le, self.nested(expr, scope, depth)?, self.nested(high, scope, depth)?)?;
+                let (first, low) = (self.nested(expr, scope, depth)?, self.nested(low, scope, depth)?);
+                let low = self.comparison(BinaryOp::Ge, first, low)?;
+                let (second, high) = (self.nested(expr, scope, depth)?, self.nested(high, scope, depth)?);
+                let high = self.comparison(BinaryOp::Le, second, high)?;
                 negate(Scalar::Binary(BinaryOp::And, boxed(low), boxed(high)), *negated)
             }
             Expr::Like { expr, pattern, negated, fold_case } => {
-                let operand = self.nested(expr, scope, depth)?.coerce(Type::Text)?;
-                let pattern = self.nested(pattern, scope, depth)?.coerce(Type::Text)?;
-                negate(Scalar::Like(boxed(operand), boxed(pattern), *fold_case), *negated)
+                let (operand, pattern) = (self.nested(expr, scope, depth)?, self.nested(pattern, scope, depth)?);
+                let (operand, pattern) = (self.text(operand)?, self.text(pattern)?);
+                let fold_case = self.folds_case(*fold_case);
+                negate(Scalar::Like(boxed(operand), boxed(pattern), fold_case), *negated)
             }
             Expr::Case { operand, whens, otherwise } => {
                 let mut conditions = Vec::with_capacity(whens.len());
@@ -202,8 +203,11 @@ impl Binder<'_> {
                 for (when, then) in whens {
                     let when = self.nested(when, scope, depth)?;
                     conditions.push(match operand {
-                        Some(operand) => binary(BinaryOp::Eq, self.nested(operand, scope, depth)?, when)?,
-                        None => when.coerce(Type::Boolean)?,
+                        Some(operand) => {
+                            let operand = self.nested(operand, scope, depth)?;
+                            self.comparison(BinaryOp::Eq, operand, when)?
+                        }
+                        None => self.truth(when)?,
                     });
                     results.push(self.nested(then, scope, depth)?);
                 }
@@ -211,7 +215,7 @@ impl Binder<'_> {
                     Some(otherwise) => self.nested(otherwise, scope, depth)?,
                     None => Typed::constant(Value::Null),
                 });
-                let (results, data_type) = unify_all(results)?;
+                let (results, data_type) = self.unify_all(results)?;
                 let mut results: Vec<_> = results.into_iter().map(boxed).collect();
                 let otherwise = results.pop().unwrap_or_else(|| Nested::new(Scalar::Literal(Value::Null)));
                 let whens = conditions.into_iter().map(boxed).zip(results).collect();
@@ -219,10 +223,29 @@ impl Binder<'_> {
             }
             Expr::Cast(operand, to) => {
                 let operand = self.nested(operand, scope, depth)?;
-                Typed::new(Scalar::Cast(boxed(operand), *to), Some(*to))
+                self.casted_to(operand, *to)
             }
             Expr::Call { name, args, distinct, star } => self.call(name, args, *distinct, *star, scope, depth)?,
             Expr::Default => return fail(SYNTAX, "DEFAULT is not allowed in this context"),
+            Expr::Subquery(query) => self.value_of(query, scope, depth)?,
+            Expr::Exists(query) => self.exists(query, scope, depth)?,
+            Expr::InSubquery { expr, query, negated } => {
+                let operand = self.nested(expr, scope, depth)?;
+                let any = self.any(operand, BinaryOp::Eq, query, scope, depth)?;
+                negate(any.scalar, *negated)
+            }
+            Expr::Quantified { expr, op, all, query } => {
+                let operand = self.nested(expr, scope, depth)?;
+                // What holds for all is what fails for none.
+                let op = if *all { opposite(*op) } else { *op };
+                let any = self.any(operand, op, query, scope, depth)?;
+                negate(any.scalar, *all)
+            }
+            Expr::Aggregate { call, filter, order_by } => {
+                let call = Aggregating::of(call, filter.as_ref(), order_by)?;
+                self.aggregate(&call, scope, depth)?
+            }
+            Expr::Over { call, window } => self.over(call, window, scope, depth)?,
         };
         Ok(Typed { scalar: fold(typed.scalar), ..typed })
     }
@@ -236,8 +259,12 @@ impl Binder<'_> {
         scope: &Scope,
         depth: u32,
     ) -> Result<Typed, Error> {
-        if let "count" | "sum" | "avg" | "min" | "max" = name {
-            return self.aggregate(name, args, distinct, star, scope, depth);
+        if is_aggregate(name) {
+            let call = Aggregating { name, args, distinct, star, filter: None, order_by: &[] };
+            return self.aggregate(&call, scope, depth);
+        }
+        if is_window_function(name) {
+            return fail(WINDOWING, format!("window function {name} requires an OVER clause"));
         }
         if distinct || star {
             return fail(UNDEFINED_FUNCTION, format!("{name} is not an aggregate function"));
@@ -253,6 +280,9 @@ impl Binder<'_> {
             return fail(UNDEFINED_FUNCTION, format!("function {name} does not take {} arguments", args.len()));
         }
         let mut args = args.iter().map(|arg| self.nested(arg, scope, depth)).collect::<Result<Vec<_>, _>>()?;
+        if matches!(function, Function::Abs | Function::Sign | Function::Round | Function::Floor | Function::Ceil) {
+            args = args.into_iter().map(|arg| self.number(arg)).collect();
+        }
         let first = args.first().and_then(|arg| arg.data_type);
         let data_type = match function {
             Function::Lower
@@ -270,14 +300,14 @@ impl Binder<'_> {
             Function::Mod | Function::Sqrt | Function::Power => Some(Type::Real),
             Function::Coalesce | Function::Greatest | Function::Least => {
                 let common;
-                (args, common) = unify_all(args)?;
+                (args, common) = self.unify_all(args)?;
                 common
             }
             Function::NullIf => {
                 let (Some(b), Some(a)) = (args.pop(), args.pop()) else {
                     return fail(UNDEFINED_FUNCTION, "nullif takes two arguments");
                 };
-                let (a, b, _) = unify(a, b)?;
+                let (a, b) = self.pair(a, b)?;
                 let data_type = a.data_type;
                 args = vec![a, b];
                 data_type
@@ -290,54 +320,18 @@ impl Binder<'_> {
         };
         Ok(Typed::new(Scalar::Call(function, args.into_iter().map(boxed).collect()), data_type))
     }
+}
 
-    fn aggregate(
-        &mut self,
-        name: &str,
-        args: &[Nested<Expr>],
-        distinct: bool,
-        star: bool,
-        scope: &Scope,
-        depth: u32,
-    ) -> Result<Typed, Error> {
-        // Aggregates do not nest: while the argument is bound there are none.
-        let Some(mut found) = self.aggregates.take() else {
-            return fail(GROUPING, format!("aggregate function {name} is not allowed here"));
-        };
-        let arg = match args {
-            [] if star && name == "count" && !distinct => None,
-            [arg] if !star => Some(self.nested(arg, scope, depth)?),
-            _ => return fail(UNDEFINED_FUNCTION, format!("{name} takes one argument")),
-        };
-        let arg = match arg {
-            Some(arg) if matches!(name, "sum" | "avg") => Some(numeric(arg)?),
-            arg => arg,
-        };
-        let of = arg.as_ref().and_then(|arg| arg.data_type);
-        let (function, data_type) = match name {
-            "count" => (AggregateFunction::Count, Some(Type::Integer)),
-            "sum" if of == Some(Type::Real) => (AggregateFunction::SumReal, of),
-            "sum" => (AggregateFunction::Sum, Some(Type::Integer)),
-            "avg" => (AggregateFunction::Avg, Some(Type::Real)),
-            "min" => (AggregateFunction::Min, of),
-            _ => (AggregateFunction::Max, of),
-        };
-        let call = AggregateCall { function, arg: arg.map(|arg| arg.scalar), distinct };
-        let id = match found.iter().find(|(_, other)| *other == call) {
-            Some((id, _)) => *id,
-            None => {
-                let inner = match &call.arg {
-                    Some(arg) => super::explain::scalar(arg, &|id| self.name(id).to_owned()),
-                    None => "*".to_owned(),
-                };
-                let distinct = if distinct { "DISTINCT " } else { "" };
-                let id = self.column(format!("{name}({distinct}{inner})"), data_type);
-                found.push((id, call));
-                id
-            }
-        };
-        self.aggregates = Some(found);
-        Ok(Typed::new(Scalar::Column(id), data_type))
+/// The comparison that holds of two values exactly where `op` does not.
+fn opposite(op: BinaryOp) -> BinaryOp {
+    match op {
+        BinaryOp::Eq => BinaryOp::Ne,
+        BinaryOp::Ne => BinaryOp::Eq,
+        BinaryOp::Lt => BinaryOp::Ge,
+        BinaryOp::Le => BinaryOp::Gt,
+        BinaryOp::Gt => BinaryOp::Le,
+        BinaryOp::Ge => BinaryOp::Lt,
+        other => other,
     }
 }
 
@@ -346,7 +340,8 @@ fn negate(scalar: Scalar, negated: bool) -> Typed {
     Typed::new(scalar, Some(Type::Boolean))
 }
 
-fn numeric(typed: Typed) -> Result<Typed, Error> {
+/// A number.
+pub(super) fn numeric(typed: Typed) -> Result<Typed, Error> {
     match typed.data_type {
         None | Some(Type::Integer | Type::Real) => Ok(typed),
         _ if typed.untyped => {
@@ -357,7 +352,7 @@ fn numeric(typed: Typed) -> Result<Typed, Error> {
     }
 }
 
-fn binary(op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Error> {
+pub(super) fn binary(op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Error> {
     let data_type = match op {
         BinaryOp::And | BinaryOp::Or => {
             let (left, right) = (left.coerce(Type::Boolean)?, right.coerce(Type::Boolean)?);

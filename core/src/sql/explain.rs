@@ -4,7 +4,7 @@
 //! `[exchange]` between them.
 
 use super::{
-    ast::{BinaryOp, JoinKind},
+    ast::{BinaryOp, SetOp},
     physical::Node,
     scalar::{Function, Scalar},
 };
@@ -16,7 +16,7 @@ use crate::{
             aggregate::{AggregateCall, AggregateFunction, Mode},
             sort::SortKey,
         },
-        plan::{Join, Op, Source},
+        plan::{Join, JoinKind, MarkJoin, MarkKind, On, Op, Source},
     },
 };
 
@@ -41,16 +41,50 @@ fn tree(node: &Node, names: &[String], depth: usize, lines: &mut Vec<String>) {
         Op::Source(source) => return leaf(source, names, depth, lines),
         Op::Filter(condition) => format!("Filter [asker] {}", scalar(condition, &over_input)),
         Op::Project(exprs) => format!("Project [asker] {}", list(exprs, &over_input)),
-        Op::HashJoin(Join { kind, left, right, residual, .. }) => {
-            let right_schema = node.inputs.get(1).map_or(&[][..], |input| &input.schema[..]);
-            let over_right = |position| name(right_schema, position);
-            let pair = |(a, b): (&Scalar, &Scalar)| format!("{} = {}", scalar(a, &over_input), scalar(b, &over_right));
-            let mut on: Vec<String> = left.iter().zip(right).map(pair).collect();
-            on.extend(residual.iter().map(|residual| scalar(residual, &over_output)));
-            let kind = if *kind == JoinKind::Left { "left" } else { "inner" };
-            let method = if left.is_empty() { "NestedLoopJoin" } else { "HashJoin" };
+        Op::Rows(rows) => format!("Values [asker] {} row(s)", rows.len()),
+        Op::HashJoin(Join { kind, on, .. }) => {
+            let right = node.inputs.get(1).map_or(&[][..], |input| &input.schema[..]);
+            let kind = match kind {
+                JoinKind::Inner => "inner",
+                JoinKind::Left => "left",
+                JoinKind::Full => "full",
+            };
+            let method = if on.left.is_empty() { "NestedLoopJoin" } else { "HashJoin" };
+            let on = conditions(on, input, right, &name);
             let on = if on.is_empty() { "every pair".to_owned() } else { format!("on {}", on.join(" AND ")) };
             format!("{method} [asker] {kind} {on}")
+        }
+        Op::MarkJoin(MarkJoin { kind, on, compare }) => {
+            let right = node.inputs.get(1).map_or(&[][..], |input| &input.schema[..]);
+            let over_right = |position| name(right, position);
+            let mut on = conditions(on, input, right, &name);
+            on.extend(compare.iter().map(|(operand, op, value)| {
+                format!("{} {} any {}", scalar(operand, &over_input), operator(*op), scalar(value, &over_right))
+            }));
+            let kind = match kind {
+                MarkKind::Semi => "semi".to_owned(),
+                MarkKind::Anti => "anti".to_owned(),
+                MarkKind::Mark => "mark".to_owned(),
+                MarkKind::Single(column) => format!("value {}", over_right(*column)),
+            };
+            let on = if on.is_empty() { String::new() } else { format!(" on {}", on.join(" AND ")) };
+            format!("SubqueryJoin [asker] {kind}{on}")
+        }
+        Op::Set(op, all) => {
+            let op = match op {
+                SetOp::Union => "Union",
+                SetOp::Intersect => "Intersect",
+                SetOp::Except => "Except",
+            };
+            format!("{op} [asker]{}", if *all { " all" } else { "" })
+        }
+        Op::Share(slot) => format!("With [asker] shared {slot}, evaluated once; then the plan that reads it"),
+        Op::Recall(slot) => format!("Recall [asker] shared {slot}"),
+        Op::Input(0) => "Recall [asker] the rows of the iteration before".to_owned(),
+        Op::Input(number) => format!("Recall [asker] input {number} of the recursion"),
+        Op::Recursive(recursion) => {
+            let all = if recursion.all { "" } else { ", only rows that are new" };
+            format!("Recursion [asker] {}: {} operators repeated{all}", recursion.name, recursion.step.0.len())
         }
         Op::Aggregate { calls, keys, mode } => {
             // The results are named after what they compute, in whichever step it runs.
@@ -58,6 +92,25 @@ fn tree(node: &Node, names: &[String], depth: usize, lines: &mut Vec<String>) {
             let named = |range: core::ops::Range<u32>| range.map(over_output).collect::<Vec<_>>().join(", ");
             let mode = if *mode == Mode::Final { " final" } else { "" };
             format!("Aggregate [asker]{mode}{}", grouping(&named(calls), &named(keys)))
+        }
+        Op::Collect(keys, calls) => {
+            let (keys, calls) = (0..keys.len() as u32, keys.len() as u32..(keys.len() + calls.len()) as u32);
+            let named = |range: core::ops::Range<u32>| range.map(over_output).collect::<Vec<_>>().join(", ");
+            format!("Aggregate [asker] of all values{}", grouping(&named(calls), &named(keys)))
+        }
+        Op::Window(window) => {
+            let calls = input.len() as u32..node.schema.len() as u32;
+            let calls = calls.map(over_output).collect::<Vec<_>>().join(", ");
+            let by = match window.partition.is_empty() {
+                true => String::new(),
+                false => format!(" by {}", list(&window.partition, &over_input)),
+            };
+            let keys = window.order.iter().map(|key| {
+                format!("{}{}", scalar(&key.scalar, &over_input), direction(key.descending, key.nulls_first))
+            });
+            let keys: Vec<String> = keys.collect();
+            let order = if keys.is_empty() { String::new() } else { format!(" in order of {}", keys.join(", ")) };
+            format!("Window [asker] {calls}{by}{order}")
         }
         Op::Distinct => "Distinct [asker]".to_owned(),
         Op::Sort(keys, None) => format!("Sort [asker] {}", order(keys, &over_output)),
@@ -124,6 +177,17 @@ fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>
     push(format!("{what} [{place}] {} ({})", source.name, columns.join(", ")));
 }
 
+/// What two rows must have in common.
+fn conditions(on: &On, left: &[u32], right: &[u32], name: &dyn Fn(&[u32], u32) -> String) -> Vec<String> {
+    let both = [left, right].concat();
+    let pairs = on.left.iter().zip(&on.right).zip(&on.null_safe).map(|((a, b), null_safe)| {
+        let op = if *null_safe { "IS NOT DISTINCT FROM" } else { "=" };
+        let (a, b) = (scalar(a, &|position| name(left, position)), scalar(b, &|position| name(right, position)));
+        format!("{a} {op} {b}")
+    });
+    pairs.chain(on.residual.iter().map(|residual| scalar(residual, &|position| name(&both, position)))).collect()
+}
+
 fn grouping(calls: &str, keys: &str) -> String {
     let calls = if calls.is_empty() { String::new() } else { format!(" {calls}") };
     if keys.is_empty() { calls } else { format!("{calls} by {keys}") }
@@ -138,17 +202,18 @@ fn list(exprs: &[Scalar], names: Names) -> String {
 }
 
 fn order(keys: &[SortKey], names: Names) -> String {
-    let key = |key: &SortKey| {
-        let direction = if key.descending { " DESC" } else { "" };
-        // Said only where it is not what the direction implies.
-        let nulls = match (key.descending, key.nulls_first) {
-            (true, false) => " NULLS LAST",
-            (false, true) => " NULLS FIRST",
-            _ => "",
-        };
-        format!("{}{direction}{nulls}", names(key.column))
-    };
+    let key = |key: &SortKey| format!("{}{}", names(key.column), direction(key.descending, key.nulls_first));
     keys.iter().map(key).collect::<Vec<_>>().join(", ")
+}
+
+/// The direction of an order; where NULLs are is said only where it is not what the direction implies.
+fn direction(descending: bool, nulls_first: bool) -> &'static str {
+    match (descending, nulls_first) {
+        (true, true) => " DESC",
+        (true, false) => " DESC NULLS LAST",
+        (false, true) => " NULLS FIRST",
+        (false, false) => "",
+    }
 }
 
 fn aggregate(call: &AggregateCall, names: Names) -> String {

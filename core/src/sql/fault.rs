@@ -66,6 +66,12 @@ codes! {
     SERIALIZATION = "serialization_failure",
     /// A table is another one than when the statement was planned: it has to be planned again.
     STALE_PLAN = "stale_plan",
+    /// More rows than one where one value is wanted.
+    CARDINALITY = "cardinality_violation",
+    /// A window where none may be, or one that makes no sense.
+    WINDOWING = "windowing_error",
+    /// A recursive query that is not a start and a step.
+    INVALID_RECURSION = "invalid_recursion",
     /// The engine contradicts itself.
     INTERNAL = "internal_error",
     /// A row of which a CHECK constraint is false.

@@ -5,14 +5,15 @@
 //! plans [`Scalar::Column`] and [`SortKey::column`] hold such identities.
 
 use super::{
-    ast::{BinaryOp, JoinKind},
+    ast::{BinaryOp, SetOp},
     scalar::Scalar,
 };
 use crate::{
-    data::{Nested, Type, Value},
+    data::{Nested, Row, Type, Value},
     exec::{
         fragment::Decode,
-        ops::{aggregate::AggregateCall, sort::SortKey},
+        ops::sort::SortKey,
+        plan::{self, Call, JoinKind},
     },
     map::Set,
 };
@@ -63,7 +64,7 @@ pub enum Logical {
         /// Grouping expressions.
         keys: Vec<(ColumnId, Scalar)>,
         /// Aggregates.
-        calls: Vec<(ColumnId, AggregateCall)>,
+        calls: Vec<(ColumnId, Call)>,
     },
     /// Different rows.
     Distinct {
@@ -86,6 +87,107 @@ pub enum Logical {
         /// Rows that pass then.
         count: Option<u64>,
     },
+    /// Rows that are known.
+    Values {
+        /// Their columns.
+        columns: Vec<ColumnId>,
+        /// The rows.
+        rows: Vec<Row>,
+    },
+    /// Two inputs as sets of rows.
+    Set {
+        /// Which operation.
+        op: SetOp,
+        /// Rows keep their multiplicity.
+        all: bool,
+        /// The left side.
+        left: Box<Logical>,
+        /// The right side.
+        right: Box<Logical>,
+        /// Each column, and what it is on the left and on the right side.
+        columns: Vec<[ColumnId; 3]>,
+    },
+    /// Rows of the left side, for each of which a subquery is looked at.
+    Mark {
+        /// The left side.
+        left: Box<Logical>,
+        /// The subquery.
+        right: Box<Logical>,
+        /// What becomes of a left row.
+        kind: Mark,
+        /// Which rows are the subquery's for a left row: those for which all are true.
+        on: Vec<Scalar>,
+        /// What is asked of their values: an operand over the left row, a value of the right row. Without it: whether
+        /// there is a row at all.
+        compare: Option<(Scalar, BinaryOp, Scalar)>,
+    },
+    /// A plan with another one in it that is evaluated once.
+    With {
+        /// Names it.
+        slot: u32,
+        /// What EXPLAIN calls it.
+        name: String,
+        /// What is evaluated once.
+        definition: Box<Logical>,
+        /// Where it is read.
+        body: Box<Logical>,
+    },
+    /// Rows with what is computed over the rows around each.
+    Window {
+        /// Of what.
+        input: Box<Logical>,
+        /// What is around a row, and what is computed.
+        window: plan::Window,
+        /// The columns that it computes.
+        columns: Vec<ColumnId>,
+    },
+    /// The rows of what is evaluated once.
+    Shared {
+        /// Names it.
+        slot: u32,
+        /// What EXPLAIN calls it.
+        name: String,
+        /// Each column, and which of the definition's it is.
+        columns: Vec<(ColumnId, ColumnId)>,
+    },
+    /// Rows that follow from rows.
+    Recursive {
+        /// By which [`Logical::Shared`] in `step` reads the rows of the iteration before.
+        slot: u32,
+        /// What the statement calls it.
+        name: String,
+        /// A row that was there before counts again.
+        all: bool,
+        /// Where it begins.
+        base: Box<Logical>,
+        /// From the rows of one iteration to those of the next.
+        step: Box<Logical>,
+        /// Each column, and what it is in the base and in the step.
+        columns: Vec<[ColumnId; 3]>,
+    },
+}
+
+/// What becomes of a row for which a subquery is looked at; see [`MarkKind`](crate::exec::plan::MarkKind).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// It stays if the subquery is true for it.
+    Semi,
+    /// It stays if the subquery is false for it.
+    Anti,
+    /// It gets a column with the truth value.
+    Truth(ColumnId),
+    /// It gets a column with the one value of the subquery: the column, and which one of the subquery it is.
+    Single(ColumnId, ColumnId),
+}
+
+impl Mark {
+    /// The column that the row gets.
+    pub fn column(self) -> Option<ColumnId> {
+        match self {
+            Mark::Truth(id) | Mark::Single(id, _) => Some(id),
+            Mark::Semi | Mark::Anti => None,
+        }
+    }
 }
 
 /// The rows of a table.
@@ -126,7 +228,108 @@ impl Logical {
             | Logical::Distinct { input }
             | Logical::Sort { input, .. }
             | Logical::Limit { input, .. } => input.schema(),
+            Logical::Values { columns, .. } => columns.clone(),
+            Logical::Set { columns, .. } | Logical::Recursive { columns, .. } => {
+                columns.iter().map(|[id, ..]| *id).collect()
+            }
+            Logical::Mark { left, kind, .. } => left.schema().into_iter().chain(kind.column()).collect(),
+            Logical::With { body, .. } => body.schema(),
+            Logical::Window { input, columns, .. } => [input.schema(), columns.clone()].concat(),
+            Logical::Shared { columns, .. } => columns.iter().map(|(id, _)| *id).collect(),
         }
+    }
+
+    /// What it is computed from.
+    pub fn inputs(&self) -> Vec<&Logical> {
+        match self {
+            Logical::Unit | Logical::Scan(_) | Logical::Values { .. } | Logical::Shared { .. } => Vec::new(),
+            Logical::Filter { input, .. }
+            | Logical::Project { input, .. }
+            | Logical::Aggregate { input, .. }
+            | Logical::Distinct { input }
+            | Logical::Sort { input, .. }
+            | Logical::Window { input, .. }
+            | Logical::Limit { input, .. } => vec![input],
+            Logical::Join { left, right, .. }
+            | Logical::Set { left, right, .. }
+            | Logical::Mark { left, right, .. } => {
+                vec![left, right]
+            }
+            Logical::With { definition, body, .. } => vec![definition, body],
+            Logical::Recursive { base, step, .. } => vec![base, step],
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn inputs_mut(&mut self) -> Vec<&mut Logical> {
+        match self {
+            Logical::Unit | Logical::Scan(_) | Logical::Values { .. } | Logical::Shared { .. } => Vec::new(),
+            Logical::Filter { input, .. }
+            | Logical::Project { input, .. }
+            | Logical::Aggregate { input, .. }
+            | Logical::Distinct { input }
+            | Logical::Sort { input, .. }
+            | Logical::Window { input, .. }
+            | Logical::Limit { input, .. } => vec![input],
+            Logical::Join { left, right, .. }
+            | Logical::Set { left, right, .. }
+            | Logical::Mark { left, right, .. } => {
+                vec![left, right]
+            }
+            Logical::With { definition, body, .. } => vec![definition, body],
+            Logical::Recursive { base, step, .. } => vec![base, step],
+        }
+    }
+
+    /// The expressions that it evaluates itself.
+    pub fn scalars(&self) -> Vec<&Scalar> {
+        match self {
+            Logical::Scan(scan) => scan.filter.iter().collect(),
+            Logical::Join { on, .. } => on.iter().collect(),
+            Logical::Filter { conjuncts, .. } => conjuncts.iter().collect(),
+            Logical::Project { exprs, .. } => exprs.iter().map(|(_, scalar)| scalar).collect(),
+            Logical::Aggregate { keys, calls, .. } => {
+                let args = calls.iter().flat_map(|(_, call)| call.scalars());
+                keys.iter().map(|(_, scalar)| scalar).chain(args).collect()
+            }
+            Logical::Window { window, .. } => window.scalars(),
+            Logical::Mark { on, compare, .. } => {
+                on.iter().chain(compare.iter().flat_map(|(operand, _, value)| [operand, value])).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn scalars_mut(&mut self) -> Vec<&mut Scalar> {
+        match self {
+            Logical::Scan(scan) => scan.filter.iter_mut().collect(),
+            Logical::Join { on, .. } => on.iter_mut().collect(),
+            Logical::Filter { conjuncts, .. } => conjuncts.iter_mut().collect(),
+            Logical::Project { exprs, .. } => exprs.iter_mut().map(|(_, scalar)| scalar).collect(),
+            Logical::Aggregate { keys, calls, .. } => {
+                let args = calls.iter_mut().flat_map(|(_, call)| call.scalars_mut());
+                keys.iter_mut().map(|(_, scalar)| scalar).chain(args).collect()
+            }
+            Logical::Window { window, .. } => window.scalars_mut(),
+            Logical::Mark { on, compare, .. } => {
+                on.iter_mut().chain(compare.iter_mut().flat_map(|(operand, _, value)| [operand, value])).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// All columns that expressions in it read.
+    pub fn reads(&self) -> Set<ColumnId> {
+        let mut read: Set<ColumnId> = self.scalars().into_iter().flat_map(|scalar| scalar.columns()).collect();
+        self.inputs().into_iter().for_each(|input| read.extend(input.reads()));
+        read
+    }
+
+    /// How often what is evaluated once is read in it.
+    pub fn uses(&self, slot: u32) -> usize {
+        let own = matches!(self, Logical::Shared { slot: other, .. } if *other == slot);
+        usize::from(own) + self.inputs().into_iter().map(|input| input.uses(slot)).sum::<usize>()
     }
 }
 

@@ -1,12 +1,13 @@
 //! SQL: our own AST, binding, planning and EXPLAIN.
 //!
 //! ```text
-//!   text ──(pontoon-parser)──▶ ast ──bind, select──▶ logical ──rules──▶ logical ──physical──▶ exec::Plan, explain
+//!   text ──(pontoon-parser)──▶ ast ──bind, select, unnest──▶ logical ──rules──▶ logical ──physical──▶ exec::Plan, explain
 //! ```
 //!
 //! All this happens beside the node, at whoever asks in SQL ([`asking`]). A node knows of it what plans are made of:
 //! [`scalar`], [`catalog`], [`fault`].
 
+mod aggregates;
 mod alter;
 pub mod asking;
 pub mod ast;
@@ -14,20 +15,29 @@ pub mod bind;
 pub mod catalog;
 mod define;
 pub mod details;
+mod dialect;
 pub mod explain;
 pub mod fault;
+mod from;
 mod hint;
 mod insert;
 pub mod logical;
+mod lookup;
 mod modify;
+pub mod names;
 pub mod physical;
 pub mod plan;
+mod recursion;
 pub mod rules;
 pub mod scalar;
 pub mod schema;
 pub mod scope;
 pub mod select;
 pub mod session;
+mod set;
 pub mod sqlstate;
+mod subquery;
 mod target;
+mod unnest;
 mod view;
+mod windows;

@@ -4,12 +4,13 @@ use super::{
     ast::{Delete, Expr, SelectItem, TableRef, Update},
     catalog::TableDescriptor,
     fault::{INTERNAL, fail},
+    from::beside,
     logical::Logical,
     physical::{self, Node},
     rules,
     scalar::Scalar,
     scope::Binder,
-    select::{beside, lost_column},
+    select::lost_column,
     target::{Planned, note_checks},
 };
 use crate::{
@@ -17,10 +18,9 @@ use crate::{
     data::Type,
     exec::{
         change::{Modify, Others},
-        plan::Op,
+        plan::{JoinKind, Op},
     },
     map::Set,
-    sql::ast::JoinKind,
 };
 
 /// What UPDATE and DELETE have in common.

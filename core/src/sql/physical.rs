@@ -9,29 +9,28 @@
 //! of them is [`exec::plan`](crate::exec::plan).
 
 use super::{
-    ast::{BinaryOp, JoinKind},
+    ast::BinaryOp,
     fault::{TOO_COMPLEX, fail},
-    logical::{ColumnId, Logical, SUBSTITUTED_MAX, Scan},
+    logical::{ColumnId, Logical, Mark, SUBSTITUTED_MAX, Scan},
+    lookup::lookup_keys,
+    recursion,
     scalar::Scalar,
     select::lost_column,
 };
 use crate::{
     Error,
-    data::{DEPTH_MAX, Nested, Row, Type, Value, codec},
+    data::{DEPTH_MAX, Type, Value},
     exec::{
         fragment::{FragmentPlan, Output},
         ops::{
             aggregate::{AggregateCall, Mode},
             sort::SortKey,
         },
-        plan::{Flow, Join, Op, Source},
+        plan::{Call, Flow, Join, JoinKind, MarkJoin, MarkKind, On, Op, Source},
     },
-    map::Set,
+    map::Map,
     wire::PLAN_VERSION,
 };
-
-/// Keys that a lookup gets one by one; more of them are a scan.
-pub const LOOKUP_KEYS_MAX: usize = 1_000;
 
 /// An operator with its inputs.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,48 +52,111 @@ impl Node {
     }
 
     fn append_to(self, ops: &mut Vec<Op>) {
-        self.inputs.into_iter().for_each(|input| input.append_to(ops));
+        let mut inputs = self.inputs.into_iter();
+        if let Op::Share(_) = self.op {
+            // What is shared stands before all that recalls it.
+            inputs.next().into_iter().for_each(|definition| definition.append_to(ops));
+            ops.push(self.op);
+            return inputs.for_each(|body| body.append_to(ops));
+        }
+        inputs.for_each(|input| input.append_to(ops));
         ops.push(self.op);
     }
 }
 
 /// The physical plan of a logical one.
 pub fn lower(plan: Logical) -> Result<Node, Error> {
-    match plan {
-        Logical::Unit => Ok(Node { op: Op::Unit, inputs: Vec::new(), schema: Vec::new() }),
-        Logical::Scan(scan) => source(scan, false),
-        Logical::Filter { input, conjuncts } => {
-            let input = lower(*input)?;
-            let condition = positions(&all(conjuncts), &input.schema)?;
-            Ok(above(Op::Filter(condition), input))
-        }
-        Logical::Project { input, exprs } => project(lower(*input)?, exprs),
-        Logical::Join { left, right, kind, on } => join(lower(*left)?, lower(*right)?, kind, on),
-        Logical::Aggregate { input, keys, calls } => aggregate(lower(*input)?, keys, calls),
-        Logical::Distinct { input } => {
-            let mut input = lower(*input)?;
-            if let Some(source) = rows_of(&mut input) {
-                source.fragment.output = Output::Distinct;
+    Lowering::default().lower(plan)
+}
+
+/// The columns of what is evaluated once, by slot.
+#[derive(Default)]
+pub(super) struct Lowering {
+    shared: Map<u32, Vec<ColumnId>>,
+}
+
+impl Lowering {
+    pub(super) fn lower(&mut self, plan: Logical) -> Result<Node, Error> {
+        match plan {
+            Logical::Unit => Ok(Node { op: Op::Unit, inputs: Vec::new(), schema: Vec::new() }),
+            Logical::Values { columns, rows } => Ok(Node { op: Op::Rows(rows), inputs: Vec::new(), schema: columns }),
+            Logical::Scan(scan) => source(scan, false),
+            Logical::Filter { input, conjuncts } => {
+                let input = self.lower(*input)?;
+                let condition = positions(&all(conjuncts), &input.schema)?;
+                Ok(above(Op::Filter(condition), input))
             }
-            Ok(above(Op::Distinct, input))
-        }
-        Logical::Sort { input, keys } => sort(lower(*input)?, keys, None),
-        Logical::Limit { input, skip, count } => {
-            let first = count.map(|count| count.saturating_add(skip));
-            let input = match (*input, first) {
-                (Logical::Sort { input, keys }, Some(_)) => sort(lower(*input)?, keys, first)?,
-                (input, first) => {
-                    let mut input = lower(input)?;
-                    if let (Some(source), Some(first)) = (rows_of(&mut input), first) {
-                        source.fragment.output = Output::First(first);
-                    }
-                    input
+            Logical::Project { input, exprs } => project(self.lower(*input)?, exprs),
+            Logical::Join { left, right, kind, on } => join(self.lower(*left)?, self.lower(*right)?, kind, on),
+            Logical::Aggregate { input, keys, calls } => aggregate(self.lower(*input)?, keys, calls),
+            Logical::Distinct { input } => {
+                let mut input = self.lower(*input)?;
+                if let Some(source) = rows_of(&mut input) {
+                    source.fragment.output = Output::Distinct;
                 }
-            };
-            // A top-k from the first row has cut already.
-            let cut = matches!(&input.op, Op::Sort(_, Some(_))) && skip == 0;
-            Ok(if cut { input } else { above(Op::Limit(skip, count), input) })
+                Ok(above(Op::Distinct, input))
+            }
+            Logical::Sort { input, keys } => sort(self.lower(*input)?, keys, None),
+            Logical::Limit { input, skip, count } => self.limit(*input, skip, count),
+            Logical::Window { input, mut window, columns } => {
+                let input = self.lower(*input)?;
+                for scalar in window.scalars_mut() {
+                    *scalar = positions(scalar, &input.schema)?;
+                }
+                let schema = [&input.schema[..], &columns].concat();
+                Ok(Node { op: Op::Window(window), inputs: vec![input], schema })
+            }
+            Logical::Set { op, all, left, right, columns } => {
+                let (left, right) = (self.side(*left, &columns, 1)?, self.side(*right, &columns, 2)?);
+                let schema = columns.iter().map(|[id, ..]| *id).collect();
+                Ok(Node { op: Op::Set(op, all), inputs: vec![left, right], schema })
+            }
+            Logical::Mark { left, right, kind, on, compare } => {
+                mark_join(self.lower(*left)?, self.lower(*right)?, kind, on, compare)
+            }
+            Logical::With { slot, definition, body, .. } => {
+                let definition = self.lower(*definition)?;
+                self.shared.insert(slot, definition.schema.clone());
+                let body = self.lower(*body)?;
+                let schema = body.schema.clone();
+                Ok(Node { op: Op::Share(slot), inputs: vec![definition, body], schema })
+            }
+            Logical::Shared { slot, columns, .. } => {
+                let schema = self.shared.get(&slot).cloned().ok_or_else(lost_column)?;
+                let exprs = columns.into_iter().map(|(id, source)| (id, Scalar::Column(source))).collect();
+                project(Node { op: Op::Recall(slot), inputs: Vec::new(), schema }, exprs)
+            }
+            Logical::Recursive { slot, name, all, base, step, columns } => {
+                let schema: Vec<ColumnId> = columns.iter().map(|[id, ..]| *id).collect();
+                let base = self.side(*base, &columns, 1)?;
+                self.shared.insert(slot, schema.clone());
+                let step = self.side(*step, &columns, 2)?;
+                Ok(recursion::node(slot, name, all, base, step, schema))
+            }
         }
+    }
+
+    /// A side of an operation whose columns go by position.
+    fn side(&mut self, plan: Logical, columns: &[[ColumnId; 3]], at: usize) -> Result<Node, Error> {
+        let exprs = columns.iter().map(|all| (all[at], Scalar::Column(all[at]))).collect();
+        project(self.lower(plan)?, exprs)
+    }
+
+    fn limit(&mut self, input: Logical, skip: u64, count: Option<u64>) -> Result<Node, Error> {
+        let first = count.map(|count| count.saturating_add(skip));
+        let input = match (input, first) {
+            (Logical::Sort { input, keys }, Some(_)) => sort(self.lower(*input)?, keys, first)?,
+            (input, first) => {
+                let mut input = self.lower(input)?;
+                if let (Some(source), Some(first)) = (rows_of(&mut input), first) {
+                    source.fragment.output = Output::First(first);
+                }
+                input
+            }
+        };
+        // A top-k from the first row has cut already.
+        let cut = matches!(&input.op, Op::Sort(_, Some(_))) && skip == 0;
+        Ok(if cut { input } else { above(Op::Limit(skip, count), input) })
     }
 }
 
@@ -233,109 +295,105 @@ fn sort(mut input: Node, keys: Vec<SortKey>, first: Option<u64>) -> Result<Node,
     Ok(above(Op::Sort(keys, first), input))
 }
 
-fn aggregate(
-    mut input: Node,
-    keys: Vec<(ColumnId, Scalar)>,
-    calls: Vec<(ColumnId, AggregateCall)>,
-) -> Result<Node, Error> {
+fn aggregate(mut input: Node, keys: Vec<(ColumnId, Scalar)>, calls: Vec<(ColumnId, Call)>) -> Result<Node, Error> {
     let schema = keys.iter().map(|(id, _)| *id).chain(calls.iter().map(|(id, _)| *id)).collect();
     let mut keys = keys.iter().map(|(_, key)| positions(key, &input.schema)).collect::<Result<Vec<_>, _>>()?;
-    let over = |(_, call): (ColumnId, AggregateCall)| {
-        let arg = call.arg.as_ref().map(|arg| positions(arg, &input.schema)).transpose()?;
-        Ok(AggregateCall { arg, ..call })
+    let mut calls: Vec<Call> = calls.into_iter().map(|(_, call)| call).collect();
+    for scalar in calls.iter_mut().flat_map(Call::scalars_mut) {
+        *scalar = positions(scalar, &input.schema)?;
+    }
+    let basic = |call: &Call| match call {
+        Call::Basic(call) => Some(call.clone()),
+        Call::Collected { .. } => None,
     };
-    let mut calls = calls.into_iter().map(over).collect::<Result<Vec<_>, Error>>()?;
     let mut mode = Mode::Complete;
     if let Some(source) = rows_of(&mut input)
-        && operands(&keys, &calls).all(|scalar| small(core::slice::from_ref(scalar), &source.fragment.project))
+        && keys
+            .iter()
+            .chain(calls.iter().flat_map(Call::scalars))
+            .all(|scalar| small(core::slice::from_ref(scalar), &source.fragment.project))
     {
         let fragment = &mut source.fragment;
-        if calls.iter().any(|call| call.distinct) {
-            // Values must be told apart over all owners: they send different keys and arguments, weights added up.
-            let args = calls.iter_mut().filter_map(|call| call.arg.as_mut());
-            let mut columns: Vec<Scalar> = Vec::new();
-            for scalar in keys.iter_mut().chain(args) {
-                let at = columns.iter().position(|column| column == scalar).unwrap_or_else(|| {
-                    columns.push(scalar.clone());
-                    columns.len() - 1
-                });
-                *scalar = Scalar::Column(at as u32);
+        let partial: Option<Vec<AggregateCall>> = calls.iter().map(basic).collect();
+        match partial.filter(|calls| calls.iter().all(|call| !call.distinct)) {
+            Some(calls) => {
+                fragment.output = Output::Groups(keys.clone(), calls);
+                mode = Mode::Final;
             }
-            fragment.project = Some(through(&columns, &fragment.project)?);
-            fragment.output = Output::Distinct;
-        } else {
-            fragment.output = Output::Groups(keys.clone(), calls.clone());
-            mode = Mode::Final;
+            None => {
+                // Values must be told apart over all owners: they send different keys and arguments, weights added up.
+                let mut columns: Vec<Scalar> = Vec::new();
+                for scalar in keys.iter_mut().chain(calls.iter_mut().flat_map(Call::scalars_mut)) {
+                    let at = columns.iter().position(|column| column == scalar).unwrap_or_else(|| {
+                        columns.push(scalar.clone());
+                        columns.len() - 1
+                    });
+                    *scalar = Scalar::Column(at as u32);
+                }
+                fragment.project = Some(through(&columns, &fragment.project)?);
+                fragment.output = Output::Distinct;
+            }
         }
         check(fragment)?;
     }
-    Ok(Node { op: Op::Aggregate { keys, calls, mode }, inputs: vec![input], schema })
+    let op = match calls.iter().map(basic).collect::<Option<Vec<_>>>() {
+        Some(calls) => Op::Aggregate { keys, calls, mode },
+        None => Op::Collect(keys, calls),
+    };
+    Ok(Node { op, inputs: vec![input], schema })
 }
 
 pub(super) fn join(left: Node, right: Node, kind: JoinKind, on: Vec<Scalar>) -> Result<Node, Error> {
     let schema = [&left.schema[..], &right.schema].concat();
-    let (mut left_keys, mut right_keys, mut residual) = (Vec::new(), Vec::new(), Vec::new());
-    for conjunct in on {
-        if let Scalar::Binary(BinaryOp::Eq, a, b) = &conjunct {
+    let on = matched(&left, &right, on)?;
+    let widths = [left.schema.len(), right.schema.len()];
+    Ok(Node { op: Op::HashJoin(Join { kind, on, widths }), inputs: vec![left, right], schema })
+}
+
+/// Conditions over two rows: equations of one with the other, and the rest.
+fn matched(left: &Node, right: &Node, conjuncts: Vec<Scalar>) -> Result<On, Error> {
+    let schema = [&left.schema[..], &right.schema].concat();
+    let (mut on, mut residual) = (On::default(), Vec::new());
+    for conjunct in conjuncts {
+        if let Scalar::Binary(op @ (BinaryOp::Eq | BinaryOp::IsNotDistinct), a, b) = &conjunct {
             let pair = match (a.remap(&left.schema), b.remap(&right.schema)) {
                 (Some(a), Some(b)) => Some((a, b)),
                 _ => a.remap(&right.schema).and_then(|a| Some((b.remap(&left.schema)?, a))),
             };
             if let Some((a, b)) = pair {
-                left_keys.push(a);
-                right_keys.push(b);
+                on.left.push(a);
+                on.right.push(b);
+                on.null_safe.push(*op == BinaryOp::IsNotDistinct);
                 continue;
             }
         }
         residual.push(positions(&conjunct, &schema)?);
     }
-    let right_width = right.schema.len();
-    let join = Join { kind, left: left_keys, right: right_keys, residual: Scalar::all(residual), right_width };
-    Ok(Node { op: Op::HashJoin(join), inputs: vec![left, right], schema })
+    on.residual = Scalar::all(residual);
+    Ok(on)
 }
 
-/// The keys of the records that a scan's filter admits, when it pins every column of the primary key.
-fn lookup_keys(scan: &Scan) -> Option<Vec<Vec<u8>>> {
-    if scan.primary_key.is_empty() {
-        return None;
-    }
-    let mut rows: Vec<Row> = vec![Vec::new()];
-    for id in &scan.primary_key {
-        let (_, _, data_type) = scan.columns.iter().find(|(other, ..)| other == id)?;
-        let values = scan.filter.iter().find_map(|conjunct| pinned(conjunct, *id, *data_type))?;
-        if rows.len() * values.len() > LOOKUP_KEYS_MAX {
-            return None;
-        }
-        let with = |row: &Row| {
-            let row = row.clone();
-            values.iter().map(move |value| row.iter().chain([value]).cloned().collect::<Row>()).collect::<Vec<_>>()
-        };
-        rows = rows.iter().flat_map(with).collect();
-    }
-    let keys: Set<Vec<u8>> = rows.iter().map(|row| codec::encode_key(row)).collect();
-    Some(keys.into_iter().collect())
-}
-
-/// The values that a conjunct admits for a column; `None` when it does not say.
-fn pinned(conjunct: &Scalar, id: ColumnId, data_type: Type) -> Option<Vec<Value>> {
-    let is_column = |scalar: &Scalar| *scalar == Scalar::Column(id);
-    let items: Vec<&Nested<Scalar>> = match conjunct {
-        Scalar::Binary(BinaryOp::Eq, a, b) if is_column(a) => vec![b],
-        Scalar::Binary(BinaryOp::Eq, a, b) if is_column(b) => vec![a],
-        Scalar::In(a, list) if is_column(a) => list.iter().collect(),
-        _ => return None,
+fn mark_join(
+    left: Node,
+    right: Node,
+    kind: Mark,
+    on: Vec<Scalar>,
+    compare: Option<(Scalar, BinaryOp, Scalar)>,
+) -> Result<Node, Error> {
+    let on = matched(&left, &right, on)?;
+    let over = |(operand, op, value): (Scalar, BinaryOp, Scalar)| {
+        Ok::<_, Error>((positions(&operand, &left.schema)?, op, positions(&value, &right.schema)?))
     };
-    let mut values = Vec::new();
-    for item in items {
-        match &**item {
-            Scalar::Literal(Value::Null) => {}
-            Scalar::Literal(value) if value.data_type() == Some(data_type) => values.push(value.clone()),
-            // Up to 2^53 every integer is a real of its own.
-            Scalar::Literal(Value::Integer(number)) if data_type == Type::Real && number.abs() < 1 << 53 => {
-                values.push(Value::Real(*number as f64));
-            }
-            _ => return None,
+    let compare = compare.map(over).transpose()?;
+    let schema = left.schema.iter().copied().chain(kind.column()).collect();
+    let kind = match kind {
+        Mark::Semi => MarkKind::Semi,
+        Mark::Anti => MarkKind::Anti,
+        Mark::Truth(_) => MarkKind::Mark,
+        Mark::Single(_, value) => {
+            let at = right.schema.iter().position(|id| *id == value).ok_or_else(lost_column)?;
+            MarkKind::Single(at as u32)
         }
-    }
-    Some(values)
+    };
+    Ok(Node { op: Op::MarkJoin(MarkJoin { kind, on, compare }), inputs: vec![left, right], schema })
 }

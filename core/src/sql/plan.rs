@@ -1,10 +1,11 @@
 //! From a statement's tree to the plan that is run: a pure function of tree, parameters and table definitions.
 
 use super::{
-    ast::{Insert, InsertSource, Select, Statement, TableRef},
+    ast::{Insert, InsertSource, Select, Statement},
     catalog::{self, TableDescriptor},
     explain,
     fault::{UNDEFINED_TABLE, UNSUPPORTED, WRONG_OBJECT, fail},
+    names,
     physical::{self, Node},
     rules,
     scope::Binder,
@@ -213,7 +214,7 @@ pub fn tables_of(statement: &Statement, known: &Tables) -> Set<String> {
 /// The tables that a query names, and those that views among them name.
 pub fn named_by(select: &Select, known: &Tables) -> Set<String> {
     let mut names = Set::new();
-    collect_from(select, &mut names);
+    names::of_query(select, &mut names);
     with_views(names, known)
 }
 
@@ -222,7 +223,7 @@ fn with_views(mut names: Set<String>, known: &Tables) -> Set<String> {
     while let Some(name) = open.pop() {
         let Some(query) = known.get(&name).and_then(|(table, _)| view::query_of(table)) else { continue };
         let mut more = Set::new();
-        collect_from(&query, &mut more);
+        names::of_query(&query, &mut more);
         open.extend(more.into_iter().filter(|name| names.insert(name.clone())));
     }
     names.retain(|name| catalog::system_table(name).is_none());
@@ -235,18 +236,18 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
         Statement::Insert(Insert { table, source, .. }) => {
             names.insert(table.clone());
             if let InsertSource::Query(select) = source {
-                collect_from(select, names);
+                names::of_query(select, names);
             }
         }
         Statement::Update(update) => {
             names.insert(update.table.clone());
-            collect_items(&update.from, names);
+            names::of_items(&update.from, names);
         }
         Statement::Delete(delete) => {
             names.insert(delete.table.clone());
-            collect_items(&delete.using, names);
+            names::of_items(&delete.using, names);
         }
-        Statement::Select(select) => collect_from(select, names),
+        Statement::Select(select) => names::of_query(select, names),
         Statement::Explain(inner) => collect(inner, names),
         Statement::AlterTable(alter) => {
             names.insert(alter.table.clone());
@@ -254,25 +255,8 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
         Statement::Truncate(name) => {
             names.insert(name.clone());
         }
-        Statement::CreateView(create) => collect_from(&create.query, names),
-        Statement::CreateTableAs { query, .. } => collect_from(query, names),
+        Statement::CreateView(create) => names::of_query(&create.query, names),
+        Statement::CreateTableAs { query, .. } => names::of_query(query, names),
         Statement::DropView { .. } | Statement::Set { .. } | Statement::Show(_) => {}
-    }
-}
-
-fn collect_from(select: &Select, names: &mut Set<String>) {
-    collect_items(&select.from, names);
-}
-
-fn collect_items(from: &[TableRef], names: &mut Set<String>) {
-    let mut open: Vec<&TableRef> = from.iter().collect();
-    while let Some(item) = open.pop() {
-        match item {
-            TableRef::Table { name, .. } => {
-                names.insert(name.clone());
-            }
-            TableRef::Join { left, right, .. } => open.extend([&**left, &**right]),
-            TableRef::Derived { query, .. } => collect_from(query, names),
-        }
     }
 }

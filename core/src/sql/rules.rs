@@ -1,22 +1,58 @@
 //! Rules that rewrite a logical plan into a cheaper one that means the same.
 //!
 //! - *Predicates go down* to the scan that can judge them, through projections, distinct, sorts, grouping keys and
-//!   inner joins, to the kept side of left joins; conditions of a left join go to its other side.
+//!   inner joins, to both sides of set operations, to the kept side of left joins and of joins with subqueries;
+//!   conditions of a left join go to its other side.
+//! - *What is evaluated once but read once only* is put where it is read; what nobody reads is left out.
 //! - *Inner joins are ordered* so that each next input is connected to what is joined already by a condition, where
 //!   there is one: comma joins become hash joins instead of products.
 //! - *Columns that nobody reads are dropped* where they are read.
 
 use super::{
-    ast::JoinKind,
-    logical::{ColumnId, Logical, SUBSTITUTED_MAX},
+    ast::SetOp,
+    logical::{ColumnId, Logical, Mark, SUBSTITUTED_MAX},
     scalar::Scalar,
 };
-use crate::map::Set;
+use crate::{
+    exec::plan::JoinKind,
+    map::{Map, Set},
+};
+
+/// The columns that are read of what is evaluated once, by slot.
+type Uses = Map<u32, Set<ColumnId>>;
 
 /// Applies all rules.
-pub fn optimise(plan: Logical) -> Logical {
+pub fn optimise(mut plan: Logical) -> Logical {
+    inline(&mut plan);
     let needed = plan.schema().into_iter().collect();
-    prune(push(plan, Vec::new()), &needed)
+    prune(push(plan, Vec::new()), &needed, &mut Uses::new())
+}
+
+/// Puts what is read once where it is read.
+fn inline(plan: &mut Logical) {
+    if let Logical::With { slot, definition, body, .. } = plan {
+        let uses = body.uses(*slot);
+        if uses < 2 {
+            let mut definition = Some(core::mem::replace(&mut **definition, Logical::Unit));
+            fill(body, *slot, &mut definition);
+            *plan = core::mem::replace(&mut **body, Logical::Unit);
+            return inline(plan);
+        }
+    }
+    plan.inputs_mut().into_iter().for_each(inline);
+}
+
+/// Puts a definition in the place of the one that reads it.
+fn fill(plan: &mut Logical, slot: u32, definition: &mut Option<Logical>) {
+    match plan {
+        Logical::Shared { slot: other, columns, .. } if *other == slot => {
+            if let Some(definition) = definition.take() {
+                let exprs = columns.iter().map(|(id, source)| (*id, Scalar::Column(*source))).collect();
+                *plan = Logical::Project { input: Box::new(definition), exprs };
+            }
+        }
+        plan => plan.inputs_mut().into_iter().for_each(|input| fill(input, slot, definition)),
+    }
 }
 
 /// Takes the conjuncts that `schema` suffices for.
@@ -31,14 +67,40 @@ fn filtered(plan: Logical, conjuncts: Vec<Scalar>) -> Logical {
 /// The plan restricted to rows for which all conjuncts are true.
 fn push(plan: Logical, mut conjuncts: Vec<Scalar>) -> Logical {
     match plan {
-        Logical::Unit | Logical::Limit { .. } => {
-            let plan = match plan {
-                Logical::Limit { input, skip, count } => {
-                    Logical::Limit { input: Box::new(push(*input, Vec::new())), skip, count }
-                }
-                other => other,
+        Logical::Unit | Logical::Values { .. } | Logical::Shared { .. } => filtered(plan, conjuncts),
+        Logical::Limit { input, skip, count } => {
+            filtered(Logical::Limit { input: Box::new(push(*input, Vec::new())), skip, count }, conjuncts)
+        }
+        Logical::Set { op, all, left, right, columns } => {
+            let side = |at: usize| {
+                let of = |id| columns.iter().find(|[out, ..]| *out == id).map(|all| Scalar::Column(all[at]));
+                conjuncts.iter().filter_map(|conjunct| conjunct.replace(&mut |id| of(id))).collect::<Vec<_>>()
             };
-            filtered(plan, conjuncts)
+            let (left, right) = (Box::new(push(*left, side(1))), Box::new(push(*right, side(2))));
+            Logical::Set { op, all, left, right, columns }
+        }
+        Logical::Mark { left, right, kind, mut on, compare } => {
+            let kept = take_within(&mut conjuncts, &left.schema());
+            let other = take_within(&mut on, &right.schema());
+            let (left, right) = (Box::new(push(*left, kept)), Box::new(push(*right, other)));
+            filtered(Logical::Mark { left, right, kind, on, compare }, conjuncts)
+        }
+        Logical::Window { input, window, columns } => {
+            // What is true of a whole partition or of none of its rows may go below.
+            let by = window.partition.iter().filter_map(|scalar| match scalar {
+                Scalar::Column(id) => Some(*id),
+                _ => None,
+            });
+            let kept = take_within(&mut conjuncts, &by.collect::<Vec<_>>());
+            filtered(Logical::Window { input: Box::new(push(*input, kept)), window, columns }, conjuncts)
+        }
+        Logical::With { slot, name, definition, body } => {
+            let (definition, body) = (Box::new(push(*definition, Vec::new())), Box::new(push(*body, conjuncts)));
+            Logical::With { slot, name, definition, body }
+        }
+        Logical::Recursive { slot, name, all, base, step, columns } => {
+            let (base, step) = (Box::new(push(*base, Vec::new())), Box::new(push(*step, Vec::new())));
+            filtered(Logical::Recursive { slot, name, all, base, step, columns }, conjuncts)
         }
         Logical::Scan(mut scan) => {
             scan.filter.extend(conjuncts);
@@ -71,6 +133,10 @@ fn push(plan: Logical, mut conjuncts: Vec<Scalar>) -> Logical {
             let (left, right) = (Box::new(push(*left, kept)), Box::new(push(*right, other)));
             filtered(Logical::Join { left, right, kind: JoinKind::Left, on }, conjuncts)
         }
+        Logical::Join { kind: JoinKind::Full, left, right, on } => {
+            let (left, right) = (Box::new(push(*left, Vec::new())), Box::new(push(*right, Vec::new())));
+            filtered(Logical::Join { left, right, kind: JoinKind::Full, on }, conjuncts)
+        }
         Logical::Join { kind: JoinKind::Inner, .. } => {
             let mut inputs = Vec::new();
             flatten(plan, &mut inputs, &mut conjuncts);
@@ -79,12 +145,13 @@ fn push(plan: Logical, mut conjuncts: Vec<Scalar>) -> Logical {
     }
 }
 
-fn substitute(conjunct: &Scalar, exprs: &[(ColumnId, Scalar)]) -> Option<Scalar> {
+/// A condition over the result of a projection, as one over its input.
+pub fn substitute(conjunct: &Scalar, exprs: &[(ColumnId, Scalar)]) -> Option<Scalar> {
     conjunct.replace(&mut |id| exprs.iter().find(|(other, _)| *other == id).map(|(_, scalar)| scalar.clone()))
 }
 
 /// How large a conjunct becomes below a projection.
-fn grown(conjunct: &Scalar, exprs: &[(ColumnId, Scalar)]) -> usize {
+pub fn grown(conjunct: &Scalar, exprs: &[(ColumnId, Scalar)]) -> usize {
     conjunct.size_with(&|id| exprs.iter().find(|(other, _)| *other == id).map_or(1, |(_, scalar)| scalar.size()))
 }
 
@@ -123,7 +190,7 @@ fn join_all(inputs: Vec<Logical>, mut conjuncts: Vec<Scalar>) -> Logical {
 }
 
 /// The plan without columns that are not needed.
-fn prune(plan: Logical, needed: &Set<ColumnId>) -> Logical {
+fn prune(plan: Logical, needed: &Set<ColumnId>, uses: &mut Uses) -> Logical {
     let reads = |needed: &Set<ColumnId>, scalars: &mut dyn Iterator<Item = &Scalar>| {
         let mut all = needed.clone();
         scalars.for_each(|scalar| all.extend(scalar.columns()));
@@ -132,6 +199,59 @@ fn prune(plan: Logical, needed: &Set<ColumnId>) -> Logical {
     let none = Set::new();
     match plan {
         Logical::Unit => Logical::Unit,
+        Logical::Values { mut columns, mut rows } => {
+            let kept: Vec<bool> = columns.iter().map(|id| needed.contains(id)).collect();
+            let keep = |at: usize| kept.get(at) == Some(&true);
+            columns = columns.into_iter().enumerate().filter(|(at, _)| keep(*at)).map(|(_, id)| id).collect();
+            for row in &mut rows {
+                let values = core::mem::take(row).into_iter().enumerate();
+                *row = values.filter(|(at, _)| keep(*at)).map(|(_, value)| value).collect();
+            }
+            Logical::Values { columns, rows }
+        }
+        Logical::Set { op, all, left, right, mut columns } => {
+            if op == SetOp::Union {
+                columns.retain(|[id, ..]| needed.contains(id));
+            }
+            let of = |at: usize| columns.iter().map(|all| all[at]).collect::<Set<ColumnId>>();
+            let (left, right) = (prune(*left, &of(1), uses), prune(*right, &of(2), uses));
+            Logical::Set { op, all, left: Box::new(left), right: Box::new(right), columns }
+        }
+        Logical::Mark { left, right, kind, on, compare } => {
+            let operands = compare.iter().flat_map(|(operand, _, value)| [operand, value]);
+            let mut needed = reads(needed, &mut on.iter().chain(operands));
+            if let Mark::Single(_, value) = kind {
+                needed.insert(value);
+            }
+            let (left, right) = (Box::new(prune(*left, &needed, uses)), Box::new(prune(*right, &needed, uses)));
+            Logical::Mark { left, right, kind, on, compare }
+        }
+        Logical::With { slot, name, definition, body } => {
+            let body = Box::new(prune(*body, needed, uses));
+            let needed = uses.remove(&slot).unwrap_or_default();
+            Logical::With { slot, name, definition: Box::new(prune(*definition, &needed, uses)), body }
+        }
+        Logical::Window { input, mut window, mut columns } => {
+            let kept: Vec<bool> = columns.iter().map(|id| needed.contains(id)).collect();
+            let keep = |at: usize| kept.get(at) == Some(&true);
+            columns = columns.into_iter().enumerate().filter(|(at, _)| keep(*at)).map(|(_, id)| id).collect();
+            let calls = window.calls.into_iter().enumerate();
+            window.calls = calls.filter(|(at, _)| keep(*at)).map(|(_, call)| call).collect();
+            let needed = reads(needed, &mut window.scalars().into_iter());
+            let input = Box::new(prune(*input, &needed, uses));
+            if columns.is_empty() { *input } else { Logical::Window { input, window, columns } }
+        }
+        Logical::Shared { slot, name, mut columns } => {
+            columns.retain(|(id, _)| needed.contains(id));
+            uses.entry(slot).or_default().extend(columns.iter().map(|(_, source)| *source));
+            Logical::Shared { slot, name, columns }
+        }
+        // All columns take part in the next iteration.
+        Logical::Recursive { slot, name, all, base, step, columns } => {
+            let of = |at: usize| columns.iter().map(|all| all[at]).collect::<Set<ColumnId>>();
+            let (base, step) = (Box::new(prune(*base, &of(1), uses)), Box::new(prune(*step, &of(2), uses)));
+            Logical::Recursive { slot, name, all, base, step, columns }
+        }
         Logical::Scan(mut scan) => {
             scan.output.retain(|id| needed.contains(id));
             let read = reads(needed, &mut scan.filter.iter());
@@ -140,33 +260,36 @@ fn prune(plan: Logical, needed: &Set<ColumnId>) -> Logical {
         }
         Logical::Join { left, right, kind, on } => {
             let needed = reads(needed, &mut on.iter());
-            let (left, right) = (Box::new(prune(*left, &needed)), Box::new(prune(*right, &needed)));
+            let (left, right) = (Box::new(prune(*left, &needed, uses)), Box::new(prune(*right, &needed, uses)));
             Logical::Join { left, right, kind, on }
         }
         Logical::Filter { input, conjuncts } => {
             let needed = reads(needed, &mut conjuncts.iter());
-            Logical::Filter { input: Box::new(prune(*input, &needed)), conjuncts }
+            Logical::Filter { input: Box::new(prune(*input, &needed, uses)), conjuncts }
         }
         Logical::Project { input, mut exprs } => {
             exprs.retain(|(id, _)| needed.contains(id));
             let needed = reads(&none, &mut exprs.iter().map(|(_, scalar)| scalar));
-            Logical::Project { input: Box::new(prune(*input, &needed)), exprs }
+            Logical::Project { input: Box::new(prune(*input, &needed, uses)), exprs }
         }
-        Logical::Aggregate { input, keys, calls } => {
-            let args = calls.iter().filter_map(|(_, call)| call.arg.as_ref());
+        Logical::Aggregate { input, keys, mut calls } => {
+            calls.retain(|(id, _)| needed.contains(id));
+            let args = calls.iter().flat_map(|(_, call)| call.scalars());
             let needed = reads(&none, &mut keys.iter().map(|(_, scalar)| scalar).chain(args));
-            Logical::Aggregate { input: Box::new(prune(*input, &needed)), keys, calls }
+            Logical::Aggregate { input: Box::new(prune(*input, &needed, uses)), keys, calls }
         }
         // All columns make a row different.
         Logical::Distinct { input } => {
             let needed = input.schema().into_iter().collect();
-            Logical::Distinct { input: Box::new(prune(*input, &needed)) }
+            Logical::Distinct { input: Box::new(prune(*input, &needed, uses)) }
         }
         Logical::Sort { input, keys } => {
             let mut needed = needed.clone();
             needed.extend(keys.iter().map(|key| key.column));
-            Logical::Sort { input: Box::new(prune(*input, &needed)), keys }
+            Logical::Sort { input: Box::new(prune(*input, &needed, uses)), keys }
         }
-        Logical::Limit { input, skip, count } => Logical::Limit { input: Box::new(prune(*input, needed)), skip, count },
+        Logical::Limit { input, skip, count } => {
+            Logical::Limit { input: Box::new(prune(*input, needed, uses)), skip, count }
+        }
     }
 }

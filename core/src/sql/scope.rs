@@ -1,15 +1,19 @@
 //! Names in sight: which column a name means, and what a statement knows while it is bound.
 
 use super::{
+    ast::Window,
     fault::{AMBIGUOUS_COLUMN, UNDEFINED_COLUMN, UNDEFINED_TABLE, fail},
     logical::ColumnId,
     plan::{Settings, Tables},
     scalar::Scalar,
+    set::InSight,
+    subquery::Subquery,
+    windows::Windowed,
 };
 use crate::{
     Error,
     data::{Type, Value},
-    exec::ops::aggregate::AggregateCall,
+    exec::plan::Call,
 };
 
 /// A column in sight.
@@ -21,8 +25,15 @@ pub struct Visible {
     pub name: String,
     /// Its identity.
     pub id: ColumnId,
-    /// Only found with the table's name (the right one of two that USING joined).
+    /// Only found with the table's name (one of two that USING joined).
     pub merged: bool,
+}
+
+impl Visible {
+    /// A column that a name without a table finds.
+    pub fn new(table: &str, name: String, id: ColumnId) -> Visible {
+        Visible { table: table.to_owned(), name, id, merged: false }
+    }
 }
 
 /// The columns in sight.
@@ -72,7 +83,24 @@ pub struct Binder<'a> {
     /// Parts of the expression that is being bound.
     pub(super) bound: u32,
     /// Aggregates found so far; `None` where none may be.
-    pub(super) aggregates: Option<Vec<(ColumnId, AggregateCall)>>,
+    pub(super) aggregates: Option<Vec<(ColumnId, Call)>>,
+    /// Subqueries found so far, to be joined to the plan; `None` where none may be.
+    pub(super) subqueries: Option<Vec<Subquery>>,
+    /// Subqueries among the arguments of aggregates: they are joined below the aggregation.
+    pub(super) below: Vec<Subquery>,
+    /// Window functions found so far; `None` where none may be.
+    pub(super) windows: Option<Vec<Windowed>>,
+    /// The windows that the query names.
+    pub(super) named: Vec<(String, Window)>,
+    /// The columns in sight of the queries around this one, the innermost last.
+    pub(super) outer: Vec<Scope>,
+    /// Queries of `WITH` in sight, the innermost last.
+    pub(super) ctes: Vec<InSight>,
+    /// How deep the expression nests in which the query stands.
+    pub(super) depth: u32,
+    /// How deep queries nest.
+    pub(super) queries: u32,
+    slots: u32,
     /// Views that the query being bound is in.
     pub(super) views: u32,
 }
@@ -80,7 +108,48 @@ pub struct Binder<'a> {
 impl<'a> Binder<'a> {
     /// A binder that knows these tables and parameters.
     pub fn new(tables: &'a Tables, params: &'a [Value], settings: Settings) -> Binder<'a> {
-        Binder { tables, params, settings, names: Vec::new(), types: Vec::new(), bound: 0, aggregates: None, views: 0 }
+        Binder {
+            tables,
+            params,
+            settings,
+            names: Vec::new(),
+            types: Vec::new(),
+            bound: 0,
+            aggregates: None,
+            subqueries: None,
+            below: Vec::new(),
+            windows: None,
+            named: Vec::new(),
+            outer: Vec::new(),
+            ctes: Vec::new(),
+            depth: 0,
+            queries: 0,
+            slots: 0,
+            views: 0,
+        }
+    }
+
+    /// A name for what is evaluated once.
+    pub fn slot(&mut self) -> u32 {
+        self.slots += 1;
+        self.slots
+    }
+
+    /// A new column of the name and type of another one.
+    pub fn like(&mut self, id: ColumnId) -> ColumnId {
+        self.column(self.name(id).to_owned(), self.data_type(id))
+    }
+
+    /// The column that a name means: of this query, or of one around it.
+    pub fn resolve(&self, scope: &Scope, table: Option<&str>, name: &str) -> Result<ColumnId, Error> {
+        let unknown = |error: &Error| [UNDEFINED_COLUMN, UNDEFINED_TABLE].contains(&error.code());
+        match scope.resolve(table, name) {
+            Err(error) if unknown(&error) => {
+                let around = self.outer.iter().rev().map(|scope| scope.resolve(table, name));
+                around.into_iter().find(|found| !found.as_ref().is_err_and(unknown)).unwrap_or(Err(error))
+            }
+            found => found,
+        }
     }
 
     /// A new column.

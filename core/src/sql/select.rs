@@ -1,28 +1,38 @@
-//! Binds a SELECT to a logical plan.
+//! Binds a query to a logical plan.
 //!
 //! ```text
-//!   FROM ─▶ WHERE ─▶ GROUP BY ─▶ HAVING ─▶ select list ─▶ DISTINCT ─▶ ORDER BY ─▶ LIMIT ─▶ drop what only ORDER BY used
+//!   FROM ─▶ WHERE ─▶ GROUP BY ─▶ HAVING ─▶ windows ─▶ select list ─▶ DISTINCT ─▶ ORDER BY ─▶ LIMIT ─▶ drop what only
+//!   ORDER BY used
 //! ```
+//!
+//! Subqueries that a clause contains are joined to the plan just before the clause ([`subquery`](super::subquery)).
 
 use super::{
-    ast::{BinaryOp, Expr, JoinKind, JoinOn, Select, SelectItem, TableRef},
-    catalog::{self, CATALOG, TableDescriptor},
+    ast::{Body, Expr, Select, SelectItem},
     fault::{
-        DATATYPE_MISMATCH, DUPLICATE_ALIAS, GROUPING, INTERNAL, INVALID_ARGUMENT, INVALID_REFERENCE, TOO_COMPLEX,
-        UNDEFINED_TABLE, UNSUPPORTED, error, fail,
+        GROUPING, INTERNAL, INVALID_ARGUMENT, INVALID_REFERENCE, TOO_COMPLEX, UNDEFINED_TABLE, UNSUPPORTED, error, fail,
     },
-    logical::{ColumnId, Logical, Scan},
+    logical::{ColumnId, Logical},
     scalar::Scalar,
     scope::{Binder, Scope, Typed, Visible},
+    subquery::Subquery,
+    windows::Windowed,
 };
 use crate::{
     Error,
-    data::{Column, Nested, Type, Value},
-    exec::{fragment::Decode, ops::sort::SortKey},
+    data::{Column, Type, Value},
+    exec::{
+        ops::{
+            aggregate::{AggregateCall, AggregateFunction},
+            sort::SortKey,
+        },
+        plan::{Call, OrderKey},
+    },
+    map::Set,
 };
 
 /// Queries within queries, and joins within joins.
-const NESTING_MAX: u32 = 64;
+pub const NESTING_MAX: u32 = 64;
 
 /// A bound query.
 pub struct Query {
@@ -38,46 +48,81 @@ impl Binder<'_> {
         self.query(select, 0)
     }
 
+    /// Binds a query that stands `depth` queries and joins deep.
     pub(super) fn query(&mut self, select: &Select, depth: u32) -> Result<Query, Error> {
+        if depth > NESTING_MAX {
+            return fail(TOO_COMPLEX, "a query that nests too deep");
+        }
+        // What surrounding clauses have found so far is none of its business.
+        let found = (self.aggregates.take(), self.subqueries.take(), self.windows.take());
+        let around = (core::mem::take(&mut self.below), core::mem::take(&mut self.named), self.queries);
+        self.queries = depth;
+        let query = self.with(select, depth);
+        (self.aggregates, self.subqueries, self.windows) = found;
+        (self.below, self.named, self.queries) = around;
+        query
+    }
+
+    /// Binds a query whose WITH is bound.
+    pub(super) fn without_with(&mut self, select: &Select, depth: u32) -> Result<Query, Error> {
+        let (plan, columns) = match &select.body {
+            Body::Select => return self.plain(select, depth),
+            Body::Values(rows) => self.values(rows)?,
+            Body::Set { op, all, left, right } => self.set(*op, *all, left, right, depth)?,
+        };
+        let ids = plan.schema();
+        let named = columns.iter().zip(&ids).map(|(column, id)| Visible::new("", column.name.clone(), *id));
+        let scope = Scope { columns: named.collect() };
+        let exprs = ids.into_iter().map(|id| (id, Scalar::Column(id))).collect();
+        self.subqueries = Some(Vec::new());
+        let mut order = Vec::with_capacity(select.order_by.len());
+        for by in &select.order_by {
+            let target = match &by.expr {
+                Expr::Literal(Value::Integer(ordinal)) => {
+                    Target::Item(ordinal_index(*ordinal, columns.len(), "ORDER BY")?)
+                }
+                expr => Target::Extra(self.expr(expr, &scope)?),
+            };
+            order.push((target, by.descending, by.nulls_first));
+        }
+        let found = self.subqueries.take().unwrap_or_default();
+        let plan = self.attached(plan, found)?;
+        self.finish(select, plan, exprs, order, Vec::new(), columns)
+    }
+
+    fn plain(&mut self, select: &Select, depth: u32) -> Result<Query, Error> {
         let (mut plan, scope) = self.from(&select.from, depth)?;
         if let Some(filter) = &select.filter {
-            let conjuncts = self.condition(filter, &scope)?.conjuncts();
-            plan = Logical::Filter { input: Box::new(plan), conjuncts };
+            let (condition, found) = self.finding(|binder| binder.condition(filter, &scope))?;
+            plan = self.filtered(plan, condition.conjuncts(), found)?;
         }
 
         let items = expand(&select.items, &scope)?;
-        let keys =
-            select.group_by.iter().map(|expr| self.group_key(expr, &items, &scope)).collect::<Result<Vec<_>, _>>()?;
+        let (keys, found) = self.finding(|binder| {
+            select.group_by.iter().map(|expr| binder.group_key(expr, &items, &scope)).collect::<Result<Vec<_>, _>>()
+        })?;
+        plan = self.attached(plan, found)?;
         self.aggregates = Some(Vec::new());
-        let bound = self.items_and_order(select, &items, &scope);
+        let (having, in_having) =
+            self.finding(|binder| select.having.as_ref().map(|expr| binder.condition(expr, &scope)).transpose())?;
+        self.named.clone_from(&select.windows);
+        self.windows = Some(Vec::new());
+        let (bound, in_items) = self.finding(|binder| binder.items_and_order(select, &items, &scope))?;
+        let windows = self.windows.take().unwrap_or_default();
         let calls = self.aggregates.take().unwrap_or_default();
-        let Bound { mut outputs, mut having, mut order } = bound?;
+        let below = core::mem::take(&mut self.below);
+        let mut clauses = Clauses { bound, having, in_having, in_items, windows };
 
-        if !keys.is_empty() || !calls.is_empty() || having.is_some() {
-            let mut grouped = Vec::new();
-            for key in keys {
-                if !grouped.iter().any(|(_, other)| *other == key.scalar) {
-                    let name = super::explain::scalar(&key.scalar, &|id| self.name(id).to_owned());
-                    grouped.push((self.column(name, key.data_type), key.scalar));
-                }
-            }
-            let known: Vec<ColumnId> = calls.iter().map(|(id, _)| *id).collect();
-            let all = outputs.iter_mut().map(|(typed, _)| &mut typed.scalar).chain(having.as_mut());
-            let extra = order.iter_mut().filter_map(|(target, ..)| match target {
-                Target::Extra(typed) => Some(&mut typed.scalar),
-                Target::Item(_) => None,
-            });
-            for scalar in all.chain(extra) {
-                *scalar = over_groups(scalar, &grouped, &known).map_err(|id| {
-                    let message = format!("column \"{}\" must appear in the GROUP BY clause", self.name(id));
-                    error(GROUPING, message)
-                })?;
-            }
-            plan = Logical::Aggregate { input: Box::new(plan), keys: grouped, calls };
-            if let Some(having) = having {
-                plan = Logical::Filter { input: Box::new(plan), conjuncts: having.conjuncts() };
-            }
+        plan = self.attached(plan, below)?;
+        if !keys.is_empty() || !calls.is_empty() || clauses.having.is_some() {
+            plan = self.grouped(plan, keys, calls, &mut clauses)?;
         }
+        let Clauses { bound: Bound { outputs, order, distinct_on }, having, in_having, in_items, windows } = clauses;
+        if let Some(having) = having {
+            plan = self.filtered(plan, having.conjuncts(), in_having)?;
+        }
+        plan = self.attached(plan, in_items)?;
+        plan = self.with_windows(plan, windows);
 
         let mut columns = Vec::with_capacity(outputs.len());
         let mut exprs = Vec::with_capacity(outputs.len());
@@ -85,29 +130,108 @@ impl Binder<'_> {
             exprs.push((self.column(name.clone(), typed.data_type), typed.scalar));
             columns.push(Column { name, data_type: typed.data_type });
         }
+        self.finish(select, plan, exprs, order, distinct_on, columns)
+    }
+
+    /// Binds something, and gives the subqueries in it.
+    pub(super) fn finding<T>(
+        &mut self,
+        bind: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<(T, Vec<Subquery>), Error> {
+        let around = self.subqueries.replace(Vec::new());
+        let bound = bind(self);
+        let found = core::mem::replace(&mut self.subqueries, around).unwrap_or_default();
+        Ok((bound?, found))
+    }
+
+    /// The aggregation below HAVING, select list and ORDER BY, which are over groups from now on.
+    fn grouped(
+        &mut self,
+        plan: Logical,
+        keys: Vec<Typed>,
+        calls: Vec<(ColumnId, Call)>,
+        clauses: &mut Clauses,
+    ) -> Result<Logical, Error> {
+        let mut grouped = Vec::new();
+        for key in keys {
+            if !grouped.iter().any(|(_, other)| *other == key.scalar) {
+                let name = super::explain::scalar(&key.scalar, &|id| self.name(id).to_owned());
+                grouped.push((self.column(name, key.data_type), key.scalar));
+            }
+        }
+        // What no row of a group has by itself: columns of the rows. What surrounding queries have is a constant.
+        let local: Set<ColumnId> = plan.schema().into_iter().collect();
+        let known = calls.len();
+        let mut calls = calls;
+        if self.is_lenient() {
+            // SQLite gives any of the values that a column has in the group; this one is the smallest. Those that nobody
+            // reads are dropped again.
+            for id in local.iter().filter(|id| !grouped.iter().any(|(_, key)| *key == Scalar::Column(**id))) {
+                let arg = Some(Scalar::Column(*id));
+                let call = AggregateCall { function: AggregateFunction::Min, arg, distinct: false };
+                calls.push((self.like(*id), Call::Basic(call)));
+            }
+        }
+        let over_groups = |scalar: &Scalar| over_groups(scalar, &grouped, &local, &calls[known..]);
+        let over = |scalar: &mut Scalar| {
+            *scalar = over_groups(scalar)?;
+            Ok(())
+        };
+        let outputs = clauses.bound.outputs.iter_mut().map(|(typed, _)| &mut typed.scalar);
+        let targets = clauses.bound.order.iter_mut().map(|(target, ..)| target).chain(&mut clauses.bound.distinct_on);
+        let extra = targets.filter_map(|target| match target {
+            Target::Extra(typed) => Some(&mut typed.scalar),
+            Target::Item(_) => None,
+        });
+        let windows = clauses.windows.iter_mut().flat_map(|windowed| windowed.window.scalars_mut());
+        let mut all = outputs.chain(clauses.having.as_mut()).chain(extra).chain(windows);
+        let mut result = all.try_for_each(over);
+        for subquery in clauses.in_having.iter_mut().chain(&mut clauses.in_items) {
+            result = result.and_then(|()| subquery.over_groups(&mut |scalar| over_groups(scalar)));
+        }
+        result.map_err(|id| {
+            let message = format!("column \"{}\" must appear in the GROUP BY clause", self.name(id));
+            error(GROUPING, message)
+        })?;
+        Ok(Logical::Aggregate { input: Box::new(plan), keys: grouped, calls })
+    }
+
+    /// From the select list to the end.
+    fn finish(
+        &mut self,
+        select: &Select,
+        mut plan: Logical,
+        mut exprs: Vec<(ColumnId, Scalar)>,
+        order: Vec<Ordering>,
+        distinct_on: Vec<Target>,
+        columns: Vec<Column>,
+    ) -> Result<Query, Error> {
         let visible: Vec<ColumnId> = exprs.iter().map(|(id, _)| *id).collect();
         let mut sort = Vec::new();
         for (target, descending, nulls_first) in order {
-            let id = match target {
-                Target::Item(index) => visible[index],
-                Target::Extra(typed) => match exprs.iter().find(|(_, scalar)| *scalar == typed.scalar) {
-                    Some((id, _)) => *id,
-                    None if select.distinct => {
-                        return fail(INVALID_REFERENCE, "for SELECT DISTINCT, ORDER BY expressions must be selected");
-                    }
-                    None => {
-                        let name = super::explain::scalar(&typed.scalar, &|id| self.name(id).to_owned());
-                        exprs.push((self.column(name, typed.data_type), typed.scalar));
-                        exprs[exprs.len() - 1].0
-                    }
-                },
-            };
-            sort.push(SortKey { column: id, descending, nulls_first: nulls_first.unwrap_or(descending) });
+            let column = self.column_of(target, &visible, &mut exprs, select.distinct)?;
+            sort.push(SortKey { column, descending, nulls_first: self.nulls_first(nulls_first, descending) });
         }
+        let keys = distinct_on.into_iter().map(|target| self.column_of(target, &visible, &mut exprs, false));
+        let keys = keys.collect::<Result<Vec<ColumnId>, _>>()?;
         let extra = exprs.len() > visible.len();
         plan = Logical::Project { input: Box::new(plan), exprs };
         if select.distinct {
             plan = Logical::Distinct { input: Box::new(plan) };
+        }
+        if !keys.is_empty() {
+            if sort.iter().take(keys.len()).any(|key| !keys.contains(&key.column)) {
+                return fail(
+                    INVALID_REFERENCE,
+                    "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
+                );
+            }
+            let schema = plan.schema();
+            let partition = keys.into_iter().map(Scalar::Column).collect();
+            let order = sort.iter().map(|key| OrderKey::from(*key)).collect();
+            let first = self.numbered(plan, partition, order, 0, Some(1));
+            let exprs = schema.into_iter().map(|id| (id, Scalar::Column(id))).collect();
+            plan = Logical::Project { input: Box::new(first), exprs };
         }
         if !sort.is_empty() {
             plan = Logical::Sort { input: Box::new(plan), keys: sort };
@@ -123,127 +247,28 @@ impl Binder<'_> {
         Ok(Query { plan, columns })
     }
 
-    pub(super) fn from(&mut self, from: &[TableRef], depth: u32) -> Result<(Logical, Scope), Error> {
-        if from.len() > NESTING_MAX as usize {
-            return fail(TOO_COMPLEX, format!("FROM of more than {NESTING_MAX} tables"));
-        }
-        let mut all: Option<(Logical, Scope)> = None;
-        for item in from {
-            let next = self.table_ref(item, depth + 1)?;
-            all = Some(match all {
-                None => next,
-                Some((left, scope)) => {
-                    let scope = beside(scope, next.1)?;
-                    let (left, right) = (Box::new(left), Box::new(next.0));
-                    (Logical::Join { left, right, kind: JoinKind::Inner, on: Vec::new() }, scope)
-                }
-            });
-        }
-        Ok(all.unwrap_or((Logical::Unit, Scope::default())))
-    }
-
-    fn table_ref(&mut self, item: &TableRef, depth: u32) -> Result<(Logical, Scope), Error> {
-        if depth > NESTING_MAX {
-            return fail(TOO_COMPLEX, "a query that nests too deep");
-        }
-        match item {
-            TableRef::Table { name, alias } => self.table(name, alias.as_deref()),
-            TableRef::Derived { query, alias } => {
-                let outer = self.aggregates.take();
-                let query = self.query(query, depth)?;
-                self.aggregates = outer;
-                let ids = query.plan.schema();
-                let visible = |(column, id): (Column, ColumnId)| Visible {
-                    table: alias.clone(),
-                    name: column.name,
-                    id,
-                    merged: false,
-                };
-                let columns = query.columns.into_iter().zip(ids).map(visible).collect();
-                Ok((query.plan, Scope { columns }))
-            }
-            TableRef::Join { left, right, kind, on } => {
-                let (left, left_scope) = self.table_ref(left, depth + 1)?;
-                let (right, mut right_scope) = self.table_ref(right, depth + 1)?;
-                let mut conjuncts = Vec::new();
-                if let JoinOn::Using(names) = on {
-                    for name in names {
-                        let (a, b) = (left_scope.resolve(None, name)?, right_scope.resolve(None, name)?);
-                        let equal = |id| Nested::new(Scalar::Column(id));
-                        if self.data_type(a) != self.data_type(b) {
-                            return fail(DATATYPE_MISMATCH, format!("USING ({name}) joins different types"));
-                        }
-                        conjuncts.push(Scalar::Binary(BinaryOp::Eq, equal(a), equal(b)));
-                        let merged = right_scope.columns.iter_mut().filter(|column| column.id == b);
-                        merged.for_each(|column| column.merged = true);
-                    }
-                }
-                let scope = beside(left_scope, right_scope)?;
-                if let JoinOn::Expr(expr) = on {
-                    conjuncts = self.condition(expr, &scope)?.conjuncts();
-                }
-                let (left, right) = (Box::new(left), Box::new(right));
-                Ok((Logical::Join { left, right, kind: *kind, on: conjuncts }, scope))
-            }
-        }
-    }
-
-    /// The scan of a table.
-    pub fn table(&mut self, name: &str, alias: Option<&str>) -> Result<(Logical, Scope), Error> {
-        let label = alias.unwrap_or(name);
-        if let Some((columns, of_columns)) = catalog::system_table(name) {
-            let columns = columns.into_iter().map(|(name, data_type)| (name.to_owned(), data_type)).collect();
-            let decode = if of_columns { Decode::CatalogColumns } else { Decode::CatalogTables };
-            return Ok(self.scan(label, CATALOG.to_owned(), self.settings.locality_bits, decode, columns, &[]));
-        }
-        let Some((table, _)) = self.tables.get(name) else {
-            return fail(UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"));
-        };
-        if let Some(view) = table.details()?.view {
-            return self.view(table, &view, label);
-        }
-        self.scan_of(table, label)
-    }
-
-    /// The scan of a table of the catalog.
-    pub fn scan_of(&mut self, table: &TableDescriptor, label: &str) -> Result<(Logical, Scope), Error> {
-        let details = table.details()?;
-        let columns = table.columns.iter().map(|column| (column.name.clone(), column.data_type)).collect();
-        let (mut plan, scope) =
-            self.scan(label, table.namespace.clone(), table.locality_bits, Decode::Row, columns, &table.primary_key);
-        if let Logical::Scan(scan) = &mut plan {
-            details.place(scan);
-        }
-        Ok((plan, scope))
-    }
-
-    fn scan(
+    /// The column of the select list, or beside it, that ORDER BY or DISTINCT ON means.
+    fn column_of(
         &mut self,
-        label: &str,
-        namespace: String,
-        locality_bits: u8,
-        decode: Decode,
-        columns: Vec<(String, Type)>,
-        primary_key: &[u32],
-    ) -> (Logical, Scope) {
-        let (mut ids, mut scope) = (Vec::new(), Scope::default());
-        for (position, (name, data_type)) in columns.into_iter().enumerate() {
-            let id = self.column(format!("{label}.{name}"), Some(data_type));
-            ids.push((id, position as u32, data_type));
-            scope.columns.push(Visible { table: label.to_owned(), name, id, merged: false });
-        }
-        let scan = Scan {
-            name: label.to_owned(),
-            namespace,
-            locality_bits,
-            decode,
-            primary_key: primary_key.iter().map(|position| ids[*position as usize].0).collect(),
-            filter: Vec::new(),
-            output: ids.iter().map(|(id, ..)| *id).collect(),
-            columns: ids,
-            missing: Vec::new(),
+        target: Target,
+        visible: &[ColumnId],
+        exprs: &mut Vec<(ColumnId, Scalar)>,
+        distinct: bool,
+    ) -> Result<ColumnId, Error> {
+        let typed = match target {
+            Target::Item(index) => return Ok(visible[index]),
+            Target::Extra(typed) => typed,
         };
-        (Logical::Scan(scan), scope)
+        if let Some((id, _)) = exprs.iter().find(|(_, scalar)| *scalar == typed.scalar) {
+            return Ok(*id);
+        }
+        if distinct {
+            return fail(INVALID_REFERENCE, "for SELECT DISTINCT, ORDER BY expressions must be selected");
+        }
+        let name = super::explain::scalar(&typed.scalar, &|id| self.name(id).to_owned());
+        let id = self.column(name, typed.data_type);
+        exprs.push((id, typed.scalar));
+        Ok(id)
     }
 
     fn items_and_order(&mut self, select: &Select, items: &[Item], scope: &Scope) -> Result<Bound, Error> {
@@ -255,21 +280,25 @@ impl Binder<'_> {
             };
             outputs.push((typed, item.name()));
         }
-        let having = select.having.as_ref().map(|expr| self.condition(expr, scope)).transpose()?;
         let mut order = Vec::with_capacity(select.order_by.len());
         for by in &select.order_by {
-            let alias = match &by.expr {
-                Expr::Literal(Value::Integer(ordinal)) => Some(ordinal_index(*ordinal, items.len(), "ORDER BY")?),
-                Expr::Column { table: None, name } => items.iter().position(|item| item.alias() == Some(name)),
-                _ => None,
-            };
-            let target = match alias {
-                Some(index) => Target::Item(index),
-                None => Target::Extra(self.expr(&by.expr, scope)?),
-            };
-            order.push((target, by.descending, by.nulls_first));
+            order.push((self.named_or_bound(&by.expr, items, scope)?, by.descending, by.nulls_first));
         }
-        Ok(Bound { outputs, having, order })
+        let distinct_on = select.distinct_on.iter().map(|expr| self.named_or_bound(expr, items, scope));
+        Ok(Bound { distinct_on: distinct_on.collect::<Result<_, _>>()?, order, outputs })
+    }
+
+    /// An expression of ORDER BY: an ordinal, an alias of the select list, or any expression.
+    fn named_or_bound(&mut self, expr: &Expr, items: &[Item], scope: &Scope) -> Result<Target, Error> {
+        let alias = match expr {
+            Expr::Literal(Value::Integer(ordinal)) => Some(ordinal_index(*ordinal, items.len(), "ORDER BY")?),
+            Expr::Column { table: None, name } => items.iter().position(|item| item.alias() == Some(name)),
+            _ => None,
+        };
+        Ok(match alias {
+            Some(index) => Target::Item(index),
+            None => Target::Extra(self.expr(expr, scope)?),
+        })
     }
 
     /// A grouping expression: an ordinal, a column of FROM, an alias of the select list, or any expression.
@@ -308,11 +337,24 @@ enum Item {
     Expr(Expr, Option<String>),
 }
 
+/// The clauses that are evaluated over groups, if there are any.
+struct Clauses {
+    bound: Bound,
+    having: Option<Scalar>,
+    in_having: Vec<Subquery>,
+    in_items: Vec<Subquery>,
+    windows: Vec<Windowed>,
+}
+
 struct Bound {
     outputs: Vec<(Typed, String)>,
-    having: Option<Scalar>,
-    order: Vec<(Target, bool, Option<bool>)>,
+    order: Vec<Ordering>,
+    /// Indices of items, or expressions beside them.
+    distinct_on: Vec<Target>,
 }
+
+/// By what, descending, NULLs first.
+type Ordering = (Target, bool, Option<bool>);
 
 /// What ORDER BY orders by.
 enum Target {
@@ -336,6 +378,11 @@ impl Item {
         let name = match self {
             Item::Expr(Expr::Call { name, .. }, None) => name,
             Item::Expr(Expr::Case { .. }, None) => "case",
+            Item::Expr(Expr::Exists(_), None) => "exists",
+            Item::Expr(Expr::Aggregate { call, .. } | Expr::Over { call, .. }, None) => match &**call {
+                Expr::Call { name, .. } => name,
+                _ => "?column?",
+            },
             _ => self.alias().unwrap_or("?column?"),
         };
         name.to_owned()
@@ -368,25 +415,23 @@ fn ordinal_index(ordinal: i64, items: usize, clause: &str) -> Result<usize, Erro
     }
 }
 
-/// Two scopes side by side.
-pub(super) fn beside(mut left: Scope, right: Scope) -> Result<Scope, Error> {
-    let twice = right.columns.iter().find(|a| left.columns.iter().any(|b| a.table == b.table));
-    if let Some(column) = twice {
-        return fail(DUPLICATE_ALIAS, format!("table name \"{}\" specified more than once", column.table));
-    }
-    left.columns.extend(right.columns);
-    Ok(left)
-}
-
-/// An expression over groups: grouping expressions become their columns; another column is an error.
-fn over_groups(scalar: &Scalar, grouped: &[(ColumnId, Scalar)], aggregates: &[ColumnId]) -> Result<Scalar, ColumnId> {
+/// An expression over groups: grouping expressions become their columns; another column of the rows is an error.
+fn over_groups(
+    scalar: &Scalar,
+    grouped: &[(ColumnId, Scalar)],
+    local: &Set<ColumnId>,
+    any: &[(ColumnId, Call)],
+) -> Result<Scalar, ColumnId> {
     if let Some((id, _)) = grouped.iter().find(|(_, key)| key == scalar) {
         return Ok(Scalar::Column(*id));
     }
-    if let Scalar::Column(id) = scalar {
-        return if aggregates.contains(id) { Ok(scalar.clone()) } else { Err(*id) };
+    match scalar {
+        Scalar::Column(id) if local.contains(id) => {
+            let of = |call: &Call| matches!(call, Call::Basic(call) if call.arg.as_ref() == Some(scalar));
+            any.iter().find(|(_, call)| of(call)).map(|(id, _)| Scalar::Column(*id)).ok_or(*id)
+        }
+        scalar => scalar.map_children(&mut |child| over_groups(child, grouped, local, any)),
     }
-    scalar.map_children(&mut |child| over_groups(child, grouped, aggregates))
 }
 
 /// The error of a plan that lost a column on its way.

@@ -48,15 +48,17 @@ impl Binder<'_> {
             return fail(TOO_COMPLEX, format!("view \"{}\" is in too many views", table.name));
         }
         self.views += 1;
-        let (params, outer) = (core::mem::take(&mut self.params), self.aggregates.take());
+        // It sees nothing of where it is named.
+        let around =
+            (core::mem::take(&mut self.params), core::mem::take(&mut self.ctes), core::mem::take(&mut self.outer));
         let query = self.query(&view.query, self.views * DEPTH_OF_VIEW);
-        (self.params, self.aggregates) = (params, outer);
+        (self.params, self.ctes, self.outer) = around;
         self.views -= 1;
         let query = query?;
         let (ids, mut scope) = (query.plan.schema(), Scope::default());
         for (column, at) in table.columns.iter().zip(places(table, view, &query.columns)?) {
             let (table, name) = (label.to_owned(), column.name.clone());
-            scope.columns.push(Visible { table, name, id: ids[at], merged: false });
+            scope.columns.push(Visible::new(&table, name, ids[at]));
         }
         Ok((query.plan, scope))
     }

@@ -19,6 +19,7 @@ use pontoon_core::{
         asking::{Asking, Definitions},
         ast::Statement,
         fault::{INTERNAL, error},
+        plan::Dialect,
         sqlstate::sqlstate,
     },
     store::Outcome,
@@ -50,10 +51,11 @@ pub fn locate(text: &str, statement: usize, name: &str) -> Option<u32> {
     pontoon_parser::locate(text, statement, name)
 }
 
-/// The statements of `text`, each encoded. Throws an `Error` with a `code`.
+/// The statements of `text` in PostgreSQL's syntax, or SQLite's, each encoded. Throws an `Error` with a `code`.
 #[wasm_bindgen(unchecked_return_type = "Uint8Array[]")]
-pub fn parse(text: &str) -> Result<Vec<Uint8Array>, JsValue> {
-    let statements = pontoon_parser::parse(text).map_err(|error| thrown(&error.into()))?;
+pub fn parse(text: &str, sqlite: bool) -> Result<Vec<Uint8Array>, JsValue> {
+    let parsed = if sqlite { pontoon_parser::parse_sqlite(text) } else { pontoon_parser::parse(text) };
+    let statements = parsed.map_err(|error| thrown(&error.into()))?;
     statements.iter().map(|statement| Ok(Uint8Array::from(&encode(statement)?[..]))).collect()
 }
 
@@ -72,6 +74,12 @@ impl Sql {
     pub fn new(engine: Engine) -> Result<Sql, JsValue> {
         let me = engine.id().parse().map_err(|_| thrown(&error(INTERNAL, "an engine without an id")))?;
         Ok(Sql { engine, me, definitions: Rc::default() })
+    }
+
+    /// Whether `SET pontoon.dialect` has chosen SQLite's.
+    #[wasm_bindgen(getter)]
+    pub fn sqlite(&self) -> bool {
+        self.definitions.borrow().dialect() == Dialect::Sqlite
     }
 
     /// Runs one encoded statement within `timeout` ms: a promise of its result.

@@ -90,7 +90,7 @@ pub struct Group {
 }
 
 impl State {
-    fn new(function: AggregateFunction) -> State {
+    pub(super) fn new(function: AggregateFunction) -> State {
         match function {
             AggregateFunction::Count => State::Count(0),
             AggregateFunction::Sum | AggregateFunction::SumReal | AggregateFunction::Avg => {
@@ -101,7 +101,7 @@ impl State {
     }
 
     /// Takes in a value (NULL for the row itself in `count(*)` never comes here).
-    fn absorb(&mut self, function: AggregateFunction, value: &Value, weight: i64) -> Result<(), Error> {
+    pub(super) fn absorb(&mut self, function: AggregateFunction, value: &Value, weight: i64) -> Result<(), Error> {
         match self {
             State::Count(count) => *count = count.checked_add(weight).ok_or_else(overflow)?,
             State::Sum { count, integers, reals, lost } => {
@@ -144,7 +144,7 @@ impl State {
         Ok(())
     }
 
-    fn result(&self, function: AggregateFunction) -> Result<Value, Error> {
+    pub(super) fn result(&self, function: AggregateFunction) -> Result<Value, Error> {
         Ok(match self {
             State::Count(count) => Value::Integer(*count),
             State::Sum { count: 0, .. } => Value::Null,
@@ -163,7 +163,7 @@ impl State {
 }
 
 /// Adds to a sum of reals and keeps what rounding loses.
-fn add(sum: &mut f64, lost: &mut f64, number: f64) {
+pub(super) fn add(sum: &mut f64, lost: &mut f64, number: f64) {
     let total = *sum + number;
     *lost += if sum.abs() >= number.abs() { (*sum - total) + number } else { (number - total) + *sum };
     *sum = total;

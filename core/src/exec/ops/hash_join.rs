@@ -1,32 +1,32 @@
-//! Joins two inputs, inner or left, on equal keys and perhaps a further condition.
+//! Joins two inputs, inner, left or full, on equal keys and perhaps a further condition.
 //!
 //! ```text
 //!   left  (port 0) ──▶ kept by key ──▶ looked up among the right rows kept so far ─┐
 //!                                                                                  ├─▶ left ++ right × (wl · wr)
 //!   right (port 1) ──▶ kept by key ──▶ looked up among the left rows kept so far ──┘
-//!   both ended, left join only: left rows that never matched ──▶ left ++ NULLs
+//!   both ended, left and full join: left rows that never matched ──▶ left ++ NULLs
+//!              full join:           right rows that never matched ──▶ NULLs ++ right
 //! ```
 //!
 //! A symmetric hash join (Wilschut and Apers, *Dataflow query execution in a parallel main-memory environment*, 1991):
-//! pairs come out as soon as both halves are there, whichever side is slow. NULL keys match nothing. Without keys every
-//! pair is tried (a nested loop). The product of weights makes it bilinear, hence incremental; unmatched left rows
-//! are decided at the end.
+//! pairs come out as soon as both halves are there, whichever side is slow. NULL keys match nothing, unless the plan
+//! says that NULL equals NULL. Without keys every pair is tried (a nested loop). The product of weights makes it
+//! bilinear, hence incremental; unmatched rows are decided at the end.
 
 use super::{Batch, Operator, project::project};
 use crate::{
     Error,
     data::{Row, SignedRow, Value, order::Key},
-    exec::{eval::truth, plan::Join},
-    map::LargeMap,
-    sql::{
-        ast::JoinKind,
-        fault::{BUDGET, fail},
-        scalar::Scalar,
+    exec::{
+        eval::truth,
+        plan::{Join, JoinKind, On},
     },
+    map::LargeMap,
+    sql::fault::{BUDGET, fail},
 };
 
 /// Pairs that one join makes at most.
-const PAIRS_MAX: u64 = 50_000_000;
+pub const PAIRS_MAX: u64 = 50_000_000;
 
 struct Kept {
     signed: SignedRow,
@@ -36,14 +36,11 @@ struct Kept {
 /// See the module's documentation.
 pub struct HashJoin {
     kind: JoinKind,
-    /// Equal pairs of expressions: over a left row, over a right row.
-    keys: [Vec<Scalar>; 2],
-    /// Must be true over the joined row.
-    residual: Option<Scalar>,
-    right_width: usize,
+    on: On,
+    widths: [usize; 2],
     kept: [LargeMap<Key, Vec<Kept>>; 2],
-    /// Left rows with a NULL key.
-    lonely: Vec<SignedRow>,
+    /// Rows with a NULL key, of a side whose rows all come out.
+    lonely: [Vec<SignedRow>; 2],
     ended: [bool; 2],
     pairs: u64,
 }
@@ -53,21 +50,25 @@ impl HashJoin {
     pub fn new(join: Join) -> HashJoin {
         HashJoin {
             kind: join.kind,
-            keys: [join.left, join.right],
-            residual: join.residual,
-            right_width: join.right_width,
+            on: join.on,
+            widths: join.widths,
             kept: [LargeMap::new(), LargeMap::new()],
-            lonely: Vec::new(),
+            lonely: [Vec::new(), Vec::new()],
             ended: [false; 2],
             pairs: 0,
         }
     }
 
+    /// Whether rows of a side come out that match nothing.
+    fn preserves(&self, port: usize) -> bool {
+        self.kind == JoinKind::Full || self.kind == JoinKind::Left && port == 0
+    }
+
     fn absorb(&mut self, port: usize, signed: SignedRow, out: &mut Batch) -> Result<(), Error> {
-        let key = project(&self.keys[port], &signed.row)?;
-        if key.iter().any(Value::is_null) {
-            if port == 0 && self.kind == JoinKind::Left {
-                self.lonely.push(signed);
+        let key = project(if port == 0 { &self.on.left } else { &self.on.right }, &signed.row)?;
+        if self.on.matches_nothing(&key) {
+            if self.preserves(port) {
+                self.lonely[port].push(signed);
             }
             return Ok(());
         }
@@ -81,7 +82,7 @@ impl HashJoin {
             for other in others {
                 let (left, right) = if port == 0 { (&signed, &other.signed) } else { (&other.signed, &signed) };
                 let row: Row = left.row.iter().chain(&right.row).cloned().collect();
-                if match &self.residual {
+                if match &self.on.residual {
                     Some(residual) => truth(residual, &row)? == Some(true),
                     None => true,
                 } {
@@ -91,8 +92,8 @@ impl HashJoin {
                 }
             }
         }
-        // Nothing will look it up any more: only a left join must remember it.
-        if !self.ended[1 - port] || port == 0 && self.kind == JoinKind::Left && !matched {
+        // Nothing will look it up any more: only an outer join must remember it.
+        if !self.ended[1 - port] || self.preserves(port) && !matched {
             self.kept[port].get_or_insert_with(key, Vec::new).push(Kept { signed, matched });
         }
         Ok(())
@@ -106,14 +107,20 @@ impl Operator for HashJoin {
 
     fn on_end(&mut self, port: usize, out: &mut Batch) -> Result<(), Error> {
         self.ended[port] = true;
-        if self.ended != [true; 2] || self.kind != JoinKind::Left {
+        if self.ended != [true; 2] {
             return Ok(());
         }
-        let kept = core::mem::take(&mut self.kept[0]).into_iter().flat_map(|(_, kept)| kept);
-        let unmatched = kept.filter(|kept| !kept.matched).map(|kept| kept.signed);
-        for mut signed in unmatched.chain(core::mem::take(&mut self.lonely)) {
-            signed.row.resize(signed.row.len() + self.right_width, Value::Null);
-            out.rows.push(signed);
+        for side in [0, 1] {
+            if !self.preserves(side) {
+                continue;
+            }
+            let kept = core::mem::take(&mut self.kept[side]).into_iter().flat_map(|(_, kept)| kept);
+            let unmatched = kept.filter(|kept| !kept.matched).map(|kept| kept.signed);
+            for SignedRow { row, weight } in unmatched.chain(core::mem::take(&mut self.lonely[side])) {
+                let nulls = core::iter::repeat_n(Value::Null, self.widths[1 - side]);
+                let row = if side == 0 { row.into_iter().chain(nulls).collect() } else { nulls.chain(row).collect() };
+                out.push(row, weight);
+            }
         }
         Ok(())
     }
@@ -126,6 +133,7 @@ impl Operator for HashJoin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::scalar::Scalar;
 
     fn side(rows: &[(Option<i64>, i64)]) -> Batch {
         let mut batch = Batch::default();
@@ -140,8 +148,8 @@ mod tests {
         let left = side(&[(Some(1), 10), (Some(2), 20), (None, 30), (Some(2), 21)]);
         let right = side(&[(Some(2), 200), (Some(3), 300), (None, 400), (Some(2), 201)]);
         let keys = || vec![Scalar::Column(0)];
-        let (mut join, mut out) =
-            (HashJoin::new(Join { kind, left: keys(), right: keys(), residual, right_width: 2 }), Batch::default());
+        let on = On { left: keys(), right: keys(), null_safe: vec![false], residual };
+        let (mut join, mut out) = (HashJoin::new(Join { kind, on, widths: [2, 2] }), Batch::default());
         let mut order = [(0, left), (1, right)];
         if right_first {
             order.reverse();
@@ -163,6 +171,10 @@ mod tests {
             assert_eq!(inner, ["20 200", "20 201", "21 200", "21 201"]);
             let left = run(JoinKind::Left, None, right_first);
             assert_eq!(left, ["10 NULL", "20 200", "20 201", "21 200", "21 201", "30 NULL"]);
+            let full = run(JoinKind::Full, None, right_first);
+            let mut expected = left;
+            expected.extend(["NULL 300".to_owned(), "NULL 400".to_owned()]);
+            assert_eq!(full, expected);
         }
     }
 

@@ -7,12 +7,17 @@
 //! here can stand as a live query.
 
 pub mod aggregate;
+pub mod collect;
 pub mod distinct;
 pub mod filter;
 pub mod hash_join;
 pub mod limit;
+pub mod mark_join;
 pub mod project;
+pub mod recursive;
+pub mod set;
 pub mod sort;
+pub mod window;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,252 @@
+//! Binds aggregates.
+//!
+//! `FILTER` is an argument that is NULL elsewhere, `bool_and` is the smallest truth value, `total` a sum that is 0 over
+//! nothing: what owners run stays as small as it is. Only what needs all values at once is of a kind of its own, which
+//! the asker computes.
+
+use super::{
+    ast::{Expr, OrderBy},
+    bind::{boxed, numeric},
+    fault::{GROUPING, SYNTAX, UNDEFINED_FUNCTION, UNSUPPORTED, fail},
+    logical::ColumnId,
+    scalar::{Function, Scalar},
+    scope::{Binder, Scope, Typed},
+};
+use crate::{
+    Error,
+    data::{Nested, Type, Value},
+    exec::{
+        ops::{
+            aggregate::{AggregateCall, AggregateFunction},
+            sort::SortKey,
+        },
+        plan::{Call, Collected, OrderKey},
+    },
+    map::Set,
+};
+
+/// The call of an aggregate function.
+pub struct Aggregating<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its arguments.
+    pub args: &'a [Nested<Expr>],
+    /// `DISTINCT`.
+    pub distinct: bool,
+    /// `(*)`.
+    pub star: bool,
+    /// `FILTER (WHERE ..)`.
+    pub filter: Option<&'a Nested<Expr>>,
+    /// `ORDER BY` among the arguments.
+    pub order_by: &'a [Nested<OrderBy>],
+}
+
+impl<'a> Aggregating<'a> {
+    /// The call in an expression.
+    pub fn of(
+        call: &'a Expr,
+        filter: Option<&'a Nested<Expr>>,
+        order_by: &'a [Nested<OrderBy>],
+    ) -> Result<Aggregating<'a>, Error> {
+        match call {
+            Expr::Call { name, args, distinct, star } if is_aggregate(name) => {
+                Ok(Aggregating { name, args, distinct: *distinct, star: *star, filter, order_by })
+            }
+            Expr::Call { name, .. } => {
+                fail(UNDEFINED_FUNCTION, format!("FILTER and ORDER BY: {name} is not an aggregate function"))
+            }
+            _ => fail(SYNTAX, "FILTER and ORDER BY of what is not a call"),
+        }
+    }
+}
+
+/// A bound aggregate.
+pub struct Bound {
+    /// What is computed.
+    pub call: Call,
+    /// The type of what it gives.
+    pub data_type: Option<Type>,
+    /// Whether it is 0 over nothing.
+    total: bool,
+}
+
+impl Bound {
+    /// The value of the aggregate from the column that holds it.
+    pub fn value(&self, id: ColumnId) -> Typed {
+        let column = Scalar::Column(id);
+        let scalar = if self.total {
+            let zero = Nested::new(Scalar::Literal(Value::Real(0.0)));
+            Scalar::Call(Function::Coalesce, vec![Nested::new(column), zero])
+        } else {
+            column
+        };
+        Typed::new(scalar, self.data_type)
+    }
+}
+
+impl From<SortKey> for OrderKey {
+    fn from(key: SortKey) -> OrderKey {
+        let SortKey { column, descending, nulls_first } = key;
+        OrderKey { scalar: Scalar::Column(column), descending, nulls_first }
+    }
+}
+
+/// Whether a function is an aggregate.
+pub fn is_aggregate(name: &str) -> bool {
+    matches!(
+        name,
+        "count"
+            | "sum"
+            | "avg"
+            | "min"
+            | "max"
+            | "total"
+            | "bool_and"
+            | "bool_or"
+            | "every"
+            | "string_agg"
+            | "group_concat"
+            | "variance"
+            | "var_samp"
+            | "var_pop"
+            | "stddev"
+            | "stddev_samp"
+            | "stddev_pop"
+    )
+}
+
+impl Binder<'_> {
+    /// An aggregate over the rows of a group.
+    pub(super) fn aggregate(&mut self, of: &Aggregating<'_>, scope: &Scope, depth: u32) -> Result<Typed, Error> {
+        // Aggregates do not nest: while the argument is bound there are none. Neither are windows, which come later.
+        let Some(mut found) = self.aggregates.take() else {
+            return fail(GROUPING, format!("aggregate function {} is not allowed here", of.name));
+        };
+        let windows = self.windows.take();
+        let (bound, below) = self.finding(|binder| binder.aggregate_call(of, scope, depth))?;
+        self.below.extend(below);
+        self.windows = windows;
+        let read: Set<ColumnId> = bound.call.scalars().into_iter().flat_map(Scalar::columns).collect();
+        let local = |id: &ColumnId| scope.columns.iter().any(|column| column.id == *id);
+        let around = |id: &ColumnId| self.outer.iter().flat_map(|scope| &scope.columns).any(|column| column.id == *id);
+        if !read.is_empty() && !read.iter().any(local) && read.iter().all(around) {
+            return fail(UNSUPPORTED, "an aggregate of a surrounding query within a subquery");
+        }
+        let id = match found.iter().find(|(_, other)| *other == bound.call) {
+            Some((id, _)) => *id,
+            None => {
+                let name = self.aggregate_name(of.name, &bound.call);
+                let id = self.column(name, bound.data_type);
+                found.push((id, bound.call.clone()));
+                id
+            }
+        };
+        self.aggregates = Some(found);
+        Ok(bound.value(id))
+    }
+
+    /// What EXPLAIN calls an aggregate.
+    pub(super) fn aggregate_name(&self, name: &str, call: &Call) -> String {
+        let shown = |scalar: &Scalar| super::explain::scalar(scalar, &|id| self.name(id).to_owned());
+        let (distinct, args) = match call {
+            Call::Basic(AggregateCall { arg, distinct, .. }) => (*distinct, arg.as_ref().map_or("*".to_owned(), shown)),
+            Call::Collected { args, distinct, .. } => {
+                (*distinct, args.iter().map(shown).collect::<Vec<_>>().join(", "))
+            }
+        };
+        format!("{name}({}{args})", if distinct { "DISTINCT " } else { "" })
+    }
+
+    /// Binds the arguments of an aggregate.
+    pub(super) fn aggregate_call(&mut self, of: &Aggregating<'_>, scope: &Scope, depth: u32) -> Result<Bound, Error> {
+        let (name, distinct) = (of.name, of.distinct);
+        let mut args = of.args.iter().map(|arg| self.nested(arg, scope, depth)).collect::<Result<Vec<_>, _>>()?;
+        let filter = match of.filter {
+            Some(filter) => Some(self.nested(filter, scope, depth)?).map(|filter| self.truth(filter)).transpose()?,
+            None => None,
+        };
+        let mut order = Vec::with_capacity(of.order_by.len());
+        for by in of.order_by {
+            let scalar = self.nested(&by.expr, scope, depth)?.scalar;
+            let (descending, nulls_first) = (by.descending, self.nulls_first(by.nulls_first, by.descending));
+            order.push(OrderKey { scalar, descending, nulls_first });
+        }
+        let only = |typed: Typed| match &filter {
+            None => typed.scalar,
+            Some(filter) => {
+                let null = Nested::new(Scalar::Literal(Value::Null));
+                Scalar::Case(vec![(Nested::new(filter.scalar.clone()), boxed(typed))], null)
+            }
+        };
+        let basic = |function, arg: Option<Scalar>, data_type| {
+            let call = Call::Basic(AggregateCall { function, arg, distinct });
+            Ok(Bound { call, data_type, total: name == "total" })
+        };
+        if of.star {
+            if name != "count" || distinct || !args.is_empty() {
+                return fail(UNDEFINED_FUNCTION, format!("{name}(*) does not exist"));
+            }
+            let all = Typed::new(Scalar::Literal(Value::Boolean(true)), Some(Type::Boolean));
+            let arg = filter.is_some().then(|| only(all));
+            return basic(AggregateFunction::Count, arg, Some(Type::Integer));
+        }
+        let separated = matches!(name, "string_agg" | "group_concat");
+        let wanted = if name == "string_agg" {
+            2..=2
+        } else if separated {
+            1..=2
+        } else {
+            1..=1
+        };
+        if !wanted.contains(&args.len()) {
+            return fail(UNDEFINED_FUNCTION, format!("{name} does not take {} arguments", args.len()));
+        }
+        let separator = if args.len() > 1 { args.pop() } else { None };
+        let Some(mut arg) = args.pop() else { return fail(UNDEFINED_FUNCTION, "an aggregate of nothing") };
+        if matches!(
+            name,
+            "sum" | "avg" | "total" | "variance" | "var_samp" | "var_pop" | "stddev" | "stddev_samp" | "stddev_pop"
+        ) {
+            arg = numeric(self.number(arg))?;
+        }
+        let of_type = arg.data_type;
+        let collected = |function, args| {
+            let call = Call::Collected { function, args, distinct, order };
+            let data_type = Some(if separated { Type::Text } else { Type::Real });
+            Ok(Bound { call, data_type, total: false })
+        };
+        match name {
+            "count" => basic(AggregateFunction::Count, Some(only(arg)), Some(Type::Integer)),
+            "total" => {
+                let real = Typed::new(Scalar::Cast(boxed(arg), Type::Real), Some(Type::Real));
+                basic(AggregateFunction::SumReal, Some(only(real)), Some(Type::Real))
+            }
+            "sum" if of_type == Some(Type::Real) => basic(AggregateFunction::SumReal, Some(only(arg)), of_type),
+            "sum" => basic(AggregateFunction::Sum, Some(only(arg)), Some(Type::Integer)),
+            "avg" => basic(AggregateFunction::Avg, Some(only(arg)), Some(Type::Real)),
+            "bool_and" | "every" | "bool_or" => {
+                let arg = self.truth(arg)?;
+                let function = if name == "bool_or" { AggregateFunction::Max } else { AggregateFunction::Min };
+                basic(function, Some(only(arg)), Some(Type::Boolean))
+            }
+            "min" => basic(AggregateFunction::Min, Some(only(arg)), of_type),
+            "max" => basic(AggregateFunction::Max, Some(only(arg)), of_type),
+            "string_agg" | "group_concat" => {
+                let text = match of_type {
+                    Some(Type::Text) | None => arg,
+                    _ if name == "group_concat" => Typed::new(Scalar::Cast(boxed(arg), Type::Text), Some(Type::Text)),
+                    _ => arg.coerce(Type::Text)?,
+                };
+                let separator = match separator {
+                    Some(separator) => separator.coerce(Type::Text)?.scalar,
+                    None => Scalar::Literal(Value::Text(",".to_owned())),
+                };
+                collected(Collected::StringAgg, vec![only(text), separator])
+            }
+            _ => {
+                let (sample, root) = (!name.ends_with("_pop"), name.starts_with("stddev"));
+                collected(Collected::Spread { sample, root }, vec![only(arg)])
+            }
+        }
+    }
+}
