@@ -70,6 +70,22 @@ fn aggregate() -> BoxedStrategy<String> {
     .boxed()
 }
 
+/// Values that depend on the row `t`, each in a way of its own.
+const NESTED: &[&str] = &[
+    "(SELECT count(*) FROM u WHERE u.a = t.b)",
+    "(SELECT s.b FROM t AS s WHERE s.a = t.a ORDER BY s.k DESC LIMIT 1)",
+    "(SELECT s.k FROM t AS s WHERE s.k > t.a ORDER BY s.b ASC NULLS FIRST, s.k LIMIT 1 OFFSET 1)",
+    "(SELECT max(r) FROM (SELECT rank() OVER (ORDER BY s.k) AS r FROM t AS s WHERE s.a = t.a) AS x)",
+    "(WITH w AS (SELECT s.k FROM t AS s WHERE s.a = t.b) SELECT count(*) FROM w AS p JOIN w AS q ON p.k <= q.k)",
+    "(SELECT count(*) FROM u WHERE u.v > t.a AND EXISTS (SELECT 1 FROM t AS s WHERE s.a = u.a AND s.b = t.b))",
+    "(SELECT count(*) FROM u WHERE u.v IN (SELECT s.b + t.k FROM t AS s WHERE s.a = u.a))",
+    "(SELECT count(*) FROM u WHERE u.v > (SELECT min(s.k) + t.a FROM t AS s WHERE s.b = u.a OR s.b = t.b))",
+    "(SELECT count(DISTINCT s.a) + count(*) FILTER (WHERE s.b > t.b) FROM t AS s LEFT JOIN u ON u.a = s.b AND u.v > t.k)",
+    "(SELECT count(*) FROM (SELECT s.a FROM t AS s WHERE s.b = t.b UNION SELECT u.a FROM u WHERE u.v > t.k) AS x)",
+    "(SELECT count(*) FROM (SELECT DISTINCT s.a, t.b FROM t AS s WHERE s.k < t.k) AS x FULL JOIN u ON x.a = u.a)",
+    "(SELECT sum(n) FROM (SELECT s.a, count(*) AS n FROM t AS s GROUP BY s.a HAVING count(*) > t.b) AS x WHERE x.a >= t.a)",
+];
+
 /// A condition that asks a subquery; `t` is in sight, and so is `t` of the subquery, as `s`.
 fn asking() -> BoxedStrategy<String> {
     let inner: &[&str] = &["s.k", "s.a", "t.a", "t.b"];
@@ -210,7 +226,7 @@ fn simple() -> BoxedStrategy<(String, bool)> {
     let value = prop_oneof![
         5 => integer(2, COLUMNS),
         1 => asking().prop_map(|asks| format!("CASE WHEN {asks} THEN 1 ELSE 0 END")),
-        1 => Just("(SELECT count(*) FROM u WHERE u.a = t.b)".to_owned()),
+        2 => prop::sample::select(NESTED).prop_map(str::to_owned),
     ];
     let items = move || prop::collection::vec(value.clone(), 1..4);
     let plain = (from.clone(), filter.clone(), items(), any::<bool>()).prop_map(|(from, filter, items, distinct)| {
@@ -237,7 +253,11 @@ fn simple() -> BoxedStrategy<(String, bool)> {
             let all = [&keys[..], &aggregates].concat().join(", ");
             let ordinals: Vec<String> = (1..=keys.len()).map(|key| key.to_string()).collect();
             let by = if keys.is_empty() { String::new() } else { format!(" GROUP BY {}", ordinals.join(", ")) };
-            let having = if having { " HAVING count(*) > 1" } else { "" };
+            let having = match (having, keys.len()) {
+                (true, 1) => " HAVING count(*) > (SELECT count(*) FROM u WHERE u.v < 2)",
+                (true, _) => " HAVING count(*) > 1",
+                _ => "",
+            };
             (format!("SELECT {all} FROM {from}{filter}{by}{having}"), false)
         });
     prop_oneof![plain, top, grouped].boxed()

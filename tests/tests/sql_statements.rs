@@ -615,4 +615,10 @@ fn explain_says_how_subqueries_are_answered() {
     assert!(partial.contains("Aggregate [owners] partial"), "owners group before anything is joined:\n{partial}");
     let window = plan(&mut local, "SELECT rank() OVER (PARTITION BY g ORDER BY n DESC) FROM s");
     assert!(window.contains("Window [asker] rank() OVER by s.g in order of s.n DESC"), "{window}");
+    let recursion = plan(
+        &mut local,
+        "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT r.n + 1 FROM r JOIN s ON s.n = r.n) SELECT * FROM r",
+    );
+    assert!(recursion.contains("Recursion [asker] r") && recursion.contains("Step [asker]"), "{recursion}");
+    assert_eq!(recursion.matches("Gather [exchange] s").count(), 1, "{recursion}");
 }

@@ -60,7 +60,7 @@ impl Dataflow {
             for (port, input) in loose.drain(first..).enumerate() {
                 dataflow.steps[input].target = Some((index, port));
             }
-            if !matches!(op, Op::Share(_)) {
+            if !matches!(op, Op::Share(..)) {
                 loose.push(index);
             }
             let operator: Option<Box<dyn Operator>> = match op {
@@ -80,11 +80,11 @@ impl Dataflow {
                     dataflow.inputs.push((number, index));
                     None
                 }
-                Op::Share(number) => {
+                Op::Share(number, _) => {
                     shared.push((number, index));
                     None
                 }
-                Op::Recall(number) => {
+                Op::Recall(number, _) => {
                     let Some((_, from)) = shared.iter().find(|(other, _)| *other == number) else { return unfit() };
                     dataflow.steps[*from].readers.push(index);
                     None

@@ -95,10 +95,10 @@ pub enum Op {
     Set(SetOp, bool),
     /// Looks at the rows of a subquery for each row.
     MarkJoin(MarkJoin),
-    /// Keeps its input under a number, for [`Op::Recall`]; hands nothing on.
-    Share(u32),
+    /// Keeps its input under a number, for [`Op::Recall`]; hands nothing on. The name is for EXPLAIN only.
+    Share(u32, String),
     /// The rows that are kept under a number.
-    Recall(u32),
+    Recall(u32, String),
     /// Within [`Recursion::step`]: the rows of the iteration before (0), or another input of the recursion.
     Input(u32),
     /// Repeats a flow over its own rows.
@@ -366,7 +366,7 @@ impl Op {
     /// How many inputs it has.
     pub fn inputs(&self) -> usize {
         match self {
-            Op::Unit | Op::Source(_) | Op::Rows(_) | Op::Recall(_) | Op::Input(_) => 0,
+            Op::Unit | Op::Source(_) | Op::Rows(_) | Op::Recall(..) | Op::Input(_) => 0,
             Op::HashJoin(_) | Op::Set(..) | Op::MarkJoin(_) => 2,
             Op::Recursive(recursion) => recursion.inputs,
             _ => 1,

@@ -78,13 +78,13 @@ fn tree(node: &Node, names: &[String], depth: usize, lines: &mut Vec<String>) {
             };
             format!("{op} [asker]{}", if *all { " all" } else { "" })
         }
-        Op::Share(slot) => format!("With [asker] shared {slot}, evaluated once; then the plan that reads it"),
-        Op::Recall(slot) => format!("Recall [asker] shared {slot}"),
+        Op::Share(slot, name) => format!("With [asker] {name} (#{slot}), evaluated once, then what reads it"),
+        Op::Recall(slot, name) => format!("Recall [asker] {name} (#{slot})"),
         Op::Input(0) => "Recall [asker] the rows of the iteration before".to_owned(),
         Op::Input(number) => format!("Recall [asker] input {number} of the recursion"),
         Op::Recursive(recursion) => {
             let all = if recursion.all { "" } else { ", only rows that are new" };
-            format!("Recursion [asker] {}: {} operators repeated{all}", recursion.name, recursion.step.0.len())
+            format!("Recursion [asker] {}: where it begins, its inputs, and the step repeated{all}", recursion.name)
         }
         Op::Aggregate { calls, keys, mode } => {
             // The results are named after what they compute, in whichever step it runs.
@@ -122,6 +122,10 @@ fn tree(node: &Node, names: &[String], depth: usize, lines: &mut Vec<String>) {
     };
     lines.push(indented(depth, &line));
     node.inputs.iter().for_each(|input| tree(input, names, depth + 1, lines));
+    if let Some(step) = &node.step {
+        lines.push(indented(depth + 1, "Step [asker]"));
+        tree(step, names, depth + 2, lines);
+    }
 }
 
 fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>) {

@@ -54,7 +54,7 @@ impl Binder<'_> {
     }
 
     /// A join, of which the right side may depend on the left one.
-    fn joined(
+    pub(super) fn joined(
         &mut self,
         left: Logical,
         right: Logical,

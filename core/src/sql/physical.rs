@@ -41,6 +41,15 @@ pub struct Node {
     pub inputs: Vec<Node>,
     /// The columns of its rows, by identity.
     pub schema: Vec<ColumnId>,
+    /// What a recursion repeats; only EXPLAIN asks.
+    pub step: Option<Box<Node>>,
+}
+
+impl Node {
+    /// An operator over its inputs.
+    pub fn new(op: Op, inputs: Vec<Node>, schema: Vec<ColumnId>) -> Node {
+        Node { op, inputs, schema, step: None }
+    }
 }
 
 impl Node {
@@ -53,7 +62,7 @@ impl Node {
 
     fn append_to(self, ops: &mut Vec<Op>) {
         let mut inputs = self.inputs.into_iter();
-        if let Op::Share(_) = self.op {
+        if let Op::Share(..) = self.op {
             // What is shared stands before all that recalls it.
             inputs.next().into_iter().for_each(|definition| definition.append_to(ops));
             ops.push(self.op);
@@ -78,8 +87,8 @@ pub(super) struct Lowering {
 impl Lowering {
     pub(super) fn lower(&mut self, plan: Logical) -> Result<Node, Error> {
         match plan {
-            Logical::Unit => Ok(Node { op: Op::Unit, inputs: Vec::new(), schema: Vec::new() }),
-            Logical::Values { columns, rows } => Ok(Node { op: Op::Rows(rows), inputs: Vec::new(), schema: columns }),
+            Logical::Unit => Ok(Node::new(Op::Unit, Vec::new(), Vec::new())),
+            Logical::Values { columns, rows } => Ok(Node::new(Op::Rows(rows), Vec::new(), columns)),
             Logical::Scan(scan) => source(scan, false),
             Logical::Filter { input, conjuncts } => {
                 let input = self.lower(*input)?;
@@ -104,27 +113,27 @@ impl Lowering {
                     *scalar = positions(scalar, &input.schema)?;
                 }
                 let schema = [&input.schema[..], &columns].concat();
-                Ok(Node { op: Op::Window(window), inputs: vec![input], schema })
+                Ok(Node::new(Op::Window(window), vec![input], schema))
             }
             Logical::Set { op, all, left, right, columns } => {
                 let (left, right) = (self.side(*left, &columns, 1)?, self.side(*right, &columns, 2)?);
                 let schema = columns.iter().map(|[id, ..]| *id).collect();
-                Ok(Node { op: Op::Set(op, all), inputs: vec![left, right], schema })
+                Ok(Node::new(Op::Set(op, all), vec![left, right], schema))
             }
             Logical::Mark { left, right, kind, on, compare } => {
                 mark_join(self.lower(*left)?, self.lower(*right)?, kind, on, compare)
             }
-            Logical::With { slot, definition, body, .. } => {
+            Logical::With { slot, name, definition, body } => {
                 let definition = self.lower(*definition)?;
                 self.shared.insert(slot, definition.schema.clone());
                 let body = self.lower(*body)?;
                 let schema = body.schema.clone();
-                Ok(Node { op: Op::Share(slot), inputs: vec![definition, body], schema })
+                Ok(Node::new(Op::Share(slot, name), vec![definition, body], schema))
             }
-            Logical::Shared { slot, columns, .. } => {
+            Logical::Shared { slot, name, columns } => {
                 let schema = self.shared.get(&slot).cloned().ok_or_else(lost_column)?;
                 let exprs = columns.into_iter().map(|(id, source)| (id, Scalar::Column(source))).collect();
-                project(Node { op: Op::Recall(slot), inputs: Vec::new(), schema }, exprs)
+                project(Node::new(Op::Recall(slot, name), Vec::new(), schema), exprs)
             }
             Logical::Recursive { slot, name, all, base, step, columns } => {
                 let schema: Vec<ColumnId> = columns.iter().map(|[id, ..]| *id).collect();
@@ -162,7 +171,7 @@ impl Lowering {
 
 fn above(op: Op, input: Node) -> Node {
     let schema = input.schema.clone();
-    Node { op, inputs: vec![input], schema }
+    Node::new(op, vec![input], schema)
 }
 
 fn all(conjuncts: Vec<Scalar>) -> Scalar {
@@ -222,7 +231,7 @@ pub fn source(scan: Scan, identity: bool) -> Result<Node, Error> {
     };
     check(&fragment)?;
     let source = Source { name: scan.name, fragment, keys, read };
-    Ok(Node { op: Op::Source(source), inputs: Vec::new(), schema: scan.output })
+    Ok(Node::new(Op::Source(source), Vec::new(), scan.output))
 }
 
 /// Whether owners will be able to decode a fragment.
@@ -270,7 +279,7 @@ fn project(mut input: Node, exprs: Vec<(ColumnId, Scalar)>) -> Result<Node, Erro
     if schema == input.schema && exprs.iter().all(|(id, scalar)| *scalar == Scalar::Column(*id)) {
         return Ok(input);
     }
-    Ok(Node { op: Op::Project(computed), inputs: vec![input], schema })
+    Ok(Node::new(Op::Project(computed), vec![input], schema))
 }
 
 /// Whether expressions over the result of a projection stay small as expressions over its input.
@@ -340,14 +349,14 @@ fn aggregate(mut input: Node, keys: Vec<(ColumnId, Scalar)>, calls: Vec<(ColumnI
         Some(calls) => Op::Aggregate { keys, calls, mode },
         None => Op::Collect(keys, calls),
     };
-    Ok(Node { op, inputs: vec![input], schema })
+    Ok(Node::new(op, vec![input], schema))
 }
 
 pub(super) fn join(left: Node, right: Node, kind: JoinKind, on: Vec<Scalar>) -> Result<Node, Error> {
     let schema = [&left.schema[..], &right.schema].concat();
     let on = matched(&left, &right, on)?;
     let widths = [left.schema.len(), right.schema.len()];
-    Ok(Node { op: Op::HashJoin(Join { kind, on, widths }), inputs: vec![left, right], schema })
+    Ok(Node::new(Op::HashJoin(Join { kind, on, widths }), vec![left, right], schema))
 }
 
 /// Conditions over two rows: equations of one with the other, and the rest.
@@ -395,5 +404,5 @@ fn mark_join(
             MarkKind::Single(at as u32)
         }
     };
-    Ok(Node { op: Op::MarkJoin(MarkJoin { kind, on, compare }), inputs: vec![left, right], schema })
+    Ok(Node::new(Op::MarkJoin(MarkJoin { kind, on, compare }), vec![left, right], schema))
 }

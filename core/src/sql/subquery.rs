@@ -193,8 +193,7 @@ impl Binder<'_> {
                 (false, _) => right = self.asked(right, subquery, None)?,
             }
         }
-        let (left, right) = (Box::new(left), Box::new(right));
-        Ok(Logical::Join { left, right, kind: plan::JoinKind::Left, on })
+        self.joined(left, right, plan::JoinKind::Left, on)
     }
 
     /// The plan with the column of a subquery, or the rows for which it is true.

@@ -212,16 +212,17 @@ impl Binder<'_> {
                 (Logical::Project { input: Box::new(joined), exprs }, fresh)
             }
             Logical::Mark { left, right, kind, on, compare } => {
-                let depends = domain.in_plan(&right);
+                let asked = compare.as_ref().is_some_and(|(_, _, value)| domain.binds(value));
+                let depends = asked || domain.in_plan(&right);
                 let (left, ids) = self.unnested(*left, domain)?;
                 let mut on = domain.over_all(on, &ids);
-                let mut right = *right;
+                let (mut right, mut others) = (*right, Vec::new());
                 if depends {
-                    let others;
                     (right, others) = self.unnested(right, domain)?;
                     on.extend(same(&ids, &others));
                 }
-                let compare = compare.map(|(operand, op, value)| (domain.over(&operand, &ids), op, value));
+                let over = |(operand, op, value)| (domain.over(&operand, &ids), op, domain.over(&value, &others));
+                let compare = compare.map(over);
                 (Logical::Mark { left: Box::new(left), right: Box::new(right), kind, on, compare }, ids)
             }
             Logical::Set { op, all, left, right, mut columns } => {
