@@ -34,6 +34,8 @@ pub fn sqlstate(code: &str) -> &'static str {
         TOO_COMPLEX => "54001",
         BUDGET | "too_large" => "54000",
         SERIALIZATION | STALE_PLAN | "conflict" => "40001",
+        "windowing_error" => "42P20",
+        "invalid_recursion" => "42P19",
         CORRUPTED => "XX001",
         // The swarm is the connection: a part of it could not be reached.
         INCOMPLETE | "unreachable" => "08006",
