@@ -66,7 +66,7 @@ codes! {
     SERIALIZATION = "serialization_failure",
     /// A table is another one than when the statement was planned: it has to be planned again.
     STALE_PLAN = "stale_plan",
-    /// More rows than one where one value is wanted.
+    /// More than one row where there may be one, or one that ON CONFLICT DO UPDATE would change twice.
     CARDINALITY = "cardinality_violation",
     /// A window where none may be, or one that makes no sense.
     WINDOWING = "windowing_error",
@@ -76,8 +76,6 @@ codes! {
     INTERNAL = "internal_error",
     /// A row of which a CHECK constraint is false.
     CHECK_VIOLATION = "check_violation",
-    /// ON CONFLICT DO UPDATE would change one row twice.
-    CARDINALITY_VIOLATION = "cardinality_violation",
     /// A table where a view should be, or the other way round.
     WRONG_OBJECT = "wrong_object_type",
     /// Something of that name, neither a table nor a column, does not exist.

@@ -164,5 +164,6 @@ fn check_types(columns: &[Column], targets: &[u32], table: &TableDescriptor) -> 
 fn in_order(node: Node) -> Node {
     let key = |column| SortKey { column, descending: false, nulls_first: false };
     let keys = (0..node.schema.len() as u32).map(key).collect();
-    Node { schema: node.schema.clone(), op: Op::Sort(keys, None), inputs: vec![node] }
+    let schema = node.schema.clone();
+    Node::new(Op::Sort(keys, None), vec![node], schema)
 }

@@ -22,7 +22,7 @@ pub fn sqlstate(code: &str) -> &'static str {
         UNIQUE_VIOLATION => "23505",
         NOT_NULL_VIOLATION => "23502",
         CHECK_VIOLATION => "23514",
-        CARDINALITY_VIOLATION => "21000",
+        CARDINALITY => "21000",
         DATATYPE_MISMATCH => "42804",
         DIVISION_BY_ZERO => "22012",
         OUT_OF_RANGE => "22003",

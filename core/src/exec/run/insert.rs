@@ -22,7 +22,7 @@ use crate::{
     map::LargeMap,
     sql::{
         catalog::TableDescriptor,
-        fault::{CARDINALITY_VIOLATION, CHECK_VIOLATION, INCOMPLETE, NOT_NULL_VIOLATION, UNIQUE_VIOLATION, fail},
+        fault::{CARDINALITY, CHECK_VIOLATION, INCOMPLETE, NOT_NULL_VIOLATION, UNIQUE_VIOLATION, fail},
         scalar::Scalar,
     },
     store::{Outcome, Version},
@@ -98,7 +98,7 @@ impl InsertJob {
                             }
                             Conflict::Update(_) => {
                                 let message = "ON CONFLICT DO UPDATE cannot change one row twice";
-                                return fail(CARDINALITY_VIOLATION, message);
+                                return fail(CARDINALITY, message);
                             }
                         }
                     }
