@@ -8,7 +8,7 @@ BENCH ?= cargo run --release --locked --quiet -p pontoon-tests --bin bench --
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo page test check bench soak clean
+.PHONY: help setup demo page test check bench conformance soak clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -53,6 +53,9 @@ bench: ## the short set of figures, one JSON object a line
 	@$(MAKE) --no-print-directory page >&2
 	$(BENCH) short
 	$(BENCH) size
+
+conformance: ## SQLite's sqllogictest in $SQLLOGICTEST_DIR, passed and failed by script
+	CONFORMANCE=1 cargo test --locked -p pontoon-tests --test sql_logic -- --nocapture
 
 soak: ## the long runs: a thousand nodes over 50 seeds, the mixed faults over 1000
 	SOAK_SEEDS=1000 cargo test --release --locked -p pontoon-tests --test faults -- --nocapture

@@ -34,7 +34,7 @@ impl Sim {
     }
 
     fn next_round(&mut self, work: &mut Work) {
-        let ops = work.task.next();
+        let ops = work.task.poll();
         let count = ops.len();
         work.round = (count > 0).then(|| (self.command(work.node, keys(ops)), count));
     }

@@ -1,6 +1,6 @@
 //! Prefix hash trees in simulated networks: many peers write and read one tree, while peers crash and join, against an
 //! ordinary map.
-#![allow(clippy::unwrap_used, clippy::panic)] // how a test fails, helpers included
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how a test fails, helpers included
 
 use std::collections::BTreeMap;
 
@@ -185,8 +185,7 @@ fn churn(seed: u64) {
         if step % 30 == 0 && !down.is_empty() {
             sim.restart(down.remove(0));
         }
-        for who in 0..writers.len() {
-            let writer = &mut writers[who];
+        for (who, writer) in writers.iter_mut().enumerate() {
             match writer.work.take() {
                 None if sim.is_up(writer.node) => {
                     writer.begin(&mut sim, who);

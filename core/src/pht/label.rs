@@ -45,6 +45,11 @@ impl Label {
         self.bits
     }
 
+    /// Whether it is the root's.
+    pub fn is_empty(&self) -> bool {
+        self.bits == 0
+    }
+
     /// A bit; what is beyond its length is zero.
     pub fn bit(&self, at: u16) -> bool {
         self.bytes.get(usize::from(at / 8)).is_some_and(|byte| byte << (at % 8) & 0x80 != 0)
@@ -55,7 +60,7 @@ impl Label {
         let bits = bits.min(self.bits);
         let mut bytes: Vec<u8> = self.bytes.iter().take(usize::from(bits).div_ceil(8)).copied().collect();
         if let Some(last) = bytes.last_mut()
-            && bits % 8 != 0
+            && !bits.is_multiple_of(8)
         {
             *last &= 0xff << (8 - bits % 8);
         }

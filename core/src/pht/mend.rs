@@ -105,7 +105,7 @@ impl Mend {
     }
 
     /// What is to be done next, in any order, and what comes of it told to [`Mend::on_outcomes`]; empty when it has ended.
-    pub fn next(&mut self) -> Vec<(Label, Action)> {
+    pub fn poll(&mut self) -> Vec<(Label, Action)> {
         if self.over {
             return Vec::new();
         }

@@ -276,7 +276,7 @@ impl Node {
         if more && (entries.len() > BUCKET_MAX || bytes(entries) > BUCKET_BYTES) {
             return Err(Refused::Full);
         }
-        if !low && entries.len() < before && entries.len() < BUCKET_LOW && name.len() > 0 {
+        if !low && entries.len() < before && entries.len() < BUCKET_LOW && !name.is_empty() {
             return Err(Refused::Low);
         }
         Ok(())
@@ -310,7 +310,7 @@ pub fn apply(key: &[u8], value: Option<&[u8]>, edit: &[u8], wall_us: u64) -> Res
     let mut node = match value {
         Some(value) => Node::decode(&name, value).ok_or(Refused::Elsewhere)?,
         // The root is there from the beginning.
-        None if name.len() == 0 => Node::leaf(None, Vec::new()),
+        None if name.is_empty() => Node::leaf(None, Vec::new()),
         None => return Err(Refused::Elsewhere),
     };
     match edit {

@@ -1,6 +1,6 @@
 //! One request of a client, as rounds of operations on keys: a sans-IO state machine.
 //!
-//! The host calls [`Task::next`], carries out the operations in any order, tells the outcomes by [`Task::on_outcomes`],
+//! The host calls [`Task::poll`], carries out the operations in any order, tells the outcomes by [`Task::on_outcomes`],
 //! and so on until there are none; then [`Task::into_answer`]. All that can go on at once goes in one round: a range is
 //! read in as many rounds as its tree is deep, and writes go to the owners of their leaves together.
 //!
@@ -184,11 +184,11 @@ impl Task {
     }
 
     /// The operations of the next round; none: it is over.
-    pub fn next(&mut self) -> Vec<KeyOp> {
+    pub fn poll(&mut self) -> Vec<KeyOp> {
         self.asked.clear();
         let mut ops = Vec::new();
         for mut mend in std::mem::take(&mut self.mends) {
-            let next = mend.next();
+            let next = mend.poll();
             if !next.is_empty() {
                 self.asked.extend(next.iter().map(|_| Asked::Mend(self.mends.len())));
                 self.mends.push(mend);
@@ -202,7 +202,7 @@ impl Task {
         {
             let parent = self.low.get(&name).map_or(0, |bits| *bits);
             self.mends.push(Mend::new(name.prefix(parent), Want::Merge, None, None));
-            return self.next();
+            return self.poll();
         }
         self.answer.probes += ops.len() as u64;
         self.answer.rounds += u64::from(!ops.is_empty());

@@ -71,7 +71,7 @@ impl Records {
     fn run(&mut self, shape: &mut Shape, request: Request) -> Answer {
         let mut task = Task::new("t".to_owned(), 0, request, shape);
         loop {
-            let ops = task.next();
+            let ops = task.poll();
             if ops.is_empty() {
                 return task.into_answer();
             }
@@ -130,10 +130,10 @@ fn what_is_written_is_read_in_order() {
         let range = Range { from: keys[from].clone(), to: keys.get(to).cloned(), ..Range::default() };
         let answer = records.run(&mut shape, Request::Range(range.clone()));
         assert_eq!(keys_of(&answer), keys[from..to]);
-        let limit = Some((to - from).div_ceil(3));
-        let few = Range { backwards: true, limit, ..range };
+        let limit = (to - from).div_ceil(3);
+        let few = Range { backwards: true, limit: Some(limit), ..range };
         let answer = records.run(&mut shape, Request::Range(few));
-        let last: Vec<Vec<u8>> = keys[from..to].iter().rev().take(limit.unwrap()).cloned().collect();
+        let last: Vec<Vec<u8>> = keys[from..to].iter().rev().take(limit).cloned().collect();
         assert_eq!(keys_of(&answer), last);
     }
 }
@@ -149,7 +149,7 @@ fn a_lookup_costs_a_logarithm_of_the_bits_cold_and_two_probes_warm() {
     for key in keys.iter().step_by(37) {
         let point = Range { from: key.clone(), to: Some([&key[..], &[0]].concat()), ..Range::default() };
         let cold = records.run(&mut Shape::default(), Request::Range(point.clone()));
-        assert_eq!(keys_of(&cold), [key.clone()]);
+        assert_eq!(keys_of(&cold), core::slice::from_ref(key));
         assert!(cold.probes <= bound, "{} probes, {bound} allowed", cold.probes);
         let again = records.run(&mut warm, Request::Range(point));
         assert!(again.probes <= 2, "{} probes", again.probes);
@@ -194,7 +194,7 @@ fn a_prefix_that_all_share_costs_no_levels() {
     for key in all.iter().step_by(13) {
         let point = Range { from: key.clone(), to: Some([&key[..], &[0]].concat()), ..Range::default() };
         let cold = records.run(&mut Shape::default(), Request::Range(point));
-        assert_eq!(keys_of(&cold), [key.clone()]);
+        assert_eq!(keys_of(&cold), core::slice::from_ref(key));
         assert!(cold.probes <= bound, "{} probes, {bound} allowed", cold.probes);
     }
 }
@@ -269,10 +269,15 @@ fn hostile_nodes_and_edits_are_refused() {
     assert_eq!(apply(&Label::default().to_key(), Some(b"no node"), &edit, 0), Err(Refused::Elsewhere));
 }
 
+/// What becomes of a key.
+type Effect = (Vec<u8>, Option<Vec<u8>>);
+/// What must be seen of keys.
+type Seen = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// A client at work, and what it will have written.
 struct Client {
     shape: Shape,
-    task: Option<(Task, Vec<(Vec<u8>, Option<Vec<u8>>)>)>,
+    task: Option<(Task, Vec<Effect>)>,
     round: Vec<(KeyOp, Option<Outcome>)>,
     /// What it has been told is there, and what it cannot know.
     sure: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -295,7 +300,7 @@ fn clients(seed: u64) {
     };
     let mut clients: Vec<Client> = (0..4).map(|_| new()).collect();
     // Somebody who reads all the while: what nobody touches meanwhile must be seen.
-    let mut reader: Option<(Task, BTreeMap<Vec<u8>, Vec<u8>>)> = None;
+    let mut reader: Option<(Task, Seen)> = None;
     let mut reads = 0;
     let shared = draw(2) == 0;
     for step in 0..30_000_u32 {
@@ -322,7 +327,7 @@ fn clients(seed: u64) {
                 What::Set(value, _) => (change.key.clone(), Some(value.clone())),
                 What::Remove(_) => (change.key.clone(), None),
             };
-            let effect: Vec<(Vec<u8>, Option<Vec<u8>>)> = changes.iter().map(written).collect();
+            let effect: Vec<Effect> = changes.iter().map(written).collect();
             if let Some((_, must)) = &mut reader {
                 effect.iter().for_each(|(key, _)| drop(must.remove(key)));
             }
@@ -331,7 +336,7 @@ fn clients(seed: u64) {
         }
         let (task, effect) = client.task.as_mut().unwrap();
         if client.round.is_empty() {
-            client.round = task.next().into_iter().map(|op| (op, None)).collect();
+            client.round = task.poll().into_iter().map(|op| (op, None)).collect();
             if client.round.is_empty() {
                 let (task, effect) = client.task.take().unwrap();
                 let answer = task.into_answer();
@@ -380,7 +385,7 @@ fn clients(seed: u64) {
                     reader = Some((Task::new("t".to_owned(), 0, Request::Range(range), &Shape::default()), must));
                 }
                 Some((task, _)) => {
-                    let ops = task.next();
+                    let ops = task.poll();
                     if !ops.is_empty() {
                         let outcomes = ops.iter().map(|op| records.execute(op)).collect();
                         task.on_outcomes(&mut Shape::default(), outcomes);
@@ -450,7 +455,7 @@ fn a_split_may_stop_anywhere() {
         let mut mend = Mend::new(Label::default(), Want::Split, None, None);
         let mut left = steps;
         'split: loop {
-            let ops = mend.next();
+            let ops = mend.poll();
             if ops.is_empty() {
                 break;
             }

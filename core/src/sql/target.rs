@@ -11,6 +11,7 @@ use super::{
     fault::{DUPLICATE_COLUMN, INTERNAL, INVALID_REFERENCE, UNDEFINED_COLUMN, UNDEFINED_TABLE, error, fail},
     logical::{ColumnId, Logical, Scan},
     physical::Node,
+    plan::Dialect,
     scalar::Scalar,
     scope::{Binder, Scope, Visible},
     select::lost_column,
@@ -177,7 +178,12 @@ impl Binder<'_> {
         for (name, expr) in assignments {
             let position = position(table, name)?;
             let (column, slot) = (&table.columns[position as usize], slots[position as usize]);
-            if bound.iter().any(|(other, _)| *other == slot) {
+            let before = bound.iter().position(|(other, _)| *other == slot);
+            if let (Some(at), Dialect::Sqlite) = (before, self.settings.dialect) {
+                // The last one counts.
+                bound.remove(at);
+                set.remove(at);
+            } else if before.is_some() {
                 return fail(DUPLICATE_COLUMN, format!("multiple assignments to column \"{name}\""));
             }
             let typed = match expr {

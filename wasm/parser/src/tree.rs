@@ -100,7 +100,7 @@ impl Tree {
         let started = Date::now();
         future_to_promise(async move {
             loop {
-                let ops = task.next();
+                let ops = task.poll();
                 if ops.is_empty() {
                     return end(task.into_answer());
                 }

@@ -14,7 +14,7 @@ fn statements_decode_in_the_engine() {
     let text = "CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT); SELECT b, count(*) FROM t WHERE a > $1 GROUP BY b";
     let decoded: Vec<Statement> =
         parse(text, false).unwrap().iter().map(|bytes| postcard::from_bytes(&bytes.to_vec()).unwrap()).collect();
-    assert_eq!(decoded, pontoon_parser::parse(text, false).unwrap());
+    assert_eq!(decoded, pontoon_parser::parse(text).unwrap());
     assert_eq!(decoded.len(), 2);
 }
 
