@@ -272,6 +272,13 @@ const CHANGES: &[&str] = &[
     "UPDATE delays SET (minutes, origin) = (0, 'none') WHERE at < 4",
     "UPDATE airports SET iata = iata || '2' WHERE iata LIKE 'n%'",
     "DELETE FROM routes WHERE flights > 1200",
+    "UPDATE airports SET city = (SELECT max(destination) FROM routes r WHERE r.origin = airports.iata), lat = lat + 1
+     WHERE EXISTS (SELECT 1 FROM delays d WHERE d.origin = airports.iata)",
+    "UPDATE routes SET flights = flights + (SELECT count(*) FROM delays d WHERE d.origin = routes.origin)
+     WHERE flights < (SELECT avg(flights) FROM routes)",
+    "DELETE FROM routes WHERE origin IN (SELECT iata FROM airports WHERE state = 'MO') AND flights > 100",
+    "DELETE FROM delays WHERE NOT EXISTS (SELECT 1 FROM airports a WHERE a.iata = delays.origin AND a.lat > 20)",
+    "DELETE FROM airports WHERE lat = (SELECT max(b.lat) FROM airports b WHERE b.state = airports.state)",
 ];
 
 const TABLES: &[&str] = &["airports", "routes", "delays"];

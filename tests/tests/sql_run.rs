@@ -234,6 +234,23 @@ fn two_that_count_at_once_both_count() {
 }
 
 #[test]
+fn with_a_subquery_a_row_that_was_changed_meanwhile_has_the_statement_begin_anew() {
+    let (mut local, mut writes) = (table(4), 0);
+    let update = "UPDATE t SET v = v + (SELECT max(v) FROM t) WHERE k IN (SELECT k FROM t WHERE v > 0)";
+    let result = run(&mut local, update, 1.0, &mut |local, op| {
+        writes += usize::from(!matches!(op.action, Action::Get));
+        // One of its rows is written already, the next one is changed by somebody else.
+        if writes == 2 {
+            execute(local, "UPDATE t SET v = 100 WHERE k = 2");
+        }
+        None
+    });
+    assert_eq!(result.unwrap().affected, 3);
+    // As if it had come after the other one, and once.
+    assert_eq!(numbers(&mut local, "SELECT v FROM t ORDER BY k"), [0, 110, 200, 130]);
+}
+
+#[test]
 fn a_row_that_is_changed_while_it_moves_moves_as_it_is_now() {
     let (mut local, mut writes) = (table(2), 0);
     let result = run(&mut local, "UPDATE t SET k = k + 10, v = v + 1 WHERE k = 1", 1.0, &mut |local, op| {

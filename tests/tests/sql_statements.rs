@@ -291,7 +291,7 @@ fn errors_have_stable_codes() {
         ("WITH a AS (SELECT 1), a AS (SELECT 2) SELECT * FROM a", "duplicate_alias"),
         ("SELECT * FROM (VALUES (1, 2), (3)) AS v", "column_count_mismatch"),
         ("SELECT * FROM (SELECT 1) AS v (a, b)", "column_count_mismatch"),
-        ("DELETE FROM bids WHERE id IN (SELECT id FROM bids)", "feature_not_supported"),
+        ("DELETE FROM bids USING bids b WHERE bids.id IN (SELECT id FROM bids)", "feature_not_supported"),
         ("SELECT 'a' IN ('b', 2)", "invalid_text_representation"),
         ("CREATE TABLE t (a INT UNIQUE)", "feature_not_supported"),
         ("CREATE TABLE t (a INT REFERENCES bids (id))", "feature_not_supported"),

@@ -105,12 +105,13 @@ struct Writer {
 }
 
 impl Writer {
-    fn begin(&mut self, sim: &mut Sim, who: usize) {
+    /// Mostly writes, or mostly removes.
+    fn begin(&mut self, sim: &mut Sim, who: usize, shrinking: bool) {
         let mut effect = BTreeMap::new();
-        for _ in 0..1 + sim.draw(8) {
+        for _ in 0..1 + sim.draw(20) {
             self.serial += 1;
             let key = format!("{:03}/{who}", sim.draw(120)).into_bytes();
-            let value = (sim.draw(4) > 0).then(|| self.serial.to_be_bytes().to_vec());
+            let value = (sim.draw(8) >= if shrinking { 7 } else { 1 }).then(|| self.serial.to_be_bytes().to_vec());
             effect.insert(key, value);
         }
         let change = |(key, value): (&Bytes, &Option<Bytes>)| match value {
@@ -156,7 +157,9 @@ struct Reader {
 }
 
 fn churn(seed: u64) {
-    let mut sim = settled(SimConfig::new(seed, 32));
+    // Wall clocks differ in every second run.
+    let wall_skew_us = if seed.is_multiple_of(2) { 60 * SECOND_US } else { 0 };
+    let mut sim = settled(SimConfig { wall_skew_us, ..SimConfig::new(seed, 32) });
     let mut writers: Vec<Writer> = (0..6)
         .map(|who| Writer {
             node: 1 + who * 5,
@@ -188,7 +191,7 @@ fn churn(seed: u64) {
         for (who, writer) in writers.iter_mut().enumerate() {
             match writer.work.take() {
                 None if sim.is_up(writer.node) => {
-                    writer.begin(&mut sim, who);
+                    writer.begin(&mut sim, who, step / 200 % 2 == 1);
                     if let (Some(reader), Some((_, effect))) = (&mut reader, &writer.work) {
                         reader.must.retain(|key, _| !effect.contains_key(key));
                     }

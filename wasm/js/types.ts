@@ -131,7 +131,10 @@ export interface Message {
 /** A value that keys of a tree are made of. Numbers order as numbers and before text; bigints are of a kind of their own. */
 export type TreeKeyPart = string | number | bigint | boolean | Date | Uint8Array;
 
-/** A key of a tree: one value, or several that order one after the other. */
+/**
+ * A key of a tree: one value, or several that order one after the other. No key may be the beginning of another one: of one
+ * tree all keys have as many values.
+ */
 export type TreeKey = TreeKeyPart | readonly TreeKeyPart[];
 
 /** An entry of a tree. */

@@ -32,15 +32,17 @@ pub fn decide(
 ) -> Decision {
     let seen = held.filter(|held| held.visible(wall_us));
     let value = seen.and_then(|seen| seen.value.clone());
-    if !op.action.reads() {
-        if let Some(version) = held.and_then(|held| held.wrote(author, tag)) {
-            return Decision::Answer(Outcome::Stored { version });
-        }
-        if let Some(outcome) = known {
-            return Decision::Answer(outcome.clone());
-        }
+    if !op.action.reads()
+        && let Some(version) = held.and_then(|held| held.wrote(author, tag))
+    {
+        return Decision::Answer(Outcome::Stored { version });
     }
     let current = || value.clone().zip(seen.map(|seen| seen.version));
+    if let Some(known) = known.filter(|_| !op.action.reads()) {
+        // Of an edit only that it had no effect is remembered, not the node that it met.
+        let edited = matches!((&op.action, known), (Action::Edit { .. }, Outcome::Conflict { .. }));
+        return Decision::Answer(if edited { Outcome::Conflict { current: current() } } else { known.clone() });
+    }
     let holds = |expect: &Expect| match expect {
         Expect::Any => true,
         Expect::Absent => seen.is_none(),
@@ -86,6 +88,7 @@ pub fn decide(
                 Decision::Answer(Outcome::Refused(Refusal::QuotaExceeded))
             }
             Ok(next) => Decision::Write { value: Some(next), expiry_us: None },
+            Err(pht::Refused::Nothing) => Decision::Answer(Outcome::Absent),
             Err(pht::Refused::Malformed) => Decision::Answer(Outcome::Refused(Refusal::Malformed)),
             Err(_) => Decision::Answer(Outcome::Conflict { current: current() }),
         },

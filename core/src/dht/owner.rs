@@ -234,8 +234,12 @@ impl Owner {
                 env.ctx.config,
             ) {
                 Decision::Answer(outcome) => {
-                    if !todo.op.action.reads() {
-                        self.remember(todo.author, todo.tag, &outcome);
+                    match &outcome {
+                        Outcome::Conflict { .. } if matches!(todo.op.action, Action::Edit { .. }) => {
+                            self.remember(todo.author, todo.tag, &Outcome::Conflict { current: None });
+                        }
+                        _ if todo.op.action.reads() => {}
+                        outcome => self.remember(todo.author, todo.tag, outcome),
                     }
                     self.tell(todo.job, todo.index, Some(outcome));
                 }

@@ -117,6 +117,9 @@ pub struct Modify {
     pub others: Option<Others>,
     /// What is shown of it.
     pub returning: Option<Returning>,
+    /// Subqueries are in it: how many columns the rows found have beyond, with what assignments read of them. What
+    /// they gave is true of the rows as they were found, so a row that was changed since has the statement begin anew.
+    pub whole: Option<u32>,
 }
 
 /// The other tables of an UPDATE or DELETE.

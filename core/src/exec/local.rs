@@ -125,6 +125,7 @@ impl Local {
                         self.records.insert(key, (value, version));
                         Outcome::Stored { version }
                     }
+                    Err(pht::Refused::Nothing) => Outcome::Absent,
                     Err(pht::Refused::Malformed) => Outcome::Refused(Refusal::Malformed),
                     Err(_) => Outcome::Conflict { current },
                 }

@@ -18,7 +18,7 @@
 
 use super::{
     label::{Label, handle},
-    node::{BUCKET_BYTES, BUCKET_MAX, Body, CUT_MAX, Edit, Entry, Node, State, UPS_MAX, bytes},
+    node::{BUCKET_BYTES, BUCKET_LOW, BUCKET_MAX, Body, CUT_MAX, Edit, Entry, Node, State, UPS_MAX, bytes},
 };
 use crate::store::{Action, Expect, Outcome, Version};
 
@@ -70,8 +70,16 @@ pub struct Mend {
     hints: Vec<(Label, Edit)>,
     /// Those under way.
     hinted: Vec<(Label, Edit)>,
-    marker: Option<(Label, Action)>,
+    markers: Vec<(Label, Node, Expect)>,
+    /// Those under way.
+    marked: Vec<(Label, Node)>,
     over: bool,
+    /// A child was read since the node was.
+    stale: bool,
+    /// Whether what is lost is begun anew: who only reads does not.
+    revives: bool,
+    /// The node above has few entries below it, perhaps.
+    thin: Option<Label>,
 }
 
 impl Mend {
@@ -89,9 +97,18 @@ impl Mend {
             failures: 0,
             hints: Vec::new(),
             hinted: Vec::new(),
-            marker: None,
+            markers: Vec::new(),
+            marked: Vec::new(),
             over: false,
+            stale: false,
+            revives: true,
+            thin: None,
         }
+    }
+
+    /// The same for who only reads: what is lost stays so.
+    pub fn reading(self) -> Mend {
+        Mend { revives: false, ..self }
     }
 
     /// The node.
@@ -121,26 +138,48 @@ impl Mend {
         let folds = self.hints.iter().any(|(_, edit)| *edit == Edit::Fold);
         self.hinted = self.hints.extract_if(.., |(_, edit)| !folds || *edit == Edit::Fold).collect();
         ops.extend(self.hinted.iter().map(|(label, edit)| (label.clone(), Action::Edit { edit: edit.encode() })));
-        ops.extend(self.marker.take());
-        if ops.is_empty() {
-            self.over = true;
+        for (label, marker, expect) in std::mem::take(&mut self.markers) {
+            ops.push((label.clone(), Action::Put { value: marker.encode(), expect, ttl_us: None }));
+            self.marked.push((label, marker));
         }
+        if ops.is_empty()
+            && let Some(up) = self.thin.take()
+        {
+            self.steps = 0;
+            ops = self.go_to(up, None);
+            self.want = Want::Merge;
+        }
+        self.over |= ops.is_empty();
         ops
     }
 
     /// Takes in outcomes, in the order of the operations; those of hints are ignored.
     pub fn on_outcomes(&mut self, outcomes: Vec<Outcome>) {
-        let hinted = outcomes.iter().skip(self.asked.len());
-        for ((label, edit), outcome) in std::mem::take(&mut self.hinted).into_iter().zip(hinted) {
+        let mut hinted = outcomes.iter().skip(self.asked.len());
+        for ((label, edit), outcome) in std::mem::take(&mut self.hinted).into_iter().zip(&mut hinted) {
             if let (Edit::Cut { old, new }, Outcome::Conflict { current: Some((value, _)) }) = (edit, outcome) {
                 self.fold(label, &old, &new, value);
             }
         }
+        for ((label, marker), outcome) in std::mem::take(&mut self.marked).into_iter().zip(hinted) {
+            if let Outcome::Conflict { current: Some((value, version)) } = outcome
+                && let Some(old) = Node::decode(&label, value)
+                && matches!(old.body, Body::Marker { .. })
+                && old != marker
+            {
+                self.markers.push((label, marker, Expect::Version(*version)));
+            }
+        }
         for ((slot, after), outcome) in std::mem::take(&mut self.asked).into_iter().zip(outcomes) {
             let Some(name) = self.label(slot) else { continue };
-            let decoded = |value: &[u8], version| match Node::decode(&name, value) {
+            self.stale |= slot > 0 && !matches!(outcome, Outcome::Stored { .. });
+            let mut foreign = false;
+            let mut decoded = |value: &[u8], version| match Node::decode(&name, value) {
                 Some(node) => Known::Is(Box::new(node), version),
-                None => Known::Absent,
+                None => {
+                    foreign = true;
+                    Known::Unknown
+                }
             };
             self.known[slot] = match outcome {
                 Outcome::Found { value, version, .. } | Outcome::Conflict { current: Some((value, version)) } => {
@@ -159,6 +198,8 @@ impl Mend {
                     Known::Unknown
                 }
             };
+            // What does not read is nobody's to change.
+            self.over |= foreign;
         }
     }
 
@@ -194,9 +235,10 @@ impl Mend {
         Some((label, action))
     }
 
-    /// Goes on at another node, because of one that waits for it.
-    fn go_to(&mut self, name: Label, blocked: Label) -> Vec<(Label, Action)> {
-        (self.name, self.blocked, self.want, self.kids) = (name, Some(blocked), Want::Nothing, None);
+    /// Goes on at another node, perhaps because of one that waits for it.
+    fn go_to(&mut self, name: Label, blocked: Option<Label>) -> Vec<(Label, Action)> {
+        (self.name, self.blocked, self.want, self.kids) = (name, blocked, Want::Nothing, None);
+        self.stale = false;
         self.known = [Known::Unknown, Known::Unknown, Known::Unknown];
         self.get(&[0])
     }
@@ -210,23 +252,22 @@ impl Mend {
     }
 
     fn decide(&mut self) -> Vec<(Label, Action)> {
+        // A child that was read may belong to a change that came after this node was read.
+        if std::mem::take(&mut self.stale) {
+            return self.get(&[0]);
+        }
         let (node, version) = match &self.known[0] {
             Known::Unknown => return self.get(&[0]),
             // Nothing is here: the tree has another shape by now.
             Known::Absent => return Vec::new(),
             Known::Is(node, version) => ((**node).clone(), *version),
         };
-        // A child belongs to a change that came after this node was read: what was read decides nothing.
-        let later = |known: &Known| matches!(known, Known::Is(kid, _) if kid.of > Some(version));
-        if self.known[1..].iter().any(later) {
-            return self.get(&[0]);
-        }
         match (node.state, &node.body) {
             (_, Body::Marker { .. }) => Vec::new(),
             (State::Pending | State::Frozen, _) => {
                 let up = node.ups.first().copied().unwrap_or(0).min(self.name.len().saturating_sub(1));
                 let name = self.name.clone();
-                self.go_to(name.prefix(up), name)
+                self.go_to(name.prefix(up), Some(name))
             }
             (State::Splitting, _) => self.split(node, version),
             (State::Merging, Body::Inner { .. }) => self.merge(node, version),
@@ -276,7 +317,7 @@ impl Mend {
         {
             // Its parent is further below by now.
             let blocked = blocked.clone();
-            return self.go_to(blocked.prefix(extent.len() + 1), blocked);
+            return self.go_to(blocked.prefix(extent.len() + 1), Some(blocked));
         }
         if self.want == Want::Nothing && self.blocked.is_none() && self.kids.is_none() {
             return Vec::new();
@@ -287,7 +328,7 @@ impl Mend {
         if !unknown.is_empty() {
             return self.get(&unknown);
         }
-        let Body::Inner { made, .. } = &node.body else { return Vec::new() };
+        let Body::Inner { made, cut, page, .. } = &node.body else { return Vec::new() };
         let made = Some(*made);
         let mut ops = Vec::new();
         for slot in [1, 2] {
@@ -299,14 +340,19 @@ impl Mend {
                 Known::Is(kid, _)
                     if kid.state != State::Pending && !matches!(kid.body, Body::Marker { .. })
                         || self.blocked.is_none() => {}
-                // It was lost with all who held it. It may also be that the node is a leaf by now: then what is pending is
-                // never opened.
-                Known::Is(..) | Known::Absent => {
+                // A leaf was lost with all who held it. It may also be that the node is a leaf by now: then what is pending
+                // is never opened. Below another node than a leaf there may be others: it is not begun anew.
+                Known::Is(..) | Known::Absent
+                    if self.revives
+                        && self.blocked.is_some()
+                        && *page
+                        && self.label(slot).is_some_and(|name| cut.contains(&name)) =>
+                {
                     let ups = core::iter::once(self.name.len()).chain(node.ups.iter().copied()).take(UPS_MAX).collect();
                     ops.extend(self.put(slot, Node { state: State::Pending, ..Node::leaf(made, ups) }));
                     self.known[0] = Known::Unknown;
                 }
-                Known::Unknown => {}
+                _ => {}
             }
         }
         if ops.is_empty() && self.want == Want::Merge {
@@ -320,12 +366,13 @@ impl Mend {
 
     /// Whether node and children together have at most so many entries, and the children are leaves.
     fn few(&self, node: &Node, most: usize) -> bool {
+        let Body::Inner { made, .. } = &node.body else { return false };
         let (mut count, mut size) = (node.bucket().len(), bytes(node.bucket()));
         for known in &self.known[1..] {
             let Known::Is(kid, _) = known else { return false };
-            let (Body::Leaf(entries), State::Open | State::Pending | State::Frozen) = (&kid.body, kid.state) else {
-                return false;
-            };
+            let whole = matches!(kid.state, State::Open | State::Frozen)
+                || (kid.state, kid.of) == (State::Pending, Some(*made));
+            let (Body::Leaf(entries), true) = (&kid.body, whole) else { return false };
             count += entries.len();
             size += bytes(entries);
         }
@@ -341,8 +388,12 @@ impl Mend {
         let extent = one.prefix(one.len() - 1);
         for (slot, half) in [(1, left), (2, right)] {
             match &self.known[slot] {
-                Known::Unknown => ops.extend(self.get(&[slot])),
                 Known::Is(kid, _) if kid.of == Some(version) => continue,
+                // Most often nothing is there.
+                Known::Unknown => {
+                    self.known[slot] = Known::Absent;
+                    ops.extend(self.put(slot, half));
+                }
                 _ => ops.extend(self.put(slot, half)),
             }
             ready = false;
@@ -392,18 +443,32 @@ impl Mend {
             Body::Leaf(_) => (kids.to_vec(), vec![self.name.clone()], kids[0].prefix(kids[0].len() - 1)),
             _ => return,
         };
-        let at = handle(self.name.len(), extent.len());
-        if let Body::Inner { .. } = node.body
-            && at != self.name.len()
-        {
-            let body = Body::Marker { name: self.name.len(), extent: extent.clone() };
-            let marker = Node { of: None, ups: Vec::new(), state: State::Open, body };
-            let action = Action::Put { value: marker.encode(), expect: Expect::Absent, ttl_us: None };
-            self.marker = Some((extent.prefix(at), action));
+        if matches!(node.body, Body::Inner { .. }) {
+            self.mark(&self.name.clone(), &extent);
+            // The inner node of an edge that was split has another name now.
+            for slot in [1, 2] {
+                if let (Known::Is(kid, _), Some(name)) = (&self.known[slot], self.label(slot))
+                    && let Body::Inner { extent, .. } = &kid.body
+                {
+                    self.mark(&name, &extent.clone());
+                }
+            }
         }
+        let up = node.ups.first().map(|bits| self.name.prefix(*bits));
+        self.thin = up.filter(|_| matches!(&node.body, Body::Leaf(entries) if entries.len() < BUCKET_LOW));
         // What this node holds itself, its children do not.
         if extent == self.name {
             self.hint(&self.name.clone(), node, &old, &new);
+        }
+    }
+
+    /// Searches that look for a node at its handle are told its name.
+    fn mark(&mut self, name: &Label, extent: &Label) {
+        let at = handle(name.len(), extent.len());
+        if at != name.len() {
+            let body = Body::Marker { name: name.len(), extent: extent.clone() };
+            let marker = Node { of: None, ups: Vec::new(), state: State::Open, body };
+            self.markers.push((extent.prefix(at), marker, Expect::Absent));
         }
     }
 

@@ -13,18 +13,20 @@ use serde::{Deserialize, Serialize};
 use super::label::Label;
 use crate::store::Version;
 
-/// Entries of one node.
-pub const BUCKET_MAX: usize = 64;
+/// Entries of one node. Few in tests of this module, where trees are to change their shape often.
+pub const BUCKET_MAX: usize = if cfg!(test) { 8 } else { 64 };
 /// Bytes of the entries of one node.
 pub const BUCKET_BYTES: usize = 32 << 10;
 /// A node with fewer entries is worth a look whether it and its sibling are better one.
-pub const BUCKET_LOW: usize = 12;
+pub const BUCKET_LOW: usize = if cfg!(test) { 4 } else { 12 };
 /// Bytes of a key.
 pub const KEY_MAX: usize = 1_024;
 /// Bytes of a value.
 pub const VALUE_MAX: usize = 4_096;
 /// Names that an inner node knows of what is below it.
 pub const CUT_MAX: usize = 32;
+/// Levels below it that a node knows at least, where there are so many.
+const FOLD_LEVELS: u32 = 3;
 /// Nodes above that a node knows.
 pub const UPS_MAX: usize = 6;
 
@@ -115,7 +117,7 @@ pub enum Edit {
         /// What takes their place.
         new: Vec<Label>,
     },
-    /// It would know too many names: from now on it knows its children.
+    /// It would know too many names: from now on it knows those of the next levels only.
     Fold,
 }
 
@@ -135,7 +137,7 @@ pub struct Change {
 pub enum What {
     /// It has this value and stamp.
     Set(Vec<u8>, u64),
-    /// It goes, unless it was written less than so many microseconds ago.
+    /// It goes, if it is there, unless it was written less than so many microseconds ago.
     Remove(u64),
 }
 
@@ -163,6 +165,8 @@ pub enum Refused {
     Full,
     /// Few entries would be left.
     Low,
+    /// Nothing would change.
+    Nothing,
     /// It is no edit, or not of a label.
     Malformed,
 }
@@ -199,7 +203,7 @@ impl Node {
         let below = |label: &Label, of: &Label| label.is_sound() && of.is_prefix_of(label);
         let sound = match &node.body {
             Body::Leaf(_) => true,
-            Body::Inner { extent, cut, .. } => below(extent, name) && cut.len() <= CUT_MAX && is_partition(cut, extent),
+            Body::Inner { extent, cut, .. } => below(extent, name) && is_partition(cut, extent),
             Body::Marker { name: bits, extent } => *bits < name.len() && below(extent, name),
         };
         let entries = node.bucket();
@@ -232,6 +236,10 @@ impl Node {
         if self.state != State::Open || changes.iter().any(elsewhere) {
             return Err(Refused::Elsewhere);
         }
+        let whole = match &self.body {
+            Body::Inner { extent, .. } => Some(extent.clone()),
+            _ => None,
+        };
         let (Body::Leaf(entries) | Body::Inner { rest: entries, .. }) = &mut self.body else {
             return Err(Refused::Elsewhere);
         };
@@ -245,16 +253,19 @@ impl Node {
                 Held::Stamp(stamp) => held.is_some_and(|held| held.stamp == stamp),
             };
             match (&change.what, at) {
-                (What::Set(..), _) if !expected => return Err(Refused::Unexpected(index)),
+                _ if !expected => return Err(Refused::Unexpected(index)),
                 (What::Set(value, _), _) if value.len() > VALUE_MAX => return Err(Refused::Malformed),
                 (What::Set(value, stamp), at) => {
                     let entry = Entry { key: change.key.clone(), value: value.clone(), stamp: *stamp, at_us: wall_us };
                     match at {
                         Ok(at) => entries[at] = entry,
                         Err(at) => {
+                            // As a prefix of the extent it is one of all keys below.
+                            let above = matches!(&whole, Some(extent) if Label::of(&change.key).is_prefix_of(extent));
                             let before = at.checked_sub(1).and_then(|at| entries.get(at));
                             let after = entries.get(at);
-                            if before.is_some_and(|before| change.key.starts_with(&before.key))
+                            if above
+                                || before.is_some_and(|before| change.key.starts_with(&before.key))
                                 || after.is_some_and(|after| after.key.starts_with(&change.key))
                             {
                                 return Err(Refused::Unfit(index));
@@ -264,8 +275,7 @@ impl Node {
                     }
                 }
                 (What::Remove(age_us), Ok(at)) => {
-                    let old = wall_us.saturating_sub(entries[at].at_us) >= *age_us;
-                    if expected && old {
+                    if wall_us.saturating_sub(entries[at].at_us) >= *age_us {
                         entries.remove(at);
                     }
                 }
@@ -283,8 +293,11 @@ impl Node {
     }
 }
 
-/// Whether each key below `whole` is below exactly one of some labels, which are in order.
+/// Whether each key below `whole` is below exactly one of some labels, which are in order, longer, and not too many.
 pub fn is_partition(parts: &[Label], whole: &Label) -> bool {
+    if parts.len() < 2 || parts.len() > CUT_MAX {
+        return false;
+    }
     // The least label that is not covered yet; `None`: all is.
     let mut next = Some(whole.clone());
     for part in parts {
@@ -296,6 +309,17 @@ pub fn is_partition(parts: &[Label], whole: &Label) -> bool {
         next = (whole.len()..part.len()).rev().find(|at| !part.bit(*at)).map(|at| part.prefix(at).child(true));
     }
     next.is_none()
+}
+
+/// Of parts of what is below `name`, in order, those that are so many levels below it, or the parts that are not so deep.
+fn upper(parts: &[Label], name: Label, levels: u32) -> Vec<Label> {
+    let [first, .., last] = parts else { return vec![name] };
+    if levels == 0 {
+        return vec![name];
+    }
+    let extent = first.prefix(first.common(last));
+    let (left, right) = parts.split_at(parts.partition_point(|part| !part.bit(extent.len())));
+    [upper(left, extent.child(false), levels - 1), upper(right, extent.child(true), levels - 1)].concat()
 }
 
 /// Bytes of entries, about.
@@ -313,18 +337,18 @@ pub fn apply(key: &[u8], value: Option<&[u8]>, edit: &[u8], wall_us: u64) -> Res
         None if name.is_empty() => Node::leaf(None, Vec::new()),
         None => return Err(Refused::Elsewhere),
     };
+    let before = node.clone();
     match edit {
         Edit::Entries { changes, low } => node.change(&name, &changes, low, wall_us)?,
         Edit::Cut { old, new } => {
             let Body::Inner { extent, cut, .. } = &mut node.body else { return Err(Refused::Elsewhere) };
-            let after = cut.len() + new.len();
             if node.state != State::Open || !old.iter().all(|label| cut.contains(label)) {
                 return Err(Refused::Elsewhere);
             }
-            if after > CUT_MAX + old.len() {
+            cut.retain(|label| !old.contains(label));
+            if cut.len() + new.len() > CUT_MAX {
                 return Err(Refused::Full);
             }
-            cut.retain(|label| !old.contains(label));
             cut.extend(new);
             cut.sort_unstable();
             if !is_partition(cut, extent) {
@@ -336,8 +360,8 @@ pub fn apply(key: &[u8], value: Option<&[u8]>, edit: &[u8], wall_us: u64) -> Res
             if node.state != State::Open || cut.len() < CUT_MAX {
                 return Err(Refused::Elsewhere);
             }
-            (*cut, *page) = (vec![extent.child(false), extent.child(true)], false);
+            (*cut, *page) = (upper(cut, extent.clone(), FOLD_LEVELS), false);
         }
     }
-    Ok(node.encode())
+    if node == before { Err(Refused::Nothing) } else { Ok(node.encode()) }
 }

@@ -17,8 +17,6 @@ use crate::map::Map;
 
 /// Names that a client remembers of one tree.
 const NAMES_MAX: usize = 8_192;
-/// A target's first bits that its tree's other keys are taken to share, and the first levels that a root tells of.
-const ROOT_BITS: u32 = 10;
 
 /// What a client knows of the shape of a tree: names that nodes had.
 #[derive(Clone, Debug, Default)]
@@ -82,20 +80,31 @@ pub struct Search {
     walk: bool,
     parent: u16,
     probes: u32,
+    /// Names known are probed before the middle, whether or not the bound leaves room for one that is not the last.
+    greedy: bool,
 }
 
 impl Search {
     /// Begins where `shape` says, or in the middle.
     pub fn new(target: Label, shape: &Shape) -> Search {
-        let positions = u32::from(target.len()) + 1;
-        let root = positions - (1 << positions.ilog2()) <= ROOT_BITS;
-        let guess = shape.guess(&target).or(root.then_some(0));
-        Search { low: 0, high: target.len(), target, guess, walk: false, parent: 0, probes: 0 }
+        match shape.guess(&target) {
+            Some(bits) => Search::at(target, bits),
+            None => Search { guess: None, greedy: false, ..Search::at(target, 0) },
+        }
     }
 
     /// Begins with a prefix of so many bits.
     pub fn at(target: Label, bits: u16) -> Search {
-        Search { low: 0, high: target.len(), target, guess: Some(bits), walk: false, parent: 0, probes: 0 }
+        Search {
+            low: 0,
+            high: target.len(),
+            target,
+            guess: Some(bits),
+            walk: false,
+            parent: 0,
+            probes: 0,
+            greedy: true,
+        }
     }
 
     /// What is looked for.
@@ -121,7 +130,7 @@ impl Search {
         match node.map(|node| &node.body) {
             None if at == 0 => return Step::Here,
             Some(Body::Leaf(_)) => return Step::Here,
-            Some(Body::Inner { extent, cut, page, .. }) => {
+            Some(Body::Inner { extent, cut, .. }) => {
                 if self.target.is_prefix_of(extent) {
                     return Step::Within;
                 }
@@ -131,7 +140,7 @@ impl Search {
                 self.parent = at;
                 self.low = extent.len() + 1;
                 if !self.walk {
-                    self.jump(cut, *page);
+                    self.jump(cut);
                 }
             }
             None | Some(Body::Marker { .. }) if self.walk => {
@@ -163,13 +172,13 @@ impl Search {
     }
 
     /// An inner node tells of names below: the target's node is not above the longest one that fits.
-    fn jump(&mut self, cut: &[Label], leaves: bool) {
+    fn jump(&mut self, cut: &[Label]) {
         let Some(name) = cut.iter().find(|name| name.is_prefix_of(&self.target)) else { return };
         self.low = self.low.max(name.len());
         let steps = |positions: u32| positions.checked_ilog2().map_or(0, |log| log + 1);
         let bound = steps(u32::from(self.target.len()) + 1);
         let room = self.high >= self.low && self.probes + steps(u32::from(self.high - self.low) + 1) < bound;
-        if leaves || room {
+        if self.greedy || room {
             self.guess = Some(name.len());
         }
     }

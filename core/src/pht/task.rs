@@ -29,6 +29,8 @@ const CHANGES_BYTES: usize = BUCKET_BYTES * 3 / 4;
 /// Entries of a range, and parts of it that are looked at at once: what is beyond is missing.
 const FOUND_MAX: usize = 1_000_000;
 const GOALS_MAX: usize = 65_536;
+/// How often a node is looked for that should be there: it is lost, with all who held it.
+const LOST_MAX: u32 = 8;
 /// Rounds in which one goal comes to nothing.
 const TRIES_MAX: u32 = 100;
 
@@ -95,6 +97,8 @@ impl Answer {
 struct Goal {
     search: Search,
     tries: u32,
+    /// How often nothing was where its parent says that a node is.
+    lost: u32,
 }
 
 /// A change to be made.
@@ -102,6 +106,7 @@ struct Item {
     change: Change,
     search: Search,
     tries: u32,
+    lost: u32,
     wrote: Option<Wrote>,
 }
 
@@ -157,25 +162,22 @@ impl Task {
                 let from = Label::of(&range.from);
                 let common = range.to.as_ref().map_or(0, |to| from.common(&Label::of(to)));
                 if range.to.as_ref().is_none_or(|to| range.from < *to) {
-                    task.goals.push(Goal { search: Search::new(from.prefix(common), shape), tries: 0 });
+                    task.goals.push(Goal { search: Search::new(from.prefix(common), shape), tries: 0, lost: 0 });
                 }
                 task.range = range;
             }
             Request::Write(changes) => {
-                // Many are looked for from the root, which tells of the nodes below it.
-                let many = changes.len() > 1;
                 task.items = changes
                     .into_iter()
                     .map(|change| {
                         let target = Label::of(&change.key);
-                        let search = match shape.guess(&target) {
-                            None if many => Search::at(target, 0),
-                            _ => Search::new(target, shape),
-                        };
+                        // From the root, which tells of the nodes below it.
+                        let from = shape.guess(&target).unwrap_or(0);
+                        let search = Search::at(target, from);
                         let large = change.key.len() > KEY_MAX
                             || matches!(&change.what, What::Set(value, _) if value.len() > VALUE_MAX);
                         let wrote = large.then_some(Wrote::Refused(Refusal::TooLarge));
-                        Item { change, search, tries: 0, wrote }
+                        Item { change, search, tries: 0, lost: 0, wrote }
                     })
                     .collect();
             }
@@ -197,11 +199,11 @@ impl Task {
         }
         self.read(&mut ops);
         self.write(&mut ops);
-        if ops.is_empty()
-            && let Some(name) = self.thin.pop_first()
-        {
-            let parent = self.low.get(&name).map_or(0, |bits| *bits);
-            self.mends.push(Mend::new(name.prefix(parent), Want::Merge, None, None));
+        if ops.is_empty() && !self.thin.is_empty() {
+            let parent = |name: &Label| name.prefix(self.low.get(name).map_or(0, |bits| *bits));
+            let parents: Set<Label> = self.thin.iter().map(parent).collect();
+            self.thin.clear();
+            self.mends.extend(parents.into_iter().map(|name| Mend::new(name, Want::Merge, None, None)));
             return self.poll();
         }
         self.answer.probes += ops.len() as u64;
@@ -331,18 +333,16 @@ impl Task {
         let goal = &mut self.goals[index];
         goal.tries += 1;
         let label = goal.search.probe();
-        let seen = match outcome {
-            Outcome::Found { value, version, .. } => Node::decode(&label, &value).map(|node| (node, version)),
-            Outcome::Absent => None,
-            _ => {
-                self.answer.missing += 1;
-                return Some(Vec::new());
-            }
+        let found = match outcome {
+            Outcome::Found { value, version, .. } => Node::decode(&label, &value).map(|node| Some((node, version))),
+            Outcome::Absent => Some(None),
+            _ => None,
         };
-        if goal.tries > TRIES_MAX {
+        // Out of reach, no node, or never what it should be.
+        let Some(seen) = found.filter(|_| goal.tries <= TRIES_MAX) else {
             self.answer.missing += 1;
             return Some(Vec::new());
-        }
+        };
         let node = seen.as_ref().map(|(node, _)| node);
         shape.learn(&label, node);
         let step = goal.search.on(node);
@@ -350,6 +350,11 @@ impl Task {
         match step {
             Step::On => None,
             Step::Blocked(bits, parent) => {
+                goal.lost += u32::from(seen.is_none());
+                if goal.lost > LOST_MAX {
+                    self.answer.missing += 1;
+                    return Some(Vec::new());
+                }
                 self.blocked(target.prefix(parent), Some(target.prefix(bits)), seen);
                 None
             }
@@ -370,7 +375,11 @@ impl Task {
                     _ => &[],
                 };
                 let wanted = cut.iter().filter(|name| self.range.meets(name)).cloned();
-                Some(wanted.map(|name| Goal { search: Search::at(name.clone(), name.len()), tries: 0 }).collect())
+                Some(
+                    wanted
+                        .map(|name| Goal { search: Search::at(name.clone(), name.len()), tries: 0, lost: 0 })
+                        .collect(),
+                )
             }
         }
     }
@@ -389,15 +398,20 @@ impl Task {
                 }
                 return over(self, Wrote::Done);
             }
-            Outcome::Conflict { current } => {
-                current.and_then(|(value, version)| Some((Node::decode(label, &value)?, version)))
-            }
+            Outcome::Absent => return over(self, Wrote::Done),
+            Outcome::Conflict { current } => match current {
+                None => None,
+                Some((value, version)) => match Node::decode(label, &value) {
+                    Some(node) => Some((node, version)),
+                    None => return over(self, Wrote::Refused(Refusal::Malformed)),
+                },
+            },
             Outcome::Refused(refusal) => return over(self, Wrote::Refused(refusal)),
             _ => return over(self, Wrote::Unreachable),
         };
         let node = seen.as_ref().map(|(node, _)| node);
         shape.learn(label, node);
-        let mut here = Vec::new();
+        let (mut here, mut blocked) = (Vec::new(), Set::new());
         for index in group {
             let item = &mut self.items[*index];
             item.tries += 1;
@@ -414,10 +428,19 @@ impl Task {
                     here.push(*index);
                 }
                 Step::Blocked(bits, parent) => {
-                    self.blocked(target.prefix(parent), Some(target.prefix(bits)), seen.clone());
+                    item.lost += u32::from(node.is_none());
+                    if item.lost > LOST_MAX {
+                        item.wrote = Some(Wrote::Unreachable);
+                    }
+                    blocked.insert((target.prefix(parent), target.prefix(bits)));
                 }
-                Step::On | Step::Within => {}
+                // All keys below begin with it.
+                Step::Within => item.wrote = Some(Wrote::Refused(Refusal::Malformed)),
+                Step::On => {}
             }
+        }
+        for (name, child) in blocked {
+            self.blocked(name, Some(child), seen.clone());
         }
         if !here.is_empty() {
             // Nothing is under the root's label: an empty leaf is.
@@ -433,32 +456,40 @@ impl Task {
             return;
         }
         let changes: Vec<Change> = here.iter().map(|index| self.items[*index].change.clone()).collect();
+        // One by one: what cannot be is over, and the others are sent again without it.
+        let (mut trial, mut over) = (node.clone(), false);
+        for (index, change) in here.iter().zip(&changes) {
+            let held = || node.bucket().iter().find(|entry| entry.key == change.key).cloned();
+            let wrote = match trial.change(label, core::slice::from_ref(change), true, u64::MAX) {
+                Err(Refused::Unexpected(_)) => Wrote::Unexpected(held()),
+                Err(Refused::Unfit(_) | Refused::Malformed) => Wrote::Refused(Refusal::Malformed),
+                _ => continue,
+            };
+            self.items[*index].wrote = Some(wrote);
+            over = true;
+        }
+        if over {
+            return;
+        }
         let low = self.low.contains_key(label);
         match node.clone().change(label, &changes, low, u64::MAX) {
-            // It is another one by now, or was.
-            Ok(()) | Err(Refused::Elsewhere) => {}
-            Err(Refused::Malformed) => {
-                for index in here {
-                    self.items[*index].wrote = Some(Wrote::Refused(Refusal::Malformed));
-                }
-            }
-            Err(Refused::Unfit(at)) => self.items[here[at]].wrote = Some(Wrote::Refused(Refusal::Malformed)),
-            Err(Refused::Unexpected(at)) => {
-                let held = node.bucket().iter().find(|entry| entry.key == changes[at].key).cloned();
-                self.items[here[at]].wrote = Some(Wrote::Unexpected(held));
-            }
+            Err(Refused::Full) => self.make_room(label, node, version),
             Err(Refused::Low) => {
                 self.low.insert(label.clone(), node.ups.first().copied().unwrap_or(0));
             }
-            Err(Refused::Full) => {
-                let (count, size) = (node.bucket().len(), bytes(node.bucket()));
-                if count >= BUCKET_MAX * 3 / 4 || size >= BUCKET_BYTES / 4 {
-                    self.room.remove(label);
-                    self.mends.push(Mend::new(label.clone(), Want::Split, Some(node).zip(version), None));
-                } else {
-                    self.room.insert(label.clone(), BUCKET_MAX - count);
-                }
-            }
+            // It is another one by now, or was.
+            _ => {}
+        }
+    }
+
+    /// A leaf is full, or will be: fewer changes at a time, or a split.
+    fn make_room(&mut self, label: &Label, node: Node, version: Option<Version>) {
+        let (count, size) = (node.bucket().len(), bytes(node.bucket()));
+        if count >= BUCKET_MAX * 3 / 4 || size >= BUCKET_BYTES / 4 {
+            self.room.remove(label);
+            self.mends.push(Mend::new(label.clone(), Want::Split, Some(node).zip(version), None));
+        } else {
+            self.room.insert(label.clone(), BUCKET_MAX - count);
         }
     }
 
@@ -470,7 +501,8 @@ impl Task {
             return;
         }
         let seen = if child.is_some() { None } else { seen };
-        self.mends.push(Mend::new(name, Want::Nothing, seen, child));
+        let mend = Mend::new(name, Want::Nothing, seen, child);
+        self.mends.push(if self.items.is_empty() { mend.reading() } else { mend });
     }
 }
 

@@ -2,7 +2,7 @@
 //! the tree against an ordinary map.
 #![allow(clippy::unwrap_used, clippy::panic)] // how a test fails, helpers included
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chacha20::{
     ChaCha8Rng,
@@ -26,6 +26,8 @@ struct Records {
     records: BTreeMap<Vec<u8>, (Vec<u8>, Version)>,
     writes: u64,
     wall_us: u64,
+    /// How far the clocks of owners are apart.
+    skew_us: u64,
 }
 
 impl Records {
@@ -54,13 +56,17 @@ impl Records {
                 match apply(&op.key, current.as_ref().map(|(value, _)| &value[..]), edit, self.wall_us) {
                     Ok(value) => Some(value),
                     Err(Refused::Malformed) => panic!("no client edits like that"),
+                    Err(Refused::Nothing) => return Outcome::Absent,
                     Err(_) => return Outcome::Conflict { current },
                 }
             }
             other => panic!("{other:?}"),
         };
         self.writes += 1;
-        let version = Version { wall_us: self.wall_us, counter: self.writes, author: Id::ZERO };
+        // The clock of the label's owner.
+        let skew = self.skew_us * u64::from(Id::hash(&op.key).0[0] % 16);
+        let above = current.as_ref().map_or(0, |(_, held)| held.wall_us + 1);
+        let version = Version { wall_us: (self.wall_us + skew).max(above), counter: self.writes, author: Id::ZERO };
         match value {
             Some(value) => drop(self.records.insert(op.key.clone(), (value, version))),
             None => drop(self.records.remove(&op.key)),
@@ -183,7 +189,9 @@ fn a_prefix_that_all_share_costs_no_levels() {
     let key = |number: u32| format!("https://example.org/products/{number:08}").into_bytes();
     let keys: Vec<Vec<u8>> = (0..400).map(|number| key(number * 7)).collect();
     records.set(&mut shape, &keys);
-    assert!(records.nodes().len() < 40, "{} nodes", records.nodes().len());
+    let leaves = records.nodes().into_iter().filter(|(_, node)| matches!(node.body, Body::Leaf(_))).count();
+    let nodes = records.nodes().into_iter().filter(|(_, node)| !matches!(node.body, Body::Marker { .. })).count();
+    assert!(nodes < 2 * leaves, "{nodes} nodes, {leaves} leaves");
     // What does not share it is held beside it, and when that is too much the edge is split.
     let others: Vec<Vec<u8>> = (0..400).map(|number| format!("https://example.com/{number:08}").into_bytes()).collect();
     records.set(&mut shape, &others);
@@ -200,17 +208,21 @@ fn a_prefix_that_all_share_costs_no_levels() {
 }
 
 #[test]
-fn an_emptied_tree_becomes_one_leaf() {
+fn an_emptied_tree_shrinks() {
     let (mut records, mut shape) = (Records::default(), Shape::default());
     let keys = numbers(2_000);
     records.set(&mut shape, &keys);
     let before = records.nodes().len();
-    for key in &keys {
+    let (ones, rest) = keys.split_at(1_000);
+    for key in ones {
         let answer = records.run(&mut shape, Request::Write(vec![removal(key)]));
         assert_eq!(answer.wrote, [Wrote::Done]);
     }
+    let answer = records.run(&mut shape, Request::Write(rest.iter().map(|key| removal(key)).collect()));
+    assert!(answer.rounds < 150, "{} rounds", answer.rounds);
     assert!(records.all().entries.is_empty());
-    assert!(records.nodes().len() <= before / 8, "{} of {before} nodes are left", records.nodes().len());
+    let left = records.nodes().into_iter().filter(|(_, node)| !matches!(node.body, Body::Marker { .. })).count();
+    assert!(left <= before / 15, "{left} of {before} nodes are left");
 }
 
 #[test]
@@ -224,6 +236,9 @@ fn conditions_are_judged_by_the_owner() {
     let stamped = |stamp| Change { expect: Held::Stamp(stamp), what: What::Set(b"y".to_vec(), 8), key: key.clone() };
     assert!(matches!(write(stamped(6)), Wrote::Unexpected(Some(_))));
     assert_eq!(write(stamped(7)), Wrote::Done);
+    let other = Change { expect: Held::Stamp(7), ..removal(key) };
+    assert!(matches!(write(other), Wrote::Unexpected(Some(held)) if held.stamp == 8));
+    assert_eq!(write(removal(key)), Wrote::Done);
     assert_eq!(write(removal(key)), Wrote::Done);
     assert_eq!(write(absent), Wrote::Done);
 }
@@ -237,6 +252,14 @@ fn one_change_that_cannot_be_leaves_the_others_alone() {
     let refused = |wrote: &Wrote| matches!(wrote, Wrote::Refused(_));
     assert_eq!(answer.wrote.iter().map(refused).collect::<Vec<_>>(), [false, true, false, true]);
     assert_eq!(keys_of(&records.all()), [b"ab".to_vec(), b"b".to_vec()]);
+    // What all keys of a tree begin with is no key, nor is a part of it.
+    let mut records = Records::default();
+    let keys: Vec<Vec<u8>> = (0..100).map(|number| format!("aaaa{number:05}").into_bytes()).collect();
+    records.set(&mut Shape::default(), &keys);
+    for key in [&b"aa"[..], b"aaaa0", b"aaaa000001"] {
+        let answer = records.run(&mut Shape::default(), Request::Write(vec![set(key, b"")]));
+        assert!(refused(&answer.wrote[0]), "{:?}", answer.wrote);
+    }
 }
 
 #[test]
@@ -265,6 +288,15 @@ fn hostile_nodes_and_edits_are_refused() {
             let _ = apply(key, Some(value), &hostile, 0);
         }
     }
+    // A node that knows of itself would be read for ever; one that knows too much would not be read at all.
+    let (name, node) = records.nodes().into_iter().find(|(_, node)| matches!(node.body, Body::Inner { .. })).unwrap();
+    let Body::Inner { extent, cut, .. } = &node.body else { panic!("not an inner node") };
+    let value = node.encode();
+    let long = |at: u32| (0..6).fold(extent.clone(), |it, bit| it.child(at >> bit & 1 == 1));
+    for (old, new) in [(cut.clone(), vec![extent.clone()]), (vec![cut[0].clone(); 80], (0..64).map(long).collect())] {
+        let edit = Edit::Cut { old, new }.encode();
+        assert!(apply(&name.to_key(), Some(&value), &edit, 0).is_err());
+    }
     assert_eq!(apply(b"\x00", None, &edit, 0), Err(Refused::Malformed));
     assert_eq!(apply(&Label::default().to_key(), Some(b"no node"), &edit, 0), Err(Refused::Elsewhere));
 }
@@ -274,170 +306,207 @@ type Effect = (Vec<u8>, Option<Vec<u8>>);
 /// What must be seen of keys.
 type Seen = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A client at work, and what it will have written.
+/// Prefixes of keys, one after the other: edges are split above and below.
+const PREFIXES: [&str; 6] = ["", "aaaa", "aaab", "aaaaaaaa", "ab", "aaaaaaab"];
+
+/// A client at work on keys of its own.
+#[derive(Default)]
 struct Client {
     shape: Shape,
     task: Option<(Task, Vec<Effect>)>,
     round: Vec<(KeyOp, Option<Outcome>)>,
-    /// What it has been told is there, and what it cannot know.
-    sure: BTreeMap<Vec<u8>, Vec<u8>>,
-    unsure: BTreeMap<Vec<u8>, Vec<Option<Vec<u8>>>>,
+    /// What it has been told is there.
+    sure: Seen,
+    /// Keys of which it cannot know.
+    unsure: BTreeSet<Vec<u8>>,
     serial: u32,
+    sleeps_until: u32,
 }
 
-/// Clients that write keys of their own into one tree, operation by operation in any order; some vanish in the middle.
+impl Client {
+    fn begin(&mut self, who: usize, phase: u32, draw: &mut dyn FnMut(u64) -> u64) {
+        self.serial += 1;
+        let prefix = PREFIXES[((phase / 2 + draw(2) as u32) % 6) as usize];
+        let shrinking = phase % 2 == 1;
+        let own: Vec<Vec<u8>> = self.sure.keys().cloned().collect();
+        let mut effect: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        for _ in 0..1 + draw(8) {
+            let key = if shrinking && !own.is_empty() && draw(3) > 0 {
+                own[draw(own.len() as u64) as usize].clone()
+            } else {
+                format!("{prefix}{:02}/{who}", draw(40)).into_bytes()
+            };
+            let stays = draw(8) >= if shrinking { 7 } else { 1 };
+            effect.insert(key, stays.then(|| self.serial.to_be_bytes().to_vec()));
+        }
+        let change = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| match value {
+            Some(value) => set(key, value),
+            None => removal(key),
+        };
+        let request = Request::Write(effect.iter().map(change).collect());
+        let task = Task::new("t".to_owned(), 0, request, &self.shape);
+        self.task = Some((task, effect.into_iter().collect()));
+    }
+
+    fn take_in(&mut self, (key, value): Effect, done: bool) {
+        match value {
+            Some(value) if done => drop(self.sure.insert(key, value)),
+            None if done => drop(self.sure.remove(&key)),
+            _ => {
+                self.sure.remove(&key);
+                self.unsure.insert(key);
+            }
+        }
+    }
+
+    /// Whether it is about to change a key, or cannot know what it is.
+    fn disturbs(&self, key: &[u8]) -> bool {
+        let changes = |(_, effect): &(Task, Vec<Effect>)| effect.iter().any(|(other, _)| other == key);
+        self.unsure.contains(key) || self.task.iter().any(changes)
+    }
+}
+
+/// What all clients are sure of, and nobody is about to change.
+fn undisturbed(clients: &[Client]) -> Seen {
+    let sure = clients.iter().flat_map(|client| client.sure.clone());
+    sure.filter(|(key, _)| !clients.iter().any(|client| client.disturbs(key))).collect()
+}
+
+fn seen(answer: Answer) -> Seen {
+    answer.entries.into_iter().map(|entry| (entry.key, entry.value)).collect()
+}
+
+/// Clients that write into one tree, operation by operation in any order. Some sleep, some vanish in the middle; answers are
+/// lost, and what was asked takes effect at once, later or never; the clocks of owners differ.
 fn clients(seed: u64) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut draw = move |below: u64| rng.next_u64() % below;
-    let mut records = Records::default();
-    let new = || Client {
-        shape: Shape::default(),
-        task: None,
-        round: Vec::new(),
-        sure: BTreeMap::new(),
-        unsure: BTreeMap::new(),
-        serial: 0,
-    };
-    let mut clients: Vec<Client> = (0..4).map(|_| new()).collect();
+    let mut records = Records { skew_us: [0, 300, 20_000][(seed % 3) as usize], ..Records::default() };
+    let mut clients: Vec<Client> = (0..6).map(|_| Client::default()).collect();
+    let mut late: Vec<KeyOp> = Vec::new();
     // Somebody who reads all the while: what nobody touches meanwhile must be seen.
     let mut reader: Option<(Task, Seen)> = None;
     let mut reads = 0;
-    let shared = draw(2) == 0;
     for step in 0..30_000_u32 {
+        if !late.is_empty() && draw(40) == 0 {
+            let op = late.swap_remove(draw(late.len() as u64) as usize);
+            records.execute(&op);
+        }
         let who = draw(clients.len() as u64) as usize;
         let client = &mut clients[who];
-        if client.task.is_none() {
-            client.serial += 1;
-            let shrinking = (step / 6_000) % 2 == 1;
-            let changes: Vec<Change> = (0..1 + draw(12))
-                .map(|_| {
-                    let prefix = if shared && draw(4) > 0 { "aaaaaaaaaaaaaaaa" } else { "" };
-                    let key = format!("{prefix}{:04}/{who}", draw(150)).into_bytes();
-                    if draw(4) < if shrinking { 3 } else { 1 } {
-                        removal(&key)
-                    } else {
-                        set(&key, &client.serial.to_be_bytes())
-                    }
-                })
-                .collect::<Vec<_>>();
-            let unique: BTreeMap<Vec<u8>, Change> =
-                changes.into_iter().map(|change| (change.key.clone(), change)).collect();
-            let changes: Vec<Change> = unique.into_values().collect();
-            let written = |change: &Change| match &change.what {
-                What::Set(value, _) => (change.key.clone(), Some(value.clone())),
-                What::Remove(_) => (change.key.clone(), None),
-            };
-            let effect: Vec<Effect> = changes.iter().map(written).collect();
-            if let Some((_, must)) = &mut reader {
-                effect.iter().for_each(|(key, _)| drop(must.remove(key)));
-            }
-            let task = Task::new("t".to_owned(), 0, Request::Write(changes), &client.shape);
-            client.task = Some((task, effect));
-        }
-        let (task, effect) = client.task.as_mut().unwrap();
-        if client.round.is_empty() {
-            client.round = task.poll().into_iter().map(|op| (op, None)).collect();
-            if client.round.is_empty() {
-                let (task, effect) = client.task.take().unwrap();
-                let answer = task.into_answer();
-                assert!(answer.wrote.iter().all(|wrote| *wrote == Wrote::Done), "seed {seed}: {:?}", answer.wrote);
-                for (key, value) in effect {
-                    client.unsure.remove(&key);
-                    match value {
-                        Some(value) => drop(client.sure.insert(key, value)),
-                        None => drop(client.sure.remove(&key)),
-                    }
-                }
-                continue;
-            }
-        }
-        let open: Vec<usize> = (0..client.round.len()).filter(|at| client.round[*at].1.is_none()).collect();
-        if draw(400) == 0 {
-            // It vanishes; another one takes its place, and knows nothing of the tree.
-            for (key, value) in effect.drain(..) {
-                let before = client.sure.remove(&key);
-                let unsure = client.unsure.entry(key).or_default();
-                unsure.push(before);
-                unsure.push(value);
-            }
-            let old = std::mem::replace(client, new());
-            (client.sure, client.unsure, client.serial) = (old.sure, old.unsure, old.serial);
+        if client.sleeps_until > step {
             continue;
         }
+        if draw(300) == 0 {
+            client.sleeps_until = step + draw(3_000) as u32;
+            continue;
+        }
+        if client.task.is_none() {
+            client.begin(who, step / 1_500, &mut draw);
+            if let (Some((_, must)), Some((_, effect))) = (&mut reader, &client.task) {
+                effect.iter().for_each(|(key, _)| drop(must.remove(key)));
+            }
+        }
+        if client.round.is_empty() {
+            let ops = client.task.as_mut().map(|(task, _)| task.poll()).unwrap_or_default();
+            client.round = ops.into_iter().map(|op| (op, None)).collect();
+        }
+        if client.round.is_empty() {
+            let Some((task, effect)) = client.task.take() else { continue };
+            for (effect, wrote) in effect.into_iter().zip(task.into_answer().wrote) {
+                assert!(matches!(wrote, Wrote::Done | Wrote::Unreachable), "seed {seed}: {wrote:?}");
+                client.take_in(effect, wrote == Wrote::Done);
+            }
+            continue;
+        }
+        if draw(400) == 0 {
+            // It vanishes, and what it asked for may come later.
+            let effect = client.task.take().map(|(_, effect)| effect).unwrap_or_default();
+            effect.into_iter().for_each(|effect| client.take_in(effect, false));
+            let open = client.round.drain(..).filter(|(_, outcome)| outcome.is_none()).map(|(op, _)| op);
+            late.extend(open.filter(|_| draw(2) == 0));
+            client.shape = Shape::default();
+            continue;
+        }
+        let open: Vec<usize> = (0..client.round.len()).filter(|at| client.round[*at].1.is_none()).collect();
         let at = open[draw(open.len() as u64) as usize];
-        let outcome = records.execute(&client.round[at].0);
+        let op = &client.round[at].0;
+        let outcome = if draw(60) > 0 {
+            records.execute(op)
+        } else {
+            match draw(3) {
+                0 => drop(records.execute(op)),
+                1 if !op.action.reads() => late.push(op.clone()),
+                _ => {}
+            }
+            Outcome::Unreachable
+        };
         client.round[at].1 = Some(outcome);
         if open.len() == 1 {
             let outcomes = client.round.drain(..).filter_map(|(_, outcome)| outcome).collect();
-            task.on_outcomes(&mut client.shape, outcomes);
+            if let Some((task, _)) = &mut client.task {
+                task.on_outcomes(&mut client.shape, outcomes);
+            }
         }
         if step % 7 == 0 {
-            match &mut reader {
+            match reader.take() {
                 None => {
-                    let mut must = BTreeMap::new();
-                    for client in &clients {
-                        must.extend(client.sure.clone());
-                    }
-                    for (key, _) in clients.iter().flat_map(|client| &client.task).flat_map(|(_, effect)| effect) {
-                        must.remove(key);
-                    }
                     let range = Range { backwards: draw(2) == 0, ..Range::default() };
-                    reader = Some((Task::new("t".to_owned(), 0, Request::Range(range), &Shape::default()), must));
+                    let task = Task::new("t".to_owned(), 0, Request::Range(range), &Shape::default());
+                    reader = Some((task, undisturbed(&clients)));
                 }
-                Some((task, _)) => {
+                Some((mut task, must)) => {
                     let ops = task.poll();
                     if !ops.is_empty() {
                         let outcomes = ops.iter().map(|op| records.execute(op)).collect();
                         task.on_outcomes(&mut Shape::default(), outcomes);
-                    } else if let Some((task, must)) = reader.take() {
-                        let answer = task.into_answer();
-                        assert_eq!(answer.missing, 0, "seed {seed} step {step}");
-                        let seen: BTreeMap<_, _> =
-                            answer.entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
-                        for (key, value) in must {
-                            let key = String::from_utf8_lossy(&key).into_owned();
-                            assert_eq!(seen.get(key.as_bytes()), Some(&value), "seed {seed} step {step} {key}");
-                        }
-                        reads += 1;
+                        reader = Some((task, must));
+                        continue;
                     }
+                    let answer = task.into_answer();
+                    let whole = answer.missing == 0;
+                    let seen = seen(answer);
+                    for (key, value) in must.iter().filter(|(key, _)| whole || seen.contains_key(*key)) {
+                        let told = String::from_utf8_lossy(key);
+                        assert_eq!(seen.get(key), Some(value), "seed {seed} step {step} {told}");
+                    }
+                    reads += u32::from(whole);
                 }
             }
         }
-        // Who reads all at once sees everything that nobody is about to change.
-        if step % 500 == 0 {
-            let all = records.all();
-            assert_eq!(all.coverage(), 1.0, "seed {seed} step {step}");
-            let seen: BTreeMap<Vec<u8>, Vec<u8>> =
-                all.entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
-            for client in &clients {
-                let busy = |key: &Vec<u8>| {
-                    client.unsure.contains_key(key)
-                        || client.task.iter().any(|(_, effect)| effect.iter().any(|(other, _)| other == key))
-                };
-                for (key, value) in client.sure.iter().filter(|(key, _)| !busy(key)) {
-                    assert_eq!(seen.get(key), Some(value), "seed {seed} step {step} {}", String::from_utf8_lossy(key));
-                }
+        // Who reads all at once sees what there is, and only that.
+        if step % 250 == 0 {
+            let answer = records.all();
+            assert_eq!(answer.coverage(), 1.0, "seed {seed} step {step}");
+            let (seen, must) = (seen(answer), undisturbed(&clients));
+            for (key, value) in &must {
+                assert_eq!(seen.get(key), Some(value), "seed {seed} step {step} {}", String::from_utf8_lossy(key));
             }
-            for (key, value) in &seen {
-                let wrote = clients.iter().any(|client| {
-                    client.sure.get(key) == Some(value)
-                        || client.unsure.get(key).is_some_and(|may| may.contains(&Some(value.clone())))
-                        || client.task.iter().any(|(_, effect)| effect.iter().any(|(other, _)| other == key))
-                });
-                assert!(wrote, "seed {seed} step {step}: {} is back", String::from_utf8_lossy(key));
+            for key in seen.keys().filter(|key| !must.contains_key(*key)) {
+                let known = clients.iter().any(|client| client.disturbs(key));
+                assert!(known, "seed {seed} step {step}: {} is back", String::from_utf8_lossy(key));
             }
         }
     }
     assert!(reads > 20, "{reads} reads");
     // Everybody stops where it is. Who comes next finds a tree that it can write to everywhere.
     let mut shape = Shape::default();
-    let all = records.all();
-    for key in keys_of(&all).into_iter().step_by(3) {
-        let value = all.entries.iter().find(|entry| entry.key == key).unwrap().value.clone();
-        let answer = records.run(&mut shape, Request::Write(vec![set(&key, &value)]));
-        assert_eq!(answer.wrote, [Wrote::Done], "seed {seed}");
+    for prefix in PREFIXES {
+        for number in 0..40 {
+            let change = set(format!("{prefix}{number:02}/z").as_bytes(), b"");
+            let answer = records.run(&mut shape, Request::Write(vec![change]));
+            assert_eq!(answer.wrote, [Wrote::Done], "seed {seed}: {prefix}{number:02}");
+        }
     }
-    assert_eq!(keys_of(&records.all()), keys_of(&all), "seed {seed}");
+    // And no node lives below a leaf.
+    let alive = |node: &Node| {
+        !matches!(node.state, State::Pending | State::Frozen) && !matches!(node.body, Body::Marker { .. })
+    };
+    let nodes: Vec<(Label, Node)> = records.nodes().into_iter().filter(|(_, node)| alive(node)).collect();
+    for (leaf, _) in nodes.iter().filter(|(_, node)| matches!(node.body, Body::Leaf(_))) {
+        let below = nodes.iter().filter(|(name, _)| name != leaf && leaf.is_prefix_of(name)).count();
+        assert_eq!(below, 0, "seed {seed}: below {leaf:?}");
+    }
 }
 
 #[test]
@@ -480,15 +549,39 @@ fn a_split_may_stop_anywhere() {
 }
 
 #[test]
-fn a_lost_leaf_is_written_to_again() {
-    let mut records = Records::default();
-    let keys = numbers(1_000);
-    records.set(&mut Shape::default(), &keys);
-    let leaf = records.nodes().into_iter().find(|(_, node)| matches!(node.body, Body::Leaf(_))).unwrap().0;
-    records.records.remove(&leaf.to_key());
-    let lost: Vec<Vec<u8>> = keys.iter().filter(|key| leaf.is_prefix_of(&Label::of(key))).cloned().collect();
+fn what_is_lost_is_missing() {
+    let lose = |of: fn(&Body) -> bool| {
+        let mut records = Records::default();
+        records.set(&mut Shape::default(), &numbers(1_000));
+        let below_root = |(name, node): &(Label, Node)| name.len() > 2 && of(&node.body);
+        let (name, _) = records.nodes().into_iter().find(below_root).unwrap();
+        records.records.remove(&name.to_key());
+        for _ in 0..2 {
+            let all = records.all();
+            assert!(all.entries.len() < 1_000 && all.coverage() < 1.0, "coverage {}", all.coverage());
+        }
+        (records, name)
+    };
+    // A leaf is begun anew by who writes to it.
+    let (mut records, name) = lose(|body| matches!(body, Body::Leaf(_)));
+    let lost: Vec<Vec<u8>> = numbers(1_000).into_iter().filter(|key| name.is_prefix_of(&Label::of(key))).collect();
     records.set(&mut Shape::default(), &lost);
-    assert_eq!(records.all().entries.len(), keys.len());
+    let all = records.all();
+    assert_eq!((all.entries.len(), all.coverage()), (1_000, 1.0));
+    // Below an inner node there are others: it is not.
+    let (mut records, name) = lose(|body| matches!(body, Body::Inner { .. }));
+    let below = numbers(1_000).into_iter().filter(|key| name.is_prefix_of(&Label::of(key)));
+    let writes = below.map(|key| set(&key, b"")).collect();
+    let answer = records.run(&mut Shape::default(), Request::Write(writes));
+    assert!(answer.wrote.contains(&Wrote::Unreachable));
+    assert!(records.all().coverage() < 1.0);
+    // A node that does not read is not taken for an empty one.
+    let root = records.records.get_mut(&Label::default().to_key()).unwrap();
+    root.0.truncate(root.0.len() / 2);
+    let all = records.all();
+    assert!(all.entries.is_empty() && all.coverage() < 1.0);
+    let answer = records.run(&mut Shape::default(), Request::Write(vec![set(b"x", b"")]));
+    assert!(matches!(answer.wrote[0], Wrote::Refused(_)));
 }
 
 #[test]

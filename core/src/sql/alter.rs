@@ -202,7 +202,7 @@ impl Binder<'_> {
         let id = |slot: u32| ids.get(slot as usize).map(|id| Scalar::Column(*id));
         scan.filter = vec![condition.replace(&mut { id }).ok_or_else(lost_column)?];
         scan.output.clear();
-        let Op::Source(mut source) = physical::source(scan, false)?.op else {
+        let Op::Source(mut source) = physical::source(scan)?.op else {
             return fail(INTERNAL, "not a source");
         };
         source.fragment.output = Output::First(1);

@@ -228,7 +228,7 @@ impl Asking {
         }
         self.again += 1;
         if self.again > AGAIN_MAX {
-            self.fail(fail(SERIALIZATION, "the definition of a table keeps changing"), definitions);
+            self.fail(fail(SERIALIZATION, "what the statement reads keeps changing"), definitions);
             return;
         }
         // Answers to what that run asked for may still come: they must not meet needs of the next one.

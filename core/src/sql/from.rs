@@ -220,6 +220,7 @@ impl Binder<'_> {
             output: ids.iter().map(|(id, ..)| *id).collect(),
             columns: ids,
             missing: Vec::new(),
+            identity: Vec::new(),
         };
         (Logical::Scan(scan), scope)
     }

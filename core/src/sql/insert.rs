@@ -9,7 +9,7 @@ use super::{
     plan::Dialect,
     scope::{Binder, Scope},
     select::lost_column,
-    target::{Planned, constant, is_key, note_checks, position},
+    target::{Planned, constant, is_key, note_checks, over_rows, position},
 };
 use crate::{
     Error,
@@ -104,7 +104,7 @@ impl Binder<'_> {
                 excluded.columns.iter_mut().for_each(|column| column.merged = merged);
                 scope.columns.extend(excluded.columns);
                 let (schema, mut set) = ([existing, proposed].concat(), Vec::new());
-                let assignments = self.assignments(table, assignments, &scope, &schema, &mut set)?;
+                let assignments = over_rows(self.assignments(table, assignments, &scope, &mut set)?, &schema)?;
                 let filter = filter.as_ref().map(|filter| self.condition(filter, &scope)).transpose()?;
                 let mut note = format!("update {}", set.join(", "));
                 if let Some(filter) = &filter {

@@ -211,6 +211,8 @@ pub struct Scan {
     pub output: Vec<ColumnId>,
     /// What records have in a column that is younger than they are; NULL where nothing is said.
     pub missing: Vec<(ColumnId, Value)>,
+    /// Key and version of each record, and the rest of it, where they are wanted; `output` has them, too.
+    pub identity: Vec<ColumnId>,
 }
 
 impl Logical {

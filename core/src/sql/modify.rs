@@ -3,15 +3,14 @@
 use super::{
     ast::{Delete, Expr, SelectItem, TableRef, Update},
     catalog::TableDescriptor,
-    fault::{INTERNAL, fail},
+    fault::{INTERNAL, UNSUPPORTED, fail},
     from::beside,
-    logical::Logical,
-    physical::{self, Node},
-    rules,
+    logical::{ColumnId, Logical},
+    physical, rules,
     scalar::Scalar,
     scope::Binder,
     select::lost_column,
-    target::{Planned, note_checks},
+    target::{Planned, note_checks, over_rows},
 };
 use crate::{
     Error,
@@ -62,7 +61,9 @@ impl Binder<'_> {
         let (mut notes, mut set) = (Vec::new(), Vec::new());
         let target = self.target(table)?;
         let (mut scan, mut scope, mut schema) = self.stored(table, changes.label)?;
-        schema.extend(["key", "version", "rest"].map(|name| self.column(name.to_owned(), Some(Type::Blob))));
+        scan.identity = ["key", "version", "rest"].map(|name| self.column(name.to_owned(), Some(Type::Blob))).into();
+        schema.extend(&scan.identity);
+        scan.output.clone_from(&schema);
         let mut others = None;
         if !changes.others.is_empty() {
             let (plan, in_sight) = self.from(changes.others, 0)?;
@@ -70,27 +71,49 @@ impl Binder<'_> {
             others = Some(plan);
         }
         let all = [&schema[..], &others.as_ref().map(Logical::schema).unwrap_or_default()].concat();
-        let filter = changes.filter.as_ref().map(|filter| self.condition(filter, &scope)).transpose()?;
-        let assignments = match changes.assignments {
+        let condition = |binder: &mut Self| changes.filter.as_ref().map(|it| binder.condition(it, &scope)).transpose();
+        let (filter, in_filter) = self.finding(condition)?;
+        let (assignments, in_set) = match changes.assignments {
             Some(assignments) => {
                 note_checks(&target, &mut notes);
-                Some(self.assignments(table, assignments, &scope, &all, &mut set)?)
+                let (bound, found) = self.finding(|binder| binder.assignments(table, assignments, &scope, &mut set))?;
+                (Some(bound), found)
             }
-            None => None,
+            None => (None, Vec::new()),
         };
-        if let (Some(set), Some(_)) = (set.pop(), &others) {
+        let subqueries = !in_filter.is_empty() || !in_set.is_empty();
+        if let (Some(set), true) = (set.pop(), others.is_some() || subqueries) {
             notes.push(format!("Set [asker] {set}"));
         }
         let returning = self.returning(changes.returning, &scope, &all, &mut notes)?;
+        if subqueries {
+            if others.is_some() {
+                return fail(UNSUPPORTED, "subqueries beside FROM or USING");
+            }
+            // The rows for which WHERE is true, with what subqueries give beyond.
+            let beyond: Vec<ColumnId> = in_set.iter().map(|subquery| subquery.id).collect();
+            let conjuncts = filter.map(Scalar::conjuncts).unwrap_or_default();
+            let plan = self.filtered(Logical::Scan(scan), conjuncts, in_filter)?;
+            let plan = self.attached(plan, in_set)?;
+            let schema = [&schema[..], &beyond].concat();
+            let exprs = schema.iter().map(|id| (*id, Scalar::Column(*id))).collect();
+            let plan = rules::optimise(Logical::Project { input: Box::new(plan), exprs });
+            let node = physical::lower(plan)?;
+            let assignments = assignments.map(|all| over_rows(all, &schema)).transpose()?;
+            let (found, whole) = (node.clone().into_flow(), Some(beyond.len() as u32));
+            let plan = Modify { target, found, filter: None, assignments, others: None, returning, whole };
+            return Ok(Planned { plan, node: Some(node), notes });
+        }
+        let assignments = assignments.map(|bound| over_rows(bound, &all)).transpose()?;
 
         let mut conjuncts = filter.clone().map(Scalar::conjuncts).unwrap_or_default();
         scan.filter = conjuncts.extract_if(.., |conjunct| conjunct.within(&schema)).collect();
-        let found = Node { schema: schema.clone(), ..physical::source(scan, true)? };
+        let found = physical::source(scan)?;
         let flow = found.clone().into_flow();
         let Some(plan) = others else {
             let over = |scalar: Scalar| scalar.remap(&schema).ok_or_else(lost_column);
             let filter = filter.map(over).transpose()?;
-            let plan = Modify { target, found: flow, filter, assignments, others: None, returning };
+            let plan = Modify { target, found: flow, filter, assignments, others: None, returning, whole: None };
             return Ok(Planned { plan, node: Some(found), notes });
         };
 
@@ -127,7 +150,7 @@ impl Binder<'_> {
         };
         let others = Some(Others { flow: flow_beside, join: join.clone() });
         let filter = filter.map(over).transpose()?;
-        let plan = Modify { target, found: flow, filter, assignments, others, returning };
+        let plan = Modify { target, found: flow, filter, assignments, others, returning, whole: None };
         Ok(Planned { plan, node: Some(node), notes })
     }
 }

@@ -89,7 +89,7 @@ impl Lowering {
         match plan {
             Logical::Unit => Ok(Node::new(Op::Unit, Vec::new(), Vec::new())),
             Logical::Values { columns, rows } => Ok(Node::new(Op::Rows(rows), Vec::new(), columns)),
-            Logical::Scan(scan) => source(scan, false),
+            Logical::Scan(scan) => source(scan),
             Logical::Filter { input, conjuncts } => {
                 let input = self.lower(*input)?;
                 let condition = positions(&all(conjuncts), &input.schema)?;
@@ -198,18 +198,20 @@ fn rows_of(node: &mut Node) -> Option<&mut Source> {
     }
 }
 
-/// The scan of a table; with `identity` its rows are all columns read, then key and version of each record and the rest of it.
-pub fn source(scan: Scan, identity: bool) -> Result<Node, Error> {
+/// The scan of a table.
+pub fn source(scan: Scan) -> Result<Node, Error> {
     let keys = lookup_keys(&scan);
     let read: Vec<ColumnId> = scan.columns.iter().map(|(id, ..)| *id).collect();
     let filter = match Scalar::all(scan.filter) {
         Some(filter) => Some(positions(&filter, &read)?),
         None => None,
     };
-    let project = if identity || scan.output == read {
+    // What a fragment with identity gives: all that it reads, then key, version and rest.
+    let given = [&read[..], &scan.identity].concat();
+    let project = if scan.output == given {
         None
     } else {
-        let output = scan.output.iter().map(|id| positions(&Scalar::Column(*id), &read));
+        let output = scan.output.iter().map(|id| positions(&Scalar::Column(*id), &given));
         Some(output.collect::<Result<_, _>>()?)
     };
     let missing = |(id, ..): &(ColumnId, u32, Type)| {
@@ -223,7 +225,7 @@ pub fn source(scan: Scan, identity: bool) -> Result<Node, Error> {
         locality_bits: scan.locality_bits,
         decode: scan.decode,
         columns: scan.columns.iter().map(|(_, position, _)| *position).collect(),
-        identity,
+        identity: !scan.identity.is_empty(),
         filter,
         project,
         output: Output::Rows,

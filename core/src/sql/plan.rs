@@ -242,10 +242,13 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
         Statement::Update(update) => {
             names.insert(update.table.clone());
             names::of_items(&update.from, names);
+            let exprs = update.assignments.iter().map(|(_, expr)| expr).chain(&update.filter);
+            exprs.for_each(|expr| names::of_expr(expr, names));
         }
         Statement::Delete(delete) => {
             names.insert(delete.table.clone());
             names::of_items(&delete.using, names);
+            delete.filter.iter().for_each(|expr| names::of_expr(expr, names));
         }
         Statement::Select(select) => names::of_query(select, names),
         Statement::Explain(inner) => collect(inner, names),

@@ -8,7 +8,7 @@ use super::{
     catalog::TableDescriptor,
     details::{Check, Details},
     explain,
-    fault::{DUPLICATE_COLUMN, INTERNAL, INVALID_REFERENCE, UNDEFINED_COLUMN, UNDEFINED_TABLE, error, fail},
+    fault::{DUPLICATE_COLUMN, INTERNAL, INVALID_REFERENCE, UNDEFINED_COLUMN, UNDEFINED_TABLE, fail},
     logical::{ColumnId, Logical, Scan},
     physical::Node,
     plan::Dialect,
@@ -164,13 +164,12 @@ impl Binder<'_> {
         Ok(Some(returning))
     }
 
-    /// Slot and new value of each assignment, over rows of this schema.
+    /// Slot and new value of each assignment.
     pub fn assignments(
         &mut self,
         table: &TableDescriptor,
         assignments: &[(String, Expr)],
         scope: &Scope,
-        schema: &[ColumnId],
         notes: &mut Vec<String>,
     ) -> Result<Vec<(u32, Scalar)>, Error> {
         let slots = table.details()?.slots;
@@ -192,7 +191,7 @@ impl Binder<'_> {
             };
             let scalar = typed.assign(column.data_type, name)?.scalar;
             set.push(format!("{name} = {}", explain::scalar(&scalar, &|id| self.name(id).to_owned())));
-            bound.push((slot, scalar.remap(schema).ok_or_else(|| error(INTERNAL, "an assignment lost a column"))?));
+            bound.push((slot, scalar));
         }
         notes.push(set.join(", "));
         Ok(bound)
@@ -206,6 +205,12 @@ impl Binder<'_> {
         };
         table.columns.iter().map(default).collect()
     }
+}
+
+/// Assignments over rows of this schema.
+pub fn over_rows(assignments: Vec<(u32, Scalar)>, schema: &[ColumnId]) -> Result<Vec<(u32, Scalar)>, Error> {
+    let over = |(slot, scalar): (u32, Scalar)| Ok((slot, scalar.remap(schema).ok_or_else(lost_column)?));
+    assignments.into_iter().map(over).collect()
 }
 
 /// What EXPLAIN says of constraints.

@@ -153,8 +153,8 @@ pub enum Action {
         /// When it was given, by the asker's wall clock; the asker's node sets it.
         at_us: u64,
     },
-    /// Change a node of a prefix hash tree at its owner: [`Outcome::Stored`], or [`Outcome::Conflict`] with the node as it
-    /// is, where the edit has no effect.
+    /// Change a node of a prefix hash tree at its owner: [`Outcome::Stored`]; [`Outcome::Conflict`] with the node as it is,
+    /// where the edit may not be; [`Outcome::Absent`] where it would change nothing.
     Edit {
         /// A [`pht::Edit`](crate::pht::Edit), encoded.
         #[serde(with = "crate::wire::bytes")]

@@ -10,6 +10,9 @@
 //! again. When a part of a table could not be seen nothing is written at all: no row is silently skipped. Where several
 //! rows of the other tables fit one row, the first of them in the order of their values is taken, so that the same
 //! statement does the same however rows are spread.
+//!
+//! With subqueries the rows found are those for which WHERE is true already. One that was changed in between cannot be
+//! judged again alone: what was written is taken back, and the statement is planned and run once more.
 
 use super::{
     GatherEnd,
@@ -27,7 +30,7 @@ use crate::{
         fragment::{Partial, decode_version},
         ops::{Batch, Operator, hash_join::HashJoin},
     },
-    sql::fault::{CORRUPTED, INCOMPLETE, fail},
+    sql::fault::{CORRUPTED, INCOMPLETE, STALE_PLAN, fail},
     store::{Outcome, Version},
 };
 
@@ -88,7 +91,8 @@ impl ModifyJob {
     fn pairs(&mut self) -> Result<Vec<Row>, Error> {
         let width = self.modify.target.missing.len();
         let mut rows = self.found.take().unwrap_or_default();
-        if rows.iter().any(|row| row.len() != width + BEHIND) {
+        let beyond = self.modify.whole.unwrap_or(0) as usize;
+        if rows.iter().any(|row| row.len() != width + BEHIND + beyond) {
             return unreadable();
         }
         if let (Some(part), Some(others)) = (&self.modify.others, &self.others) {
@@ -156,6 +160,9 @@ impl Modify {
         }
         // Somebody else removed it: there is nothing left to do.
         let Some((value, version)) = current else { return Ok(None) };
+        if self.whole.is_some() {
+            return fail(STALE_PLAN, format!("a row of \"{}\" was changed meanwhile", self.target.name));
+        }
         let (mut row, rest) = self.target.read(&value)?;
         let rest = codec::encode_row(&rest).split_off(1);
         let version = crate::exec::fragment::encode_version(&version);

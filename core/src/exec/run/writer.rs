@@ -18,7 +18,7 @@ use crate::{
     data::{Column, QueryResult, Row, codec},
     exec::change::Target,
     map::{Map, Set},
-    sql::fault::{SERIALIZATION, UNIQUE_VIOLATION, error, fail},
+    sql::fault::{SERIALIZATION, STALE_PLAN, UNIQUE_VIOLATION, error, fail},
     store::{Action, Expect, KeyOp, Outcome, Version},
 };
 
@@ -232,7 +232,12 @@ impl Writer {
                 message.push_str(&format!("; {count} row(s) of \"{table}\" {what}: {}{more}", named.join(", ")));
             }
         }
-        if self.unsure.is_empty() && self.standing.is_empty() { failed } else { error(failed.code(), message) }
+        if self.unsure.is_empty() && self.standing.is_empty() {
+            return failed;
+        }
+        // What stands would be done twice by a statement that begins anew.
+        let code = if failed.code() == STALE_PLAN { SERIALIZATION } else { failed.code() };
+        error(code, message)
     }
 
     /// A key for people.
