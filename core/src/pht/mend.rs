@@ -11,7 +11,7 @@
 //! the parent's record when a split begins and by the children's when a merge does, so whoever finishes it writes the same.
 //! A bucket is readable in one place at a time: at the parent until it is inner or after it is a leaf, at the children
 //! while they are open. So a crash at any step loses nothing, and a reader is never answered from a copy that is not the
-//! current one.
+//! current one. The parent is read after its children: one that was read later may belong to a change that came later.
 //!
 //! The prefix hash tree is that of Ramabhadran, Ratnasamy, Hellerstein, Shenker (*Prefix Hash Tree*, 2004); the protocol
 //! is ours.
@@ -153,7 +153,7 @@ impl Mend {
         ops
     }
 
-    /// Takes in outcomes, in the order of the operations; those of hints are ignored.
+    /// Takes in outcomes, in the order of the operations. Nothing depends on those of hints and markers.
     pub fn on_outcomes(&mut self, outcomes: Vec<Outcome>) {
         let mut hinted = outcomes.iter().skip(self.asked.len());
         for ((label, edit), outcome) in std::mem::take(&mut self.hinted).into_iter().zip(&mut hinted) {
@@ -479,7 +479,8 @@ impl Mend {
         }
     }
 
-    /// A node above refused to know more names. If it has no room it knows its children instead, and so do those above it.
+    /// A node above refused to know more names. If it has no room it knows fewer levels instead, and those above it know its
+    /// children.
     fn fold(&mut self, name: Label, old: &[Label], new: &[Label], value: &[u8]) {
         let Some(node) = Node::decode(&name, value) else { return };
         let Body::Inner { extent, cut, .. } = &node.body else { return };

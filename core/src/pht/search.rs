@@ -3,8 +3,8 @@
 //! A search looks for the node whose bucket holds a target, or below which the target's whole subtree lies. It probes
 //! labels that are prefixes of the target: at an inner node it goes on behind the extent, where nothing is it goes on above.
 //! That takes at most `floor(log2(D + 1)) + 1` probes for a target of `D` bits, however many keys share a long prefix
-//! (see [`handle`]). What is known of the shape (names that an inner node tells of, leaves met before) takes the place of
-//! a probe where the bound leaves room for a guess that fails.
+//! (see [`handle`]). What an inner node tells of names below takes the place of a probe where the bound leaves room for a
+//! guess that fails. Who has been there before, or begins at the root, goes by names alone as long as they lead on.
 //!
 //! Markers and names known may be old. If what is found does not fit together the search walks down from the root, by
 //! nodes alone: that is always right.
