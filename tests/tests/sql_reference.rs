@@ -360,8 +360,9 @@ fn queries_answer_as_sqlite_does() {
         let wrong = [ordered, unordered].concat();
         assert!(wrong.is_empty(), "{} queries differ:\n{}", wrong.len(), wrong.join("\n"));
         // The comparison is worth something only if the queries find something.
-        let empty = ORDERED.iter().chain(UNORDERED).filter(|sql| pair.expected(sql).is_empty()).count();
-        assert!(empty <= 3, "{empty} queries have no rows");
+        let all = ORDERED.iter().chain(UNORDERED);
+        let empty: Vec<&&str> = all.filter(|sql| pair.expected(sql).is_empty()).collect();
+        assert!(empty.len() <= 2, "queries without rows: {empty:#?}");
     }
 }
 
