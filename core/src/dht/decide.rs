@@ -84,7 +84,7 @@ pub fn decide(
         }
         Action::Edit { edit } => match pht::apply(key, value.as_deref(), edit, wall_us) {
             Ok(next) if too_large(&next) => Decision::Answer(Outcome::Refused(Refusal::TooLarge)),
-            Ok(next) if next.len() as u64 > room + seen.map_or(0, |seen| seen.bytes() as u64) => {
+            Ok(next) if next.len() as u64 > room.saturating_add(seen.map_or(0, |seen| seen.bytes() as u64)) => {
                 Decision::Answer(Outcome::Refused(Refusal::QuotaExceeded))
             }
             Ok(next) => Decision::Write { value: Some(next), expiry_us: None },
@@ -134,6 +134,32 @@ mod tests {
         assert!(written(hinted(Some(&removed(AT_US - 1)), AT_US + 5)));
         let refused = |decision| matches!(decision, Decision::Answer(Outcome::Conflict { .. }));
         assert!(refused(hinted(Some(&removed(AT_US)), AT_US + 5)));
+    }
+
+    #[test]
+    fn of_an_edit_without_effect_a_copy_meets_the_node_as_it_is_now() {
+        use pht::{Change, Edit, Held, What};
+        let set = |expect| Change { key: b"k".to_vec(), what: What::Set(b"v".to_vec(), 1), expect };
+        let edit = |expect| Edit::Entries { changes: vec![set(expect)], low: false }.encode();
+        let root = pht::Label::default().to_key();
+        let node = pht::apply(&root, None, &edit(Held::Any), 0).unwrap_or_default();
+        let held = Record { key: root.clone(), value: Some(node.clone()), ..removed(AT_US) };
+        let decided = |expect, known: Option<&Outcome>, held| {
+            let action = Action::Edit { edit: edit(expect) };
+            let op = KeyOp { namespace: "n".to_owned(), locality_bits: 0, key: root.clone(), action };
+            decide((&op, Id::ZERO, 7), held, known, AT_US, u64::MAX / 2, &Config::default())
+        };
+        let refused =
+            |decision| matches!(decision, Decision::Answer(Outcome::Conflict { current: Some((it, _)) }) if it == node);
+        assert!(refused(decided(Held::Absent, None, Some(&held))));
+        // It was answered with a conflict, of which nothing else is remembered; by now it would have an effect.
+        let known = Outcome::Conflict { current: None };
+        assert!(refused(decided(Held::Any, Some(&known), Some(&held))));
+        assert!(matches!(
+            decided(Held::Absent, Some(&known), None),
+            Decision::Answer(Outcome::Conflict { current: None })
+        ));
+        assert!(matches!(decided(Held::Absent, None, None), Decision::Write { value: Some(_), .. }));
     }
 
     #[test]
