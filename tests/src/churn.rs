@@ -145,6 +145,8 @@ pub struct Outcomes {
     pub unsettled: Option<String>,
     /// Invariants that did not hold.
     pub broken: Vec<String>,
+    /// Times that two nodes were seen to answer for the same keys, in histories that forked when a majority was given up.
+    pub forked: u64,
 }
 
 struct Written {
@@ -232,7 +234,9 @@ impl Churn {
         self.out.node_s += self.sim.live().len() as u64;
         self.hear();
         if (since / STEP_US).is_multiple_of((self.plan.check_every_us / STEP_US).max(1)) {
-            self.out.broken.extend(watch::check(&self.sim));
+            let look = watch::check(&self.sim);
+            self.out.broken.extend(look.broken);
+            self.out.forked += look.forked;
         }
     }
 

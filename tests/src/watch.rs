@@ -1,13 +1,23 @@
 //! What must hold at any moment of a simulation, seen from outside.
 
-use pontoon_core::Region;
+use pontoon_core::{Region, group::Certificate};
 
 use crate::sim::Sim;
 
-/// What does not hold right now: a queue or table beyond its bound, or two nodes that answer for the same keys.
-pub fn check(sim: &Sim) -> Vec<String> {
+/// What a look found.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// What does not hold: a queue or table beyond its bound, or two nodes that answer for the same keys.
+    pub broken: Vec<String>,
+    /// Nodes that answer for keys for which another one answers too, in another history that says `assumed_lost`: those who
+    /// were given up may live, and not know.
+    pub forked: u64,
+}
+
+/// Looks at every node right now.
+pub fn check(sim: &Sim) -> Look {
     let core = &sim.config().core;
-    let (mut broken, mut owned) = (Vec::new(), Vec::new());
+    let (mut broken, mut serving) = (Vec::new(), Vec::new());
     for node in sim.live() {
         let Some(inspect) = sim.inspect(node) else { continue };
         let supernode = inspect.role == "supernode";
@@ -23,32 +33,54 @@ pub fn check(sim: &Sim) -> Vec<String> {
         for (what, many, most) in bounds.into_iter().filter(|(_, many, most)| many > most) {
             broken.push(format!("{:.3} s: node {node} has {many} {what}, at most {most}", sim.now_us() as f64 / 1e6));
         }
-        let standing = sim.standing(node).map(|standing| standing.owned).unwrap_or_default();
-        owned.extend(standing.into_iter().map(|region| (region, node)));
+        let held = sim.certificates(node).into_iter().filter(|(.., serves)| *serves);
+        serving.extend(held.map(|(certificate, ..)| (certificate, node)));
     }
-    if let Some(((region, node), (other_region, other))) = overlap(&owned, 0) {
-        broken.push(format!(
-            "{:.3} s: node {node} answers for {region} and node {other} for {other_region}",
-            sim.now_us() as f64 / 1e6
-        ));
+    let owned: Vec<Owned> =
+        serving.iter().enumerate().map(|(index, (certificate, _))| (certificate.name.region, index)).collect();
+    let mut pairs = Vec::new();
+    overlaps(&owned, 0, &mut pairs);
+    let mut forked = 0;
+    for [(certificate, node), (theirs, other)] in pairs.into_iter().map(|pair| pair.map(|index| &serving[index])) {
+        let history = |of: &Certificate| of.lineage.last().map(|(history, _)| *history);
+        if history(certificate) != history(theirs) && (certificate.assumed_lost || theirs.assumed_lost) {
+            forked += 1;
+        } else {
+            broken.push(format!(
+                "{:.3} s: node {node} answers for {} epoch {} and node {other} for {} epoch {} ({:?})",
+                sim.now_us() as f64 / 1e6,
+                certificate.name.region,
+                certificate.name.epoch,
+                theirs.name.region,
+                theirs.name.epoch,
+                certificate.relation(theirs),
+            ));
+        }
     }
-    broken
+    Look { broken, forked }
 }
 
+/// A region, and which it is.
 type Owned = (Region, usize);
 
-/// Two regions that have keys in common, if there are: halves the key space until one region at most is left.
-fn overlap(owned: &[Owned], bit: u32) -> Option<(Owned, Owned)> {
-    let [first, second, ..] = owned else { return None };
+/// Pairs that have keys in common, each once: halves the key space until one region at most is left, or all fix the same
+/// bits. The first of these is told with each of the others.
+fn overlaps(owned: &[Owned], bit: u32, pairs: &mut Vec<[usize; 2]>) {
+    let [(_, first), rest @ ..] = owned else { return };
+    if rest.is_empty() {
+        return;
+    }
     // The first bit that tells any two apart.
     let Some(bit) = (bit..pontoon_core::id::ID_BITS).find(|bit| owned.iter().any(|(region, _)| region.fixes(*bit)))
     else {
-        return Some((*first, *second));
+        let more = rest.iter().map(|(_, other)| [*first, *other]);
+        pairs.extend(more.filter(|pair| !pairs.contains(pair)).collect::<Vec<_>>());
+        return;
     };
-    [false, true].into_iter().find_map(|value| {
+    for value in [false, true] {
         let there = |(region, _): &&Owned| !region.fixes(bit) || region.value().bit(bit) == value;
-        overlap(&owned.iter().filter(there).copied().collect::<Vec<_>>(), bit + 1)
-    })
+        overlaps(&owned.iter().filter(there).copied().collect::<Vec<_>>(), bit + 1, pairs);
+    }
 }
 
 #[cfg(test)]
@@ -56,12 +88,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_overlap_is_found_and_a_partition_has_none() {
+    fn overlaps_are_found_and_a_partition_has_none() {
+        let found = |owned: &[Owned]| {
+            let mut pairs = Vec::new();
+            overlaps(owned, 0, &mut pairs);
+            pairs
+        };
         let (zero, one) = (Region::ALL.fix(0, false), Region::ALL.fix(0, true));
         let parts = [(zero.fix(3, false), 1), (zero.fix(3, true), 2), (one, 3)];
-        assert_eq!(overlap(&parts, 0), None);
+        assert!(found(&parts).is_empty());
         let more = [parts[0], parts[1], parts[2], (one.fix(9, true), 4)];
-        assert_eq!(overlap(&more, 0), Some((parts[2], more[3])));
-        assert!(overlap(&[(zero, 1), (zero, 2)], 0).is_some());
+        assert_eq!(found(&more), [[3, 4]]);
+        assert_eq!(found(&[(zero, 1), (zero, 2)]), [[1, 2]]);
     }
 }

@@ -3,7 +3,9 @@
 use pontoon_core::{
     data::Nested,
     sql::{
-        ast::{AlterTable, Alteration, CheckDef, ColumnDef, CreateTable, CreateView, Statement},
+        ast::{
+            AlterTable, Alteration, CheckDef, ColumnDef, CreateIndex, CreateTable, CreateView, Statement, UniqueDef,
+        },
         fault::INVALID_DEFINITION,
     },
 };
@@ -22,6 +24,7 @@ use crate::{
 struct Beside {
     keys: Vec<Vec<String>>,
     checks: Vec<CheckDef>,
+    uniques: Vec<UniqueDef>,
 }
 
 pub(crate) fn create_table(create: parsed::CreateTable) -> Result<Statement> {
@@ -46,16 +49,16 @@ pub(crate) fn create_table(create: parsed::CreateTable) -> Result<Statement> {
     }
     let mut beside = Beside::default();
     let columns = create.columns.into_iter().map(|one| column(one, &mut beside)).collect::<Result<_>>()?;
-    let Beside { mut keys, mut checks } = beside;
+    let Beside { mut keys, mut checks, mut uniques } = beside;
     for constraint in create.constraints {
         match constraint {
             parsed::TableConstraint::PrimaryKey(key) => {
-                let column = |index: parsed::IndexColumn| match index.column.expr {
-                    parsed::Expr::Identifier(ident) => Ok(name(ident)),
-                    other => unsupported(format!("PRIMARY KEY ({other})")),
-                };
-                keys.push(key.columns.into_iter().map(column).collect::<Result<_>>()?);
+                keys.push(key.columns.into_iter().map(key_column).collect::<Result<_>>()?);
             }
+            parsed::TableConstraint::Unique(unique) => uniques.push(UniqueDef {
+                name: unique.name.or(unique.index_name).map(name),
+                columns: unique.columns.into_iter().map(key_column).collect::<Result<_>>()?,
+            }),
             other => checks.push(table_check(other)?),
         }
     }
@@ -68,6 +71,49 @@ pub(crate) fn create_table(create: parsed::CreateTable) -> Result<Statement> {
         columns,
         primary_key: keys.pop().unwrap_or_default(),
         checks,
+        uniques,
+    }))
+}
+
+/// A column of a key.
+fn key_column(index: parsed::IndexColumn) -> Result<String> {
+    match index.column.expr {
+        parsed::Expr::Identifier(ident) => Ok(name(ident)),
+        other => unsupported(format!("a key of an expression, ({other})")),
+    }
+}
+
+pub(crate) fn create_index(create: parsed::CreateIndex) -> Result<Statement> {
+    if create.predicate.is_some() || !create.include.is_empty() || create.nulls_distinct == Some(false) {
+        return unsupported("CREATE INDEX with WHERE, INCLUDE or NULLS NOT DISTINCT");
+    }
+    match create.using {
+        None | Some(parsed::IndexType::BTree) => {}
+        Some(other) => {
+            return unsupported(format!("USING {other}: indexes are prefix hash trees, ordered as B-trees are"));
+        }
+    }
+    let column = |index: parsed::IndexColumn| {
+        let options = index.column.options;
+        let descending = match options.sort {
+            None | Some(parsed::OrderBySort::Asc) => false,
+            Some(parsed::OrderBySort::Desc) => true,
+            Some(other) => return unsupported(format!("an index in the order {other:?}")),
+        };
+        if options.nulls_first.is_some_and(|first| first != descending) {
+            return unsupported("NULLS FIRST of an ascending, NULLS LAST of a descending column of an index");
+        }
+        match index.column.expr {
+            parsed::Expr::Identifier(ident) => Ok((name(ident), descending)),
+            other => unsupported(format!("an index of an expression, ({other})")),
+        }
+    };
+    Ok(Statement::CreateIndex(CreateIndex {
+        name: create.name.map(object_name).transpose()?,
+        table: object_name(create.table_name)?,
+        columns: create.columns.into_iter().map(column).collect::<Result<_>>()?,
+        unique: create.unique,
+        if_not_exists: create.if_not_exists,
     }))
 }
 
@@ -88,7 +134,9 @@ fn column(column: parsed::ColumnDef, beside: &mut Beside) -> Result<ColumnDef> {
                     expr: expr(*constraint.expr, 0)?,
                 });
             }
-            parsed::ColumnOption::Unique(_) => return unsupported(UNIQUE),
+            parsed::ColumnOption::Unique(unique) => beside
+                .uniques
+                .push(UniqueDef { name: unique.name.or(option.name).map(name), columns: vec![defined.name.clone()] }),
             parsed::ColumnOption::ForeignKey(_) => return unsupported(REFERENCES),
             other => return unsupported(format!("column option {other}")),
         }
@@ -96,8 +144,8 @@ fn column(column: parsed::ColumnDef, beside: &mut Beside) -> Result<ColumnDef> {
     Ok(defined)
 }
 
-/// Why there is no UNIQUE.
-const UNIQUE: &str = "UNIQUE constraints: only the primary key is unique so far";
+/// Why there is no UNIQUE here.
+const UNIQUE: &str = "UNIQUE in ALTER TABLE; CREATE UNIQUE INDEX does the same";
 /// Why there is no REFERENCES.
 const REFERENCES: &str = "REFERENCES constraints: nothing checks foreign keys so far";
 
@@ -157,6 +205,9 @@ fn alteration(operation: parsed::AlterTableOperation) -> Result<Vec<Alteration>>
             let column = column(column_def, &mut beside)?;
             if !beside.keys.is_empty() {
                 return unsupported("PRIMARY KEY of an added column");
+            }
+            if !beside.uniques.is_empty() {
+                return unsupported(UNIQUE);
             }
             Alteration::AddColumn { column, checks: beside.checks, if_not_exists }
         }

@@ -9,7 +9,7 @@ use sqlparser::ast as parsed;
 use crate::{
     Result,
     change::{delete, insert, update},
-    define::{alter_table, create_table, create_view, truncate},
+    define::{alter_table, create_index, create_table, create_view, truncate},
     expr::{name, object_name},
     query::select,
     unsupported,
@@ -30,6 +30,13 @@ pub(crate) fn statement(statement: parsed::Statement) -> Result<Statement> {
         }
         parsed::Statement::AlterTable(altered) => alter_table(altered)?,
         parsed::Statement::CreateView(view) => create_view(view)?,
+        parsed::Statement::CreateIndex(index) => create_index(index)?,
+        parsed::Statement::Drop { object_type: parsed::ObjectType::Index, if_exists, mut names, .. } => {
+            match (names.pop(), names.is_empty()) {
+                (Some(index), true) => Statement::DropIndex { name: object_name(index)?, if_exists },
+                _ => return unsupported("DROP INDEX of several indexes"),
+            }
+        }
         parsed::Statement::Truncate(truncated) => truncate(truncated)?,
         parsed::Statement::Drop { object_type: parsed::ObjectType::View, if_exists, mut names, .. } => {
             match (names.pop(), names.is_empty()) {

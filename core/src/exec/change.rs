@@ -13,8 +13,10 @@ use crate::{
     data::{Column, Row, Type, Value, codec},
     sql::{
         fault::{CHECK_VIOLATION, CORRUPTED, NOT_NULL_VIOLATION, error, fail},
+        index::Index,
         scalar::Scalar,
     },
+    store::Version,
 };
 
 /// What a writer knows of the table that it changes.
@@ -34,6 +36,10 @@ pub struct Target {
     pub missing: Row,
     /// What must not be false of a stored row, by name of the constraint.
     pub checks: Vec<(String, Scalar)>,
+    /// Its indexes.
+    pub indexes: Vec<Index>,
+    /// The version of its entry in the catalog; `None` while nobody else knows the table.
+    pub version: Option<Version>,
 }
 
 /// A column of a [`Target`].
@@ -73,8 +79,22 @@ pub struct Insert {
     pub query: Option<Flow>,
     /// What becomes of a row whose key is there already.
     pub conflict: Conflict,
+    /// Which conflicts that is about.
+    pub arbiter: Arbiter,
     /// What is shown of it.
     pub returning: Option<Returning>,
+}
+
+/// Which conflicts are dealt with; any other fails the statement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Arbiter {
+    /// All of them.
+    #[default]
+    Any,
+    /// Of the primary key.
+    PrimaryKey,
+    /// Of the unique index with this namespace.
+    Index(String),
 }
 
 /// What becomes of a new row whose key is there already.

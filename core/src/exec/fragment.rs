@@ -86,6 +86,10 @@ pub enum Decode {
     CatalogTables,
     /// An entry of the catalog: one row for each column.
     CatalogColumns,
+    /// An entry of an index: one row for the index.
+    CatalogIndexes,
+    /// Whatever it is: a row without columns.
+    Key,
 }
 
 /// What becomes of the rows of a fragment.
@@ -266,8 +270,9 @@ impl FragmentPlan {
                     return fail(CORRUPTED, format!("a record of {} does not read as a row", self.namespace));
                 }
             },
-            Decode::CatalogTables | Decode::CatalogColumns => {
-                let rows = crate::sql::catalog::system_rows(value, self.decode == Decode::CatalogColumns)?;
+            Decode::Key => vec![Row::new()],
+            Decode::CatalogTables | Decode::CatalogColumns | Decode::CatalogIndexes => {
+                let rows = crate::sql::catalog::system_rows(value, self.decode)?;
                 let pick = |row: &Row| {
                     let column = |column: &u32| row.get(*column as usize).cloned().unwrap_or(Value::Null);
                     self.columns.iter().map(column).collect()

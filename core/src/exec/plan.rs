@@ -10,7 +10,7 @@ use super::{
         aggregate::{AggregateCall, Mode},
         sort::SortKey,
     },
-    schema::{Alter, CreateAs, Show},
+    schema::{Alter, CreateAs, CreateIndex, Show},
 };
 use crate::{
     data::{Column, Row, Value},
@@ -55,6 +55,10 @@ pub enum Task {
     DropView(String, bool),
     /// Defines a table with the rows of a query.
     CreateAs(Box<CreateAs>),
+    /// Gives a table an index.
+    CreateIndex(Box<CreateIndex>),
+    /// Drops an index; with the flag it need not be there.
+    DropIndex(String, bool),
 }
 
 /// The operators of a query: the inputs of each stand before it, in the order of its ports; the last one gives the result.
@@ -356,10 +360,27 @@ pub struct Source {
     pub fragment: FragmentPlan,
     /// The keys to get; `None`: all records, by a gather.
     pub keys: Option<Vec<Vec<u8>>>,
+    /// Or the entries of an index that lead to keys; where these are many, all records after all.
+    pub index: Option<IndexScan>,
     /// What the statement calls the table; only EXPLAIN asks.
     pub name: String,
     /// The columns read, by identity; only EXPLAIN asks.
     pub read: Vec<u32>,
+}
+
+/// Entries of an index.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IndexScan {
+    /// The name of the index; only EXPLAIN asks.
+    pub name: String,
+    /// The namespace of its tree.
+    pub namespace: String,
+    /// Locality bits of that namespace.
+    pub locality_bits: u8,
+    /// The table, and the version of its entry with which the index was there.
+    pub table: (String, Version),
+    /// Ranges of keys, each from the first on and before the second.
+    pub ranges: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 impl Op {

@@ -1,6 +1,9 @@
 //! Statements that change definitions, as they are run.
 
-use super::{change::Insert, fragment::FragmentPlan};
+use super::{
+    change::{Insert, Target},
+    fragment::FragmentPlan,
+};
 use crate::{Error, sql::catalog::TableDescriptor, store::Version};
 
 /// A table's definition becomes another one.
@@ -47,4 +50,21 @@ pub struct CreateAs {
     pub if_not_exists: bool,
     /// Its rows.
     pub insert: Insert,
+}
+
+/// A table gets an index.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateIndex {
+    /// The table.
+    pub from: TableDescriptor,
+    /// The version of its entry in the catalog.
+    pub version: Version,
+    /// What it becomes: the index is the last one of its details.
+    pub to: TableDescriptor,
+    /// Nothing is done when there is an index of that name.
+    pub if_not_exists: bool,
+    /// The table, with this index alone.
+    pub target: Target,
+    /// Gives the indexed values of each row, then key, version and rest.
+    pub fragment: FragmentPlan,
 }

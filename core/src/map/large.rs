@@ -56,6 +56,11 @@ impl<K, V> LargeMap<K, V> {
     pub fn values(&self) -> impl Iterator<Item = &V> + Clone {
         self.iter().map(|(_, value)| value)
     }
+
+    /// The values, to be changed, in the order of their keys.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.chunks.iter_mut().flatten().map(|(_, value)| value)
+    }
 }
 
 impl<K: Ord, V> LargeMap<K, V> {

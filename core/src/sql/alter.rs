@@ -9,9 +9,10 @@ use super::{
     catalog::{COLUMNS_MAX, TableColumn, TableDescriptor, check_name, check_relation},
     details::{Details, SLOTS_MAX},
     fault::{
-        CHECK_VIOLATION, DUPLICATE_COLUMN, INTERNAL, INVALID_DEFINITION, NOT_NULL_VIOLATION, UNDEFINED_OBJECT,
-        UNSUPPORTED, error, fail,
+        CHECK_VIOLATION, DEPENDENT_OBJECTS, DUPLICATE_COLUMN, INTERNAL, INVALID_DEFINITION, NOT_NULL_VIOLATION,
+        UNDEFINED_OBJECT, UNSUPPORTED, error, fail,
     },
+    index::Index,
     physical,
     scalar::Scalar,
     scope::Binder,
@@ -95,6 +96,10 @@ impl Binder<'_> {
                 Ok(())
             }
             Alteration::Rename(to) => {
+                if let Some(index) = draft.details.indexes.first() {
+                    let name = &index.name;
+                    return fail(UNSUPPORTED, format!("RENAME of a table with indexes; drop index \"{name}\" first"));
+                }
                 check_relation(to)?;
                 draft.table.name.clone_from(to);
                 Ok(())
@@ -168,6 +173,11 @@ impl Binder<'_> {
             return fail(INVALID_DEFINITION, format!("\"{name}\" is the last column of \"{}\"", draft.table.name));
         }
         let slot = draft.details.slots[position as usize];
+        let reads = |index: &&Index| index.columns.iter().any(|(other, _)| *other == slot);
+        if let Some(index) = draft.details.indexes.iter().find(reads) {
+            let message = format!("index \"{}\" is on column \"{name}\"; drop it first", index.name);
+            return fail(DEPENDENT_OBJECTS, message);
+        }
         let mut kept = Vec::new();
         for check in core::mem::take(&mut draft.details.checks) {
             if !self.check(&draft.table, &draft.details, &check)?.columns().contains(&slot) {

@@ -17,7 +17,7 @@
 //! them is no longer true has changed nothing, and the statement is planned again.
 
 use super::{
-    ast::{AlterTable, CreateTable, CreateView, Statement},
+    ast::{AlterTable, CreateIndex, CreateTable, CreateView, Statement},
     catalog::{TableDescriptor, entry},
     fault::{INTERNAL, SERIALIZATION, TOO_COMPLEX, fail},
     hint::helped,
@@ -190,7 +190,10 @@ impl Asking {
         let settings = Settings { now_us, locality_bits, dialect: definitions.session.dialect };
         let plan = plan(&self.statement, &self.params, &definitions.tables, settings)?;
         self.state = State::Running(Box::new(Run::new(plan, self.env.clone(), self.serial)));
-        if let Statement::AlterTable(AlterTable { table, .. }) | Statement::Truncate(table) = &self.statement {
+        if let Statement::AlterTable(AlterTable { table, .. })
+        | Statement::CreateIndex(CreateIndex { table, .. })
+        | Statement::Truncate(table) = &self.statement
+        {
             // It will be another one.
             definitions.tables.remove(table);
         }

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use super::schema::{AlterTable, Alteration, CheckDef, ColumnDef, CreateTable, CreateView};
+pub use super::schema::{AlterTable, Alteration, CheckDef, ColumnDef, CreateIndex, CreateTable, CreateView, UniqueDef};
 use crate::data::{Nested, Type, Value};
 
 /// One statement.
@@ -62,6 +62,15 @@ pub enum Statement {
     },
     /// `SHOW name`.
     Show(String),
+    /// `CREATE INDEX`.
+    CreateIndex(CreateIndex),
+    /// `DROP INDEX`.
+    DropIndex {
+        /// The index.
+        name: String,
+        /// No error when it does not exist.
+        if_exists: bool,
+    },
 }
 
 /// `INSERT INTO table (columns) VALUES ..`.

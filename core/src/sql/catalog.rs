@@ -11,10 +11,12 @@ use super::{
     ast::{ColumnDef, CreateTable, Expr},
     details::Details,
     fault::{CORRUPTED, DUPLICATE_COLUMN, INVALID_DEFINITION, UNDEFINED_COLUMN, error, fail},
+    index::Index,
 };
 use crate::{
     Error, Id,
     data::{Row, Type, Value},
+    exec::fragment::Decode,
     store::{Action, KeyOp},
 };
 
@@ -24,6 +26,66 @@ pub const CATALOG: &str = "pontoon.tables";
 pub const COLUMNS_MAX: usize = 1_000;
 /// Bytes that a name may have.
 pub const NAME_BYTES_MAX: usize = 128;
+
+/// The namespace of the names of indexes: key = name, value = a `postcard` encoding of [`IndexEntry`].
+pub const INDEXES: &str = "pontoon.indexes";
+
+/// What is known of an index by its name. What counts is in the details of its table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IndexEntry {
+    /// Its name.
+    pub name: String,
+    /// The name of its table.
+    pub table: String,
+    /// The names of its columns, each with whether it descends.
+    pub columns: Vec<(String, bool)>,
+    /// Whether no two rows may have the same values.
+    pub unique: bool,
+    /// The namespace of its tree.
+    pub namespace: String,
+    /// Whether it has all rows.
+    pub ready: bool,
+}
+
+impl IndexEntry {
+    /// The entry of an index of a table.
+    pub fn of(table: &TableDescriptor, details: &Details, index: &Index) -> IndexEntry {
+        let name = |slot: &u32| {
+            let position = details.slots.iter().position(|other| other == slot);
+            position.and_then(|at| table.columns.get(at)).map_or_else(String::new, |column| column.name.clone())
+        };
+        IndexEntry {
+            name: index.name.clone(),
+            table: table.name.clone(),
+            columns: index.columns.iter().map(|(slot, descending)| (name(slot), *descending)).collect(),
+            unique: index.unique,
+            namespace: index.namespace.clone(),
+            ready: index.ready,
+        }
+    }
+
+    /// From the value of its record.
+    pub fn decode(bytes: &[u8]) -> Result<IndexEntry, Error> {
+        postcard::from_bytes(bytes).map_err(|_| error(CORRUPTED, "the entry of an index does not read"))
+    }
+
+    /// The value of its record.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
+    /// Its columns as SQL has them.
+    pub fn shown(&self) -> String {
+        let column =
+            |(name, descending): &(String, bool)| if *descending { format!("{name} DESC") } else { name.clone() };
+        self.columns.iter().map(column).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// An operation on the entry of an index.
+pub fn index_entry(name: &str, locality_bits: u8, action: Action) -> KeyOp {
+    KeyOp { namespace: INDEXES.to_owned(), locality_bits, key: name.as_bytes().to_vec(), action }
+}
 
 /// An operation on a table's entry in the catalog.
 pub fn entry(name: &str, locality_bits: u8, action: Action) -> KeyOp {
@@ -177,10 +239,18 @@ impl TableDescriptor {
         Ok(())
     }
 
-    /// Gives its rows a namespace: `generation` tells the table from every other of that name.
-    pub fn place(&mut self, generation: u128, locality_bits: u8) {
+    /// Gives its rows a namespace, and its indexes: `generation` tells the table from every other of that name.
+    pub fn place(&mut self, generation: u128, locality_bits: u8) -> Result<(), Error> {
         self.namespace = format!("pontoon.rows.{}.{generation:032x}", self.name);
         self.locality_bits = locality_bits;
+        let mut details = self.details()?;
+        if !details.indexes.is_empty() {
+            for (number, index) in details.indexes.iter_mut().enumerate() {
+                index.place(&self.name, generation, number);
+            }
+            self.set_details(&details)?;
+        }
+        Ok(())
     }
 
     /// Whether its parts fit together.
@@ -203,10 +273,15 @@ impl TableDescriptor {
 
     /// Whether two definitions say the same, whenever and by whomever they were made.
     pub fn same_definition(&self, other: &TableDescriptor) -> bool {
+        let details = |table: &TableDescriptor| {
+            let mut details = table.details().ok()?;
+            details.indexes.iter_mut().for_each(|index| index.namespace.clear());
+            Some(details)
+        };
         self.name == other.name
             && self.columns == other.columns
             && self.primary_key == other.primary_key
-            && self.tail == other.tail
+            && details(self) == details(other)
     }
 
     /// The key of a row without a primary key: unique to the asker, the statement and the row.
@@ -219,16 +294,17 @@ impl TableDescriptor {
 }
 
 /// The system tables.
-pub const SYSTEM_TABLES: &[&str] = &["pontoon_tables", "pontoon_columns"];
+pub const SYSTEM_TABLES: &[&str] = &["pontoon_tables", "pontoon_columns", "pontoon_indexes"];
 
-/// Columns of the system tables, which show the catalog as SQL.
-pub fn system_table(name: &str) -> Option<(Vec<(&'static str, Type)>, bool)> {
+/// A system table, which shows the catalog as SQL: where its rows are, how their records read, its columns.
+pub fn system_table(name: &str) -> Option<(&'static str, Decode, Vec<(&'static str, Type)>)> {
     match name {
         "pontoon_tables" => {
-            Some((vec![("name", Type::Text), ("columns", Type::Integer), ("namespace", Type::Text)], false))
+            let columns = vec![("name", Type::Text), ("columns", Type::Integer), ("namespace", Type::Text)];
+            Some((CATALOG, Decode::CatalogTables, columns))
         }
         "pontoon_columns" => {
-            let columns = [
+            let columns = vec![
                 ("table_name", Type::Text),
                 ("name", Type::Text),
                 ("position", Type::Integer),
@@ -236,16 +312,35 @@ pub fn system_table(name: &str) -> Option<(Vec<(&'static str, Type)>, bool)> {
                 ("not_null", Type::Boolean),
                 ("key_position", Type::Integer),
             ];
-            Some((columns.to_vec(), true))
+            Some((CATALOG, Decode::CatalogColumns, columns))
+        }
+        "pontoon_indexes" => {
+            let columns = vec![
+                ("name", Type::Text),
+                ("table_name", Type::Text),
+                ("columns", Type::Text),
+                ("is_unique", Type::Boolean),
+                ("is_ready", Type::Boolean),
+                ("namespace", Type::Text),
+            ];
+            Some((INDEXES, Decode::CatalogIndexes, columns))
         }
         _ => None,
     }
 }
 
-/// The rows that a catalog entry has in `pontoon_tables`, or in `pontoon_columns`.
-pub fn system_rows(entry: &[u8], of_columns: bool) -> Result<Vec<Row>, Error> {
+/// The rows that a catalog entry has in a system table.
+pub fn system_rows(entry: &[u8], decode: Decode) -> Result<Vec<Row>, Error> {
+    if decode == Decode::CatalogIndexes {
+        let index = IndexEntry::decode(entry)?;
+        let columns = Value::Text(index.shown());
+        let (unique, ready) = (Value::Boolean(index.unique), Value::Boolean(index.ready));
+        let (name, table, namespace) =
+            (Value::Text(index.name), Value::Text(index.table), Value::Text(index.namespace));
+        return Ok(vec![vec![name, table, columns, unique, ready, namespace]]);
+    }
     let table = TableDescriptor::decode(entry)?;
-    if !of_columns {
+    if decode == Decode::CatalogTables {
         let count = Value::Integer(table.columns.len() as i64);
         return Ok(vec![vec![Value::Text(table.name), count, Value::Text(table.namespace)]]);
     }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ast::{Expr, Select},
     fault::{CORRUPTED, INVALID_DEFINITION, error, fail},
+    index::{INDEX_COLUMNS_MAX, INDEXES_MAX, Index},
     logical::Scan,
 };
 use crate::{
@@ -36,12 +37,11 @@ pub struct Details {
     pub missing: Vec<(u32, Value)>,
     /// `CHECK` constraints.
     pub checks: Vec<Check>,
-    /// `UNIQUE` constraints. There are none yet.
-    pub uniques: Vec<Unique>,
-    /// `REFERENCES` constraints. There are none yet.
-    pub references: Vec<Reference>,
     /// It is a view.
     pub view: Option<View>,
+    /// Indexes; they stand behind the rest.
+    #[serde(skip)]
+    pub indexes: Vec<Index>,
 }
 
 /// A `CHECK` constraint.
@@ -55,28 +55,6 @@ pub struct Check {
     pub columns: Vec<(String, u32)>,
     /// What the expression calls the table.
     pub table: String,
-}
-
-/// A `UNIQUE` constraint.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Unique {
-    /// Its name.
-    pub name: String,
-    /// The slots of its columns.
-    pub slots: Vec<u32>,
-}
-
-/// A `REFERENCES` constraint.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Reference {
-    /// Its name.
-    pub name: String,
-    /// The slots of its columns.
-    pub slots: Vec<u32>,
-    /// The table referred to.
-    pub table: String,
-    /// The slots of that table's columns.
-    pub of: Vec<u32>,
 }
 
 /// What a view shows.
@@ -100,15 +78,20 @@ impl Details {
         if tail.is_empty() {
             return Ok(Details::plain(columns));
         }
-        let details: Details =
-            postcard::from_bytes(tail).map_err(|_| error(CORRUPTED, "the details of a catalog entry do not read"))?;
+        let unreadable = |_| error(CORRUPTED, "the details of a catalog entry do not read");
+        let (mut details, rest): (Details, &[u8]) = postcard::take_from_bytes(tail).map_err(unreadable)?;
+        if !rest.is_empty() {
+            details.indexes = postcard::from_bytes(rest).map_err(unreadable)?;
+        }
         let known = |slot: &u32| *slot < details.width;
         let consistent = details.width <= SLOTS_MAX
             && (details.view.is_some() || details.slots.len() == columns)
             && details.slots.is_sorted_by(|a, b| a < b)
             && details.slots.iter().all(known)
             && details.missing.iter().all(|(slot, _)| known(slot))
-            && details.checks.iter().flat_map(|check| &check.columns).all(|(_, slot)| known(slot));
+            && details.checks.iter().flat_map(|check| &check.columns).all(|(_, slot)| known(slot))
+            && details.indexes.iter().flat_map(|index| &index.columns).all(|(slot, _)| known(slot))
+            && details.indexes.iter().all(|index| known(&index.stamp) && !index.columns.is_empty());
         if consistent { Ok(details) } else { fail(CORRUPTED, "a catalog entry contradicts itself") }
     }
 
@@ -120,14 +103,24 @@ impl Details {
         if self.checks.len() > CONSTRAINTS_MAX {
             return fail(INVALID_DEFINITION, format!("a table with more than {CONSTRAINTS_MAX} constraints"));
         }
+        if self.indexes.len() > INDEXES_MAX || self.indexes.iter().any(|it| it.columns.len() > INDEX_COLUMNS_MAX) {
+            let message = format!("a table has {INDEXES_MAX} indexes at most, an index {INDEX_COLUMNS_MAX} columns");
+            return fail(INVALID_DEFINITION, message);
+        }
         if *self == Details::plain(columns) {
             return Ok(Vec::new());
         }
-        postcard::to_allocvec(self).map_err(|_| error(INVALID_DEFINITION, "a definition that cannot be kept"))
+        let unfit = |_| error(INVALID_DEFINITION, "a definition that cannot be kept");
+        let mut bytes = postcard::to_allocvec(self).map_err(unfit)?;
+        if !self.indexes.is_empty() {
+            bytes.extend(postcard::to_allocvec(&self.indexes).map_err(unfit)?);
+        }
+        Ok(bytes)
     }
 
     /// Where the columns of a scan are stored; it has all columns, in order.
     pub fn place(&self, scan: &mut Scan) {
+        scan.indexes.clone_from(&self.indexes);
         for ((id, position, _), slot) in scan.columns.iter_mut().zip(&self.slots) {
             *position = *slot;
             let missing = self.missing.iter().find(|(other, _)| other == slot);

@@ -140,6 +140,7 @@ fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>
         None => over_read(position),
     };
     let (place, combining) = match (&source.keys, &fragment.output) {
+        (None, _) if source.index.is_some() => ("asker", ""),
         (Some(keys), _) => {
             lines.push(indented(depth, &format!("KeyLookup [exchange] {}: {} get(s)", source.name, keys.len())));
             ("asker", "")
@@ -150,7 +151,11 @@ fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>
         (None, Output::Top(..)) => ("owners", "top-k"),
         (None, Output::Groups(..)) => ("owners", "partial aggregates"),
     };
-    if source.keys.is_none() {
+    if let Some(index) = &source.index {
+        let ranges = index.ranges.len();
+        let line = format!("IndexScan [exchange] {}: {ranges} range(s) of {}, then gets", source.name, index.name);
+        lines.push(indented(depth, &line));
+    } else if source.keys.is_none() {
         let line = format!("Gather [exchange] {}: {combining}, combined up the region tree", source.name);
         lines.push(indented(depth, &line));
     }
@@ -177,7 +182,7 @@ fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>
         push(format!("Filter [{place}] {}", scalar(filter, &over_read)));
     }
     let columns: Vec<String> = source.read.iter().map(label).collect();
-    let what = if source.keys.is_some() { "Records" } else { "Scan" };
+    let what = if source.keys.is_some() || source.index.is_some() { "Records" } else { "Scan" };
     push(format!("{what} [{place}] {} ({})", source.name, columns.join(", ")));
 }
 

@@ -80,6 +80,8 @@ codes! {
     WRONG_OBJECT = "wrong_object_type",
     /// Something of that name, neither a table nor a column, does not exist.
     UNDEFINED_OBJECT = "undefined_object",
+    /// Something else depends on it.
+    DEPENDENT_OBJECTS = "dependent_objects",
     /// Something of that name, neither a table nor a column, exists.
     DUPLICATE_OBJECT = "duplicate_object",
 }

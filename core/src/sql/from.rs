@@ -5,7 +5,7 @@
 
 use super::{
     ast::{BinaryOp, JoinKind, JoinOn, TableRef},
-    catalog::{self, CATALOG, TableDescriptor},
+    catalog::{self, TableDescriptor},
     fault::{COLUMN_COUNT, DUPLICATE_ALIAS, TOO_COMPLEX, UNDEFINED_TABLE, UNSUPPORTED, fail},
     logical::{Logical, Scan},
     scalar::{Function, Scalar},
@@ -169,10 +169,9 @@ impl Binder<'_> {
         if let Some(found) = self.cte(name) {
             return Ok(visible(found, label));
         }
-        if let Some((columns, of_columns)) = catalog::system_table(name) {
+        if let Some((namespace, decode, columns)) = catalog::system_table(name) {
             let columns = columns.into_iter().map(|(name, data_type)| (name.to_owned(), data_type)).collect();
-            let decode = if of_columns { Decode::CatalogColumns } else { Decode::CatalogTables };
-            return Ok(self.scan(label, CATALOG.to_owned(), self.settings.locality_bits, decode, columns, &[]));
+            return Ok(self.scan(label, namespace.to_owned(), self.settings.locality_bits, decode, columns, &[]));
         }
         let Some((table, _)) = self.tables.get(name) else {
             return fail(UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"));
@@ -191,6 +190,7 @@ impl Binder<'_> {
             self.scan(label, table.namespace.clone(), table.locality_bits, Decode::Row, columns, &table.primary_key);
         if let Logical::Scan(scan) = &mut plan {
             details.place(scan);
+            scan.table = self.tables.get(&table.name).map(|(_, version)| (table.name.clone(), *version));
         }
         Ok((plan, scope))
     }
@@ -220,6 +220,8 @@ impl Binder<'_> {
             output: ids.iter().map(|(id, ..)| *id).collect(),
             columns: ids,
             missing: Vec::new(),
+            indexes: Vec::new(),
+            table: None,
             identity: Vec::new(),
         };
         (Logical::Scan(scan), scope)

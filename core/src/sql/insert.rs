@@ -9,7 +9,7 @@ use super::{
     plan::Dialect,
     scope::{Binder, Scope},
     select::lost_column,
-    target::{Planned, constant, is_key, note_checks, over_rows, position},
+    target::{Planned, arbiter, constant, note_checks, over_rows, position},
 };
 use crate::{
     Error,
@@ -31,7 +31,17 @@ impl Binder<'_> {
         let conflict = self.on_conflict(insert, table, &mut notes)?;
         let (_, scope, schema) = self.stored(table, insert.alias.as_deref().unwrap_or(&insert.table))?;
         let returning = self.returning(&insert.returning, &scope, &schema, &mut notes)?;
-        let mut plan = change::Insert { target, columns, defaults, rows: Vec::new(), query: None, conflict, returning };
+        let on = insert.conflict.as_ref().map(|conflict| arbiter(table, &conflict.target));
+        let mut plan = change::Insert {
+            target,
+            columns,
+            defaults,
+            rows: Vec::new(),
+            query: None,
+            conflict,
+            arbiter: on.transpose()?.unwrap_or_default(),
+            returning,
+        };
         let node = match &insert.source {
             InsertSource::Defaults => {
                 plan.columns.clear();
@@ -91,7 +101,6 @@ impl Binder<'_> {
         notes: &mut Vec<String>,
     ) -> Result<Conflict, Error> {
         let Some(on_conflict) = &insert.conflict else { return Ok(Conflict::Refuse) };
-        is_key(table, &on_conflict.target)?;
         let (conflict, note) = match &on_conflict.action {
             ConflictAction::Nothing => (Conflict::Skip(false), "leave what is there".to_owned()),
             ConflictAction::Ignore => (Conflict::Skip(true), "leave what is there".to_owned()),

@@ -6,6 +6,7 @@
 
 use super::{
     ast::{BinaryOp, SetOp},
+    index::Index,
     scalar::Scalar,
 };
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
         plan::{self, Call, JoinKind},
     },
     map::Set,
+    store::Version,
 };
 
 /// Nodes that an expression may grow to when others are put into it: what computes `a + a` of `a + a` of `a + a` and
@@ -211,6 +213,10 @@ pub struct Scan {
     pub output: Vec<ColumnId>,
     /// What records have in a column that is younger than they are; NULL where nothing is said.
     pub missing: Vec<(ColumnId, Value)>,
+    /// The indexes of the table.
+    pub indexes: Vec<Index>,
+    /// The table, and the version of its entry; `None` where it has none.
+    pub table: Option<(String, Version)>,
     /// Key and version of each record, and the rest of it, where they are wanted; `output` has them, too.
     pub identity: Vec<ColumnId>,
 }

@@ -36,7 +36,7 @@ pub fn lookup_keys(scan: &Scan) -> Option<Vec<Vec<u8>>> {
 }
 
 /// The values that a conjunct admits for a column; `None` when it does not say.
-fn pinned(conjunct: &Scalar, id: ColumnId, data_type: Type) -> Option<Vec<Value>> {
+pub fn pinned(conjunct: &Scalar, id: ColumnId, data_type: Type) -> Option<Vec<Value>> {
     let is_column = |scalar: &Scalar| *scalar == Scalar::Column(id);
     let items: Vec<&Nested<Scalar>> = match conjunct {
         Scalar::Binary(BinaryOp::Eq, a, b) if is_column(a) => vec![b],
@@ -44,17 +44,19 @@ fn pinned(conjunct: &Scalar, id: ColumnId, data_type: Type) -> Option<Vec<Value>
         Scalar::In(a, list) if is_column(a) => list.iter().collect(),
         _ => return None,
     };
-    let mut values = Vec::new();
-    for item in items {
-        match &**item {
-            Scalar::Literal(Value::Null) => {}
-            Scalar::Literal(value) if value.data_type() == Some(data_type) => values.push(value.clone()),
-            // Up to 2^53 every integer is a real of its own.
-            Scalar::Literal(Value::Integer(number)) if data_type == Type::Real && number.abs() < 1 << 53 => {
-                values.push(Value::Real(*number as f64));
-            }
-            _ => return None,
+    let values = items.into_iter().map(|item| constant(item, data_type)).collect::<Option<Vec<_>>>()?;
+    Some(values.into_iter().filter(|value| !value.is_null()).collect())
+}
+
+/// A constant as a column of this type would have it; `None` if it is none, or such a column never has it.
+pub fn constant(scalar: &Scalar, data_type: Type) -> Option<Value> {
+    match scalar {
+        Scalar::Literal(Value::Null) => Some(Value::Null),
+        Scalar::Literal(value) if value.data_type() == Some(data_type) => Some(value.clone()),
+        // Up to 2^53 every integer is a real of its own.
+        Scalar::Literal(Value::Integer(number)) if data_type == Type::Real && number.abs() < 1 << 53 => {
+            Some(Value::Real(*number as f64))
         }
+        _ => None,
     }
-    Some(values)
 }

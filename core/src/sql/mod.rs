@@ -7,6 +7,7 @@
 //! All this happens beside the node, at whoever asks in SQL ([`asking`]). A node knows of it what plans are made of:
 //! [`scalar`], [`catalog`], [`fault`].
 
+mod access;
 mod aggregates;
 mod alter;
 pub mod asking;
@@ -20,6 +21,7 @@ pub mod explain;
 pub mod fault;
 mod from;
 mod hint;
+pub mod index;
 mod insert;
 pub mod logical;
 mod lookup;

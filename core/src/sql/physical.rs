@@ -2,13 +2,15 @@
 //!
 //! A scan becomes a [`FragmentPlan`] that the owners of the table run, and a *gather* of their answers; when
 //! conditions pin the primary key, a *key lookup* instead: one get for each key, the same fragment then runs at the
-//! asker over what was found. What may run at the owners is pushed into the fragment: filters and projections
+//! asker over what was found; and when conditions pin columns of an index, its entries first ([`access`](super::access)),
+//! and then the same. What may run at the owners is pushed into the fragment: filters and projections
 //! always, and the first step of an aggregation, DISTINCT, top-k or LIMIT directly above. The rest runs at the asker.
 //!
 //! In these plans [`Scalar::Column`] and `SortKey::column` are positions in the operator's input row. What is run
 //! of them is [`exec::plan`](crate::exec::plan).
 
 use super::{
+    access::index_scan,
     ast::BinaryOp,
     fault::{TOO_COMPLEX, fail},
     logical::{ColumnId, Logical, Mark, SUBSTITUTED_MAX, Scan},
@@ -201,6 +203,7 @@ fn rows_of(node: &mut Node) -> Option<&mut Source> {
 /// The scan of a table.
 pub fn source(scan: Scan) -> Result<Node, Error> {
     let keys = lookup_keys(&scan);
+    let index = if keys.is_none() { index_scan(&scan) } else { None };
     let read: Vec<ColumnId> = scan.columns.iter().map(|(id, ..)| *id).collect();
     let filter = match Scalar::all(scan.filter) {
         Some(filter) => Some(positions(&filter, &read)?),
@@ -232,7 +235,7 @@ pub fn source(scan: Scan) -> Result<Node, Error> {
         missing,
     };
     check(&fragment)?;
-    let source = Source { name: scan.name, fragment, keys, read };
+    let source = Source { name: scan.name, fragment, keys, index, read };
     Ok(Node::new(Op::Source(source), Vec::new(), scan.output))
 }
 

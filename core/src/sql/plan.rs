@@ -87,6 +87,11 @@ pub fn plan(statement: &Statement, params: &[Value], tables: &Tables, settings: 
         Statement::CreateTableAs { name, if_not_exists, query } => {
             Task::CreateAs(Box::new(binder.create_as(name, *if_not_exists, query)?.plan))
         }
+        Statement::CreateIndex(create) => {
+            let (table, version) = entry(tables, &create.table)?;
+            Task::CreateIndex(Box::new(binder.create_index(create, &table, version)?))
+        }
+        Statement::DropIndex { name, if_exists } => Task::DropIndex(name.clone(), *if_exists),
         Statement::Set { .. } | Statement::Show(_) => return fail(UNSUPPORTED, "settings belong to a session"),
         Statement::Explain(inner) => {
             let column = Column { name: "QUERY PLAN".to_owned(), data_type: Some(Type::Text) };
@@ -191,6 +196,17 @@ fn explained(statement: &Statement, mut binder: Binder<'_>) -> Result<Vec<String
             let planned = binder.create_as(name, *if_not_exists, query)?;
             (vec![format!("CreateTable [exchange] {name}: put where the name is absent, then its rows")], planned.node)
         }
+        Statement::CreateIndex(create) => {
+            let (table, version) = entry(tables, &create.table)?;
+            let plan = binder.create_index(create, &table, version)?;
+            let name = plan.target.indexes.first().map(|index| index.name.clone()).unwrap_or_default();
+            let head = format!("CreateIndex [exchange] {name}: puts where nothing is, then its entries");
+            let scan = format!("Gather [exchange] {}: rows, combined up the region tree", table.name);
+            (noted(head, vec![scan]), None)
+        }
+        Statement::DropIndex { name, .. } => {
+            (vec![format!("DropIndex [exchange] {name}: out of the table's entry, then its entries go")], None)
+        }
         Statement::Set { .. } | Statement::Show(_) => return fail(UNSUPPORTED, "EXPLAIN of a setting"),
     };
     let names = binder.into_names();
@@ -260,6 +276,9 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
         }
         Statement::CreateView(create) => names::of_query(&create.query, names),
         Statement::CreateTableAs { query, .. } => names::of_query(query, names),
-        Statement::DropView { .. } | Statement::Set { .. } | Statement::Show(_) => {}
+        Statement::CreateIndex(create) => {
+            names.insert(create.table.clone());
+        }
+        Statement::DropIndex { .. } | Statement::DropView { .. } | Statement::Set { .. } | Statement::Show(_) => {}
     }
 }

@@ -18,6 +18,32 @@ pub struct CreateTable {
     pub primary_key: Vec<String>,
     /// `CHECK` constraints, of columns and of the table.
     pub checks: Vec<CheckDef>,
+    /// `UNIQUE` constraints, of columns and of the table.
+    pub uniques: Vec<UniqueDef>,
+}
+
+/// `CONSTRAINT name UNIQUE (columns)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UniqueDef {
+    /// Its name; made of table and columns where none is given.
+    pub name: Option<String>,
+    /// The columns.
+    pub columns: Vec<String>,
+}
+
+/// `CREATE [UNIQUE] INDEX name ON table (columns)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CreateIndex {
+    /// Its name; made of table and columns where none is given.
+    pub name: Option<String>,
+    /// The table.
+    pub table: String,
+    /// The columns, each with whether it descends.
+    pub columns: Vec<(String, bool)>,
+    /// Whether no two rows may have the same values.
+    pub unique: bool,
+    /// Nothing is done when there is one of that name.
+    pub if_not_exists: bool,
 }
 
 /// `CONSTRAINT name CHECK (expr)`.

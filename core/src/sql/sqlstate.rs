@@ -17,6 +17,7 @@ pub fn sqlstate(code: &str) -> &'static str {
         DUPLICATE_TABLE => "42P07",
         DUPLICATE_COLUMN => "42701",
         DUPLICATE_OBJECT => "42710",
+        DEPENDENT_OBJECTS => "2BP01",
         INVALID_DEFINITION => "42P16",
         WRONG_OBJECT => "42809",
         UNIQUE_VIOLATION => "23505",

@@ -9,6 +9,7 @@ use super::{
     details::{Check, Details},
     explain,
     fault::{DUPLICATE_COLUMN, INTERNAL, INVALID_REFERENCE, UNDEFINED_COLUMN, UNDEFINED_TABLE, fail},
+    index::Index,
     logical::{ColumnId, Logical, Scan},
     physical::Node,
     plan::Dialect,
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     Error,
     data::{Column, Type, Value},
-    exec::change::{Returning, Target, TargetColumn},
+    exec::change::{Arbiter, Returning, Target, TargetColumn},
 };
 
 /// A statement that changes rows, and what EXPLAIN says of it.
@@ -51,6 +52,8 @@ impl Binder<'_> {
             columns: table.columns.iter().zip(&details.slots).map(place).collect(),
             key: table.primary_key.iter().map(|position| details.slots[*position as usize]).collect(),
             missing: details.missing_row(),
+            version: self.tables.get(&table.name).map(|(_, version)| *version),
+            indexes: details.indexes,
         })
     }
 
@@ -229,16 +232,31 @@ pub fn position(table: &TableDescriptor, name: &str) -> Result<u32, Error> {
     }
 }
 
-/// Whether the columns are those of the primary key, in any order.
-pub fn is_key(table: &TableDescriptor, columns: &[String]) -> Result<(), Error> {
-    let mut positions = columns.iter().map(|name| position(table, name)).collect::<Result<Vec<_>, _>>()?;
-    let mut key = table.primary_key.clone();
-    positions.sort_unstable();
-    key.sort_unstable();
-    if !columns.is_empty() && positions != key {
-        return fail(INVALID_REFERENCE, "there is no unique constraint that matches the ON CONFLICT specification");
+/// The key that the columns are those of, in any order: the primary key, or a unique index.
+pub fn arbiter(table: &TableDescriptor, columns: &[String]) -> Result<Arbiter, Error> {
+    if columns.is_empty() {
+        return Ok(Arbiter::Any);
     }
-    Ok(())
+    let details = table.details()?;
+    let slot = |position: u32| details.slots.get(position as usize).copied().unwrap_or(u32::MAX);
+    let mut wanted = columns.iter().map(|name| Ok(slot(position(table, name)?))).collect::<Result<Vec<_>, Error>>()?;
+    wanted.sort_unstable();
+    let same = |mut slots: Vec<u32>| {
+        slots.sort_unstable();
+        slots == wanted
+    };
+    if same(table.primary_key.iter().map(|position| slot(*position)).collect()) {
+        return Ok(Arbiter::PrimaryKey);
+    }
+    let unique =
+        |index: &&Index| index.unique && index.ready && same(index.columns.iter().map(|(slot, _)| *slot).collect());
+    match details.indexes.iter().find(unique) {
+        Some(index) => Ok(Arbiter::Index(index.namespace.clone())),
+        None => {
+            let message = "there is no unique constraint that matches the ON CONFLICT specification";
+            fail(INVALID_REFERENCE, message)
+        }
+    }
 }
 
 /// A constant as it is written.

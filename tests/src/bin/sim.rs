@@ -164,7 +164,7 @@ impl Options {
             Ok(us) => println!("settled in {:.0} s", us as f64 / 1e6),
             Err(unsettled) => broken.push(format!("not settled: {unsettled}")),
         }
-        broken.extend(watch::check(&scale.sim));
+        broken.extend(watch::check(&scale.sim).broken);
     }
 
     /// Runs for a while, a second at a time, all invariants checked.
@@ -173,7 +173,7 @@ impl Options {
         while scale.sim.now_us() < until && broken.len() < 20 {
             scale.sim.run_for(SECOND_US.min(until - scale.sim.now_us()));
             print_events(&mut scale.sim);
-            broken.extend(watch::check(&scale.sim));
+            broken.extend(watch::check(&scale.sim).broken);
         }
     }
 }

@@ -101,7 +101,7 @@ impl AlterJob {
     fn write(&mut self, host: &mut Host) -> Step {
         self.stage = Stage::Write;
         if self.alter.empty {
-            self.alter.to.place(host.env.random, self.alter.from.locality_bits);
+            self.alter.to.place(host.env.random, self.alter.from.locality_bits)?;
         }
         let expect = if self.renames() { Expect::Absent } else { Expect::Version(self.alter.version) };
         Self::put(host, &self.alter.to, expect)
@@ -114,7 +114,8 @@ impl AlterJob {
         }
         if self.alter.empty {
             self.stage = Stage::Purge;
-            self.purge = Some(Purge::begin(&self.alter.from, host));
+            let from = &self.alter.from;
+            self.purge = Some(Purge::begin(Purge::namespaces_of(from), from.locality_bits, host));
             return Ok(None);
         }
         if self.alter.validations.is_empty() {

@@ -56,7 +56,7 @@ impl CreateAsJob {
         }
         self.stage = Stage::Defining(rows);
         let table = &mut self.create.table;
-        table.place(host.env.random, host.env.locality_bits);
+        table.place(host.env.random, host.env.locality_bits)?;
         let action = Action::Put { value: table.encode(), expect: Expect::Absent, ttl_us: None };
         self.entry(host, action)
     }
@@ -110,7 +110,7 @@ impl Job for CreateAsJob {
     fn on_ops(&mut self, host: &mut Host, need: u32, mut outcomes: Vec<Outcome>) -> Step {
         match &mut self.stage {
             Stage::Reading(query) => {
-                query.take_ops(need, outcomes)?;
+                query.take_ops(host, need, outcomes)?;
                 self.read(host)
             }
             Stage::Defining(rows) => {

@@ -77,6 +77,11 @@ impl Host {
         going_on
     }
 
+    /// A part of what was asked answered.
+    pub fn cover(&mut self, coverage: f64) {
+        self.coverage = self.coverage.min(coverage);
+    }
+
     fn spend(&mut self, cost: Cost) {
         self.cost.messages = self.cost.messages.saturating_add(cost.messages);
         self.cost.bytes = self.cost.bytes.saturating_add(cost.bytes);

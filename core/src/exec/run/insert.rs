@@ -8,14 +8,14 @@ use super::{
     host::Host,
     job::{Job, Step},
     query::QueryJob,
-    writer::{Change, Write, Writer, duplicate},
+    writer::{Change, Write, Writer, duplicate, violation},
 };
 use crate::{
     Error,
     data::{Column, Row, Value, codec},
     exec::{
         cast::cast,
-        change::{Conflict, Insert, Returning, Target, Upsert, assign},
+        change::{Arbiter, Conflict, Insert, Returning, Target, Upsert, assign},
         eval::{eval, truth},
         fragment::Partial,
     },
@@ -23,6 +23,7 @@ use crate::{
     sql::{
         catalog::TableDescriptor,
         fault::{CARDINALITY, CHECK_VIOLATION, INCOMPLETE, NOT_NULL_VIOLATION, UNIQUE_VIOLATION, fail},
+        index::Index,
         scalar::Scalar,
     },
     store::{Outcome, Version},
@@ -44,6 +45,7 @@ pub(super) struct InsertJob {
 struct Rules {
     target: Target,
     conflict: Conflict,
+    arbiter: Arbiter,
     returning: Option<Returning>,
     /// The rows as they were to be inserted, where ON CONFLICT may ask for them.
     proposed: Vec<Row>,
@@ -57,6 +59,7 @@ impl InsertJob {
             rules: Rules {
                 target: insert.target,
                 conflict: insert.conflict,
+                arbiter: insert.arbiter,
                 returning: insert.returning,
                 proposed: Vec::new(),
             },
@@ -164,13 +167,32 @@ impl Rules {
         self.returning.as_ref().map(|returning| returning.show(row)).transpose()
     }
 
-    /// What becomes of a row whose key is not as expected.
-    fn redo(&self, write: &Write, current: Option<(Vec<u8>, Version)>) -> Result<Option<Write>, Error> {
-        if self.conflict == Conflict::Refuse {
-            return Err(duplicate(&self.target, &write.key));
+    /// Whether a conflict is one that the statement deals with: of the primary key, or of an index.
+    fn deals_with(&self, index: Option<&Index>) -> bool {
+        self.conflict != Conflict::Refuse
+            && match (&self.arbiter, index) {
+                (Arbiter::Any, _) | (Arbiter::PrimaryKey, None) => true,
+                (Arbiter::Index(namespace), Some(index)) => *namespace == index.namespace,
+                _ => false,
+            }
+    }
+
+    /// What becomes of a row whose key is not as expected, or whose values are another row's.
+    fn redo(
+        &self,
+        write: &Write,
+        current: Option<(Vec<u8>, Version)>,
+        index: Option<&Index>,
+    ) -> Result<Option<Write>, Error> {
+        match (self.deals_with(index), index) {
+            (false, Some(index)) => return Err(violation(&self.target, index)),
+            (false, None) => return Err(duplicate(&self.target, &write.key)),
+            (true, Some(index)) if current.is_none() && !matches!(self.conflict, Conflict::Skip(_)) => {
+                return Err(violation(&self.target, index));
+            }
+            _ => {}
         }
         let Some(proposed) = self.proposed.get(write.index) else { return Ok(None) };
-        let again = |change, row: &Row| Ok(Some(Write::new(write.key.clone(), change, write.index, self.show(row)?)));
         let Some((value, version)) = current else {
             // Somebody else removed it: now there is room.
             let key = self.target.key(proposed).unwrap_or_else(|| write.key.clone());
@@ -179,7 +201,11 @@ impl Rules {
         };
         match &self.conflict {
             Conflict::Refuse | Conflict::Skip(_) => Ok(None),
-            Conflict::Replace => again(Change::Replace(value, version, codec::encode_row(proposed)), proposed),
+            Conflict::Replace => {
+                let (shown, key) = (self.show(proposed)?, write.key.clone());
+                let new = (proposed, codec::encode_row(proposed));
+                Ok(Some(Write::changed(&self.target, key, (value, version), new, write.index, shown)))
+            }
             Conflict::Update(Upsert { assignments, filter }) => {
                 let (existing, rest) = self.target.read(&value)?;
                 let both = [&existing[..], proposed].concat();
@@ -215,11 +241,13 @@ impl Job for InsertJob {
         match &mut self.query {
             None => {
                 let rules = &self.rules;
-                let done = self.writer.on_ops(host, need, outcomes, &|write, current| rules.redo(write, current))?;
+                let done = self
+                    .writer
+                    .on_ops(host, need, outcomes, &|write, current, index| rules.redo(write, current, index))?;
                 Ok(self.result(host, done))
             }
             Some(query) => {
-                query.take_ops(need, outcomes)?;
+                query.take_ops(host, need, outcomes)?;
                 self.after_query(host)
             }
         }

@@ -8,14 +8,18 @@
 //! [`Run::finished`] gives a result the statement is over.
 
 mod alter;
+mod catch_up;
 mod create_as;
 mod define;
+mod entries;
 mod host;
+mod index;
 mod insert;
 mod job;
 mod modify;
 mod purge;
 mod query;
+mod trees;
 mod writer;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +29,7 @@ use self::{
     create_as::CreateAsJob,
     define::{CreateJob, DropJob},
     host::Host,
+    index::{CreateIndexJob, DropIndexJob},
     insert::InsertJob,
     job::{Job, Step},
     modify::ModifyJob,
@@ -234,6 +239,8 @@ fn job(task: Task) -> Result<Box<dyn Job>, Error> {
         Task::Show(show) => Box::new(CreateJob::view(*show)),
         Task::DropView(name, if_exists) => Box::new(DropJob::new(name, if_exists, true)),
         Task::CreateAs(create) => Box::new(CreateAsJob::new(*create)?),
+        Task::CreateIndex(create) => Box::new(CreateIndexJob::new(*create)?),
+        Task::DropIndex(name, if_exists) => Box::new(DropIndexJob::new(name, if_exists)),
     })
 }
 

@@ -19,7 +19,7 @@ use super::{
     host::Host,
     job::{Job, Step},
     query::QueryJob,
-    writer::{Change, Write, Writer, duplicate},
+    writer::{Change, Write, Writer, duplicate, violation},
 };
 use crate::{
     Error,
@@ -30,7 +30,10 @@ use crate::{
         fragment::{Partial, decode_version},
         ops::{Batch, Operator, hash_join::HashJoin},
     },
-    sql::fault::{CORRUPTED, INCOMPLETE, STALE_PLAN, fail},
+    sql::{
+        fault::{CORRUPTED, INCOMPLETE, STALE_PLAN, fail},
+        index::Index,
+    },
     store::{Outcome, Version},
 };
 
@@ -153,8 +156,12 @@ impl Modify {
         &self,
         write: &Write,
         current: Option<(Vec<u8>, Version)>,
+        index: Option<&Index>,
         others: Option<&[Row]>,
     ) -> Result<Option<Write>, Error> {
+        if let Some(index) = index {
+            return Err(violation(&self.target, index));
+        }
         if matches!(write.change, Change::Insert(_)) {
             return Err(duplicate(&self.target, &write.key));
         }
@@ -193,13 +200,15 @@ impl Job for ModifyJob {
     fn on_ops(&mut self, host: &mut Host, need: u32, outcomes: Vec<Outcome>) -> Step {
         if let Some((found, others)) = &mut self.finding {
             match others {
-                Some(others) if others.awaits(need) => others.take_ops(need, outcomes)?,
-                _ => found.take_ops(need, outcomes)?,
+                Some(others) if others.awaits(need) => others.take_ops(host, need, outcomes)?,
+                _ => found.take_ops(host, need, outcomes)?,
             }
             return self.found(host);
         }
         let (modify, others) = (&self.modify, self.others.as_deref());
-        let done = self.writer.on_ops(host, need, outcomes, &|write, current| modify.redo(write, current, others))?;
+        let done = self
+            .writer
+            .on_ops(host, need, outcomes, &|write, current, index| modify.redo(write, current, index, others))?;
         Ok(self.result(host, done))
     }
 

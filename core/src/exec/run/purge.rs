@@ -16,20 +16,34 @@ const PURGE_OPS: usize = 1_000;
 
 /// See the module's documentation.
 pub(super) struct Purge {
-    namespace: String,
+    /// The namespaces; the last one is under way.
+    namespaces: Vec<String>,
     locality_bits: u8,
     keys: Vec<Vec<u8>>,
 }
 
 impl Purge {
-    /// Asks for the keys of a table's rows.
-    pub fn begin(table: &TableDescriptor, host: &mut Host) -> Purge {
-        let (namespace, locality_bits) = (table.namespace.clone(), table.locality_bits);
+    /// Asks for the keys of the first of some namespaces.
+    pub fn begin(namespaces: Vec<String>, locality_bits: u8, host: &mut Host) -> Purge {
+        let mut purge = Purge { namespaces, locality_bits, keys: Vec::new() };
+        purge.namespaces.reverse();
+        purge.gather(host);
+        purge
+    }
+
+    /// Where a table's rows are, and the nodes of its indexes.
+    pub fn namespaces_of(table: &TableDescriptor) -> Vec<String> {
+        let indexes = table.details().map(|details| details.indexes).unwrap_or_default();
+        core::iter::once(table.namespace.clone()).chain(indexes.into_iter().map(|index| index.namespace)).collect()
+    }
+
+    fn gather(&mut self, host: &mut Host) -> bool {
+        let Some(namespace) = self.namespaces.last().cloned() else { return false };
         host.gather(FragmentPlan {
             version: PLAN_VERSION,
-            namespace: namespace.clone(),
-            locality_bits,
-            decode: Decode::Row,
+            namespace,
+            locality_bits: self.locality_bits,
+            decode: Decode::Key,
             columns: Vec::new(),
             identity: true,
             filter: None,
@@ -37,7 +51,7 @@ impl Purge {
             output: Output::Rows,
             missing: Vec::new(),
         });
-        Purge { namespace, locality_bits, keys: Vec::new() }
+        true
     }
 
     /// Takes in keys.
@@ -53,12 +67,16 @@ impl Purge {
     pub fn advance(&mut self, host: &mut Host) -> bool {
         let keys = self.keys.split_off(self.keys.len().saturating_sub(PURGE_OPS));
         let remove = |key| KeyOp {
-            namespace: self.namespace.clone(),
+            namespace: self.namespaces.last().cloned().unwrap_or_default(),
             locality_bits: self.locality_bits,
             key,
             action: Action::Remove { expect: Expect::Any },
         };
         let ops: Vec<KeyOp> = keys.into_iter().map(remove).collect();
-        !ops.is_empty() && host.ops(ops) > 0
+        if !ops.is_empty() {
+            return host.ops(ops) > 0;
+        }
+        self.namespaces.pop();
+        self.gather(host)
     }
 }

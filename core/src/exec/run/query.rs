@@ -1,9 +1,10 @@
 //! A SELECT at its asker: gathers and gets feed the dataflow; when all have ended the result is complete.
 
 use super::{
-    GatherEnd,
+    GatherEnd, as_planned,
     host::Host,
     job::{Job, Step},
+    trees::Trees,
 };
 use crate::{
     Error,
@@ -13,12 +14,19 @@ use crate::{
         fragment::{Budget, FragmentPlan, Partial},
         plan::{Flow, Source},
     },
-    map::Map,
+    map::{Map, Set},
+    pht::{Answer, Range, Request},
+    sql::{catalog::entry, index::value_to_rows},
     store::{Action, KeyOp, Outcome, Version},
 };
 
 /// What one statement holds of its own sources at most.
 pub(super) const ASKER_BUDGET: Budget = Budget { rows_max: 1_000_000, bytes_max: 256 << 20 };
+
+/// Entries of an index that lead to rows one by one; where there are more, owners look through all rows.
+const INDEX_ROWS_MAX: usize = 4_000;
+/// Keys that are got at once.
+const LOOKUP_OPS: usize = 1_000;
 
 /// The operations of a key lookup.
 pub(super) fn lookup(fragment: &FragmentPlan, keys: &[Vec<u8>]) -> Vec<KeyOp> {
@@ -49,18 +57,40 @@ pub(super) fn looked_up(fragment: &FragmentPlan, keys: &[Vec<u8>], outcomes: Vec
 pub(super) struct QueryJob {
     columns: Vec<Column>,
     flow: Option<Dataflow>,
-    /// The source that each need feeds.
-    feeds: Map<u32, (usize, Source)>,
+    /// The source that each need feeds, and the keys where it is a lookup.
+    feeds: Map<u32, (usize, Source, Option<Vec<Vec<u8>>>)>,
+    /// Index entries under way, by source.
+    trees: Trees<usize>,
+    /// The index scans under way.
+    scans: Map<usize, Entries>,
+    /// Tables whose index was read: whether it is still theirs, by need. What a dropped one says is not true.
+    checks: Map<u32, (String, Version)>,
+}
+
+/// An index scan under way.
+struct Entries {
+    source: Source,
+    /// Ranges that are not read yet.
+    open: usize,
+    /// Keys of rows.
+    keys: Set<Vec<u8>>,
 }
 
 impl QueryJob {
     pub fn new(flow: Flow, columns: Vec<Column>) -> Result<QueryJob, Error> {
-        Ok(QueryJob { columns, flow: Some(Dataflow::new(flow)?), feeds: Map::new() })
+        Ok(QueryJob {
+            columns,
+            flow: Some(Dataflow::new(flow)?),
+            feeds: Map::new(),
+            trees: Trees::new(),
+            scans: Map::new(),
+            checks: Map::new(),
+        })
     }
 
     /// The rows, once all sources have ended.
     pub fn rows(&mut self) -> Result<Option<Vec<Row>>, Error> {
-        if !self.feeds.is_empty() {
+        if !self.feeds.is_empty() || !self.scans.is_empty() || !self.checks.is_empty() {
             return Ok(None);
         }
         self.flow.take().map(Dataflow::into_rows).transpose()
@@ -70,29 +100,81 @@ impl QueryJob {
     pub fn open(&mut self, host: &mut Host) -> Result<(), Error> {
         let sources: Vec<Source> = self.flow()?.sources().cloned().collect();
         for (index, source) in sources.into_iter().enumerate() {
-            let need = match &source.keys {
-                // A key that must be NULL, say: nothing to ask.
-                Some(keys) if keys.is_empty() => {
-                    self.fill(index, &source, Vec::new())?;
-                    continue;
+            if let Some(keys) = source.keys.clone() {
+                self.look_up(host, index, source, keys)?;
+            } else if let Some(scan) = source.index.clone() {
+                let open = scan.ranges.len();
+                self.scans.insert(index, Entries { source, open, keys: Set::new() });
+                for (from, to) in scan.ranges {
+                    let range = Range { from, to, backwards: false, limit: Some(INDEX_ROWS_MAX + 1) };
+                    let (namespace, request) = (&scan.namespace, Request::Range(range));
+                    if let Some((_, answer)) = self.trees.begin(host, index, namespace, scan.locality_bits, request) {
+                        self.entries(host, index, answer)?;
+                    }
                 }
-                Some(keys) => host.ops(lookup(&source.fragment, keys)),
-                None => host.gather(source.fragment.clone()),
-            };
-            self.feeds.insert(need, (index, source));
+                if open == 0 {
+                    self.scans.remove(&index);
+                    self.flow()?.end(index)?;
+                }
+            } else {
+                self.feeds.insert(host.gather(source.fragment.clone()), (index, source, None));
+            }
         }
+        Ok(())
+    }
+
+    /// Gets rows by their keys, which are all of the source.
+    fn look_up(&mut self, host: &mut Host, index: usize, source: Source, keys: Vec<Vec<u8>>) -> Result<(), Error> {
+        // A key that must be NULL, say: nothing to ask.
+        if keys.is_empty() {
+            return self.fill(index, &source, &[], Vec::new());
+        }
+        for keys in keys.chunks(LOOKUP_OPS) {
+            let need = host.ops(lookup(&source.fragment, keys));
+            self.feeds.insert(need, (index, source.clone(), Some(keys.to_vec())));
+        }
+        Ok(())
+    }
+
+    /// Takes in the entries of a range of an index.
+    fn entries(&mut self, host: &mut Host, index: usize, answer: Answer) -> Result<(), Error> {
+        host.cover(answer.coverage());
+        let Some(scan) = self.scans.get_mut(&index) else { return Ok(()) };
+        scan.open -= 1;
+        scan.keys.extend(answer.entries.iter().flat_map(|entry| value_to_rows(&entry.value)));
+        if scan.open > 0 {
+            return Ok(());
+        }
+        let Some(Entries { source, keys, .. }) = self.scans.remove(&index) else { return Ok(()) };
+        if let Some(scan) = &source.index {
+            let check = entry(&scan.table.0, host.env.locality_bits, Action::Get);
+            self.checks.insert(host.ops(vec![check]), scan.table.clone());
+        }
+        if keys.len() <= INDEX_ROWS_MAX {
+            return self.look_up(host, index, source, keys.into_iter().collect());
+        }
+        self.feeds.insert(host.gather(source.fragment.clone()), (index, source, None));
         Ok(())
     }
 
     /// Whether a need is one of its own.
     pub fn awaits(&self, need: u32) -> bool {
-        self.feeds.get(&need).is_some()
+        self.feeds.contains_key(&need) || self.trees.awaits(need) || self.checks.contains_key(&need)
     }
 
-    /// Takes in what a key lookup found.
-    pub fn take_ops(&mut self, need: u32, outcomes: Vec<Outcome>) -> Result<(), Error> {
+    /// Takes in what operations on keys found.
+    pub fn take_ops(&mut self, host: &mut Host, need: u32, outcomes: Vec<Outcome>) -> Result<(), Error> {
+        if self.trees.awaits(need) {
+            return match self.trees.on_ops(host, need, outcomes) {
+                Some((index, answer)) => self.entries(host, index, answer),
+                None => Ok(()),
+            };
+        }
+        if let Some(check) = self.checks.remove(&need) {
+            return as_planned(&[check], &outcomes);
+        }
         match self.feeds.remove(&need) {
-            Some((index, source)) => self.fill(index, &source, outcomes),
+            Some((index, source, keys)) => self.fill(index, &source, &keys.unwrap_or_default(), outcomes),
             None => Ok(()),
         }
     }
@@ -100,16 +182,18 @@ impl QueryJob {
     /// A gather is over.
     pub fn take_end(&mut self, need: u32) -> Result<(), Error> {
         match self.feeds.remove(&need) {
-            Some((index, _)) => self.flow()?.end(index),
+            Some((index, ..)) => self.flow()?.end(index),
             None => Ok(()),
         }
     }
 
-    fn fill(&mut self, index: usize, source: &Source, outcomes: Vec<Outcome>) -> Result<(), Error> {
-        let partial = looked_up(&source.fragment, source.keys.as_deref().unwrap_or(&[]), outcomes)?;
+    /// Rows that were got; with the last of them the source has ended.
+    fn fill(&mut self, index: usize, source: &Source, keys: &[Vec<u8>], outcomes: Vec<Outcome>) -> Result<(), Error> {
+        let partial = looked_up(&source.fragment, keys, outcomes)?;
+        let more = self.feeds.values().any(|(other, ..)| *other == index);
         let flow = self.flow()?;
         flow.feed(index, partial.batch)?;
-        flow.end(index)
+        if more { Ok(()) } else { flow.end(index) }
     }
 
     fn result(&mut self, host: &Host) -> Step {
@@ -133,12 +217,12 @@ impl Job for QueryJob {
     }
 
     fn on_ops(&mut self, host: &mut Host, need: u32, outcomes: Vec<Outcome>) -> Step {
-        self.take_ops(need, outcomes)?;
+        self.take_ops(host, need, outcomes)?;
         self.result(host)
     }
 
     fn on_batch(&mut self, _host: &mut Host, need: u32, partial: Partial) -> Step {
-        if let Some((index, _)) = self.feeds.get(&need) {
+        if let Some((index, ..)) = self.feeds.get(&need) {
             let index = *index;
             self.flow()?.feed(index, partial.batch)?;
         }

@@ -12,13 +12,20 @@
 
 use std::collections::VecDeque;
 
-use super::host::Host;
+use super::{
+    catch_up::CatchUp,
+    entries::{Claim, Entries, Place, Taken},
+    host::Host,
+};
 use crate::{
     Error,
-    data::{Column, QueryResult, Row, codec},
+    data::{Column, QueryResult, Row, Value, codec},
     exec::change::Target,
     map::{Map, Set},
-    sql::fault::{SERIALIZATION, STALE_PLAN, UNIQUE_VIOLATION, error, fail},
+    sql::{
+        fault::{SERIALIZATION, STALE_PLAN, UNIQUE_VIOLATION, error, fail},
+        index::Index,
+    },
     store::{Action, Expect, KeyOp, Outcome, Version},
 };
 
@@ -62,11 +69,16 @@ pub(super) struct Write {
     /// Where the first half of the move is, and its version.
     moved: Option<(Vec<u8>, Version)>,
     redone: u8,
+    /// The index entries that it needs.
+    places: Vec<Place>,
+    /// The index entries of the row as it was, and their stamps.
+    old_places: Vec<(Place, u64)>,
 }
 
 impl Write {
     pub fn new(key: Vec<u8>, change: Change, index: usize, shown: Option<Row>) -> Write {
-        Write { key, change, then: None, index, shown, moved: None, redone: 0 }
+        let (places, old_places) = (Vec::new(), Vec::new());
+        Write { key, change, then: None, index, shown, moved: None, redone: 0, places, old_places }
     }
 
     /// A row whose value changes from `old` to `new`, and with it perhaps its key: then it moves.
@@ -99,6 +111,40 @@ impl Write {
         }
     }
 
+    /// The index entries that it needs, to be claimed; the new row gets their stamp.
+    fn claims(&mut self, target: &Target, stamp: u64, at: usize) -> Result<Vec<Claim>, Error> {
+        (self.places, self.old_places) = (Vec::new(), Vec::new());
+        let (old, new) = match &mut self.change {
+            Change::Insert(new) => (None, Some(new)),
+            Change::Replace(old, _, new) => (Some(&*old), Some(new)),
+            Change::Delete(old, _) => (Some(&*old), None),
+            Change::TakeBack(_) => (None, None),
+        };
+        let old = old.map(|old| target.read(old)).transpose()?.map(|(row, _)| row);
+        let mut row = new.as_ref().map(|new| target.read(new)).transpose()?;
+        let mut claims = Vec::new();
+        for (number, index) in target.indexes.iter().enumerate() {
+            let before = old.as_ref().map(|old| index.key(old, &self.key));
+            let key = row.as_ref().map(|(row, _)| index.key(row, &self.key));
+            if before == key {
+                continue;
+            }
+            if let (Some(key), Some((row, _))) = (key, &mut row) {
+                row[index.stamp as usize] = Value::Integer(stamp as i64);
+                let also = self.then.as_ref().map(|then| then.key.clone());
+                self.places.push((number, key.clone()));
+                claims.push(Entries::claim((number, key), self.key.clone(), also, at));
+            }
+            if let (Some(before), Some(old)) = (before, &old) {
+                self.old_places.push(((number, before), index.stamp_of(old)));
+            }
+        }
+        if let (Some(new), Some((row, rest)), false) = (new, row, claims.is_empty()) {
+            *new = codec::encode_row(&[row, rest].concat());
+        }
+        Ok(claims)
+    }
+
     fn bytes(&self) -> usize {
         match &self.change {
             Change::Insert(value) | Change::Replace(_, _, value) => value.len(),
@@ -120,17 +166,36 @@ impl Write {
 }
 
 /// What becomes of a write whose record is not as expected, but is this now; `None` when nothing is left to do.
-pub(super) type Redo<'a> = &'a dyn Fn(&Write, Option<(Vec<u8>, Version)>) -> Result<Option<Write>, Error>;
+///
+/// With an index it is a row of another key, that of the write, which has the same values there; `None` then: some row
+/// that is about to be written has.
+pub(super) type Redo<'a> =
+    &'a dyn Fn(&Write, Option<(Vec<u8>, Version)>, Option<&Index>) -> Result<Option<Write>, Error>;
+
+/// Whether the rows have the entries of indexes that the statement did not know.
+enum Caught {
+    /// Not asked yet.
+    Open,
+    /// Under way.
+    Going(CatchUp),
+    /// They have.
+    Up,
+}
 
 /// See the module's documentation.
 pub(super) struct Writer {
-    table: String,
-    namespace: String,
-    locality_bits: u8,
-    /// Whether keys are made of values.
-    keyed: bool,
+    target: Target,
     queue: VecDeque<Write>,
     in_flight: Map<u32, Vec<Write>>,
+    /// The index entries, where there are indexes.
+    entries: Option<Entries>,
+    /// Writes whose index entries are being claimed.
+    claiming: Option<Vec<Write>>,
+    caught: Caught,
+    /// Index entries that are not needed go, and then it is over.
+    settling: bool,
+    /// Keys of rows that are again what they were.
+    restored: Vec<Vec<u8>>,
     undo: Vec<(Vec<u8>, Action)>,
     undoing: Option<(u32, Vec<Vec<u8>>)>,
     /// Keys of rows that could not be taken back.
@@ -146,12 +211,14 @@ pub(super) struct Writer {
 impl Writer {
     pub fn new(target: &Target) -> Writer {
         Writer {
-            table: target.name.clone(),
-            namespace: target.namespace.clone(),
-            locality_bits: target.locality_bits,
-            keyed: !target.key.is_empty(),
+            target: target.clone(),
             queue: VecDeque::new(),
             in_flight: Map::new(),
+            entries: None,
+            claiming: None,
+            caught: Caught::Open,
+            settling: false,
+            restored: Vec::new(),
             undo: Vec::new(),
             undoing: None,
             standing: Vec::new(),
@@ -176,7 +243,7 @@ impl Writer {
     }
 
     fn op(&self, key: Vec<u8>, action: Action) -> KeyOp {
-        KeyOp { namespace: self.namespace.clone(), locality_bits: self.locality_bits, key, action }
+        KeyOp { namespace: self.target.namespace.clone(), locality_bits: self.target.locality_bits, key, action }
     }
 
     /// Asks for what comes next; `true` when all is written, an error when all that can be taken back is.
@@ -184,7 +251,7 @@ impl Writer {
         if self.failed.is_some() {
             return self.take_back(host);
         }
-        while self.in_flight.len() < IN_FLIGHT && !self.queue.is_empty() {
+        while self.in_flight.len() < IN_FLIGHT && self.claiming.is_none() && !self.queue.is_empty() {
             let (mut batch, mut bytes) = (Vec::new(), 0);
             while let Some(write) = self.queue.front() {
                 bytes += write.bytes();
@@ -193,26 +260,136 @@ impl Writer {
                 }
                 batch.extend(self.queue.pop_front());
             }
+            if let Err(error) = self.claim(host, batch) {
+                self.failed = Some(error);
+                return self.take_back(host);
+            }
+        }
+        if !self.in_flight.is_empty() || self.claiming.is_some() {
+            return Ok(false);
+        }
+        Ok(self.settled(host, false))
+    }
+
+    /// Claims the index entries of writes; those that need none are carried out.
+    fn claim(&mut self, host: &mut Host, mut batch: Vec<Write>) -> Result<(), Error> {
+        let mut claims = Vec::new();
+        if !self.target.indexes.is_empty() {
+            let (target, random) = (&self.target, host.env.random);
+            let entries = self.entries.get_or_insert_with(|| Entries::new(target, random));
+            for (at, write) in batch.iter_mut().enumerate() {
+                claims.extend(write.claims(target, entries.stamp(), at)?);
+            }
+            if !claims.is_empty() {
+                entries.begin(host, claims);
+                if !entries.idle() {
+                    self.claiming = Some(batch);
+                    return Ok(());
+                }
+                // Nobody had to be asked, so nothing is taken.
+                entries.outcome()?;
+            }
+        }
+        self.send(host, batch);
+        Ok(())
+    }
+
+    fn send(&mut self, host: &mut Host, batch: Vec<Write>) {
+        if !batch.is_empty() {
             let ops = batch.iter().map(|write| self.op(write.key.clone(), write.action())).collect();
             self.in_flight.insert(host.ops(ops), batch);
         }
-        Ok(self.in_flight.is_empty())
+    }
+
+    /// The index entries of writes are claimed, but for those that are taken.
+    fn claimed(&mut self, host: &mut Host, batch: Vec<Write>, redo: Redo<'_>) {
+        let taken = match self.entries.as_mut().map(Entries::outcome) {
+            Some(Err(error)) => {
+                self.failed.get_or_insert(error);
+                return;
+            }
+            Some(Ok(taken)) => taken,
+            None => Vec::new(),
+        };
+        if self.failed.is_some() {
+            return;
+        }
+        let mut taken: Map<usize, Taken> = taken.into_iter().map(|taken| (taken.write, taken)).collect();
+        let mut free = Vec::new();
+        for (at, write) in batch.into_iter().enumerate() {
+            match taken.remove(&at) {
+                None => free.push(write),
+                Some(taken) => {
+                    if let Err(error) = self.violated(write, taken, redo) {
+                        self.failed.get_or_insert(error);
+                        return;
+                    }
+                }
+            }
+        }
+        self.send(host, free);
+    }
+
+    fn violated(&mut self, mut write: Write, taken: Taken, redo: Redo<'_>) -> Result<(), Error> {
+        let index = &self.target.indexes[taken.index];
+        if write.then.is_some() {
+            return Err(violation(&self.target, index));
+        }
+        if write.redone >= REDO_MAX {
+            return fail(SERIALIZATION, format!("a row of \"{}\" keeps changing", self.target.name));
+        }
+        let current = taken.by.map(|(key, value, version)| {
+            write.key = key;
+            (value, version)
+        });
+        if let Some(mut again) = redo(&write, current, Some(index))? {
+            again.redone = write.redone + 1;
+            self.queue.push_back(again);
+        }
+        Ok(())
+    }
+
+    /// All is written; `true` when the rows have the entries of all indexes, and no entry is left over.
+    fn settled(&mut self, host: &mut Host, failed: bool) -> bool {
+        if matches!(self.caught, Caught::Open) {
+            let keys = match failed {
+                true => core::mem::take(&mut self.restored),
+                false => self.undo.iter().map(|(key, _)| key.clone()).collect(),
+            };
+            let known = self.target.version.is_none() || keys.is_empty();
+            self.caught = if known { Caught::Up } else { Caught::Going(CatchUp::begin(host, &self.target, keys)) };
+        }
+        if !matches!(self.caught, Caught::Up) {
+            return false;
+        }
+        let Some(entries) = &mut self.entries else { return true };
+        if !self.settling {
+            self.settling = true;
+            entries.settle(host, failed);
+        }
+        entries.idle()
     }
 
     /// The last writes first, and never two of one key at once.
     fn take_back(&mut self, host: &mut Host) -> Result<bool, Error> {
-        if !self.in_flight.is_empty() || self.undoing.is_some() {
+        if !self.in_flight.is_empty() || self.undoing.is_some() || self.claiming.is_some() {
             return Ok(false);
         }
         let (mut keys, mut ops) = (Set::new(), Vec::new());
         while ops.len() < UNDO_OPS && self.undo.last().is_some_and(|(key, _)| keys.insert(key.clone())) {
             if let Some((key, action)) = self.undo.pop() {
+                if matches!(action, Action::Put { .. }) {
+                    self.restored.push(key.clone());
+                }
                 ops.push(self.op(key, action));
             }
         }
         if !ops.is_empty() {
             let keys = ops.iter().map(|op| op.key.clone()).collect();
             self.undoing = Some((host.ops(ops), keys));
+            return Ok(false);
+        }
+        if !self.settled(host, true) {
             return Ok(false);
         }
         match self.failed.take() {
@@ -228,7 +405,7 @@ impl Writer {
             if !keys.is_empty() {
                 let named: Vec<String> = keys.iter().take(NAMED_MAX).map(|key| self.named(key)).collect();
                 let more = if keys.len() > NAMED_MAX { ", .." } else { "" };
-                let (count, table) = (keys.len(), &self.table);
+                let (count, table) = (keys.len(), &self.target.name);
                 message.push_str(&format!("; {count} row(s) of \"{table}\" {what}: {}{more}", named.join(", ")));
             }
         }
@@ -243,7 +420,7 @@ impl Writer {
     /// A key for people.
     fn named(&self, key: &[u8]) -> String {
         match codec::decode_key(key, NAMED_MAX) {
-            Ok(values) if self.keyed => {
+            Ok(values) if !self.target.key.is_empty() => {
                 let values: Vec<String> = values.iter().map(ToString::to_string).collect();
                 format!("({})", values.join(", "))
             }
@@ -259,7 +436,24 @@ impl Writer {
         outcomes: Vec<Outcome>,
         redo: Redo<'_>,
     ) -> Result<bool, Error> {
-        if let Some((_, keys)) = self.undoing.take_if(|(undoing, _)| *undoing == need) {
+        if self.entries.as_ref().is_some_and(|entries| entries.awaits(need)) {
+            let idle = self.entries.as_mut().is_some_and(|entries| entries.on_ops(host, need, outcomes));
+            if let (true, Some(batch)) = (idle, self.claiming.take_if(|_| idle)) {
+                self.claimed(host, batch, redo);
+            }
+        } else if let Caught::Going(catch_up) = &mut self.caught
+            && catch_up.awaits(need)
+        {
+            match (catch_up.on_ops(host, need, outcomes), self.failed.is_some()) {
+                (None, _) => {}
+                (Some(Err(error)), false) => {
+                    self.failed = Some(error);
+                    self.caught = Caught::Open;
+                }
+                // What is again as it was stands, whether it has its entries or not.
+                (Some(_), _) => self.caught = Caught::Up,
+            }
+        } else if let Some((_, keys)) = self.undoing.take_if(|(undoing, _)| *undoing == need) {
             // Where somebody else wrote meanwhile the row is no longer this statement's.
             let out_of_reach = |outcome: &Outcome| matches!(outcome, Outcome::Unreachable | Outcome::Refused(_));
             let stand = keys.into_iter().zip(&outcomes).filter(|(_, outcome)| out_of_reach(outcome));
@@ -293,6 +487,12 @@ impl Writer {
 
     fn stored(&mut self, mut write: Write, version: Version) {
         let taken_back = matches!(write.change, Change::TakeBack(_));
+        if let Some(entries) = &mut self.entries {
+            if taken_back {
+                entries.unwritten(&write.key);
+            }
+            entries.written(&write.places, core::mem::take(&mut write.old_places));
+        }
         match write.then.take() {
             Some(mut then) => {
                 if !taken_back {
@@ -315,12 +515,12 @@ impl Writer {
 
     fn conflict(&mut self, mut write: Write, current: Option<(Vec<u8>, Version)>, redo: Redo<'_>) -> Result<(), Error> {
         if write.redone >= REDO_MAX || matches!(write.change, Change::TakeBack(_)) {
-            return fail(SERIALIZATION, format!("a row of \"{}\" keeps changing", self.table));
+            return fail(SERIALIZATION, format!("a row of \"{}\" keeps changing", self.target.name));
         }
         if matches!(write.change, Change::Insert(_)) && write.then.is_some() {
             return Err(self.duplicate(&write.key));
         }
-        let mut again = redo(&write, current)?;
+        let mut again = redo(&write, current, None)?;
         if let Some(again) = &mut again {
             again.redone = write.redone + 1;
         }
@@ -338,7 +538,8 @@ impl Writer {
 
     /// The error of a key that is there already.
     fn duplicate(&self, key: &[u8]) -> Error {
-        let message = format!("duplicate key value {} violates the primary key of \"{}\"", self.named(key), self.table);
+        let message =
+            format!("duplicate key value {} violates the primary key of \"{}\"", self.named(key), self.target.name);
         error(UNIQUE_VIOLATION, message)
     }
 }
@@ -346,4 +547,18 @@ impl Writer {
 /// The error of a key that is there already.
 pub(super) fn duplicate(target: &Target, key: &[u8]) -> Error {
     Writer::new(target).duplicate(key)
+}
+
+/// The error of values that are there already, in a unique index.
+pub(super) fn violation(target: &Target, index: &Index) -> Error {
+    let name = |(slot, _): &(u32, bool)| {
+        let column = target.columns.iter().find(|column| column.slot == *slot);
+        column.map_or_else(String::new, |column| column.name.clone())
+    };
+    let columns: Vec<String> = index.columns.iter().map(name).collect();
+    let (columns, name, table) = (columns.join(", "), &index.name, &target.name);
+    error(
+        UNIQUE_VIOLATION,
+        format!("duplicate key value of ({columns}) violates unique index \"{name}\" of \"{table}\""),
+    )
 }

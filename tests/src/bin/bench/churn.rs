@@ -63,6 +63,7 @@ fn run(report: &Report, mode: &str, plan: Plan) -> Result<(), String> {
     figure("bytes_all_per_node_s", share(out.bytes_all, out.node_s), "B/s");
     figure("settled_afterwards", f64::from(u8::from(out.unsettled.is_none())), "");
     figure("invariants_broken", out.broken.len() as f64, "");
+    figure("answered_in_two_histories", out.forked as f64, "looks");
     figure("wall_s", begun.elapsed().as_secs_f64(), "s");
     out.unexplained.iter().for_each(|line| eprintln!("ABSENT {line}"));
     out.lost.iter().for_each(|lost| eprintln!("{}", lost.line()));

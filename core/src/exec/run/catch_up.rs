@@ -1,0 +1,130 @@
+//! Rows that a statement wrote while their table got an index: they get their entries.
+//!
+//! Who creates an index changes the table's entry in the catalog first and reads the rows then. A statement that was
+//! planned before does not know the index; so when its rows are written (or taken back) it looks at the table's entry once
+//! more. If there is an index that it did not know its rows may have been read as they were in between, and it does for
+//! them what the creator does for all others.
+
+use super::{entries::Entries, host::Host};
+use crate::{
+    Error,
+    exec::change::Target,
+    sql::{
+        catalog::{TableDescriptor, entry},
+        fault::{UNIQUE_VIOLATION, error},
+    },
+    store::{Action, KeyOp, Outcome},
+};
+
+/// Rows that are read at once.
+const READ_OPS: usize = 1_000;
+
+/// See the module's documentation.
+pub(super) struct CatchUp {
+    /// The table as the statement knew it; then with the new indexes alone.
+    target: Target,
+    keys: Vec<Vec<u8>>,
+    /// The need that is awaited, unless entries are under way.
+    need: u32,
+    /// The keys that are being read; none: the catalog is.
+    reading: Vec<Vec<u8>>,
+    entries: Option<Entries>,
+}
+
+/// What came of it, once it is over.
+type Over = Option<Result<(), Error>>;
+
+impl CatchUp {
+    /// Begins to look, for rows of these keys.
+    pub fn begin(host: &mut Host, target: &Target, keys: Vec<Vec<u8>>) -> CatchUp {
+        let need = host.ops(vec![entry(&target.name, host.env.locality_bits, Action::Get)]);
+        CatchUp { target: target.clone(), keys, need, reading: Vec::new(), entries: None }
+    }
+
+    /// Whether a need is one of its own.
+    pub fn awaits(&self, need: u32) -> bool {
+        self.need == need || self.entries.as_ref().is_some_and(|entries| entries.awaits(need))
+    }
+
+    /// Takes in what came.
+    pub fn on_ops(&mut self, host: &mut Host, need: u32, mut outcomes: Vec<Outcome>) -> Over {
+        if let Some(entries) = self.entries.as_mut().filter(|entries| entries.awaits(need)) {
+            return if entries.on_ops(host, need, outcomes) { self.claimed(host) } else { None };
+        }
+        self.need = 0;
+        if self.reading.is_empty() {
+            match outcomes.pop() {
+                Some(Outcome::Found { version, .. }) if Some(version) == self.target.version => Some(Ok(())),
+                Some(Outcome::Found { value, .. }) => match self.look(&value) {
+                    Ok(true) => self.read(host),
+                    Ok(false) => Some(Ok(())),
+                    Err(error) => Some(Err(error)),
+                },
+                Some(Outcome::Refused(refusal)) => Some(Err(refusal.into())),
+                Some(Outcome::Absent) => Some(Ok(())),
+                _ => Some(Err(Error::Unreachable)),
+            }
+        } else {
+            self.claim(host, outcomes)
+        }
+    }
+
+    /// Whether there are indexes that the statement did not know.
+    fn look(&mut self, value: &[u8]) -> Result<bool, Error> {
+        let table = TableDescriptor::decode(value)?;
+        let mut details = table.details()?;
+        details.indexes.retain(|index| !self.target.indexes.iter().any(|known| known.namespace == index.namespace));
+        self.target.missing = details.missing_row();
+        self.target.indexes = details.indexes;
+        Ok(table.namespace == self.target.namespace && !self.target.indexes.is_empty())
+    }
+
+    fn read(&mut self, host: &mut Host) -> Over {
+        self.reading = self.keys.split_off(self.keys.len().saturating_sub(READ_OPS));
+        if self.reading.is_empty() {
+            return Some(Ok(()));
+        }
+        let get = |key: &Vec<u8>| KeyOp {
+            namespace: self.target.namespace.clone(),
+            locality_bits: self.target.locality_bits,
+            key: key.clone(),
+            action: Action::Get,
+        };
+        self.need = host.ops(self.reading.iter().map(get).collect());
+        None
+    }
+
+    fn claim(&mut self, host: &mut Host, outcomes: Vec<Outcome>) -> Over {
+        let mut claims = Vec::new();
+        for (key, outcome) in core::mem::take(&mut self.reading).into_iter().zip(outcomes) {
+            let row = match outcome {
+                Outcome::Found { value, .. } => self.target.read(&value).map(|(row, _)| row),
+                Outcome::Absent => continue,
+                Outcome::Refused(refusal) => Err(refusal.into()),
+                _ => Err(Error::Unreachable),
+            };
+            let row = match row {
+                Ok(row) => row,
+                Err(error) => return Some(Err(error)),
+            };
+            for (number, index) in self.target.indexes.iter().enumerate() {
+                let place = (number, index.key(&row, &key));
+                claims.push(Entries::claim(place, key.clone(), None, claims.len()));
+            }
+        }
+        let entries = self.entries.insert(Entries::building(&self.target));
+        entries.begin(host, claims);
+        if entries.idle() { self.claimed(host) } else { None }
+    }
+
+    fn claimed(&mut self, host: &mut Host) -> Over {
+        match self.entries.take().map(|mut entries| entries.outcome()) {
+            Some(Err(error)) => Some(Err(error)),
+            Some(Ok(taken)) if !taken.is_empty() => {
+                let message = format!("duplicate key value violates a new unique index of \"{}\"", self.target.name);
+                Some(Err(error(UNIQUE_VIOLATION, message)))
+            }
+            _ => self.read(host),
+        }
+    }
+}

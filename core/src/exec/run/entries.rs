@@ -1,0 +1,394 @@
+//! The index entries of the rows that a statement writes.
+//!
+//! ```text
+//!   claim an entry for what a row is to be ──▶ the row, conditionally ──▶ the entry of what it was goes
+//!      │ taken, in a unique index, by a row that has these values: it is violated
+//!      └ the statement fails: every entry is again what it was
+//! ```
+//!
+//! A row that is there always has its entries: they come before it and go after it. Who reads an index looks at the rows,
+//! so an entry too many is harmless. Each entry bears the stamp of the statement that wrote it, which its row keeps, too:
+//! a statement takes away what it wrote itself, or what the row that it replaced had, and never what somebody else wrote
+//! meanwhile under the same key. In a unique index an entry stands for two rows while one moves to another key.
+//!
+//! In a unique index an entry that stands for a row without these values is in the way only for [`LEASE_US`]: somebody may
+//! be about to write that row.
+
+use super::{host::Host, trees::Trees};
+use crate::{
+    Error,
+    exec::change::Target,
+    map::{LargeMap, Map},
+    pht::{Answer, Change, Entry, Held, Request, What, Wrote},
+    sql::{
+        fault::{SERIALIZATION, error},
+        index::{rows_to_value, value_to_rows},
+    },
+    store::{Action, KeyOp, Outcome, Version},
+};
+
+/// For so long who claimed an entry may still write the row, microseconds.
+const LEASE_US: u64 = 30_000_000;
+/// How often an entry is claimed that somebody else changes again and again.
+const TRIES_MAX: u8 = 16;
+
+/// An index, by position, and the key of an entry.
+pub(super) type Place = (usize, Vec<u8>);
+
+/// An entry that a row needs.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    /// Where.
+    pub place: Place,
+    /// The key of the row.
+    pub row: Vec<u8>,
+    /// The key of another row that goes when this one is written.
+    pub also: Option<Vec<u8>>,
+    /// The write that it is for.
+    pub write: usize,
+    next: Next,
+    tries: u8,
+}
+
+impl Claim {
+    /// What the entry is to be.
+    fn value(&self) -> Vec<u8> {
+        let rows: Vec<&[u8]> = core::iter::once(&self.row).chain(&self.also).map(|row| &row[..]).collect();
+        rows_to_value(&rows)
+    }
+
+    /// The rows that an entry stands for, but for those that this is about.
+    fn others(&self, entry: &Entry) -> Vec<Vec<u8>> {
+        let mut rows = value_to_rows(&entry.value);
+        rows.retain(|row| *row != self.row && self.also.as_ref() != Some(row));
+        rows
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Next {
+    /// Write it, where this is.
+    Set(Held, Option<Entry>),
+    /// Look at the rows of others that the entry stands for.
+    Look(Entry),
+    /// Take the entry away, which stands for nothing, if it is old enough.
+    Evict(Entry),
+}
+
+/// What this statement wrote at a place.
+struct Kept {
+    /// What was there before.
+    before: Option<Entry>,
+    /// The key of the row that it stands for.
+    row: Vec<u8>,
+    /// Whether that row is written.
+    used: bool,
+}
+
+/// Why a write cannot be carried out.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// The write.
+    pub write: usize,
+    /// The index that it would violate.
+    pub index: usize,
+    /// The row that has these values, if it is there already.
+    pub by: Option<(Vec<u8>, Vec<u8>, Version)>,
+}
+
+/// What is under way for.
+enum Asked {
+    Claims(Vec<Claim>),
+    Undo,
+}
+
+/// See the module's documentation.
+pub(super) struct Entries {
+    target: Target,
+    stamp: u64,
+    /// An index is filled with rows that are there: what others write meanwhile stands.
+    building: bool,
+    trees: Trees<Asked>,
+    /// Rows of others that are looked at, and the entries that stand for them.
+    looks: Map<u32, Vec<(Claim, Entry, Vec<Vec<u8>>)>>,
+    /// Claims of the stages to come; unique indexes one after the other, so that of two who want the same one wins.
+    stages: Vec<Vec<Claim>>,
+    pending: Vec<Claim>,
+    taken: Vec<Taken>,
+    failed: Option<Error>,
+    kept: LargeMap<Place, Kept>,
+    /// Entries of rows as they were, and their stamps.
+    old: Vec<(Place, u64)>,
+}
+
+impl Entries {
+    pub fn new(target: &Target, random: u128) -> Entries {
+        Entries {
+            target: target.clone(),
+            // Not that of a row that has none.
+            stamp: (random ^ random >> 64) as u64 | 1 << 63,
+            building: false,
+            trees: Trees::new(),
+            looks: Map::new(),
+            stages: Vec::new(),
+            pending: Vec::new(),
+            taken: Vec::new(),
+            failed: None,
+            kept: LargeMap::new(),
+            old: Vec::new(),
+        }
+    }
+
+    /// For rows that were there before the index.
+    pub fn building(target: &Target) -> Entries {
+        Entries { stamp: 0, building: true, ..Entries::new(target, 0) }
+    }
+
+    /// What rows have as the stamp of their entries that this statement writes.
+    pub fn stamp(&self) -> u64 {
+        self.stamp
+    }
+
+    /// An entry to claim.
+    pub fn claim(place: Place, row: Vec<u8>, also: Option<Vec<u8>>, write: usize) -> Claim {
+        Claim { place, row, also, write, next: Next::Set(Held::Absent, None), tries: 0 }
+    }
+
+    /// Begins to claim entries.
+    pub fn begin(&mut self, host: &mut Host, claims: Vec<Claim>) {
+        let (mut stages, mut rest): (Map<usize, Vec<Claim>>, Vec<Claim>) = (Map::new(), Vec::new());
+        for claim in claims {
+            if self.target.indexes.get(claim.place.0).is_some_and(|index| index.unique) {
+                stages.entry(claim.place.0).or_default().push(claim);
+            } else {
+                rest.push(claim);
+            }
+        }
+        self.stages = core::iter::once(rest).chain(stages.into_values().rev()).collect();
+        self.advance(host);
+    }
+
+    /// Whether nothing is under way.
+    pub fn idle(&self) -> bool {
+        self.trees.is_empty() && self.looks.is_empty() && self.pending.is_empty() && self.stages.is_empty()
+    }
+
+    /// Whether a need is one of its own.
+    pub fn awaits(&self, need: u32) -> bool {
+        self.trees.awaits(need) || self.looks.contains_key(&need)
+    }
+
+    /// The writes that cannot be carried out, and an error if there was one; once it is idle.
+    pub fn outcome(&mut self) -> Result<Vec<Taken>, Error> {
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => Ok(core::mem::take(&mut self.taken)),
+        }
+    }
+
+    /// A row is written that needs these places, and does not need those any more.
+    pub fn written(&mut self, places: &[Place], old: Vec<(Place, u64)>) {
+        for place in places {
+            if let Some(kept) = self.kept.get_mut(place) {
+                kept.used = true;
+            }
+        }
+        self.old.extend(old);
+    }
+
+    /// A row that was written is gone again.
+    pub fn unwritten(&mut self, row: &[u8]) {
+        self.kept.values_mut().filter(|kept| kept.row == row).for_each(|kept| kept.used = false);
+    }
+
+    /// The statement is over: what is not needed any more goes, and if it `failed` everything is as it was.
+    pub fn settle(&mut self, host: &mut Host, failed: bool) {
+        let mut changes: Map<usize, Vec<Change>> = Map::new();
+        let mut change = |(index, key): Place, what, stamp| {
+            changes.entry(index).or_default().push(Change { key, what, expect: Held::Stamp(stamp) });
+        };
+        let kept = core::mem::take(&mut self.kept);
+        for (place, stamp) in core::mem::take(&mut self.old) {
+            if !failed && kept.get(&place).is_none_or(|kept| !kept.used) {
+                change(place, What::Remove(0), stamp);
+            }
+        }
+        for (place, kept) in kept {
+            if failed || !kept.used {
+                let what = kept.before.map_or(What::Remove(0), |entry| What::Set(entry.value, entry.stamp));
+                change(place, what, self.stamp);
+            }
+        }
+        for (index, changes) in changes {
+            self.ask(host, Asked::Undo, index, changes);
+        }
+    }
+
+    /// Takes in what came; `true` when nothing is under way any more.
+    pub fn on_ops(&mut self, host: &mut Host, need: u32, outcomes: Vec<Outcome>) -> bool {
+        if let Some(looks) = self.looks.remove(&need) {
+            let mut outcomes = outcomes.into_iter();
+            for (claim, entry, rows) in looks {
+                let outcomes = outcomes.by_ref().take(rows.len()).collect();
+                self.looked_at(claim, entry, rows, outcomes);
+            }
+        } else if let Some((asked, answer)) = self.trees.on_ops(host, need, outcomes) {
+            self.answered(asked, answer);
+        }
+        self.advance(host);
+        self.idle()
+    }
+
+    fn advance(&mut self, host: &mut Host) {
+        while self.trees.is_empty() && self.looks.is_empty() {
+            if self.failed.is_some() {
+                self.pending.clear();
+                self.stages.clear();
+            }
+            if self.pending.is_empty() {
+                let Some(mut stage) = self.stages.pop() else { return };
+                // What is not written needs nothing.
+                stage.retain(|claim| !self.taken.iter().any(|taken| taken.write == claim.write));
+                self.pending = stage;
+                continue;
+            }
+            self.ask_all(host);
+        }
+    }
+
+    fn ask_all(&mut self, host: &mut Host) {
+        let mut groups: Map<usize, (Vec<Claim>, Vec<Change>)> = Map::new();
+        let (mut looks, mut gets) = (Vec::new(), Vec::new());
+        for mut claim in core::mem::take(&mut self.pending) {
+            claim.tries += 1;
+            if claim.tries > TRIES_MAX {
+                let message = format!("an index of \"{}\" keeps changing", self.target.name);
+                self.failed.get_or_insert(error(SERIALIZATION, message));
+                continue;
+            }
+            let key = claim.place.1.clone();
+            let change = match &claim.next {
+                Next::Set(expect, _) => Change { key, what: What::Set(claim.value(), self.stamp), expect: *expect },
+                Next::Evict(entry) => Change { key, what: What::Remove(LEASE_US), expect: Held::Stamp(entry.stamp) },
+                Next::Look(entry) => {
+                    let rows = claim.others(entry);
+                    gets.extend(rows.iter().map(|row| KeyOp {
+                        namespace: self.target.namespace.clone(),
+                        locality_bits: self.target.locality_bits,
+                        key: row.clone(),
+                        action: Action::Get,
+                    }));
+                    let entry = entry.clone();
+                    looks.push((claim, entry, rows));
+                    continue;
+                }
+            };
+            let (claims, changes) = groups.entry(claim.place.0).or_default();
+            claims.push(claim);
+            changes.push(change);
+        }
+        if !gets.is_empty() {
+            self.looks.insert(host.ops(gets), looks);
+        }
+        for (index, (claims, changes)) in groups {
+            self.ask(host, Asked::Claims(claims), index, changes);
+        }
+    }
+
+    fn ask(&mut self, host: &mut Host, asked: Asked, index: usize, changes: Vec<Change>) {
+        let Some(namespace) = self.target.indexes.get(index).map(|index| index.namespace.clone()) else { return };
+        let over = self.trees.begin(host, asked, &namespace, self.target.locality_bits, Request::Write(changes));
+        if let Some((asked, answer)) = over {
+            self.answered(asked, answer);
+        }
+    }
+
+    fn answered(&mut self, asked: Asked, answer: Answer) {
+        // What could not be undone is an entry too many.
+        let Asked::Claims(claims) = asked else { return };
+        for (mut claim, wrote) in claims.into_iter().zip(answer.wrote) {
+            match (wrote, claim.next.clone()) {
+                (Wrote::Done, Next::Set(_, before)) => {
+                    self.keep(claim, before);
+                }
+                (Wrote::Done, Next::Evict(entry)) => {
+                    claim.next = Next::Set(Held::Absent, Some(entry));
+                    self.pending.push(claim);
+                }
+                (Wrote::Unexpected(None), _) => {
+                    claim.next = Next::Set(Held::Absent, None);
+                    self.pending.push(claim);
+                }
+                (Wrote::Unexpected(Some(entry)), next) => self.met(claim, entry, &next),
+                (Wrote::Unreachable, _) => {
+                    // It may have happened.
+                    self.keep(claim, None);
+                    self.failed.get_or_insert(Error::Unreachable);
+                }
+                (Wrote::Refused(refusal), _) => {
+                    self.failed.get_or_insert(refusal.into());
+                }
+                (Wrote::Done, Next::Look(_)) => {}
+            }
+        }
+    }
+
+    fn keep(&mut self, claim: Claim, before: Option<Entry>) {
+        let row = claim.row;
+        self.kept.get_or_insert_with(claim.place, || Kept { before, row, used: false });
+    }
+
+    /// There is an entry already.
+    fn met(&mut self, mut claim: Claim, entry: Entry, asked: &Next) {
+        let own = claim.others(&entry).is_empty();
+        if own && self.building {
+            // Whoever wrote it keeps it.
+        } else if own && entry.stamp == self.stamp {
+            // This statement wrote it.
+            self.keep(claim, None);
+        } else if own {
+            claim.next = Next::Set(Held::Stamp(entry.stamp), Some(entry));
+            self.pending.push(claim);
+        } else if entry.stamp == self.stamp {
+            // Two rows of one statement.
+            self.taken.push(Taken { write: claim.write, index: claim.place.0, by: None });
+        } else if matches!(asked, Next::Set(_, Some(evicted)) if *evicted == entry) {
+            // Too young to be taken away: somebody is about to write that row.
+            self.taken.push(Taken { write: claim.write, index: claim.place.0, by: None });
+        } else {
+            claim.next = Next::Look(entry);
+            self.pending.push(claim);
+        }
+    }
+
+    /// What the rows of others are like that an entry stands for.
+    fn looked_at(&mut self, mut claim: Claim, entry: Entry, rows: Vec<Vec<u8>>, outcomes: Vec<Outcome>) {
+        let Some(index) = self.target.indexes.get(claim.place.0) else { return };
+        for (key, outcome) in rows.iter().zip(outcomes) {
+            let found = match outcome {
+                Outcome::Found { value, version, .. } => {
+                    self.target.read(&value).map(|(row, _)| Some((row, value, version)))
+                }
+                Outcome::Absent => Ok(None),
+                Outcome::Refused(refusal) => Err(refusal.into()),
+                _ => Err(Error::Unreachable),
+            };
+            match found {
+                Ok(Some((row, value, version))) if index.key(&row, key) == claim.place.1 => {
+                    let by = Some((key.clone(), value, version));
+                    self.taken.push(Taken { write: claim.write, index: claim.place.0, by });
+                    return;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    self.failed.get_or_insert(error);
+                    return;
+                }
+            }
+        }
+        // What stands for a row of ours, too, is not in the way.
+        let shared = value_to_rows(&entry.value).len() > rows.len();
+        claim.next = if shared { Next::Set(Held::Stamp(entry.stamp), Some(entry)) } else { Next::Evict(entry) };
+        self.pending.push(claim);
+    }
+}
