@@ -84,6 +84,27 @@ test("all four create the same schema at once", async () => {
   expect(different).toMatchObject({ code: "duplicate_table" });
 });
 
+test("two tabs insert the same key at once, a hundred times, and the same unique value: one wins each time", async () => {
+  const [a, b] = pages as [Page, Page];
+  await run(a, { sql: "CREATE TABLE race (id INTEGER PRIMARY KEY, mail TEXT UNIQUE, who TEXT CHECK (who <> ''))" });
+  const sql = "INSERT INTO race VALUES ($1, $2, $3)";
+  const both = (params: (at: number) => unknown[]) =>
+    Promise.all([a, b].map((page, at) => ask(page, { sql, params: params(at) })));
+  const said = (outcomes: object[]) => outcomes.map((it) => ("ok" in it ? "ok" : "code" in it ? it.code : it)).sort();
+  for (let round = 0; round < 100; round++) {
+    const [key, value] = [2 * round, 2 * round + 1];
+    expect(said(await both((at) => [key, `key ${round} of ${at}`, "tab"])), `key ${key}`).toEqual(["ok", "unique_violation"]);
+    expect(said(await both((at) => [1_000 * (at + 1) + round, `mail ${round}`, "tab"])), `value ${value}`).toEqual(["ok", "unique_violation"]);
+  }
+  expect((await run(b, { sql: "SELECT count(*), count(DISTINCT mail) FROM race" })).rows).toEqual([[200, 200]]);
+  // Of what is refused nothing is left: neither the row nor its unique value.
+  expect(await ask(a, { sql, params: [9_000, "fresh", ""] })).toMatchObject({ code: "check_violation" });
+  expect(await ask(a, { sql: "INSERT INTO race VALUES (9000, 'fresh', 'x'), (0, 'other', 'x')" })).toMatchObject({ code: "unique_violation" });
+  expect(await ask(b, { sql: "INSERT INTO race VALUES (9001, 'fresh', 'x'), (9002, 'other', 'x')" })).toMatchObject({ ok: { affected: 2 } });
+  expect((await run(a, { sql: "SELECT id FROM race WHERE mail IN ('fresh', 'other', 'mail 7x') ORDER BY id" })).rows).toEqual([[9_001], [9_002]]);
+  await run(a, { sql: "DROP TABLE race" });
+});
+
 test("links turn from relayed to direct between all tabs", async () => {
   await until("all links between tabs direct", 30_000, () => allDirect(pages));
   for (const page of pages) {
