@@ -9,7 +9,7 @@ use super::{
     catalog::{COLUMNS_MAX, TableColumn, TableDescriptor, check_name, check_relation},
     details::{Details, SLOTS_MAX},
     fault::{
-        CHECK_VIOLATION, DUPLICATE_COLUMN, INTERNAL, INVALID_DEFINITION, NOT_NULL_VIOLATION, UNDEFINED_OBJECT,
+        CHECK_VIOLATION, DUPLICATE_COLUMN, INVALID_DEFINITION, NOT_NULL_VIOLATION, UNDEFINED_OBJECT,
         UNSUPPORTED, error, fail,
     },
     physical,
@@ -203,7 +203,7 @@ impl Binder<'_> {
         scan.filter = vec![condition.replace(&mut { id }).ok_or_else(lost_column)?];
         scan.output.clear();
         let Op::Source(mut source) = physical::source(scan)?.op else {
-            return fail(INTERNAL, "not a source");
+            return fail(UNSUPPORTED, "a constraint that only askers can judge, on rows that are there already");
         };
         source.fragment.output = Output::First(1);
         Ok(Validation { fragment: source.fragment, error })

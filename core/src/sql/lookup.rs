@@ -48,7 +48,7 @@ fn pinned(conjunct: &Scalar, id: ColumnId, data_type: Type) -> Option<Vec<Value>
     for item in items {
         match &**item {
             Scalar::Literal(Value::Null) => {}
-            Scalar::Literal(value) if value.data_type() == Some(data_type) => values.push(value.clone()),
+            Scalar::Literal(value) if value.data_type() == Some(data_type.base()) => values.push(value.clone()),
             // Up to 2^53 every integer is a real of its own.
             Scalar::Literal(Value::Integer(number)) if data_type == Type::Real && number.abs() < 1 << 53 => {
                 values.push(Value::Real(*number as f64));

@@ -27,6 +27,8 @@ pub fn sqlstate(code: &str) -> &'static str {
         DIVISION_BY_ZERO => "22012",
         OUT_OF_RANGE => "22003",
         INVALID_TEXT => "22P02",
+        INVALID_DATETIME => "22007",
+        DATETIME_OVERFLOW => "22008",
         INVALID_ARGUMENT | "invalid_argument" => "22023",
         GROUPING => "42803",
         INVALID_REFERENCE => "42P10",
