@@ -85,13 +85,7 @@ pub(crate) fn data_type(data_type: &parsed::DataType) -> Result<Type> {
         | T::Int64
         | T::Integer(_)
         | T::BigInt(_) => Type::Integer,
-        T::Real
-        | T::Float(_)
-        | T::Float4
-        | T::Float8
-        | T::Float64
-        | T::Double(_)
-        | T::DoublePrecision => Type::Real,
+        T::Real | T::Float(_) | T::Float4 | T::Float8 | T::Float64 | T::Double(_) | T::DoublePrecision => Type::Real,
         T::Numeric(digits) | T::Decimal(digits) | T::Dec(digits) => Type::Numeric(precision(digits)?),
         T::Text
         | T::String(_)
@@ -123,6 +117,9 @@ fn precision(digits: &parsed::ExactNumberInfo) -> Result<Option<(u8, u8)>> {
         (Ok(precision), Ok(scale)) if (1..=DIGITS_MAX).contains(&precision) && scale <= precision => {
             Ok(Some((precision, scale)))
         }
-        _ => Err(ParseError::new(INVALID_ARGUMENT, format!("NUMERIC has 1 to {DIGITS_MAX} digits, and its scale is among them"))),
+        _ => Err(ParseError::new(
+            INVALID_ARGUMENT,
+            format!("NUMERIC has 1 to {DIGITS_MAX} digits, and its scale is among them"),
+        )),
     }
 }

@@ -388,7 +388,8 @@ mod tests {
             3 => any::<bool>().prop_map(Value::Boolean).boxed(),
             4 => any::<i64>().prop_map(Value::Timestamp).boxed(),
             5 => {
-                let whole = prop_oneof![-200_i128..200, any::<i64>().prop_map(i128::from), any::<i128>().prop_map(|n| n >> 12)];
+                let whole =
+                    prop_oneof![-200_i128..200, any::<i64>().prop_map(i128::from), any::<i128>().prop_map(|n| n >> 12)];
                 let number = (whole, prop_oneof![0_u8..4, 0_u8..=35]);
                 number.prop_map(|(whole, scale)| Value::Numeric(Numeric::new(whole, scale).unwrap())).boxed()
             }

@@ -298,7 +298,8 @@ mod tests {
         ] {
             assert_eq!(Interval::parse(text).map(|interval| interval.to_string()).as_deref(), Some(printed), "{text}");
         }
-        for wrong in ["", "x", "1 fortnight", "p", "p1", "1:2:3:4", "1:99", "ago 1 day", "999999999999 years", "1e9 é"] {
+        for wrong in ["", "x", "1 fortnight", "p", "p1", "1:2:3:4", "1:99", "ago 1 day", "999999999999 years", "1e9 é"]
+        {
             assert_eq!(Interval::parse(wrong), None, "{wrong}");
         }
     }

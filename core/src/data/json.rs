@@ -80,17 +80,22 @@ impl Json {
         }
     }
 
-    /// Whether `other` is contained in it, as `@>` has it.
+    /// Whether `other` is contained in it, as `@>` has it: an array contains what is one of its elements, too.
     pub fn contains(&self, other: &Json) -> bool {
         match (self, other) {
+            (_, Json::Array(_) | Json::Object(_)) => self.covers(other),
+            (Json::Array(own), _) => own.iter().any(|element| element.covers(other)),
+            _ => self.covers(other),
+        }
+    }
+
+    fn covers(&self, other: &Json) -> bool {
+        match (self, other) {
             (Json::Object(_), Json::Object(wanted)) => {
-                wanted.iter().all(|(name, value)| self.member(name).is_some_and(|own| own.contains(value)))
+                wanted.iter().all(|(name, value)| self.member(name).is_some_and(|own| own.covers(value)))
             }
             (Json::Array(own), Json::Array(wanted)) => {
-                wanted.iter().all(|value| own.iter().any(|element| element.contains(value)))
-            }
-            (Json::Array(own), Json::Null | Json::Boolean(_) | Json::Number(_) | Json::Text(_)) => {
-                own.iter().any(|element| element.contains(other))
+                wanted.iter().all(|value| own.iter().any(|element| element.covers(value)))
             }
             (Json::Number(a), Json::Number(b)) => a.compare(*b).is_eq(),
             (a, b) => a == b,
@@ -346,8 +351,13 @@ mod tests {
     #[test]
     fn texts_take_one_form() {
         let form = |text: &str| Json::parse(text).map(|json| json.print());
-        assert_eq!(form(r#" {"bb":1,"a":[1.50,1e2 , null],"bb":"\u00e9\ud83d\udc1f"} "#).unwrap(), "{\"a\": [1.50, 100, null], \"bb\": \"é🐟\"}");
-        for wrong in ["", "{", "[1,]", "01", "1.", "nul", "\"\\x\"", "\"\\ud800\"", "1 2", "{\"a\" 1}", "{1:2}", "\"\n\""] {
+        assert_eq!(
+            form(r#" {"bb":1,"a":[1.50,1e2 , null],"bb":"\u00e9\ud83d\udc1f"} "#).unwrap(),
+            "{\"a\": [1.50, 100, null], \"bb\": \"é🐟\"}"
+        );
+        for wrong in
+            ["", "{", "[1,]", "01", "1.", "nul", "\"\\x\"", "\"\\ud800\"", "1 2", "{\"a\" 1}", "{1:2}", "\"\n\""]
+        {
             assert_eq!(form(wrong), None, "{wrong}");
         }
         let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));

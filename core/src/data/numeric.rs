@@ -290,7 +290,11 @@ impl Numeric {
     pub fn from_real(real: f64) -> Option<Numeric> {
         let number = Numeric::parse(&super::real::print(real))?;
         let digits = number.whole().unsigned_abs().checked_ilog10().unwrap_or(0) as i64 + 1;
-        if digits <= 15 { Some(number) } else { Some(number.round(i64::from(number.scale()) - (digits - 15))?.trimmed()) }
+        if digits <= 15 {
+            Some(number)
+        } else {
+            Some(number.round(i64::from(number.scale()) - (digits - 15))?.trimmed())
+        }
     }
 
     /// Rounded to a 64-bit integer.

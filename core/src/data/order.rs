@@ -113,11 +113,11 @@ mod tests {
             Just(Value::Real(9_223_372_036_854_775_808.0)),
             "[ab]{0,2}".prop_map(Value::Text),
             any::<bool>().prop_map(Value::Boolean),
-            (-9_i128..9, 0_u8..2).prop_map(|(whole, scale)| Value::Numeric(super::super::Numeric::new(whole, scale).unwrap())),
+            (-9_i128..9, 0_u8..2)
+                .prop_map(|(whole, scale)| Value::Numeric(super::super::Numeric::new(whole, scale).unwrap())),
             (-2_i32..2).prop_map(Value::Date),
-            (-1_i32..2, -31_i32..31).prop_map(|(months, days)| {
-                Value::Interval(super::super::Interval { months, days, us: 0 })
-            }),
+            (-1_i32..2, -31_i32..31)
+                .prop_map(|(months, days)| { Value::Interval(super::super::Interval { months, days, us: 0 }) }),
         ]
     }
 

@@ -9,8 +9,8 @@ use super::{
     catalog::{COLUMNS_MAX, TableColumn, TableDescriptor, check_name, check_relation},
     details::{Details, SLOTS_MAX},
     fault::{
-        CHECK_VIOLATION, DUPLICATE_COLUMN, INVALID_DEFINITION, NOT_NULL_VIOLATION, UNDEFINED_OBJECT,
-        UNSUPPORTED, error, fail,
+        CHECK_VIOLATION, DUPLICATE_COLUMN, INVALID_DEFINITION, NOT_NULL_VIOLATION, UNDEFINED_OBJECT, UNSUPPORTED,
+        error, fail,
     },
     physical,
     scalar::Scalar,

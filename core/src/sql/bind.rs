@@ -41,9 +41,7 @@ impl Typed {
     /// A constant of an expression's text. A decimal one is a real, except beside a decimal.
     fn written(value: Value) -> Typed {
         match value {
-            Value::Numeric(exact) => {
-                Typed { exact: Some(exact), ..Typed::constant(Value::Real(exact.to_real())) }
-            }
+            Value::Numeric(exact) => Typed { exact: Some(exact), ..Typed::constant(Value::Real(exact.to_real())) },
             value => Typed::constant(value),
         }
     }
@@ -168,7 +166,8 @@ fn printed(typed: Typed) -> Typed {
 fn listed_operator(op: &str, args: &[Typed]) -> Result<Typed, Error> {
     let Some((number, found, args)) = listed(op, args)? else {
         let name = |arg: &Typed| arg.data_type.map_or("unknown", Type::name);
-        let (last, before) = args.split_last().map_or(("", ""), |(last, rest)| (name(last), rest.first().map_or("", name)));
+        let (last, before) =
+            args.split_last().map_or(("", ""), |(last, rest)| (name(last), rest.first().map_or("", name)));
         return fail(UNDEFINED_FUNCTION, format!("operator does not exist: {before} {op} {last}"));
     };
     let call = Scalar::Call(Function::Listed(number), args.into_iter().map(boxed).collect());
@@ -406,7 +405,11 @@ impl Binder<'_> {
         let today = time::day_of(self.settings.now_us);
         match (name, args) {
             (
-                "now" | "current_timestamp" | "localtimestamp" | "transaction_timestamp" | "statement_timestamp"
+                "now"
+                | "current_timestamp"
+                | "localtimestamp"
+                | "transaction_timestamp"
+                | "statement_timestamp"
                 | "clock_timestamp",
                 [],
             ) => return Ok(Typed::constant(Value::Timestamp(self.settings.now_us))),
@@ -425,10 +428,7 @@ impl Binder<'_> {
         let known = Function::by_name(name);
         let of_any = matches!(
             known,
-            Some((
-                Function::Coalesce | Function::NullIf | Function::Greatest | Function::Least | Function::Concat,
-                _
-            ))
+            Some((Function::Coalesce | Function::NullIf | Function::Greatest | Function::Least | Function::Concat, _))
         );
         let rare = match (&known, args.first().map(|arg| &arg.scalar)) {
             (Some((Function::DatePart | Function::DateTrunc, _)), Some(Scalar::Literal(Value::Text(field)))) => {

@@ -30,6 +30,8 @@ pub fn sqlstate(code: &str) -> &'static str {
         INVALID_DATETIME => "22007",
         DATETIME_OVERFLOW => "22008",
         INVALID_ARGUMENT | "invalid_argument" => "22023",
+        INVALID_POWER => "2201F",
+        INVALID_LOGARITHM => "2201E",
         GROUPING => "42803",
         INVALID_REFERENCE => "42P10",
         COLUMN_COUNT => "42601",

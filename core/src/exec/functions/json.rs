@@ -3,11 +3,7 @@
 use super::listed::{Listed, types::*};
 use crate::{
     Error,
-    data::{
-        Type, Value,
-        json::Json,
-        numeric::Numeric,
-    },
+    data::{Type, Value, json::Json, numeric::Numeric},
     exec::eval::mismatch,
     sql::fault::{CORRUPTED, INVALID_ARGUMENT, OUT_OF_RANGE, error, fail},
 };

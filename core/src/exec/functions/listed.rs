@@ -90,7 +90,8 @@ const LISTS: &[&[Listed]] = &[text::LIST, math::LIST, time::LIST, json::LIST, co
 /// The functions of a name, with their numbers.
 pub fn named(name: &str) -> impl Iterator<Item = (u16, &'static Listed)> {
     let lists = LISTS.iter().enumerate();
-    let all = lists.flat_map(|(list, all)| all.iter().enumerate().map(move |(at, one)| ((list << 10 | at) as u16, one)));
+    let all =
+        lists.flat_map(|(list, all)| all.iter().enumerate().map(move |(at, one)| ((list << 10 | at) as u16, one)));
     all.filter(move |(_, one)| one.name == name)
 }
 

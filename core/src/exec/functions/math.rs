@@ -13,7 +13,7 @@ use crate::{
     exec::eval::{arithmetic, as_real, mismatch},
     sql::{
         ast::BinaryOp,
-        fault::{DIVISION_BY_ZERO, INVALID_ARGUMENT, OUT_OF_RANGE, fail},
+        fault::{DIVISION_BY_ZERO, INVALID_ARGUMENT, INVALID_LOGARITHM, INVALID_POWER, OUT_OF_RANGE, fail},
     },
 };
 
@@ -55,7 +55,7 @@ pub(super) const LIST: &[Listed] = &[
     Listed::new("trim_scale", &[NUM], NUMERIC, |all| Ok(Value::Numeric(numeric(all[0])?.trimmed()))),
     // Of decimals; reals have it where owners compute.
     Listed::new("sqrt", &[REAL], Type::Real, |all| match as_real(all[0])? {
-        number if number < 0.0 => fail(INVALID_ARGUMENT, "cannot take the square root of a negative number"),
+        number if number < 0.0 => fail(INVALID_POWER, "cannot take the square root of a negative number"),
         number => Ok(Value::Real(number.sqrt())),
     }),
     Listed::new("cbrt", &[REAL], Type::Real, |all| real(all, f64::cbrt)),
@@ -185,11 +185,11 @@ fn power(all: &[&Value]) -> Answer {
     let (base, exponent) = (as_real(all[0])?, as_real(all[1])?);
     let value = base.powf(exponent);
     if value.is_nan() && !base.is_nan() && !exponent.is_nan() {
-        return fail(INVALID_ARGUMENT, "a negative number raised to a non-integer power yields a complex result");
+        return fail(INVALID_POWER, "a negative number raised to a non-integer power yields a complex result");
     }
     if value.is_infinite() && base.is_finite() && exponent.is_finite() {
         return match base {
-            0.0 => fail(INVALID_ARGUMENT, "zero raised to a negative power is undefined"),
+            0.0 => fail(INVALID_POWER, "zero raised to a negative power is undefined"),
             _ => fail(OUT_OF_RANGE, "value out of range: overflow"),
         };
     }
@@ -198,7 +198,7 @@ fn power(all: &[&Value]) -> Answer {
 
 fn logarithm(all: &[&Value], of: fn(f64) -> f64) -> Answer {
     match as_real(all[0])? {
-        number if number <= 0.0 => fail(INVALID_ARGUMENT, "cannot take logarithm of zero or of a negative number"),
+        number if number <= 0.0 => fail(INVALID_LOGARITHM, "cannot take logarithm of zero or of a negative number"),
         number => Ok(Value::Real(of(number))),
     }
 }
@@ -240,7 +240,10 @@ fn width_bucket(all: &[&Value]) -> Answer {
     let (number, low, high) = (as_real(all[0])?, as_real(all[1])?, as_real(all[2])?);
     let count = integer(all[3])?;
     if count <= 0 || low == high || ![number, low, high].iter().all(|number| number.is_finite()) {
-        return fail(INVALID_ARGUMENT, "width_bucket takes finite numbers, two different bounds and a count above zero");
+        return fail(
+            INVALID_ARGUMENT,
+            "width_bucket takes finite numbers, two different bounds and a count above zero",
+        );
     }
     let share = (number - low) / (high - low);
     Ok(Value::Integer(if share < 0.0 {

@@ -21,7 +21,7 @@ use crate::{
     },
     sql::{
         ast::BinaryOp,
-        fault::{INTERNAL, INVALID_ARGUMENT, fail},
+        fault::{INTERNAL, INVALID_ARGUMENT, INVALID_POWER, fail},
         scalar::{Function, Scalar},
     },
 };
@@ -125,7 +125,7 @@ fn strict(function: Function, values: &[&Value]) -> Result<Value, Error> {
         (Function::Ceil, [Value::Real(number)]) => Value::Real(number.ceil()),
         (Function::Sqrt, [number]) => match as_real(number)? {
             number if number < 0.0 => {
-                return fail(INVALID_ARGUMENT, "cannot take the square root of a negative number");
+                return fail(INVALID_POWER, "cannot take the square root of a negative number");
             }
             number => Value::Real(number.sqrt()),
         },

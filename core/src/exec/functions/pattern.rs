@@ -14,17 +14,27 @@ use crate::{
 const PATTERN_BYTES_MAX: usize = 1_000;
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
 /// Elements of patterns of time; of two that begin alike the longer one first.
 const ELEMENTS: &[&str] = &[
-    "Y,YYY", "YYYY", "YYY", "YY", "Y", "IYYY", "IYY", "IY", "ID", "IW", "IDDD", "I", "MONTH", "Month", "month", "MON", "Mon", "mon",
-    "MM", "MI", "MS", "DAY", "Day", "day", "DDD", "DD", "DY", "Dy", "dy", "D", "HH24", "HH12", "HH", "SSSSS", "SSSS", "SS",
-    "US", "FF1", "FF2", "FF3", "FF4", "FF5", "FF6", "A.M.", "P.M.", "a.m.", "p.m.", "AM", "PM", "am", "pm", "WW", "W", "Q",
-    "CC", "J", "TZ", "tz", "OF", "FM", "TH", "th",
+    "Y,YYY", "YYYY", "YYY", "YY", "Y", "IYYY", "IYY", "IY", "ID", "IW", "IDDD", "I", "MONTH", "Month", "month", "MON",
+    "Mon", "mon", "MM", "MI", "MS", "DAY", "Day", "day", "DDD", "DD", "DY", "Dy", "dy", "D", "HH24", "HH12", "HH",
+    "SSSSS", "SSSS", "SS", "US", "FF1", "FF2", "FF3", "FF4", "FF5", "FF6", "A.M.", "P.M.", "a.m.", "p.m.", "AM", "PM",
+    "am", "pm", "WW", "W", "Q", "CC", "J", "TZ", "tz", "OF", "FM", "TH", "th",
 ];
 
 /// A piece of a pattern.
@@ -354,7 +364,8 @@ pub(super) fn of_number(number: Numeric, pattern: &str) -> Result<String, Error>
     let printed = rounded.map(|number| number.to_string());
     let negative = rounded.is_some_and(|number| number.whole() < 0);
     let printed = printed.unwrap_or_default();
-    let (whole, fraction) = printed.trim_start_matches('-').split_once('.').unwrap_or((printed.trim_start_matches('-'), ""));
+    let (whole, fraction) =
+        printed.trim_start_matches('-').split_once('.').unwrap_or((printed.trim_start_matches('-'), ""));
     // A zero before the point is shown only where nothing is behind it.
     let whole = if whole == "0" && places_behind > 0 { "" } else { whole };
     let overflow = rounded.is_none() || whole.len() > whole_places;
@@ -374,7 +385,13 @@ pub(super) fn of_number(number: Numeric, pattern: &str) -> Result<String, Error>
         (false, true) => "+",
         (true, false) if !own_sign => "-",
         (true, false) if body.contains("PR") => "<",
-        _ if !own_sign || body.contains("PR") => if bare { "" } else { " " },
+        _ if !own_sign || body.contains("PR") => {
+            if bare {
+                ""
+            } else {
+                " "
+            }
+        }
         _ => "",
     };
     let (mut out, mut place, mut begun, mut point, mut at_behind) = (String::new(), 0, false, false, 0);
@@ -426,15 +443,33 @@ pub(super) fn of_number(number: Numeric, pattern: &str) -> Result<String, Error>
                 length = 2;
             }
             'M' if pair == "MI" => {
-                out.push_str(if negative { "-" } else if bare { "" } else { " " });
+                out.push_str(if negative {
+                    "-"
+                } else if bare {
+                    ""
+                } else {
+                    " "
+                });
                 length = 2;
             }
             'P' if pair == "PL" => {
-                out.push_str(if !negative { "+" } else if bare { "" } else { " " });
+                out.push_str(if !negative {
+                    "+"
+                } else if bare {
+                    ""
+                } else {
+                    " "
+                });
                 length = 2;
             }
             'P' if pair == "PR" => {
-                out.push_str(if negative { ">" } else if bare { "" } else { " " });
+                out.push_str(if negative {
+                    ">"
+                } else if bare {
+                    ""
+                } else {
+                    " "
+                });
                 length = 2;
             }
             'S' if !sign_in_front => out.push(if negative { '-' } else { '+' }),

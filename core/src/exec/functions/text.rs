@@ -8,7 +8,7 @@ use crate::{
     Error, Id,
     data::{Type, Value, case},
     exec::{cast::unhex, eval::mismatch},
-    sql::fault::{INVALID_ARGUMENT, INVALID_TEXT, fail},
+    sql::fault::{BUDGET, INVALID_ARGUMENT, INVALID_TEXT, fail},
 };
 
 type Answer = Result<Value, Error>;
@@ -46,6 +46,12 @@ pub(super) const LIST: &[Listed] = &[
     Listed::new("to_hex", &[INT], Type::Text, |all| match all[0] {
         Value::Integer(number) => Ok(Value::Text(format!("{number:x}"))),
         other => mismatch("to_hex", other),
+    }),
+    Listed::new("md5", &[TEXT], Type::Text, |all| {
+        Ok(Value::Text(md5(bytes(all[0])?).iter().map(|byte| format!("{byte:02x}")).collect()))
+    }),
+    Listed::new("md5", &[BYTES], Type::Text, |all| {
+        Ok(Value::Text(md5(bytes(all[0])?).iter().map(|byte| format!("{byte:02x}")).collect()))
     }),
     Listed::new("sha1", &[BYTES], Type::Blob, |all| Ok(Value::Blob(Id::hash(bytes(all[0])?).0.to_vec()))),
 ];
@@ -235,7 +241,7 @@ fn chr(all: &[&Value]) -> Answer {
     let number = integer(all[0])?;
     match u32::try_from(number).ok().and_then(char::from_u32) {
         Some(char) if char != '\0' => Ok(Value::Text(char.to_string())),
-        _ => fail(INVALID_ARGUMENT, format!("{number} is no character")),
+        _ => fail(BUDGET, format!("{number} is no character")),
     }
 }
 
@@ -271,11 +277,14 @@ fn encode(all: &[&Value]) -> Answer {
             }
             out
         }
-        "escape" => bytes.iter().map(|byte| match byte {
-            b'\\' => "\\\\".to_owned(),
-            0 | 0x80.. => format!("\\{byte:03o}"),
-            byte => char::from(*byte).to_string(),
-        }).collect(),
+        "escape" => bytes
+            .iter()
+            .map(|byte| match byte {
+                b'\\' => "\\\\".to_owned(),
+                0 | 0x80.. => format!("\\{byte:03o}"),
+                byte => char::from(*byte).to_string(),
+            })
+            .collect(),
         other => return fail(INVALID_ARGUMENT, format!("unrecognized encoding: \"{other}\"")),
     }))
 }
@@ -284,7 +293,10 @@ fn decode(all: &[&Value]) -> Answer {
     let own = text(all[0])?;
     let packed: String = own.chars().filter(|char| !char.is_ascii_whitespace()).collect();
     let decoded = match text(all[1])? {
-        "hex" => unhex(&packed),
+        "hex" => match unhex(&packed) {
+            None => return fail(INVALID_ARGUMENT, "invalid hexadecimal digits"),
+            bytes => bytes,
+        },
         "base64" => from_base64(packed.trim_end_matches('=')),
         other => return fail(INVALID_ARGUMENT, format!("unrecognized encoding: \"{other}\"")),
     };
@@ -306,4 +318,75 @@ fn from_base64(digits: &str) -> Option<Vec<u8>> {
         bytes.extend(bits.to_be_bytes().into_iter().skip(1).take(count));
     }
     Some(bytes)
+}
+
+/// MD5 (RFC 1321): a checksum that others have stored, not one to trust.
+fn md5(bytes: &[u8]) -> [u8; 16] {
+    const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
+    // A one, zeros, and the length in bits at the end of the last block.
+    let mut padded = bytes.to_vec();
+    padded.push(0x80);
+    padded.resize((padded.len() + 8).next_multiple_of(64) - 8, 0);
+    padded.extend((bytes.len() as u64).wrapping_mul(8).to_le_bytes());
+    let mut state: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
+    for block in padded.chunks_exact(64) {
+        let word =
+            |at: usize| block[at * 4..at * 4 + 4].iter().rev().fold(0_u32, |word, byte| word << 8 | u32::from(*byte));
+        let [mut a, mut b, mut c, mut d] = state;
+        for step in 0..64 {
+            let (mixed, at) = match step / 16 {
+                0 => (b & c | !b & d, step),
+                1 => (d & b | !d & c, (5 * step + 1) % 16),
+                2 => (b ^ c ^ d, (3 * step + 5) % 16),
+                _ => (c ^ (b | !d), 7 * step % 16),
+            };
+            let sine = (((step + 1) as f64).sin().abs() * 4_294_967_296.0) as u32;
+            let sum = a.wrapping_add(mixed).wrapping_add(sine).wrapping_add(word(at));
+            (a, d, c) = (d, c, b);
+            b = b.wrapping_add(sum.rotate_left(SHIFTS[step / 16][step % 4]));
+        }
+        for (own, more) in state.iter_mut().zip([a, b, c, d]) {
+            *own = own.wrapping_add(more);
+        }
+    }
+    let mut digest = [0; 16];
+    digest.chunks_exact_mut(4).zip(state).for_each(|(four, word)| four.copy_from_slice(&word.to_le_bytes()));
+    digest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_those_of_the_definition() {
+        let digest = |text: &str| md5(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(digest(""), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(digest("message digest"), "f96b697d7cb7938d525a2f31aaf161d0");
+        // Around the end of a block.
+        assert_eq!(digest(&"a".repeat(55)), "ef1772b6dff9a122358552954ad0df65");
+        assert_eq!(digest(&"a".repeat(56)), "3b0c8ac703f828b04c6c197006d17218");
+        assert_eq!(digest(&"a".repeat(64)), "014842d480b571495a4a0363793f7367");
+    }
+
+    #[test]
+    fn base64_goes_both_ways() {
+        for length in 0..200_u8 {
+            let bytes: Vec<u8> = (0..length).collect();
+            let text = encode(&[&Value::Blob(bytes.clone()), &Value::Text("base64".to_owned())]).unwrap();
+            assert_eq!(decode(&[&text, &Value::Text("base64".to_owned())]), Ok(Value::Blob(bytes)));
+        }
+    }
+
+    #[test]
+    fn results_are_bounded() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let huge = Value::Integer(i64::MAX);
+        assert!(repeat(&[&text("ab"), &huge]).is_err());
+        assert!(padded(&[&text("a"), &huge], true).is_err());
+        assert!(format_text(&[&text("%999999999999s"), &text("a")]).is_err());
+        assert_eq!(left(&[&text("é"), &Value::Integer(i64::MIN)]), Ok(text("")));
+        assert_eq!(right(&[&text("é"), &huge]), Ok(text("é")));
+        assert_eq!(split_part(&[&text("a"), &text(","), &Value::Integer(i64::MIN)]), Ok(text("")));
+    }
 }

@@ -100,10 +100,7 @@ pub(super) const LIST: &[Listed] = &[
 
 /// Parts of timestamps that owners know, too; others are for askers.
 pub fn is_common(field: &str) -> bool {
-    matches!(
-        field,
-        "year" | "month" | "day" | "hour" | "minute" | "second" | "epoch" | "dow" | "doy" | "quarter"
-    )
+    matches!(field, "year" | "month" | "day" | "hour" | "minute" | "second" | "epoch" | "dow" | "doy" | "quarter")
 }
 
 fn day(value: &Value) -> Result<i32, Error> {
@@ -172,7 +169,13 @@ fn part(field: &str, at_us: i64) -> Answer {
         "hour" | "hours" => parts.hour,
         "minute" | "minutes" => parts.minute,
         "dow" => day_of_week,
-        "isodow" => if day_of_week == 0 { 7 } else { day_of_week },
+        "isodow" => {
+            if day_of_week == 0 {
+                7
+            } else {
+                day_of_week
+            }
+        }
         "doy" => time::day_of_year(at_us),
         "quarter" => (parts.month - 1) / 3 + 1,
         "week" => time::week_of(at_us).1,
