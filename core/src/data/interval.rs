@@ -34,15 +34,15 @@ struct Sum {
 
 impl Sum {
     /// So many times a unit of months, days or microseconds; fractions go to the next smaller unit.
-    fn add(&mut self, count: Numeric, unit: (i64, i64, i64)) -> Option<()> {
+    fn plus(&mut self, count: Numeric, unit: (i64, i64, i64)) -> Option<()> {
         let whole = |number: Numeric| i64::try_from(number.trunc(0)?.whole()).ok();
-        let fraction = |number: Numeric| number.add(number.trunc(0)?.negated());
+        let fraction = |number: Numeric| number.plus(number.trunc(0)?.negated());
         let (months, days, us) = unit;
         let months = count.times(Numeric::from(months))?;
         self.months = self.months.checked_add(whole(months)?)?;
-        let days = count.times(Numeric::from(days))?.add(fraction(months)?.times(Numeric::from(MONTH_DAYS))?)?;
+        let days = count.times(Numeric::from(days))?.plus(fraction(months)?.times(Numeric::from(MONTH_DAYS))?)?;
         self.days = self.days.checked_add(whole(days)?)?;
-        let us = count.times(Numeric::from(us))?.add(fraction(days)?.times(Numeric::from(DAY_US))?)?;
+        let us = count.times(Numeric::from(us))?.plus(fraction(days)?.times(Numeric::from(DAY_US))?)?;
         self.us = self.us.checked_add(us.to_integer()?)?;
         Some(())
     }
@@ -84,7 +84,7 @@ impl Interval {
     }
 
     /// The sum of both.
-    pub fn add(self, other: Interval) -> Option<Interval> {
+    pub fn plus(self, other: Interval) -> Option<Interval> {
         Some(Interval {
             months: self.months.checked_add(other.months)?,
             days: self.days.checked_add(other.days)?,
@@ -172,7 +172,7 @@ impl Interval {
                     }
                     _ => unit("s")?,
                 };
-                sum.add(number, named)?;
+                sum.plus(number, named)?;
             }
         }
         let interval = sum.interval()?;
@@ -238,7 +238,7 @@ fn parse_iso(text: &str) -> Option<Interval> {
             (b's', true) => "second",
             _ => return None,
         };
-        sum.add(Numeric::parse(number)?, unit(name)?)?;
+        sum.plus(Numeric::parse(number)?, unit(name)?)?;
         rest = tail.get(1..)?;
     }
     sum.interval()

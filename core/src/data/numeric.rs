@@ -122,7 +122,7 @@ impl Numeric {
     }
 
     /// The sum.
-    pub fn add(self, other: Numeric) -> Option<Numeric> {
+    pub fn plus(self, other: Numeric) -> Option<Numeric> {
         let mut scale = self.scale().max(other.scale());
         loop {
             let (a, b) = (self.at_scale(scale), other.at_scale(scale));
@@ -415,7 +415,7 @@ mod tests {
         assert_eq!(shown(number("1").over(number("3"))), "0.33333333333333333333");
         assert_eq!(shown(number("2").over(number("-3"))), "-0.66666666666666666667");
         assert_eq!(shown(number("100000").over(number("7"))), "14285.714285714286");
-        assert_eq!(shown(number("1.5").add(number("-0.25"))), "1.25");
+        assert_eq!(shown(number("1.5").plus(number("-0.25"))), "1.25");
         assert_eq!(shown(number("-7.5").modulo(number("2"))), "-1.5");
         assert_eq!(shown(number("2.5").round(0)), "3");
         assert_eq!(shown(number("-2.45").round(1)), "-2.5");
@@ -426,22 +426,22 @@ mod tests {
         assert_eq!(shown(Numeric::from_real(0.1)), "0.1");
         assert_eq!(shown(Numeric::from_real(1.0 / 3.0)), "0.333333333333333");
         assert_eq!(number("1").over(Numeric::ZERO), None);
-        assert_eq!(Numeric::new(BOUND - 1, 0).unwrap().add(Numeric::from(1)), None);
+        assert_eq!(Numeric::new(BOUND - 1, 0).unwrap().plus(Numeric::from(1)), None);
         assert_eq!(Numeric::new(BOUND - 1, 0).unwrap().times(Numeric::from(2)), None);
     }
 
     proptest! {
         #[test]
         fn sums_and_products_are_exact_where_they_fit(a in small_number(), b in small_number(), c in small_number()) {
-            prop_assert_eq!(a.add(b), b.add(a));
-            let left = a.add(b).and_then(|sum| sum.times(c)).unwrap();
-            let right = a.times(c).unwrap().add(b.times(c).unwrap()).unwrap();
+            prop_assert_eq!(a.plus(b), b.plus(a));
+            let left = a.plus(b).and_then(|sum| sum.times(c)).unwrap();
+            let right = a.times(c).unwrap().plus(b.times(c).unwrap()).unwrap();
             prop_assert_eq!(left.compare(right), Ordering::Equal);
             if b.whole() != 0 {
                 let whole = a.over(b).unwrap().trunc(0).unwrap();
-                let again = whole.times(b).unwrap().add(a.modulo(b).unwrap()).unwrap();
+                let again = whole.times(b).unwrap().plus(a.modulo(b).unwrap()).unwrap();
                 // The quotient may have been rounded up to a whole number.
-                let off = again.add(a.negated()).unwrap();
+                let off = again.plus(a.negated()).unwrap();
                 prop_assert!(off.whole() == 0 || off.compare(b) == Ordering::Equal || off.compare(b.negated()) == Ordering::Equal);
             }
         }
@@ -451,8 +451,8 @@ mod tests {
             prop_assert_eq!(Numeric::parse(&a.to_string()), Some(a));
             prop_assert_eq!(a.compare(b), b.compare(a).reverse());
             prop_assert_eq!(a.compare(a.trimmed()), Ordering::Equal);
-            let _ = (a.add(b), a.times(b), a.over(b), a.modulo(b), a.round(digits), a.trunc(digits), a.floor());
-            let near = a.add(b).map(Numeric::to_real);
+            let _ = (a.plus(b), a.times(b), a.over(b), a.modulo(b), a.round(digits), a.trunc(digits), a.floor());
+            let near = a.plus(b).map(Numeric::to_real);
             if let Some(near) = near {
                 let wanted = a.to_real() + b.to_real();
                 prop_assert!((near - wanted).abs() <= 1e-9 * (a.to_real().abs() + b.to_real().abs()));

@@ -113,9 +113,12 @@ pub(super) fn wider(a: Type, b: Type) -> Option<Type> {
     })
 }
 
+/// A listed function by its number, with the arguments as it takes them.
+type Found = (u16, &'static Listed, Vec<Typed>);
+
 /// A call of a listed function of that name which takes these arguments, if there is one: the one that takes the most of
 /// them as they are, of several the first.
-fn listed(name: &str, args: &[Typed]) -> Result<Option<(u16, &'static Listed, Vec<Typed>)>, Error> {
+fn listed(name: &str, args: &[Typed]) -> Result<Option<Found>, Error> {
     let fit = |arg: &Typed, wanted: Option<Type>| match (arg.data_type, wanted) {
         (None, _) | (_, None) => Some(0),
         (Some(from), Some(to)) if from == to => Some(3),

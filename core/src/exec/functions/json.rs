@@ -249,12 +249,10 @@ fn put(json: &mut Json, before: &[String], last: &str, value: Json, create: bool
                 put(inner, rest, last, value, create);
             }
         }
-        (Json::Object(members), None) => {
-            if create || members.iter().any(|(name, _)| name == last) {
-                members.push((last.to_owned(), value));
-                let Json::Object(ordered) = Json::object(core::mem::take(members)) else { return };
-                *members = ordered;
-            }
+        (Json::Object(members), None) if create || members.iter().any(|(name, _)| name == last) => {
+            members.push((last.to_owned(), value));
+            let Json::Object(ordered) = Json::object(core::mem::take(members)) else { return };
+            *members = ordered;
         }
         (Json::Array(elements), None) => match place(elements, last) {
             Some(at) if usize::try_from(at).is_ok_and(|at| at < elements.len()) => elements[at as usize] = value,

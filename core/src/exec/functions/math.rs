@@ -22,9 +22,9 @@ type Answer = Result<Value, Error>;
 const NUMERIC: Type = Type::Numeric(None);
 
 pub(super) const LIST: &[Listed] = &[
-    Listed::new("+", &[NUM, NUM], NUMERIC, |all| decimal(decimals(all)?.0.add(decimals(all)?.1))),
+    Listed::new("+", &[NUM, NUM], NUMERIC, |all| decimal(decimals(all)?.0.plus(decimals(all)?.1))),
     Listed::new("+", &[REAL, REAL], Type::Real, |all| reals(BinaryOp::Add, all)),
-    Listed::new("-", &[NUM, NUM], NUMERIC, |all| decimal(decimals(all)?.0.add(decimals(all)?.1.negated()))),
+    Listed::new("-", &[NUM, NUM], NUMERIC, |all| decimal(decimals(all)?.0.plus(decimals(all)?.1.negated()))),
     Listed::new("-", &[REAL, REAL], Type::Real, |all| reals(BinaryOp::Sub, all)),
     Listed::new("-", &[NUM], NUMERIC, |all| Ok(Value::Numeric(numeric(all[0])?.negated()))),
     Listed::new("*", &[NUM, NUM], NUMERIC, |all| decimal(decimals(all)?.0.times(decimals(all)?.1))),
@@ -155,7 +155,7 @@ fn div(all: &[&Value]) -> Answer {
     let (number, divisor) = divided(all)?;
     let rest = number.modulo(divisor).ok_or_else(too_large)?;
     // Without the rest the quotient is whole.
-    let whole = number.add(rest.negated()).and_then(|number| number.over(divisor));
+    let whole = number.plus(rest.negated()).and_then(|number| number.over(divisor));
     decimal(whole.and_then(|whole| whole.round(0)))
 }
 

@@ -27,7 +27,7 @@ pub(super) const LIST: &[Listed] = &[
     Listed::new("+", &[INT, DATE], Type::Date, |all| moved(all[1], integer(all[0])?)),
     Listed::new("+", &[TIME, SPAN], Type::Timestamp, |all| later(instant(all[0])?, span(all[1])?)),
     Listed::new("+", &[SPAN, TIME], Type::Timestamp, |all| later(instant(all[1])?, span(all[0])?)),
-    Listed::new("+", &[SPAN, SPAN], Type::Interval, |all| interval(span(all[0])?.add(span(all[1])?))),
+    Listed::new("+", &[SPAN, SPAN], Type::Interval, |all| interval(span(all[0])?.plus(span(all[1])?))),
     Listed::new("-", &[DATE, DATE], Type::Integer, |all| {
         Ok(Value::Integer(i64::from(day(all[0])?) - i64::from(day(all[1])?)))
     }),
@@ -42,7 +42,7 @@ pub(super) const LIST: &[Listed] = &[
         later(instant(all[0])?, span(all[1])?.negated().ok_or_else(out_of_time)?)
     }),
     Listed::new("-", &[SPAN, SPAN], Type::Interval, |all| {
-        interval(span(all[1])?.negated().and_then(|other| span(all[0]).ok()?.add(other)))
+        interval(span(all[1])?.negated().and_then(|other| span(all[0]).ok()?.plus(other)))
     }),
     Listed::new("-", &[SPAN], Type::Interval, |all| interval(span(all[0])?.negated())),
     Listed::new("*", &[SPAN, REAL], Type::Interval, |all| interval(span(all[0])?.times(as_real(all[1])?))),
