@@ -265,7 +265,7 @@ fn errors_have_stable_codes() {
         ("SELECT amount / 0 FROM bids", "division_by_zero"),
         ("SELECT 9223372036854775807 + 1", "numeric_value_out_of_range"),
         ("SELECT CAST('x' AS INTEGER)", "invalid_text_representation"),
-        ("SELECT id FROM bids WHERE at = 'yesterday'", "invalid_text_representation"),
+        ("SELECT id FROM bids WHERE at = 'yesterday'", "invalid_datetime_format"),
         ("SELECT item, amount FROM bids GROUP BY item", "grouping_error"),
         ("SELECT id FROM bids WHERE count(*) > 1", "grouping_error"),
         ("SELECT id FROM bids ORDER BY 2", "invalid_column_reference"),

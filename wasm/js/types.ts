@@ -1,13 +1,51 @@
 // What callers see: options, results, snapshots. Times are milliseconds, sizes bytes, ids 40 hexadecimal digits.
 
-/** A value that SQL takes as a parameter. A `number` that is a safe integer is an INTEGER, any other a REAL. */
-export type SqlParam = string | number | bigint | boolean | null | Date | Uint8Array;
+/** What JSON says. */
+export type JsonValue = string | number | boolean | null | JsonValue[] | { [name: string]: JsonValue };
 
-/** A value of a result. INTEGERs beyond ±2^53 come as `bigint`, TIMESTAMPs as `Date` (milliseconds), BLOBs as bytes. */
-export type SqlValue = string | number | bigint | boolean | null | Date | Uint8Array;
+/**
+ * A value that SQL takes as a parameter. A `number` that is a safe integer is an INTEGER, any other a REAL; a plain object
+ * or an array is JSON; NUMERICs, INTERVALs and UUIDs go as text.
+ */
+export type SqlParam =
+  | string
+  | number
+  | bigint
+  | boolean
+  | null
+  | Date
+  | Uint8Array
+  | JsonValue[]
+  | { [name: string]: JsonValue };
+
+/**
+ * A value of a result. INTEGERs beyond ±2^53 come as `bigint`, TIMESTAMPs (milliseconds) and DATEs (midnight, UTC) as `Date`,
+ * BLOBs as bytes, NUMERICs, INTERVALs and UUIDs as text, JSON parsed.
+ */
+export type SqlValue =
+  | string
+  | number
+  | bigint
+  | boolean
+  | null
+  | Date
+  | Uint8Array
+  | JsonValue[]
+  | { [name: string]: JsonValue };
 
 /** The SQL types. */
-export type SqlType = "INTEGER" | "REAL" | "TEXT" | "BOOLEAN" | "TIMESTAMP" | "BLOB";
+export type SqlType =
+  | "INTEGER"
+  | "REAL"
+  | "TEXT"
+  | "BOOLEAN"
+  | "TIMESTAMP"
+  | "BLOB"
+  | "NUMERIC"
+  | "DATE"
+  | "INTERVAL"
+  | "JSON"
+  | "UUID";
 
 /** A row, keyed by column name. Of two columns of one name the later one is kept: name them apart with `AS`. */
 export type Row = Record<string, SqlValue>;

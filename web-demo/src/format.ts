@@ -49,5 +49,5 @@ export function cell(value: unknown): string {
     const shown = Array.from(value.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
     return `\\x${shown}${value.length > 16 ? "…" : ""}`;
   }
-  return String(value);
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }

@@ -1,7 +1,7 @@
 //! Expressions and names.
 
 use pontoon_core::{
-    data::{Nested, Type, Value},
+    data::{Nested, Numeric, Type, Value},
     exec::cast::{cast, unhex},
     sql::{
         ast::{BinaryOp, Expr, Select, UnaryOp, Window},
@@ -55,10 +55,10 @@ pub(crate) fn expr(parsed: parsed::Expr, depth: u32) -> Result<Expr> {
         },
         E::Value(value) => literal(value.value)?,
         E::TypedString(typed) => {
-            let to = data_type(&typed.data_type)?;
-            let text = Value::Text(typed.value.into_string().unwrap_or_default());
-            Expr::Literal(cast(text, to).map_err(|error| ParseError::new(INVALID_TEXT, error.to_string()))?)
+            let text = Expr::Literal(Value::Text(typed.value.into_string().unwrap_or_default()));
+            Expr::Cast(Nested::new(text), data_type(&typed.data_type)?)
         }
+        E::Interval(interval) => self::interval(interval)?,
         // Parentheses leave nothing behind; sqlparser bounds how many there are.
         E::Nested(inner) => expr(*inner, depth)?,
         E::IsNull(operand) => Expr::IsNull { expr: nested(operand)?, negated: false },
@@ -99,7 +99,10 @@ pub(crate) fn expr(parsed: parsed::Expr, depth: u32) -> Result<Expr> {
         E::BinaryOp { left, op: op @ (parsed::BinaryOperator::And | parsed::BinaryOperator::Or), right } => {
             chain(*left, op, *right, depth)?
         }
-        E::BinaryOp { left, op, right } => Expr::Binary(operator(&op)?, nested(left)?, nested(right)?),
+        E::BinaryOp { left, op, right } => match named_operator(&op) {
+            Some(name) => call(name, vec![expr(*left, depth + 1)?, expr(*right, depth + 1)?]),
+            None => Expr::Binary(operator(&op)?, nested(left)?, nested(right)?),
+        },
         E::Case { operand, conditions, else_result, .. } => {
             let when = |when: parsed::CaseWhen| {
                 Ok((Nested::new(expr(when.condition, depth + 1)?), Nested::new(expr(when.result, depth + 1)?)))
@@ -116,6 +119,14 @@ pub(crate) fn expr(parsed: parsed::Expr, depth: u32) -> Result<Expr> {
         E::Extract { field, expr: operand, .. } => {
             let field = Expr::Literal(Value::Text(field.to_string().to_lowercase()));
             call("date_part", vec![field, expr(*operand, depth + 1)?])
+        }
+        E::Overlay { expr: operand, overlay_what, overlay_from, overlay_for } => {
+            let mut args = vec![expr(*operand, depth + 1)?, expr(*overlay_what, depth + 1)?];
+            args.push(expr(*overlay_from, depth + 1)?);
+            if let Some(count) = overlay_for {
+                args.push(expr(*count, depth + 1)?);
+            }
+            call("overlay", args)
         }
         E::Ceil { expr: operand, .. } => call("ceil", vec![expr(*operand, depth + 1)?]),
         E::Floor { expr: operand, .. } => call("floor", vec![expr(*operand, depth + 1)?]),
@@ -192,6 +203,41 @@ fn chain(left: parsed::Expr, op: parsed::BinaryOperator, right: parsed::Expr, de
     level.pop().ok_or_else(|| ParseError::new(SYNTAX, "an operator without operands"))
 }
 
+/// Operators that are calls of functions by their name.
+fn named_operator(op: &parsed::BinaryOperator) -> Option<&'static str> {
+    use parsed::BinaryOperator as B;
+    Some(match op {
+        B::Arrow => "->",
+        B::LongArrow => "->>",
+        B::HashArrow => "#>",
+        B::HashLongArrow => "#>>",
+        B::AtArrow => "@>",
+        B::ArrowAt => "<@",
+        B::Question => "?",
+        B::PGExp => "power",
+        _ => return None,
+    })
+}
+
+/// `INTERVAL '1 day'`, `INTERVAL '1' DAY`.
+fn interval(interval: parsed::Interval) -> Result<Expr> {
+    if interval.last_field.is_some() || interval.leading_precision.is_some() {
+        return unsupported("INTERVAL .. TO ..; write '1 day 02:00'");
+    }
+    let text = match *interval.value {
+        parsed::Expr::Value(value) => match value.value {
+            parsed::Value::SingleQuotedString(text) => text,
+            other => other.to_string(),
+        },
+        other => return unsupported(format!("INTERVAL {other}; write {other} * INTERVAL '1 day'")),
+    };
+    let text = match interval.leading_field {
+        Some(field) => format!("{text} {}", field.to_string().to_lowercase()),
+        None => text,
+    };
+    Ok(Expr::Cast(Nested::new(Expr::Literal(Value::Text(text))), Type::Interval))
+}
+
 fn operator(op: &parsed::BinaryOperator) -> Result<BinaryOp> {
     use parsed::BinaryOperator as B;
     Ok(match op {
@@ -235,10 +281,13 @@ fn literal(value: parsed::Value) -> Result<Expr> {
     })
 }
 
-/// An integer where it fits, else a real.
+/// An integer where it fits; else a decimal, which is a real unless it stands beside one; else a real.
 fn number(text: &str) -> Result<Expr> {
     if let Ok(number) = text.parse() {
         return Ok(Expr::Literal(Value::Integer(number)));
+    }
+    if let Some(number) = Numeric::parse(text).filter(|_| !text.contains(['e', 'E'])) {
+        return Ok(Expr::Literal(Value::Numeric(number)));
     }
     match cast(Value::Text(text.to_owned()), Type::Real) {
         Ok(number) => Ok(Expr::Literal(number)),

@@ -15,6 +15,16 @@ pub(crate) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             Token::Word(word) if word.keyword == Keyword::NOT && next.is_some_and(|next| is_word(next, "indexed")) => {
                 tokens.next();
             }
+            // SQLite has no exact decimals.
+            Token::Word(word) if matches!(word.keyword, Keyword::NUMERIC | Keyword::DECIMAL | Keyword::DEC) => {
+                let real = Word { value: "REAL".to_owned(), quote_style: None, keyword: Keyword::REAL };
+                // Precision and scale go.
+                if next.is_some_and(|next| *next == Token::LParen) {
+                    while tokens.next_if(|next| next.token != Token::RParen).is_some() {}
+                    tokens.next();
+                }
+                rewritten.push(TokenWithSpan { token: Token::Word(real), span: token.span });
+            }
             Token::Word(word) if word.keyword == Keyword::IN && next.is_some_and(is_name) => {
                 let keyword =
                     |keyword, value: &str| Token::Word(Word { value: value.to_owned(), quote_style: None, keyword });

@@ -1,13 +1,13 @@
 //! Statements.
 
 use pontoon_core::{
-    data::{Nested, Type},
-    sql::ast::Statement,
+    data::{Nested, Type, numeric::DIGITS_MAX},
+    sql::{ast::Statement, fault::INVALID_ARGUMENT},
 };
 use sqlparser::ast as parsed;
 
 use crate::{
-    Result,
+    ParseError, Result,
     change::{delete, insert, update},
     define::{alter_table, create_index, create_table, create_view, truncate},
     expr::{name, object_name},
@@ -92,15 +92,8 @@ pub(crate) fn data_type(data_type: &parsed::DataType) -> Result<Type> {
         | T::Int64
         | T::Integer(_)
         | T::BigInt(_) => Type::Integer,
-        T::Real
-        | T::Float(_)
-        | T::Float4
-        | T::Float8
-        | T::Float64
-        | T::Double(_)
-        | T::DoublePrecision
-        | T::Numeric(_)
-        | T::Decimal(_) => Type::Real,
+        T::Real | T::Float(_) | T::Float4 | T::Float8 | T::Float64 | T::Double(_) | T::DoublePrecision => Type::Real,
+        T::Numeric(digits) | T::Decimal(digits) | T::Dec(digits) => Type::Numeric(precision(digits)?),
         T::Text
         | T::String(_)
         | T::Varchar(_)
@@ -110,8 +103,30 @@ pub(crate) fn data_type(data_type: &parsed::DataType) -> Result<Type> {
         | T::Character(_)
         | T::Clob(_) => Type::Text,
         T::Bool | T::Boolean => Type::Boolean,
-        T::Timestamp(..) | T::Datetime(_) | T::Date => Type::Timestamp,
+        T::Timestamp(..) | T::Datetime(_) => Type::Timestamp,
+        T::Date => Type::Date,
+        T::Interval { .. } => Type::Interval,
+        T::JSON | T::JSONB => Type::Json,
+        T::Uuid => Type::Uuid,
         T::Blob(_) | T::Bytea | T::Binary(_) | T::Varbinary(_) => Type::Blob,
         other => return unsupported(format!("type {other}")),
     })
+}
+
+/// Precision and scale of a decimal type, where it says them.
+fn precision(digits: &parsed::ExactNumberInfo) -> Result<Option<(u8, u8)>> {
+    let (precision, scale) = match *digits {
+        parsed::ExactNumberInfo::None => return Ok(None),
+        parsed::ExactNumberInfo::Precision(precision) => (precision, 0),
+        parsed::ExactNumberInfo::PrecisionAndScale(precision, scale) => (precision, scale),
+    };
+    match (u8::try_from(precision), u8::try_from(scale)) {
+        (Ok(precision), Ok(scale)) if (1..=DIGITS_MAX).contains(&precision) && scale <= precision => {
+            Ok(Some((precision, scale)))
+        }
+        _ => Err(ParseError::new(
+            INVALID_ARGUMENT,
+            format!("NUMERIC has 1 to {DIGITS_MAX} digits, and its scale is among them"),
+        )),
+    }
 }

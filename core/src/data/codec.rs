@@ -5,7 +5,7 @@
 //! A *key* (the primary key) is order-preserving: bytes compare as the values do, and no key is a prefix of another.
 //! Hostile bytes give an error, never a panic.
 
-use super::{Row, Value};
+use super::{Interval, Numeric, Row, Value};
 
 const ROW_FORMAT: u8 = 1;
 
@@ -17,6 +17,11 @@ const FALSE: u8 = 4;
 const TRUE: u8 = 5;
 const TIMESTAMP: u8 = 6;
 const BLOB: u8 = 7;
+const NUMERIC: u8 = 8;
+const DATE: u8 = 9;
+const INTERVAL: u8 = 10;
+const JSON: u8 = 11;
+const UUID: u8 = 12;
 
 /// Bytes that are not a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +43,40 @@ pub fn encode_row(row: &[Value]) -> Vec<u8> {
             Value::Text(text) => put_bytes(&mut out, TEXT, text.as_bytes()),
             Value::Blob(bytes) => put_bytes(&mut out, BLOB, bytes),
             Value::Boolean(truth) => out.push(if *truth { TRUE } else { FALSE }),
+            Value::Date(days) => put_number(&mut out, DATE, i64::from(*days)),
+            Value::Json(text) => put_bytes(&mut out, JSON, text.as_bytes()),
+            Value::Uuid(bytes) => put_fixed(&mut out, UUID, bytes),
+            Value::Numeric(number) => {
+                // As few bytes of the whole number as keep its sign.
+                let bytes = number.whole().to_be_bytes();
+                let filler = if bytes[0] & 0x80 == 0 { 0 } else { 0xff };
+                let plain = |pair: &[u8]| pair[0] == filler && (pair[1] ^ filler) & 0x80 == 0;
+                let from = bytes.windows(2).take_while(|pair| plain(pair)).count();
+                out.extend([NUMERIC, number.scale(), (bytes.len() - from) as u8]);
+                out.extend_from_slice(&bytes[from..]);
+            }
+            Value::Interval(interval) => {
+                put_number(&mut out, INTERVAL, i64::from(interval.months));
+                put_varint(&mut out, zigzag(i64::from(interval.days)));
+                put_varint(&mut out, zigzag(interval.us));
+            }
         }
     }
     out
 }
 
+fn put_fixed(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    out.push(tag);
+    out.extend_from_slice(bytes);
+}
+
+fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)) as u64
+}
+
 fn put_number(out: &mut Vec<u8>, tag: u8, number: i64) {
     out.push(tag);
-    put_varint(out, ((number << 1) ^ (number >> 63)) as u64);
+    put_varint(out, zigzag(number));
 }
 
 fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
@@ -110,6 +141,23 @@ fn take(rest: &mut &[u8]) -> Result<Value, Malformed> {
         BLOB => Value::Blob(take_bytes(rest)?.to_vec()),
         FALSE => Value::Boolean(false),
         TRUE => Value::Boolean(true),
+        DATE => Value::Date(take_number(rest)?.try_into().map_err(|_| Malformed)?),
+        JSON => Value::Json(core::str::from_utf8(take_bytes(rest)?).map_err(|_| Malformed)?.to_owned()),
+        UUID => Value::Uuid(take_slice(rest, 16)?.try_into().map_err(|_| Malformed)?),
+        NUMERIC => {
+            let scale = take_slice(rest, 1)?[0];
+            let bytes = take_bytes(rest)?;
+            if bytes.is_empty() || bytes.len() > 16 {
+                return Err(Malformed);
+            }
+            let sign = if bytes[0] & 0x80 == 0 { 0 } else { -1 };
+            let whole = bytes.iter().fold(sign, |whole, byte| whole << 8 | i128::from(*byte));
+            Value::Numeric(Numeric::new(whole, scale).ok_or(Malformed)?)
+        }
+        INTERVAL => {
+            let (months, days, us) = (take_number(rest)?, take_number(rest)?, take_number(rest)?);
+            Value::Interval(Interval::new(months, days, us).ok_or(Malformed)?)
+        }
         _ => return Err(Malformed),
     })
 }
@@ -117,14 +165,26 @@ fn take(rest: &mut &[u8]) -> Result<Value, Malformed> {
 fn skip(rest: &mut &[u8]) -> Result<(), Malformed> {
     match take_slice(rest, 1)?[0] {
         NULL | FALSE | TRUE => {}
-        INTEGER | TIMESTAMP => {
+        INTEGER | TIMESTAMP | DATE => {
             take_varint(rest)?;
         }
         REAL => {
             take_slice(rest, 8)?;
         }
-        TEXT | BLOB => {
+        TEXT | BLOB | JSON => {
             take_bytes(rest)?;
+        }
+        UUID => {
+            take_slice(rest, 16)?;
+        }
+        NUMERIC => {
+            take_slice(rest, 1)?;
+            take_bytes(rest)?;
+        }
+        INTERVAL => {
+            take_varint(rest)?;
+            take_varint(rest)?;
+            take_varint(rest)?;
         }
         _ => return Err(Malformed),
     }
@@ -175,10 +235,75 @@ pub fn encode_key(values: &[Value]) -> Vec<u8> {
             Value::Text(text) => put_escaped(&mut out, TEXT, text.as_bytes()),
             Value::Blob(bytes) => put_escaped(&mut out, BLOB, bytes),
             Value::Boolean(truth) => out.push(if *truth { TRUE } else { FALSE }),
+            Value::Date(days) => put_ordered(&mut out, DATE, i64::from(*days)),
+            Value::Json(text) => put_escaped(&mut out, JSON, text.as_bytes()),
+            Value::Uuid(bytes) => put_fixed(&mut out, UUID, bytes),
+            Value::Numeric(number) => put_decimal(&mut out, *number),
+            Value::Interval(interval) => {
+                // What compares equal has one key: it is of days and microseconds, both of the whole.
+                let total = interval.total_us();
+                put_ordered(&mut out, INTERVAL, total.div_euclid(DAY_US) as i64);
+                out.extend((total.rem_euclid(DAY_US) as u64).to_be_bytes());
+            }
             Value::Null => out.push(u8::MAX),
         }
     }
     out
+}
+
+const DAY_US: i128 = 86_400_000_000;
+
+/// The sign and the place of the first digit, then the digits in pairs without zeros at the end; all bits turned around
+/// where the number is negative.
+fn put_decimal(out: &mut Vec<u8>, number: Numeric) {
+    out.push(NUMERIC);
+    let digits = number.whole().unsigned_abs().to_string();
+    let behind = i32::from(number.scale());
+    let from = out.len();
+    let significant = digits.trim_end_matches('0').as_bytes();
+    if significant.is_empty() {
+        return out.push(ZERO);
+    }
+    out.push((i32::from(ZERO) + 64 + digits.len() as i32 - behind) as u8);
+    let digit = |byte: &u8| byte - b'0';
+    out.extend(significant.chunks(2).map(|pair| 1 + digit(&pair[0]) * 10 + pair.get(1).map_or(0, digit)));
+    out.push(0);
+    if number.whole() < 0 {
+        out[from..].iter_mut().for_each(|byte| *byte = !*byte);
+    }
+}
+
+/// In place of sign and exponent: below it is what is negative, above what is positive.
+const ZERO: u8 = 128;
+
+fn take_decimal(rest: &mut &[u8]) -> Result<Numeric, Malformed> {
+    let first = take_slice(rest, 1)?[0];
+    if first == ZERO {
+        return Ok(Numeric::ZERO);
+    }
+    let turned = if first < ZERO { 0xff } else { 0 };
+    let before = i32::from(first ^ turned) - i32::from(ZERO) - 64;
+    let (mut whole, mut digits) = (0_i128, 0);
+    loop {
+        let pair = take_slice(rest, 1)?[0] ^ turned;
+        if pair == 0 {
+            break;
+        }
+        if pair > 100 || digits > 34 {
+            return Err(Malformed);
+        }
+        whole = whole * 100 + i128::from(pair - 1);
+        digits += 2;
+    }
+    if whole % 10 == 0 {
+        (whole, digits) = (whole / 10, digits - 1);
+    }
+    while digits < before {
+        whole = whole.checked_mul(10).ok_or(Malformed)?;
+        digits += 1;
+    }
+    let scale = u8::try_from(digits - before).map_err(|_| Malformed)?;
+    Numeric::new(if turned == 0 { whole } else { -whole }, scale).ok_or(Malformed)
 }
 
 fn put_ordered(out: &mut Vec<u8>, tag: u8, number: i64) {
@@ -214,6 +339,19 @@ pub fn decode_key(mut bytes: &[u8], max: usize) -> Result<Row, Malformed> {
             BLOB => Value::Blob(take_escaped(rest)?),
             FALSE => Value::Boolean(false),
             TRUE => Value::Boolean(true),
+            DATE => Value::Date(take_ordered(rest)?.try_into().map_err(|_| Malformed)?),
+            JSON => Value::Json(String::from_utf8(take_escaped(rest)?).map_err(|_| Malformed)?),
+            UUID => Value::Uuid(take_slice(rest, 16)?.try_into().map_err(|_| Malformed)?),
+            NUMERIC => Value::Numeric(take_decimal(rest)?),
+            INTERVAL => {
+                let (days, us) = (take_ordered(rest)?, take_ordered(rest)? ^ i64::MIN);
+                // An interval that is equal: as many months as there are, then days, then time.
+                let most = |number: i64| number.clamp(i32::MIN.into(), i32::MAX.into());
+                let months = most(days / 30);
+                let more = days - months * 30;
+                let over = (more - most(more)).checked_mul(DAY_US as i64).and_then(|over| over.checked_add(us));
+                Value::Interval(Interval::new(months, most(more), over.ok_or(Malformed)?).ok_or(Malformed)?)
+            }
             u8::MAX => Value::Null,
             _ => return Err(Malformed),
         });
@@ -249,6 +387,21 @@ mod tests {
             2 => "[\0ab]{0,3}".prop_map(Value::Text).boxed(),
             3 => any::<bool>().prop_map(Value::Boolean).boxed(),
             4 => any::<i64>().prop_map(Value::Timestamp).boxed(),
+            5 => {
+                let whole =
+                    prop_oneof![-200_i128..200, any::<i64>().prop_map(i128::from), any::<i128>().prop_map(|n| n >> 12)];
+                let number = (whole, prop_oneof![0_u8..4, 0_u8..=35]);
+                number.prop_map(|(whole, scale)| Value::Numeric(Numeric::new(whole, scale).unwrap())).boxed()
+            }
+            6 => any::<i32>().prop_map(Value::Date).boxed(),
+            7 => {
+                let near = (-2_i32..2, -40_i32..40, prop_oneof![Just(0), -90_000_000_000_i64..90_000_000_000]);
+                let all = (any::<i32>(), any::<i32>(), any::<i64>());
+                let interval = prop_oneof![near, all];
+                interval.prop_map(|(months, days, us)| Value::Interval(Interval { months, days, us })).boxed()
+            }
+            8 => "[\\[\\]0-9\"]{0,3}".prop_map(Value::Json).boxed(),
+            9 => any::<[u8; 16]>().prop_map(Value::Uuid).boxed(),
             _ => {
                 prop::collection::vec(prop_oneof![Just(0), Just(255), any::<u8>()], 0..4).prop_map(Value::Blob).boxed()
             }
@@ -256,7 +409,7 @@ mod tests {
     }
 
     fn pair_of_rows() -> impl Strategy<Value = (Row, Row)> {
-        prop::collection::vec(0_u8..6, 1..4).prop_flat_map(|tags| {
+        prop::collection::vec(0_u8..11, 1..4).prop_flat_map(|tags| {
             let row = || tags.iter().map(|tag| value(*tag)).collect::<Vec<_>>();
             (row(), row())
         })

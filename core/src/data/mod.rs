@@ -2,7 +2,10 @@
 
 pub mod case;
 pub mod codec;
+pub mod interval;
+pub mod json;
 mod nested;
+pub mod numeric;
 pub mod order;
 pub mod real;
 pub mod time;
@@ -10,7 +13,9 @@ mod whole;
 
 use core::fmt;
 
+pub use interval::Interval;
 pub use nested::{DEPTH_MAX, Nested};
+pub use numeric::Numeric;
 use serde::{Deserialize, Serialize};
 
 /// A SQL type.
@@ -28,6 +33,16 @@ pub enum Type {
     Timestamp,
     /// Bytes.
     Blob,
+    /// Exact decimal; of a column that says so its precision and scale. Expressions know of none.
+    Numeric(Option<(u8, u8)>),
+    /// A day.
+    Date,
+    /// Months, days and microseconds.
+    Interval,
+    /// JSON.
+    Json,
+    /// 16 bytes.
+    Uuid,
 }
 
 /// A SQL value.
@@ -47,6 +62,16 @@ pub enum Value {
     Timestamp(i64),
     /// Bytes.
     Blob(Vec<u8>),
+    /// Exact decimal.
+    Numeric(Numeric),
+    /// Days since the Unix epoch.
+    Date(i32),
+    /// Months, days and microseconds.
+    Interval(Interval),
+    /// JSON, its text in one form ([`json`]).
+    Json(String),
+    /// 16 bytes.
+    Uuid([u8; 16]),
 }
 
 impl Type {
@@ -59,7 +84,23 @@ impl Type {
             Type::Boolean => "boolean",
             Type::Timestamp => "timestamp",
             Type::Blob => "blob",
+            Type::Numeric(_) => "numeric",
+            Type::Date => "date",
+            Type::Interval => "interval",
+            Type::Json => "json",
+            Type::Uuid => "uuid",
         }
+    }
+
+    /// The type of expressions over columns of it.
+    pub fn base(self) -> Type {
+        if let Type::Numeric(_) = self { Type::Numeric(None) } else { self }
+    }
+
+    /// Whether owners only keep and compare its values: what computes with them, reads or prints them runs at the asker
+    /// (docs/decisions/021-types.md).
+    pub fn is_wide(self) -> bool {
+        matches!(self, Type::Numeric(_) | Type::Date | Type::Interval | Type::Json | Type::Uuid)
     }
 }
 
@@ -74,6 +115,11 @@ impl Value {
             Value::Boolean(_) => Type::Boolean,
             Value::Timestamp(_) => Type::Timestamp,
             Value::Blob(_) => Type::Blob,
+            Value::Numeric(_) => Type::Numeric(None),
+            Value::Date(_) => Type::Date,
+            Value::Interval(_) => Type::Interval,
+            Value::Json(_) => Type::Json,
+            Value::Uuid(_) => Type::Uuid,
         })
     }
 
@@ -85,26 +131,32 @@ impl Value {
     /// Bytes that it takes, about.
     pub fn bytes(&self) -> usize {
         match self {
-            Value::Text(text) => 8 + text.len(),
+            Value::Text(text) | Value::Json(text) => 8 + text.len(),
             Value::Blob(bytes) => 8 + bytes.len(),
+            Value::Numeric(_) | Value::Interval(_) | Value::Uuid(_) => 16,
             _ => 8,
         }
     }
 }
 
-/// As `CAST(value AS TEXT)` gives it.
+/// As `CAST(value AS TEXT)` gives it; where nothing was ever asked, the values of types with which only askers compute
+/// show their type.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Null => f.write_str("NULL"),
             Value::Integer(number) => write!(f, "{number}"),
             Value::Real(number) => f.write_str(&real::print(*number)),
-            Value::Text(text) => f.write_str(text),
+            Value::Text(text) | Value::Json(text) => f.write_str(text),
             Value::Boolean(truth) => write!(f, "{truth}"),
             Value::Timestamp(at_us) => f.write_str(&time::format(*at_us)),
             Value::Blob(bytes) => {
                 f.write_str("\\x")?;
                 bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+            // Owners print none of these.
+            Value::Numeric(_) | Value::Date(_) | Value::Interval(_) | Value::Uuid(_) => {
+                f.write_str(&crate::exec::functions::listed::print(self))
             }
         }
     }
@@ -159,4 +211,14 @@ pub struct QueryResult {
     pub assumed_lost: bool,
     /// What it cost.
     pub cost: Cost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_stay_small() {
+        assert!(size_of::<Value>() <= 32, "rows are vectors of them");
+    }
 }

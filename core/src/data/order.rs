@@ -1,7 +1,8 @@
 //! One total order over values: what ORDER BY, GROUP BY, DISTINCT and joins agree on.
 //!
 //! Integers and reals compare as numbers (exactly, not by way of rounding), text and bytes byte by byte, NaN above
-//! every number, `-0.0` equal to `0.0`, and NULL above everything (PostgreSQL's default). Values of unlike types,
+//! every number, `-0.0` equal to `0.0`, decimals by value whatever their scale, intervals by their length with months
+//! of 30 days, JSON by its text, and NULL above everything (PostgreSQL's default). Values of unlike types,
 //! which a bound statement never compares, order by type, so that hostile rows cannot break a sort.
 
 use core::cmp::Ordering;
@@ -19,6 +20,11 @@ pub fn compare(a: &Value, b: &Value) -> Ordering {
         (Value::Boolean(a), Value::Boolean(b)) => a.cmp(b),
         (Value::Timestamp(a), Value::Timestamp(b)) => a.cmp(b),
         (Value::Blob(a), Value::Blob(b)) => a.cmp(b),
+        (Value::Numeric(a), Value::Numeric(b)) => a.compare(*b),
+        (Value::Date(a), Value::Date(b)) => a.cmp(b),
+        (Value::Interval(a), Value::Interval(b)) => a.total_us().cmp(&b.total_us()),
+        (Value::Json(a), Value::Json(b)) => a.cmp(b),
+        (Value::Uuid(a), Value::Uuid(b)) => a.cmp(b),
         _ => rank(a).cmp(&rank(b)),
     }
 }
@@ -46,7 +52,12 @@ fn rank(value: &Value) -> u8 {
         Value::Boolean(_) => 2,
         Value::Timestamp(_) => 3,
         Value::Blob(_) => 4,
-        Value::Null => 5,
+        Value::Numeric(_) => 5,
+        Value::Date(_) => 6,
+        Value::Interval(_) => 7,
+        Value::Json(_) => 8,
+        Value::Uuid(_) => 9,
+        Value::Null => 10,
     }
 }
 
@@ -102,6 +113,11 @@ mod tests {
             Just(Value::Real(9_223_372_036_854_775_808.0)),
             "[ab]{0,2}".prop_map(Value::Text),
             any::<bool>().prop_map(Value::Boolean),
+            (-9_i128..9, 0_u8..2)
+                .prop_map(|(whole, scale)| Value::Numeric(super::super::Numeric::new(whole, scale).unwrap())),
+            (-2_i32..2).prop_map(Value::Date),
+            (-1_i32..2, -31_i32..31)
+                .prop_map(|(months, days)| { Value::Interval(super::super::Interval { months, days, us: 0 }) }),
         ]
     }
 

@@ -92,6 +92,36 @@ pub fn format(at_us: i64) -> String {
     text
 }
 
+/// `2026-11-20`.
+pub fn format_date(days: i32) -> String {
+    let (year, month, day) = date_of(i64::from(days));
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// Midnight of a day.
+pub fn at_midnight(days: i32) -> Option<i64> {
+    i64::from(days).checked_mul(DAY_US)
+}
+
+/// The day of a timestamp.
+pub fn day_of(at_us: i64) -> i32 {
+    at_us.div_euclid(DAY_US) as i32
+}
+
+/// How many days a month has.
+pub fn days_in_month(year: i64, month: i64) -> i64 {
+    let (next_year, next_month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
+    days_of(next_year, next_month, 1) - days_of(year, month, 1)
+}
+
+/// Week of the year by ISO 8601, and the year that it belongs to: the one of its Thursday.
+pub fn week_of(at_us: i64) -> (i64, i64) {
+    let days = at_us.div_euclid(DAY_US);
+    let thursday = days - (days + 3).rem_euclid(7) + 3;
+    let (year, ..) = date_of(thursday);
+    (year, (thursday - days_of(year, 1, 1)) / 7 + 1)
+}
+
 /// Reads `YYYY-MM-DD`, `YYYY/MM/DD`, with `[T ]HH:MM[:SS[.ffffff]]` and `Z` or `±HH[:MM]`; `None` when it is not one.
 pub fn parse(text: &str) -> Option<i64> {
     let text = text.trim();

@@ -3,13 +3,15 @@
 use crate::{
     Error,
     data::{Type, Value, real, time},
-    sql::fault::{DATATYPE_MISMATCH, INVALID_TEXT, OUT_OF_RANGE, fail},
+    exec::functions::listed,
+    sql::fault::{DATATYPE_MISMATCH, DATETIME_OVERFLOW, INVALID_DATETIME, INVALID_TEXT, OUT_OF_RANGE, error, fail},
 };
 
 /// `CAST(value AS to)`. NULL stays NULL.
 pub fn cast(value: Value, to: Type) -> Result<Value, Error> {
     Ok(match (value, to) {
         (Value::Null, _) => Value::Null,
+        (value, to) if to.is_wide() || value.data_type().is_some_and(Type::is_wide) => return listed::cast(value, to),
         (value, Type::Text) => match value {
             Value::Text(_) => value,
             other => Value::Text(other.to_string()),
@@ -48,16 +50,28 @@ fn parse(text: &str, to: Type) -> Result<Value, Error> {
             "f" | "false" | "no" | "off" | "0" => Some(Value::Boolean(false)),
             _ => None,
         },
-        Type::Timestamp => time::parse(text).map(Value::Timestamp),
+        Type::Timestamp => return time::parse(text).map(Value::Timestamp).ok_or_else(|| no_time(text, to)),
         Type::Blob => match text.strip_prefix("\\x") {
             Some(digits) => unhex(digits).map(Value::Blob),
             None => Some(Value::Blob(text.as_bytes().to_vec())),
         },
+        _ => None,
     };
     match value {
         Some(value) => Ok(value),
         None => fail(INVALID_TEXT, format!("invalid input for type {}: \"{text}\"", to.name())),
     }
+}
+
+/// The error of a text that is no date or timestamp.
+pub(super) fn no_time(text: &str, to: Type) -> Error {
+    let (first, mut all) = (text.bytes().next(), text.bytes());
+    let looks_like_one = all.all(|byte| byte.is_ascii_digit() || b"-/: .TZ+".contains(&byte));
+    let code = match first.is_some_and(|first| first.is_ascii_digit()) && looks_like_one {
+        true => DATETIME_OVERFLOW,
+        false => INVALID_DATETIME,
+    };
+    error(code, format!("invalid input for type {}: \"{text}\"", to.name()))
 }
 
 /// Bytes from pairs of hexadecimal digits.

@@ -143,6 +143,16 @@ pub enum Collected {
         /// The root of it.
         root: bool,
     },
+    /// `sum(interval)`, `avg(interval)`.
+    Span {
+        /// Divided by how many there are.
+        mean: bool,
+    },
+    /// `json_agg`, `json_object_agg`.
+    Json {
+        /// One object of objects; else an array.
+        object: bool,
+    },
 }
 
 /// One key of an order: an expression over the row.

@@ -6,7 +6,7 @@
 
 use super::{
     ast::{Expr, OrderBy},
-    bind::{boxed, numeric},
+    bind::{boxed, call_listed, cast_to, numeric},
     fault::{GROUPING, SYNTAX, UNDEFINED_FUNCTION, UNSUPPORTED, fail},
     logical::ColumnId,
     scalar::{Function, Scalar},
@@ -112,6 +112,10 @@ pub fn is_aggregate(name: &str) -> bool {
             | "stddev"
             | "stddev_samp"
             | "stddev_pop"
+            | "json_agg"
+            | "jsonb_agg"
+            | "json_object_agg"
+            | "jsonb_object_agg"
     )
 }
 
@@ -191,7 +195,8 @@ impl Binder<'_> {
             return basic(AggregateFunction::Count, arg, Some(Type::Integer));
         }
         let separated = matches!(name, "string_agg" | "group_concat");
-        let wanted = if name == "string_agg" {
+        let members = matches!(name, "json_object_agg" | "jsonb_object_agg");
+        let wanted = if name == "string_agg" || members {
             2..=2
         } else if separated {
             1..=2
@@ -207,12 +212,23 @@ impl Binder<'_> {
             name,
             "sum" | "avg" | "total" | "variance" | "var_samp" | "var_pop" | "stddev" | "stddev_samp" | "stddev_pop"
         ) {
-            arg = numeric(self.number(arg))?;
+            let sums = matches!(name, "sum" | "avg");
+            arg = match arg.data_type {
+                Some(Type::Interval) if sums => arg,
+                Some(Type::Numeric(_)) if sums => arg,
+                Some(Type::Numeric(_)) => arg.coerce(Type::Real)?,
+                _ => numeric(self.number(arg))?,
+            };
         }
         let of_type = arg.data_type;
         let collected = |function, args| {
             let call = Call::Collected { function, args, distinct, order };
-            let data_type = Some(if separated { Type::Text } else { Type::Real });
+            let data_type = Some(match function {
+                Collected::StringAgg => Type::Text,
+                Collected::Spread { .. } => Type::Real,
+                Collected::Span { .. } => Type::Interval,
+                Collected::Json { .. } => Type::Json,
+            });
             Ok(Bound { call, data_type, total: false })
         };
         match name {
@@ -220,6 +236,25 @@ impl Binder<'_> {
             "total" => {
                 let real = Typed::new(Scalar::Cast(boxed(arg), Type::Real), Some(Type::Real));
                 basic(AggregateFunction::SumReal, Some(only(real)), Some(Type::Real))
+            }
+            "sum" | "avg" if of_type == Some(Type::Interval) => {
+                collected(Collected::Span { mean: name == "avg" }, vec![only(arg)])
+            }
+            "sum" | "avg" if matches!(of_type, Some(Type::Numeric(_))) => {
+                let function = match name {
+                    "sum" => AggregateFunction::SumNumeric,
+                    _ => AggregateFunction::AvgNumeric,
+                };
+                basic(function, Some(only(arg)), of_type)
+            }
+            "json_agg" | "jsonb_agg" => {
+                let element = call_listed("json element", vec![arg])?;
+                collected(Collected::Json { object: false }, vec![only(element)])
+            }
+            "json_object_agg" | "jsonb_object_agg" => {
+                let Some(value) = separator else { return fail(UNDEFINED_FUNCTION, "an object of names alone") };
+                let member = call_listed("json_build_object", vec![arg, value])?;
+                collected(Collected::Json { object: true }, vec![only(member)])
             }
             "sum" if of_type == Some(Type::Real) => basic(AggregateFunction::SumReal, Some(only(arg)), of_type),
             "sum" => basic(AggregateFunction::Sum, Some(only(arg)), Some(Type::Integer)),
@@ -234,7 +269,7 @@ impl Binder<'_> {
             "string_agg" | "group_concat" => {
                 let text = match of_type {
                     Some(Type::Text) | None => arg,
-                    _ if name == "group_concat" => Typed::new(Scalar::Cast(boxed(arg), Type::Text), Some(Type::Text)),
+                    _ if name == "group_concat" => cast_to(arg, Type::Text)?,
                     _ => arg.coerce(Type::Text)?,
                 };
                 let separator = match separator {

@@ -9,8 +9,8 @@ use super::{
     catalog::{COLUMNS_MAX, TableColumn, TableDescriptor, check_name, check_relation},
     details::{Details, SLOTS_MAX},
     fault::{
-        CHECK_VIOLATION, DEPENDENT_OBJECTS, DUPLICATE_COLUMN, INTERNAL, INVALID_DEFINITION, NOT_NULL_VIOLATION,
-        UNDEFINED_OBJECT, UNSUPPORTED, error, fail,
+        CHECK_VIOLATION, DEPENDENT_OBJECTS, DUPLICATE_COLUMN, INVALID_DEFINITION, NOT_NULL_VIOLATION, UNDEFINED_OBJECT,
+        UNSUPPORTED, error, fail,
     },
     index::Index,
     physical,
@@ -213,7 +213,7 @@ impl Binder<'_> {
         scan.filter = vec![condition.replace(&mut { id }).ok_or_else(lost_column)?];
         scan.output.clear();
         let Op::Source(mut source) = physical::source(scan)?.op else {
-            return fail(INTERNAL, "not a source");
+            return fail(UNSUPPORTED, "a constraint that only askers can judge, on rows that are there already");
         };
         source.fragment.output = Output::First(1);
         Ok(Validation { fragment: source.fragment, error })

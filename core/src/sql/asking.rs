@@ -186,8 +186,8 @@ impl Asking {
 
     /// Plans with what is known, and begins to run.
     fn run(&mut self, definitions: &mut Definitions) -> Result<(), Error> {
-        let Env { now_us, locality_bits, .. } = self.env;
-        let settings = Settings { now_us, locality_bits, dialect: definitions.session.dialect };
+        let Env { now_us, random, locality_bits, .. } = self.env;
+        let settings = Settings { now_us, random, locality_bits, dialect: definitions.session.dialect };
         let plan = plan(&self.statement, &self.params, &definitions.tables, settings)?;
         self.state = State::Running(Box::new(Run::new(plan, self.env.clone(), self.serial)));
         if let Statement::AlterTable(AlterTable { table, .. })

@@ -13,8 +13,15 @@ use super::{
 };
 use crate::{
     Error,
-    data::{DEPTH_MAX, Nested, Type, Value},
-    exec::{cast::cast, eval::eval},
+    data::{DEPTH_MAX, Nested, Numeric, Type, Value, time},
+    exec::{
+        cast::cast,
+        eval::eval,
+        functions::{
+            listed::{self, Listed},
+            time::is_common,
+        },
+    },
 };
 
 /// Parts of one expression after what is repeated is written out.
@@ -23,12 +30,28 @@ const NODES_MAX: u32 = 100_000;
 impl Typed {
     /// An expression of a type.
     pub(super) fn new(scalar: Scalar, data_type: Option<Type>) -> Typed {
-        Typed { scalar, data_type, untyped: false }
+        Typed { scalar, data_type, untyped: false, exact: None }
     }
 
     fn constant(value: Value) -> Typed {
         let data_type = value.data_type();
-        Typed { scalar: Scalar::Literal(value), data_type, untyped: data_type == Some(Type::Text) }
+        Typed { untyped: data_type == Some(Type::Text), ..Typed::new(Scalar::Literal(value), data_type) }
+    }
+
+    /// A constant of an expression's text. A decimal one is a real, except beside a decimal.
+    fn written(value: Value) -> Typed {
+        match value {
+            Value::Numeric(exact) => Typed { exact: Some(exact), ..Typed::constant(Value::Real(exact.to_real())) },
+            value => Typed::constant(value),
+        }
+    }
+
+    /// The decimal that a constant real stands for.
+    fn decimal(&self) -> Option<Numeric> {
+        match self.scalar {
+            Scalar::Literal(Value::Real(real)) => self.exact.or_else(|| Numeric::from_real(real)),
+            _ => None,
+        }
     }
 
     /// The same as a value of `to`, where PostgreSQL converts without being asked.
@@ -36,8 +59,9 @@ impl Typed {
         match (self.data_type, to) {
             (None, _) => Ok(self),
             (Some(from), to) if from == to => Ok(self),
-            (Some(Type::Integer), Type::Real) => cast_to(self, to),
             _ if self.untyped => cast_to(self, to),
+            (Some(from), to) if wider(from, to) == Some(to) => cast_to(self, to),
+            (Some(Type::Real), Type::Numeric(_)) if self.decimal().is_some() => cast_to(self, to),
             (Some(from), to) => fail(DATATYPE_MISMATCH, format!("expected {}, found {}", to.name(), from.name())),
         }
     }
@@ -45,23 +69,117 @@ impl Typed {
     /// The same as a value for a column of type `to` (an assignment also narrows).
     pub fn assign(self, to: Type, column: &str) -> Result<Typed, Error> {
         match (self.data_type, to) {
-            (Some(Type::Real), Type::Integer) | (Some(_), Type::Text) => cast_to(self, to),
-            (Some(from), _) if from != to && !self.untyped && (from, to) != (Type::Integer, Type::Real) => fail(
+            (Some(_), Type::Text) => cast_to(self, to),
+            (Some(Type::Real | Type::Numeric(_)), Type::Integer | Type::Numeric(_)) => cast_to(self, to),
+            (Some(Type::Timestamp), Type::Date) => cast_to(self, to),
+            (Some(from), _) if !self.untyped && wider(from, to.base()) != Some(to.base()) => fail(
                 DATATYPE_MISMATCH,
                 format!("column \"{column}\" is of type {} but expression is of type {}", to.name(), from.name()),
             ),
+            (Some(_), Type::Numeric(_)) => cast_to(self, to),
             _ => self.coerce(to),
         }
     }
 }
 
 pub(super) fn cast_to(typed: Typed, to: Type) -> Result<Typed, Error> {
+    let exact = if let Type::Numeric(_) = to { typed.decimal() } else { None };
     let scalar = match typed.scalar {
-        Scalar::Literal(value) => Scalar::Literal(cast(value, to)?),
+        Scalar::Literal(value) => Scalar::Literal(cast(exact.map_or(value, Value::Numeric), to)?),
         other if typed.data_type == Some(to) => other,
-        other => Scalar::Cast(Nested::new(other), to),
+        other => converted(other, typed.data_type, to),
     };
-    Ok(Typed::new(scalar, Some(to)))
+    Ok(Typed::new(scalar, Some(to.base())))
+}
+
+/// `CAST(scalar AS to)`: owners do not convert from types with which only askers compute.
+pub(super) fn converted(scalar: Scalar, from: Option<Type>, to: Type) -> Scalar {
+    let from_wide = from.is_some_and(Type::is_wide) && !to.is_wide();
+    match listed::named(to.name()).next() {
+        Some((number, _)) if from_wide => Scalar::Call(Function::Listed(number), vec![Nested::new(scalar)]),
+        _ => Scalar::Cast(Nested::new(scalar), to),
+    }
+}
+
+/// The type that values of two types become where they meet; `None` where they do not go together.
+pub(super) fn wider(a: Type, b: Type) -> Option<Type> {
+    use Type::{Date, Integer, Numeric, Real, Timestamp};
+    Some(match (a, b) {
+        (a, b) if a == b => a,
+        (Integer | Numeric(_), Real) | (Real, Integer | Numeric(_)) => Real,
+        (Integer | Numeric(_), Numeric(_)) | (Numeric(_), Integer) => Numeric(None),
+        (Date, Timestamp) | (Timestamp, Date) => Timestamp,
+        _ => return None,
+    })
+}
+
+/// A listed function by its number, with the arguments as it takes them.
+type Found = (u16, &'static Listed, Vec<Typed>);
+
+/// A call of a listed function of that name which takes these arguments, if there is one: the one that takes the most of
+/// them as they are, of several the first.
+fn listed(name: &str, args: &[Typed]) -> Result<Option<Found>, Error> {
+    let fit = |arg: &Typed, wanted: Option<Type>| match (arg.data_type, wanted) {
+        (None, _) | (_, None) => Some(0),
+        (Some(from), Some(to)) if from == to => Some(3),
+        (Some(_), Some(Type::Text)) if !arg.untyped => None,
+        (Some(_), Some(_)) if arg.untyped => Some(0),
+        (Some(Type::Integer), Some(Type::Numeric(_))) | (Some(Type::Date), Some(Type::Timestamp)) => Some(2),
+        (Some(from), Some(to)) if wider(from, to) == Some(to) => Some(1),
+        (Some(Type::Real), Some(Type::Numeric(_))) if arg.decimal().is_some() => Some(1),
+        _ => None,
+    };
+    let mut best: Option<(u32, u16, &'static Listed)> = None;
+    for (number, candidate) in listed::named(name).filter(|(_, candidate)| candidate.takes_count(args.len())) {
+        let fits = args.iter().enumerate().try_fold(0, |sum, (at, arg)| Some(sum + fit(arg, candidate.wants(at))?));
+        if let Some(fits) = fits
+            && best.is_none_or(|(other, ..)| fits > other)
+        {
+            best = Some((fits, number, candidate));
+        }
+    }
+    let Some((_, number, found)) = best else { return Ok(None) };
+    let coerced = args.iter().enumerate().map(|(at, arg)| match found.wants(at) {
+        Some(to) => arg.clone().coerce(to),
+        None => Ok(arg.clone()),
+    });
+    Ok(Some((number, found, coerced.collect::<Result<_, _>>()?)))
+}
+
+/// A call of a listed function that is there.
+pub(super) fn call_listed(name: &str, args: Vec<Typed>) -> Result<Typed, Error> {
+    match listed(name, &args)? {
+        Some((number, found, args)) => {
+            let call = Scalar::Call(Function::Listed(number), args.into_iter().map(boxed).collect());
+            Ok(Typed::new(fold(call), Some(found.gives)))
+        }
+        None => fail(UNDEFINED_FUNCTION, format!("function {name} does not take such arguments")),
+    }
+}
+
+/// A value of a type that only askers print, as its text.
+fn printed(typed: Typed) -> Typed {
+    match typed.data_type {
+        Some(wide) if wide.is_wide() => Typed::new(converted(typed.scalar, Some(wide), Type::Text), Some(Type::Text)),
+        _ => typed,
+    }
+}
+
+/// An operator of the lists.
+fn listed_operator(op: &str, args: &[Typed]) -> Result<Typed, Error> {
+    let Some((number, found, args)) = listed(op, args)? else {
+        let name = |arg: &Typed| arg.data_type.map_or("unknown", Type::name);
+        let (last, before) =
+            args.split_last().map_or(("", ""), |(last, rest)| (name(last), rest.first().map_or("", name)));
+        return fail(UNDEFINED_FUNCTION, format!("operator does not exist: {before} {op} {last}"));
+    };
+    let call = Scalar::Call(Function::Listed(number), args.into_iter().map(boxed).collect());
+    Ok(Typed::new(fold(call), Some(found.gives)))
+}
+
+/// Whether operators with a value of the type are in the lists.
+fn is_listed(typed: &Typed) -> bool {
+    typed.data_type.is_some_and(|data_type| data_type.is_wide() || data_type == Type::Timestamp)
 }
 
 /// Brings two operands to types that compare; gives the common type.
@@ -71,6 +189,18 @@ pub(super) fn unify(a: Typed, b: Typed) -> Result<(Typed, Typed, Option<Type>), 
         (Some(left), Some(right)) if left == right => Ok((a, b, Some(left))),
         (Some(Type::Integer), Some(Type::Real)) | (Some(Type::Real), Some(Type::Integer)) => {
             Ok((a, b, Some(Type::Real)))
+        }
+        (Some(Type::Numeric(_)), Some(Type::Real)) if b.decimal().is_some() => {
+            let to = Type::Numeric(None);
+            Ok((a, cast_to(b, to)?, Some(to)))
+        }
+        (Some(Type::Real), Some(Type::Numeric(_))) if a.decimal().is_some() => {
+            let to = Type::Numeric(None);
+            Ok((cast_to(a, to)?, b, Some(to)))
+        }
+        (Some(left), Some(right)) if wider(left, right).is_some() => {
+            let to = wider(left, right).unwrap_or(left);
+            Ok((a.coerce(to)?, b.coerce(to)?, Some(to)))
         }
         (Some(left), _) if b.untyped => {
             let b = cast_to(b, left)?;
@@ -89,14 +219,16 @@ pub(super) fn unify(a: Typed, b: Typed) -> Result<(Typed, Typed, Option<Type>), 
 /// Brings expressions to one type.
 pub(super) fn unify_all(items: Vec<Typed>) -> Result<(Vec<Typed>, Option<Type>), Error> {
     let mut common: Option<Type> = None;
+    // Beside a decimal a constant real is one.
+    let decimals = items.iter().any(|item| matches!(item.data_type, Some(Type::Numeric(_))));
     for item in items.iter().filter(|item| !item.untyped) {
-        common = match (common, item.data_type) {
+        let data_type = if decimals && item.decimal().is_some() { Some(Type::Numeric(None)) } else { item.data_type };
+        common = match (common, data_type) {
             (None, other) | (other, None) => other,
-            (Some(Type::Integer), Some(Type::Real)) | (Some(Type::Real), Some(Type::Integer)) => Some(Type::Real),
-            (Some(a), Some(b)) if a == b => Some(a),
-            (Some(a), Some(b)) => {
-                return fail(DATATYPE_MISMATCH, format!("{} and {} do not go together", a.name(), b.name()));
-            }
+            (Some(a), Some(b)) => match wider(a, b) {
+                Some(wider) => Some(wider),
+                None => return fail(DATATYPE_MISMATCH, format!("{} and {} do not go together", a.name(), b.name())),
+            },
         };
     }
     if common.is_none() && items.iter().any(|item| item.untyped) {
@@ -117,6 +249,7 @@ pub(super) fn fold(scalar: Scalar) -> Scalar {
         Scalar::Not(a) | Scalar::Neg(a) | Scalar::IsNull(a) | Scalar::Cast(a, _) | Scalar::IsBool(a, _) => constant(a),
         Scalar::Binary(_, a, b) | Scalar::Like(a, b, _) => constant(a) && constant(b),
         Scalar::In(a, list) => constant(a) && list.iter().all(constant),
+        Scalar::Call(Function::Listed(number), _) if listed::numbered(*number).is_none_or(|one| one.volatile) => false,
         Scalar::Call(_, args) => args.iter().all(constant),
         Scalar::Column(_) | Scalar::Literal(_) | Scalar::Case(..) => false,
     };
@@ -149,7 +282,7 @@ impl Binder<'_> {
         }
         let depth = depth + 1;
         let typed = match expr {
-            Expr::Literal(value) => Typed::constant(value.clone()),
+            Expr::Literal(value) => Typed::written(value.clone()),
             Expr::Param(number) => match self.params.get(usize::from(*number).wrapping_sub(1)) {
                 Some(value) => Typed::constant(value.clone()),
                 None => return fail(UNDEFINED_PARAMETER, format!("there is no parameter ${number}")),
@@ -162,6 +295,9 @@ impl Binder<'_> {
             }
             Expr::Unary(UnaryOp::Neg, operand) => {
                 let operand = self.nested(operand, scope, depth)?;
+                if is_listed(&operand) {
+                    return listed_operator("-", &[operand]);
+                }
                 let operand = numeric(self.number(operand))?;
                 let data_type = operand.data_type;
                 Typed::new(Scalar::Neg(boxed(operand)), data_type)
@@ -269,19 +405,65 @@ impl Binder<'_> {
         if distinct || star {
             return fail(UNDEFINED_FUNCTION, format!("{name} is not an aggregate function"));
         }
-        if let ("now" | "current_timestamp", []) = (name, args) {
-            return Ok(Typed::new(Scalar::Literal(Value::Timestamp(self.settings.now_us)), Some(Type::Timestamp)));
+        let today = time::day_of(self.settings.now_us);
+        match (name, args) {
+            (
+                "now"
+                | "current_timestamp"
+                | "localtimestamp"
+                | "transaction_timestamp"
+                | "statement_timestamp"
+                | "clock_timestamp",
+                [],
+            ) => return Ok(Typed::constant(Value::Timestamp(self.settings.now_us))),
+            ("current_date", []) => return Ok(Typed::constant(Value::Date(today))),
+            _ => {}
         }
-        let name = if name == "ifnull" { "coalesce" } else { name };
-        let Some((function, arity)) = Function::by_name(name) else {
+        let name = match name {
+            "ifnull" => "coalesce",
+            "date_part" | "extract" => "date_part",
+            name => name,
+        };
+        let mut args = args.iter().map(|arg| self.nested(arg, scope, depth)).collect::<Result<Vec<_>, _>>()?;
+        if let ("age", [_]) = (name, &args[..]) {
+            args.insert(0, Typed::constant(Value::Date(today)));
+        }
+        let known = Function::by_name(name);
+        let of_any = matches!(
+            known,
+            Some((Function::Coalesce | Function::NullIf | Function::Greatest | Function::Least | Function::Concat, _))
+        );
+        let rare = match (&known, args.first().map(|arg| &arg.scalar)) {
+            (Some((Function::DatePart | Function::DateTrunc, _)), Some(Scalar::Literal(Value::Text(field)))) => {
+                !is_common(field)
+            }
+            _ => false,
+        };
+        let wide = args.iter().any(|arg| arg.data_type.is_some_and(Type::is_wide));
+        if !of_any
+            && (known.is_none() || wide || rare)
+            && let Some((number, found, mut args)) = listed(name, &args)?
+        {
+            if found.volatile {
+                args.push(Typed::constant(Value::Uuid(self.settings.random.to_be_bytes())));
+            }
+            let call = Scalar::Call(Function::Listed(number), args.into_iter().map(boxed).collect());
+            return Ok(Typed::new(call, Some(found.gives)));
+        }
+        let Some((function, arity)) = known else {
+            if listed::named(name).next().is_some() {
+                return fail(UNDEFINED_FUNCTION, format!("function {name} does not take such arguments"));
+            }
             return fail(UNDEFINED_FUNCTION, format!("function {name} does not exist"));
         };
         if !arity.contains(&args.len()) {
             return fail(UNDEFINED_FUNCTION, format!("function {name} does not take {} arguments", args.len()));
         }
-        let mut args = args.iter().map(|arg| self.nested(arg, scope, depth)).collect::<Result<Vec<_>, _>>()?;
         if matches!(function, Function::Abs | Function::Sign | Function::Round | Function::Floor | Function::Ceil) {
             args = args.into_iter().map(|arg| self.number(arg)).collect();
+        }
+        if function == Function::Concat {
+            args = args.into_iter().map(printed).collect();
         }
         let first = args.first().and_then(|arg| arg.data_type);
         let data_type = match function {
@@ -297,7 +479,7 @@ impl Binder<'_> {
             Function::Round if args.len() == 2 => Some(Type::Real),
             Function::Abs | Function::Sign | Function::Round | Function::Floor | Function::Ceil => first,
             Function::Mod if args.iter().all(|arg| arg.data_type == Some(Type::Integer)) => Some(Type::Integer),
-            Function::Mod | Function::Sqrt | Function::Power => Some(Type::Real),
+            Function::Mod | Function::Sqrt => Some(Type::Real),
             Function::Coalesce | Function::Greatest | Function::Least => {
                 let common;
                 (args, common) = self.unify_all(args)?;
@@ -317,6 +499,8 @@ impl Binder<'_> {
                 args.extend(at);
                 Some(if function == Function::DatePart { Type::Real } else { Type::Timestamp })
             }
+            // Their types are in the lists.
+            Function::Power | Function::Listed(_) => None,
         };
         Ok(Typed::new(Scalar::Call(function, args.into_iter().map(boxed).collect()), data_type))
     }
@@ -353,10 +537,28 @@ pub(super) fn numeric(typed: Typed) -> Result<Typed, Error> {
 }
 
 pub(super) fn binary(op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Error> {
+    let of_json = [&left, &right].iter().any(|side| side.data_type == Some(Type::Json));
+    let (left, right) = match op {
+        BinaryOp::Concat if of_json => return listed_operator("||", &[left, right]),
+        BinaryOp::Concat => (printed(left), printed(right)),
+        _ => (left, right),
+    };
     let data_type = match op {
         BinaryOp::And | BinaryOp::Or => {
             let (left, right) = (left.coerce(Type::Boolean)?, right.coerce(Type::Boolean)?);
             return Ok(Typed::new(fold(Scalar::Binary(op, boxed(left), boxed(right))), Some(Type::Boolean)));
+        }
+        BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem
+            if is_listed(&left) || is_listed(&right) =>
+        {
+            let symbol = match op {
+                BinaryOp::Add => "+",
+                BinaryOp::Sub => "-",
+                BinaryOp::Mul => "*",
+                BinaryOp::Div => "/",
+                _ => "%",
+            };
+            return listed_operator(symbol, &[left, right]);
         }
         BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem => {
             let (left, right) = (numeric(left)?, numeric(right)?);

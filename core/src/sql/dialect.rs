@@ -12,7 +12,7 @@
 
 use super::{
     ast::BinaryOp,
-    bind::{binary, boxed, cast_to, fold, numeric, unify, unify_all},
+    bind::{binary, boxed, cast_to, converted, fold, numeric, unify, unify_all},
     fault::{SYNTAX, fail},
     logical::Logical,
     plan::Dialect,
@@ -77,7 +77,7 @@ impl Binder<'_> {
                 Typed::new(Scalar::Literal(number), data_type)
             }
             (Some(Type::Text), scalar) => Typed::new(Scalar::Cast(Nested::new(scalar), Type::Real), Some(Type::Real)),
-            (data_type, scalar) => Typed { scalar, data_type, untyped: typed.untyped },
+            (data_type, scalar) => Typed { scalar, data_type, untyped: typed.untyped, exact: typed.exact },
         }
     }
 
@@ -208,11 +208,17 @@ impl Binder<'_> {
 
     /// `CAST(operand AS to)`.
     pub(super) fn casted_to(&self, operand: Typed, to: Type) -> Typed {
+        if let (Some(exact), Type::Numeric(_)) = (operand.exact, to) {
+            return Typed::new(converted(Scalar::Literal(Value::Numeric(exact)), None, to), Some(to.base()));
+        }
         let operand = match to {
-            Type::Integer | Type::Real if operand.data_type != Some(Type::Timestamp) => self.number(operand),
+            Type::Integer | Type::Real | Type::Numeric(_) if operand.data_type != Some(Type::Timestamp) => {
+                self.number(operand)
+            }
             Type::Text => self.value_only(operand),
             _ => operand,
         };
+        let from = operand.data_type;
         let cut = self.sqlite() && to == Type::Integer && operand.data_type == Some(Type::Real);
         let scalar = if cut {
             let zero = literal(Value::Integer(0));
@@ -222,7 +228,7 @@ impl Binder<'_> {
         } else {
             operand.scalar
         };
-        Typed::new(Scalar::Cast(Nested::new(scalar), to), Some(to))
+        Typed::new(converted(scalar, from, to), Some(to.base()))
     }
 
     /// Whether LIKE takes no notice of case.

@@ -12,6 +12,7 @@ use crate::{
     data::{Nested, Value},
     exec::{
         fragment::Output,
+        functions::listed,
         ops::{
             aggregate::{AggregateCall, AggregateFunction, Mode},
             sort::SortKey,
@@ -228,8 +229,8 @@ fn direction(descending: bool, nulls_first: bool) -> &'static str {
 fn aggregate(call: &AggregateCall, names: Names) -> String {
     let name = match call.function {
         AggregateFunction::Count => "count",
-        AggregateFunction::Sum | AggregateFunction::SumReal => "sum",
-        AggregateFunction::Avg => "avg",
+        AggregateFunction::Sum | AggregateFunction::SumReal | AggregateFunction::SumNumeric => "sum",
+        AggregateFunction::Avg | AggregateFunction::AvgNumeric => "avg",
         AggregateFunction::Min => "min",
         AggregateFunction::Max => "max",
     };
@@ -284,7 +285,9 @@ pub fn scalar(expr: &Scalar, names: Names) -> String {
 fn literal(value: &Value) -> String {
     match value {
         Value::Text(text) => format!("'{}'", text.replace('\'', "''")),
-        Value::Timestamp(_) => format!("'{value}'"),
+        Value::Timestamp(_) | Value::Date(_) | Value::Interval(_) | Value::Json(_) | Value::Uuid(_) => {
+            format!("'{value}'")
+        }
         Value::Blob(bytes) => format!("<{} bytes>", bytes.len()),
         Value::Boolean(truth) => if *truth { "TRUE" } else { "FALSE" }.to_owned(),
         other => other.to_string(),
@@ -340,6 +343,7 @@ impl Function {
             Function::StrPos => "strpos",
             Function::Mod => "mod",
             Function::Sign => "sign",
+            Function::Listed(number) => listed::numbered(number).map_or("?", |listed| listed.name),
         }
     }
 }

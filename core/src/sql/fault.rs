@@ -46,6 +46,14 @@ codes! {
     OUT_OF_RANGE = "numeric_value_out_of_range",
     /// Text that does not read as the type.
     INVALID_TEXT = "invalid_text_representation",
+    /// Text that does not read as a date, a time or an interval.
+    INVALID_DATETIME = "invalid_datetime_format",
+    /// A date, a time or an interval that does not exist or does not fit.
+    DATETIME_OVERFLOW = "datetime_field_overflow",
+    /// A root or a power that is no real number.
+    INVALID_POWER = "invalid_argument_for_power_function",
+    /// A logarithm of what has none.
+    INVALID_LOGARITHM = "invalid_argument_for_logarithm",
     /// An argument outside of what the function takes.
     INVALID_ARGUMENT = "invalid_parameter_value",
     /// An aggregate where none may be, or a column that is not grouped.

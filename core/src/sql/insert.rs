@@ -159,7 +159,10 @@ fn check_types(columns: &[Column], targets: &[u32], table: &TableDescriptor) -> 
         let target = &table.columns[*target as usize];
         let fits = match (column.data_type, target.data_type) {
             (None, _) | (_, Type::Text) => true,
-            (Some(Type::Integer | Type::Real), Type::Integer | Type::Real) => true,
+            (Some(Type::Integer | Type::Real | Type::Numeric(_)), Type::Integer | Type::Real | Type::Numeric(_)) => {
+                true
+            }
+            (Some(Type::Date | Type::Timestamp), Type::Date | Type::Timestamp) => true,
             (Some(from), to) => from == to,
         };
         if !fits {

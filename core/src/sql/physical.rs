@@ -201,7 +201,16 @@ fn rows_of(node: &mut Node) -> Option<&mut Source> {
 }
 
 /// The scan of a table.
-pub fn source(scan: Scan) -> Result<Node, Error> {
+pub fn source(mut scan: Scan) -> Result<Node, Error> {
+    // What owners cannot judge is judged above what they give.
+    let above: Vec<Scalar> = scan.filter.extract_if(.., |conjunct| !conjunct.is_portable()).collect();
+    if let Some(filter) = Scalar::all(above) {
+        let given = [&scan.columns.iter().map(|(id, ..)| *id).collect::<Vec<_>>()[..], &scan.identity].concat();
+        let wanted = core::mem::replace(&mut scan.output, given);
+        let input = source(scan)?;
+        let filtered = self::above(Op::Filter(positions(&filter, &input.schema)?), input);
+        return project(filtered, wanted.into_iter().map(|id| (id, Scalar::Column(id))).collect());
+    }
     let keys = lookup_keys(&scan);
     let index = if keys.is_none() { index_scan(&scan) } else { None };
     let read: Vec<ColumnId> = scan.columns.iter().map(|(id, ..)| *id).collect();
@@ -275,6 +284,7 @@ fn project(mut input: Node, exprs: Vec<(ColumnId, Scalar)>) -> Result<Node, Erro
     let schema: Vec<ColumnId> = exprs.iter().map(|(id, _)| *id).collect();
     let computed = exprs.iter().map(|(_, scalar)| positions(scalar, &input.schema)).collect::<Result<Vec<_>, _>>()?;
     if let Some(source) = rows_of(&mut input)
+        && computed.iter().all(Scalar::is_portable)
         && small(&computed, &source.fragment.project)
     {
         source.fragment.project = Some(through(&computed, &source.fragment.project)?);
@@ -325,7 +335,7 @@ fn aggregate(mut input: Node, keys: Vec<(ColumnId, Scalar)>, calls: Vec<(ColumnI
         && keys
             .iter()
             .chain(calls.iter().flat_map(Call::scalars))
-            .all(|scalar| small(core::slice::from_ref(scalar), &source.fragment.project))
+            .all(|scalar| scalar.is_portable() && small(core::slice::from_ref(scalar), &source.fragment.project))
     {
         let fragment = &mut source.fragment;
         let partial: Option<Vec<AggregateCall>> = calls.iter().map(basic).collect();

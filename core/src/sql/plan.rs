@@ -30,6 +30,8 @@ pub type Tables = Map<String, (TableDescriptor, Version)>;
 pub struct Settings {
     /// The value of `now()`: microseconds since the Unix epoch.
     pub now_us: i64,
+    /// What random functions draw from.
+    pub random: u128,
     /// Locality bits of the catalog.
     pub locality_bits: u8,
     /// How values are typed and compared where databases differ.

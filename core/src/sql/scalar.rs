@@ -88,4 +88,21 @@ pub enum Function {
     Mod,
     /// `sign(number)`.
     Sign,
+    /// A function that only askers compute, by its number ([`functions::listed`](crate::exec::functions::listed)). Numbers
+    /// are those of one program: none travels.
+    Listed(u16),
+}
+
+impl Scalar {
+    /// Whether owners can evaluate it. What they cannot is evaluated at the asker, above what they give.
+    pub fn is_portable(&self) -> bool {
+        if matches!(self, Scalar::Call(Function::Listed(_), _)) || matches!(self, Scalar::Cast(_, to) if to.is_wide()) {
+            return false;
+        }
+        let children = self.map_children(&mut |child| match child.is_portable() {
+            true => Ok(Scalar::Literal(Value::Null)),
+            false => Err(()),
+        });
+        children.is_ok()
+    }
 }

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     Error,
-    data::{Type, Value},
-    exec::plan::Call,
+    data::{Numeric, Type, Value},
+    exec::{functions::listed, plan::Call},
 };
 
 /// A column in sight.
@@ -71,6 +71,8 @@ pub struct Typed {
     pub data_type: Option<Type>,
     /// A text constant, which PostgreSQL reads as whatever type its surroundings want.
     pub untyped: bool,
+    /// What the text of a decimal constant says exactly: its value beside a decimal.
+    pub exact: Option<Numeric>,
 }
 
 /// Binds one statement: hands out identities and knows names and types by them.
@@ -108,6 +110,8 @@ pub struct Binder<'a> {
 impl<'a> Binder<'a> {
     /// A binder that knows these tables and parameters.
     pub fn new(tables: &'a Tables, params: &'a [Value], settings: Settings) -> Binder<'a> {
+        // Who binds expressions computes all of them.
+        listed::enable();
         Binder {
             tables,
             params,
@@ -155,7 +159,7 @@ impl<'a> Binder<'a> {
     /// A new column.
     pub fn column(&mut self, name: String, data_type: Option<Type>) -> ColumnId {
         self.names.push(name);
-        self.types.push(data_type);
+        self.types.push(data_type.map(Type::base));
         self.names.len() as ColumnId - 1
     }
 
@@ -176,6 +180,6 @@ impl<'a> Binder<'a> {
 
     /// A column as an expression.
     pub fn column_ref(&self, id: ColumnId) -> Typed {
-        Typed { scalar: Scalar::Column(id), data_type: self.data_type(id), untyped: false }
+        Typed::new(Scalar::Column(id), self.data_type(id))
     }
 }

@@ -5,6 +5,7 @@
 
 use super::{
     ast::{Body, Cte, Expr, Select, SetOp},
+    bind::{converted, wider},
     fault::{COLUMN_COUNT, DATATYPE_MISMATCH, DUPLICATE_ALIAS, INVALID_RECURSION, UNSUPPORTED, fail},
     logical::{ColumnId, Logical},
     names,
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     Error,
-    data::{Column, Nested, Type, Value},
+    data::{Column, Type, Value},
 };
 
 /// A query of WITH that may be named.
@@ -100,7 +101,7 @@ impl Binder<'_> {
         }
         let types: Vec<Option<Type>> = base.columns.iter().map(|column| column.data_type).collect();
         for (from, to) in step.columns.iter().zip(&types) {
-            let fits = from.data_type.is_none() || from.data_type == *to || (from.data_type, *to) == INTO_REAL;
+            let fits = from.data_type.is_none() || from.data_type == *to || widens(from.data_type, *to);
             if !fits && to.is_some() && !self.is_lenient() {
                 let message = format!("column \"{}\" of recursive query \"{name}\" changes its type", from.name);
                 return fail(DATATYPE_MISMATCH, message);
@@ -217,7 +218,7 @@ impl Binder<'_> {
         match (a, b) {
             (None, other) | (other, None) => Ok(other),
             (a, b) if a == b => Ok(a),
-            (a, b) if (a, b) == INTO_REAL || (b, a) == INTO_REAL => Ok(Some(Type::Real)),
+            (Some(a), Some(b)) if wider(a, b).is_some() => Ok(wider(a, b)),
             (Some(_), Some(_)) if self.is_lenient() => Ok(None),
             (Some(a), Some(b)) => {
                 fail(DATATYPE_MISMATCH, format!("{} and {} do not go together in one column", a.name(), b.name()))
@@ -225,26 +226,29 @@ impl Binder<'_> {
         }
     }
 
-    /// The plan of a query with its integers as reals where the type says so.
+    /// The plan of a query with its values in wider types where these say so.
     fn casted(&mut self, query: Query, types: &[Option<Type>]) -> Logical {
-        let to_real = |(column, to): (&Column, &Option<Type>)| (column.data_type, *to) == INTO_REAL;
-        if !query.columns.iter().zip(types).any(to_real) {
+        let wider = |(column, to): (&Column, &Option<Type>)| widens(column.data_type, *to).then_some(*to).flatten();
+        if query.columns.iter().zip(types).all(|pair| wider(pair).is_none()) {
             return query.plan;
         }
         let ids = query.plan.schema();
-        let exprs = query.columns.iter().zip(types).zip(ids).map(|(pair, id)| match to_real(pair) {
-            true => {
-                let real = Scalar::Cast(Nested::new(Scalar::Column(id)), Type::Real);
-                (self.column(pair.0.name.clone(), Some(Type::Real)), real)
+        let exprs = query.columns.iter().zip(types).zip(ids).map(|(pair, id)| match wider(pair) {
+            Some(to) => {
+                let wide = converted(Scalar::Column(id), pair.0.data_type, to);
+                (self.column(pair.0.name.clone(), Some(to)), wide)
             }
-            false => (id, Scalar::Column(id)),
+            None => (id, Scalar::Column(id)),
         });
         let exprs = exprs.collect();
         Logical::Project { input: Box::new(query.plan), exprs }
     }
 }
 
-const INTO_REAL: (Option<Type>, Option<Type>) = (Some(Type::Integer), Some(Type::Real));
+/// Whether values of one type become those of a wider one.
+fn widens(from: Option<Type>, to: Option<Type>) -> bool {
+    from.zip(to).is_some_and(|(from, to)| from != to && wider(from, to) == Some(to))
+}
 
 fn rename(columns: &mut [Column], names: &[String]) -> Result<(), Error> {
     if names.len() > columns.len() {

@@ -89,7 +89,7 @@ impl Binder<'_> {
     ) -> Result<Typed, Error> {
         let query = self.inner(query, scope, depth)?;
         let value = only_column(&query)?;
-        let typed = Typed { scalar: Scalar::Column(value), data_type: query.columns[0].data_type, untyped: false };
+        let typed = Typed::new(Scalar::Column(value), query.columns[0].data_type);
         let compared = self.comparison(op, operand, typed)?.scalar;
         match compared {
             Scalar::Binary(op, operand, right) if *right == Scalar::Column(value) => {

@@ -292,9 +292,9 @@ impl Binder<'_> {
                     (Scalar::Column(other), Scalar::Column(id)) if id == outer => *other,
                     _ => return None,
                 };
-                // Equal reals need not look the same.
-                let exact =
-                    self.data_type(other) == self.data_type(*outer) && self.data_type(other) != Some(Type::Real);
+                // Equal reals, decimals and intervals need not look the same.
+                let exact = self.data_type(other) == self.data_type(*outer)
+                    && !matches!(self.data_type(other), Some(Type::Real | Type::Numeric(_) | Type::Interval));
                 (exact && schema.contains(&other)).then_some(other)
             })?;
             equal.push(bound);

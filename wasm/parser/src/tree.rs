@@ -117,6 +117,7 @@ impl Tree {
 fn key_of(key: &JsValue) -> Result<Vec<u8>, Error> {
     let part = |index: usize, part: JsValue| match values::parameter(index, &part)? {
         Value::Integer(_) if !part.is_bigint() => Ok(Value::Real(Number::unchecked_from_js(part).value_of())),
+        Value::Json(_) => Err(Error::Invalid("objects and arrays are no parts of keys".to_owned())),
         value => Ok(value),
     };
     let parts = if Array::is_array(key) { Array::from(key) } else { Array::of1(key) };

@@ -1,9 +1,9 @@
 //! Parameters and results as JavaScript sees them.
 
-use js_sys::{Array, BigInt, Date, Number, Object, Uint8Array};
+use js_sys::{Array, BigInt, Date, JSON, Number, Object, Uint8Array};
 use pontoon_core::{
     Error,
-    data::{QueryResult, Type, Value},
+    data::{QueryResult, Type, Value, json::Json, time},
 };
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -32,7 +32,21 @@ pub fn parameter(index: usize, value: &JsValue) -> Result<Value, Error> {
         let ms = date.get_time();
         return if ms.is_nan() { Err(bad("an invalid Date")) } else { Ok(Value::Timestamp(ms as i64 * 1_000)) };
     }
-    Err(bad("a string, number, bigint, boolean, null, Date or Uint8Array is wanted"))
+    // Anything else that JSON can say is JSON.
+    let plain = value.is_object() && (Array::is_array(value) || is_plain(value));
+    if let Some(text) = JSON::stringify(value).ok().and_then(|text| text.as_string()).filter(|_| plain) {
+        return match Json::parse(&text) {
+            Some(json) => Ok(Value::Json(json.print())),
+            None => Err(bad("JSON that nests too deep, or with a number of too many digits")),
+        };
+    }
+    Err(bad("a string, number, bigint, boolean, null, Date, Uint8Array, or a plain object or array for JSON is wanted"))
+}
+
+/// Whether it is an object of no class.
+fn is_plain(value: &JsValue) -> bool {
+    let prototype = Object::get_prototype_of(value);
+    prototype.is_null() || Object::get_prototype_of(&prototype).is_null()
 }
 
 /// A value of a result.
@@ -45,6 +59,11 @@ pub fn to_js(value: &Value) -> JsValue {
         Value::Boolean(boolean) => JsValue::from_bool(*boolean),
         Value::Timestamp(micros) => date(*micros),
         Value::Blob(bytes) => Uint8Array::from(&bytes[..]).into(),
+        // Midnight, as a timestamp would be.
+        Value::Date(days) => time::at_midnight(*days).map_or(JsValue::NULL, date),
+        // What JavaScript has no exact value for is its text.
+        Value::Numeric(_) | Value::Interval(_) | Value::Uuid(_) => JsValue::from_str(&value.to_string()),
+        Value::Json(text) => JSON::parse(text).unwrap_or_else(|_| JsValue::from_str(text)),
     }
 }
 
@@ -106,5 +125,10 @@ fn type_name(data_type: Type) -> &'static str {
         Type::Boolean => "BOOLEAN",
         Type::Timestamp => "TIMESTAMP",
         Type::Blob => "BLOB",
+        Type::Numeric(_) => "NUMERIC",
+        Type::Date => "DATE",
+        Type::Interval => "INTERVAL",
+        Type::Json => "JSON",
+        Type::Uuid => "UUID",
     }
 }

@@ -19,10 +19,13 @@ use super::{Batch, Operator, project::project};
 use crate::{
     Error,
     data::{
-        Row, Value,
+        Numeric, Row, Value,
         order::{Key, compare},
     },
-    exec::eval::{eval, mismatch, overflow},
+    exec::{
+        eval::{eval, mismatch, overflow},
+        functions::listed,
+    },
     map::LargeMap,
     sql::{
         fault::{INTERNAL, UNSUPPORTED, fail},
@@ -45,6 +48,10 @@ pub enum AggregateFunction {
     Min,
     /// `max(e)`.
     Max,
+    /// `sum(numeric)`.
+    SumNumeric,
+    /// `avg(numeric)`.
+    AvgNumeric,
 }
 
 /// An aggregate over an expression.
@@ -76,6 +83,15 @@ pub enum State {
     },
     /// The best value so far.
     Best(Option<Value>),
+    /// How many decimals, and their sum.
+    Decimals {
+        /// How many.
+        count: i64,
+        /// The sum without its point.
+        whole: i128,
+        /// Digits behind the point.
+        scale: u8,
+    },
 }
 
 /// One group with the partial states of its aggregates.
@@ -97,6 +113,9 @@ impl State {
                 State::Sum { count: 0, integers: 0, reals: 0.0, lost: 0.0 }
             }
             AggregateFunction::Min | AggregateFunction::Max => State::Best(None),
+            AggregateFunction::SumNumeric | AggregateFunction::AvgNumeric => {
+                State::Decimals { count: 0, whole: 0, scale: 0 }
+            }
         }
     }
 
@@ -114,6 +133,12 @@ impl State {
                     Value::Real(number) => add(reals, lost, number * weight as f64),
                     other => return mismatch("sum", other),
                 }
+            }
+            State::Decimals { count, whole, scale } => {
+                let Value::Numeric(number) = value else { return mismatch("sum", value) };
+                *count = count.checked_add(weight).ok_or_else(overflow)?;
+                let product = number.whole().checked_mul(i128::from(weight)).ok_or_else(overflow)?;
+                add_decimal(whole, scale, product, number.scale())?;
             }
             State::Best(best) => {
                 if weight < 0 {
@@ -137,6 +162,13 @@ impl State {
                 add(reals, lost, *more_reals);
                 *lost += more_lost;
             }
+            (
+                State::Decimals { count, whole, scale },
+                State::Decimals { count: more, whole: more_whole, scale: more_scale },
+            ) => {
+                *count = count.checked_add(*more).ok_or_else(overflow)?;
+                add_decimal(whole, scale, *more_whole, *more_scale)?;
+            }
             (State::Best(best), State::Best(Some(value))) => improve(best, function, value),
             (State::Best(_), State::Best(None)) => {}
             _ => return fail(INTERNAL, "partial aggregates of different kinds"),
@@ -158,8 +190,29 @@ impl State {
                 }
             }
             State::Best(best) => best.clone().unwrap_or(Value::Null),
+            State::Decimals { count: 0, .. } => Value::Null,
+            State::Decimals { count, whole, scale } => {
+                let sum = Value::Numeric(Numeric::new(*whole, *scale).ok_or_else(overflow)?);
+                match function {
+                    AggregateFunction::AvgNumeric => listed::by_name("/", &[&sum, &Value::Integer(*count)])?,
+                    _ => sum,
+                }
+            }
         })
     }
+}
+
+/// Adds to a sum of decimals, in the larger of both scales.
+fn add_decimal(sum: &mut i128, scale: &mut u8, more: i128, more_scale: u8) -> Result<(), Error> {
+    let common = more_scale.max(*scale);
+    let aligned = |whole: i128, scale: u8| {
+        let unit = 10_i128.checked_pow(u32::from(common - scale))?;
+        whole.checked_mul(unit)
+    };
+    let total = aligned(*sum, *scale).zip(aligned(more, more_scale)).and_then(|(sum, more)| sum.checked_add(more));
+    *sum = total.ok_or_else(overflow)?;
+    *scale = common;
+    Ok(())
 }
 
 /// Adds to a sum of reals and keeps what rounding loses.

@@ -16,9 +16,10 @@ use super::{
 };
 use crate::{
     Error,
-    data::{Row, Value, order::Key},
+    data::{Row, Value, json::Json, order::Key},
     exec::{
         eval::{as_real, eval, overflow},
+        functions::{json, listed},
         plan::{Call, Collected, OrderKey},
     },
     map::LargeMap,
@@ -144,7 +145,44 @@ fn collected(
     match function {
         Collected::StringAgg => joined(&values),
         Collected::Spread { sample, root } => spread(&values, sample, root),
+        Collected::Span { mean } => total(&values, mean),
+        Collected::Json { object } => gathered(&values, object),
     }
+}
+
+/// The sum of intervals, or their mean.
+fn total(values: &[(&[Value], i64)], mean: bool) -> Result<Value, Error> {
+    let (mut sum, mut count) = (Value::Null, 0_i64);
+    for (args, weight) in values {
+        let Some(value) = args.first() else { continue };
+        let times = listed::by_name("*", &[value, &Value::Real(*weight as f64)])?;
+        sum = if sum.is_null() { times } else { listed::by_name("+", &[&sum, &times])? };
+        count = count.saturating_add(*weight);
+    }
+    if mean && !sum.is_null() { listed::by_name("/", &[&sum, &Value::Real(count as f64)]) } else { Ok(sum) }
+}
+
+/// JSON values as elements of an array, or objects as one.
+fn gathered(values: &[(&[Value], i64)], object: bool) -> Result<Value, Error> {
+    let (mut elements, mut members, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
+    for (args, weight) in values {
+        let Some(Value::Json(text)) = args.first() else { continue };
+        for _ in 0..*weight {
+            bytes = bytes.saturating_add(text.len() + 2);
+            if bytes > TEXT_BYTES_MAX {
+                return fail(BUDGET, "the result of json_agg is too long");
+            }
+            match json::read(text)? {
+                Json::Object(more) if object => members.extend(more),
+                element => elements.push(element),
+            }
+        }
+    }
+    Ok(match (values.is_empty(), object) {
+        (true, _) => Value::Null,
+        (false, true) => Value::Json(Json::object(members).print()),
+        (false, false) => Value::Json(Json::Array(elements).print()),
+    })
 }
 
 /// Texts one after the other, each after its separator but the first.

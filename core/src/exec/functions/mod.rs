@@ -1,4 +1,12 @@
-//! Scalar functions.
+//! Scalar functions: here those that owners compute, too; in the lists those of askers alone.
+
+mod convert;
+pub(crate) mod json;
+pub mod listed;
+mod math;
+mod pattern;
+mod text;
+pub(crate) mod time;
 
 use core::cmp::Ordering;
 use std::borrow::Cow;
@@ -9,11 +17,11 @@ use crate::{
     data::{
         Nested, Value, case,
         order::compare,
-        time::{self, Parts},
+        time::{self as calendar, Parts},
     },
     sql::{
         ast::BinaryOp,
-        fault::{INTERNAL, INVALID_ARGUMENT, fail},
+        fault::{INTERNAL, INVALID_ARGUMENT, INVALID_POWER, fail},
         scalar::{Function, Scalar},
     },
 };
@@ -34,7 +42,6 @@ impl Function {
             "floor" => (Function::Floor, 1..=1),
             "ceil" | "ceiling" => (Function::Ceil, 1..=1),
             "sqrt" => (Function::Sqrt, 1..=1),
-            "power" | "pow" => (Function::Power, 2..=2),
             "coalesce" => (Function::Coalesce, 1..=MANY),
             "nullif" => (Function::NullIf, 2..=2),
             "substr" | "substring" => (Function::Substr, 2..=3),
@@ -90,10 +97,13 @@ pub fn call<'a>(function: Function, args: &'a [Nested<Scalar>], row: &'a [Value]
         let equal = !a.is_null() && !b.is_null() && compare(a, b) == Ordering::Equal;
         return Ok(if equal { Cow::Owned(Value::Null) } else { a.clone() });
     }
+    let values: Vec<&Value> = values.iter().map(|value| &**value).collect();
+    if let Function::Listed(number) = function {
+        return listed::call(number, &values).map(Cow::Owned);
+    }
     if values.iter().any(|value| value.is_null()) {
         return Ok(Cow::Owned(Value::Null));
     }
-    let values: Vec<&Value> = values.iter().map(|value| &**value).collect();
     strict(function, &values).map(Cow::Owned)
 }
 
@@ -115,11 +125,11 @@ fn strict(function: Function, values: &[&Value]) -> Result<Value, Error> {
         (Function::Ceil, [Value::Real(number)]) => Value::Real(number.ceil()),
         (Function::Sqrt, [number]) => match as_real(number)? {
             number if number < 0.0 => {
-                return fail(INVALID_ARGUMENT, "cannot take the square root of a negative number");
+                return fail(INVALID_POWER, "cannot take the square root of a negative number");
             }
             number => Value::Real(number.sqrt()),
         },
-        (Function::Power, [base, exponent]) => Value::Real(as_real(base)?.powf(as_real(exponent)?)),
+        (Function::Power, _) => listed::by_name("power", values)?,
         (Function::Mod, [a, b]) => arithmetic(BinaryOp::Rem, a, b)?,
         (Function::Substr, [Value::Text(text), Value::Integer(from)]) => Value::Text(substr(text, *from, i64::MAX)?),
         (Function::Substr, [Value::Text(text), Value::Integer(from), Value::Integer(count)]) => {
@@ -233,8 +243,8 @@ fn date_part(field: &str, at_us: i64) -> Result<Value, Error> {
         "minute" => parts.minute as f64,
         "second" => parts.minute_us as f64 / 1e6,
         "epoch" => at_us as f64 / 1e6,
-        "dow" => time::day_of_week(at_us) as f64,
-        "doy" => time::day_of_year(at_us) as f64,
+        "dow" => calendar::day_of_week(at_us) as f64,
+        "doy" => calendar::day_of_year(at_us) as f64,
         "quarter" => ((parts.month - 1) / 3 + 1) as f64,
         _ => return fail(INVALID_ARGUMENT, format!("unknown field \"{field}\" of a timestamp")),
     }))
@@ -354,9 +364,9 @@ mod tests {
         assert_eq!(run(Function::Round, &[Value::Real(-2.5)]), Ok(Value::Real(-3.0)));
         assert_eq!(run(Function::StrPos, &[text("añb"), text("b")]), Ok(Value::Integer(3)));
         assert_eq!(run(Function::Replace, &[text("aa"), text("a"), text("xy")]), Ok(text("xyxy")));
-        let at = Value::Timestamp(time::parse("2024-05-17 10:20:30.5").unwrap());
+        let at = Value::Timestamp(calendar::parse("2024-05-17 10:20:30.5").unwrap());
         assert_eq!(run(Function::DatePart, &[text("quarter"), at.clone()]), Ok(Value::Real(2.0)));
-        let month = Value::Timestamp(time::parse("2024-05-01").unwrap());
+        let month = Value::Timestamp(calendar::parse("2024-05-01").unwrap());
         assert_eq!(run(Function::DateTrunc, &[text("month"), at]), Ok(month));
         assert!(run(Function::Lower, &[Value::Integer(1)]).is_err());
     }
