@@ -18,7 +18,7 @@ use super::{
 use crate::{
     group::{Env, Groups, Name, Step, message::Page},
     id::Id,
-    map::{Map, Set},
+    map::{LargeMap, Map, Set},
     node::Output,
     store::{Action, Batch, Expect, KeyOp, Outcome, Record, Refusal, Version},
 };
@@ -106,12 +106,12 @@ pub struct Owner {
     jobs: Map<u64, Job>,
     next_job: u64,
     pending: usize,
-    busy: Map<Key, Busy>,
+    busy: LargeMap<Key, Busy>,
     writes: Map<u64, Write>,
     /// Keys whose fragment changed while their write was under way, and that this node goes on owning.
     limbo: Set<Key>,
     parked: Vec<(Todo, u64)>,
-    recent: Map<(Id, u64), Outcome>,
+    recent: LargeMap<(Id, u64), Outcome>,
     recent_order: VecDeque<(Id, u64)>,
     recent_bytes: usize,
     answers: VecDeque<(Asker, Answer)>,
@@ -152,7 +152,7 @@ impl Owner {
 
     /// Whether a write of a key is under way.
     pub fn busy(&self, op: &KeyOp) -> bool {
-        !self.busy.is_empty() && self.busy.contains_key(&(op.namespace.clone(), op.key.clone()))
+        !self.busy.is_empty() && self.busy.get(&(op.namespace.clone(), op.key.clone())).is_some()
     }
 
     /// Operations of one asker; each is its index in the request and what to do.
@@ -297,7 +297,7 @@ impl Owner {
             if !to.region.contains(&id) {
                 continue;
             }
-            if self.busy.contains_key(&key) {
+            if self.busy.get(&key).is_some() {
                 pending = true;
                 continue;
             }
@@ -553,7 +553,7 @@ impl Owner {
             }
         }
         self.unpark(env, groups, !self.parked.is_empty());
-        groups.purge(env, |key| !self.busy.contains_key(key));
+        groups.purge(env, |key| self.busy.get(key).is_none());
         self.keep_aside(env, groups);
     }
 

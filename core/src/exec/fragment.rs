@@ -16,7 +16,7 @@ use core::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::ops::{
+use super::{columns::Columns, ops::{
     Batch, Operator,
     aggregate::{Aggregate, AggregateCall, Mode},
     distinct::Distinct,
@@ -24,7 +24,7 @@ use super::ops::{
     limit::Limit,
     project::Project,
     sort::{self, Sort, SortKey, compare_by},
-};
+}};
 use crate::{
     Error,
     config::Config,
@@ -38,7 +38,9 @@ use crate::{
 };
 
 /// Records that are decoded before the operators see them.
-const BATCH_ROWS: usize = 256;
+const BATCH_ROWS: usize = 1_024;
+/// So few records are quicker one by one.
+const SINGLE_ROWS: usize = 8;
 
 /// What one peer spends on one query at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +76,7 @@ impl Budget {
 fn size(batch: &Batch) -> usize {
     let of = |row: &Row| 16 + row.iter().map(Value::bytes).sum::<usize>();
     let groups = batch.groups.iter().map(|group| of(&group.key) + 48 * group.states.len());
-    batch.rows.iter().map(|signed| of(&signed.row)).chain(groups).fold(0, usize::saturating_add)
+    batch.rows.iter().map(|signed| of(&signed.row)).chain(groups).fold(batch.columns_bytes(), usize::saturating_add)
 }
 
 /// How the value of a record reads as a row.
@@ -188,10 +190,18 @@ impl FragmentPlan {
         }
         let mut operators = self.operators();
         let (mut partial, mut input) = (Partial::default(), Batch::default());
+        let few = records.size_hint().1.is_some_and(|most| most <= SINGLE_ROWS);
+        let by_column = self.decode == Decode::Row && !self.identity && !few;
+        let mut columns = Columns::new(self.columns.len());
         for (key, value, version) in records {
             partial.scanned += 1;
-            self.read(key, value, version, &mut input)?;
-            if input.len() >= BATCH_ROWS {
+            if !by_column {
+                self.read(key, value, version, &mut input)?;
+            } else if columns.decode(value, &self.columns, &self.missing).is_err() {
+                return self.corrupted();
+            }
+            if input.len() + columns.len() >= BATCH_ROWS {
+                input.push_columns(core::mem::replace(&mut columns, Columns::new(self.columns.len())));
                 push(&mut operators, core::mem::take(&mut input), &mut partial.batch)?;
                 // Operators that hold rows cut back by themselves or hold no more than there are records.
                 if partial.batch.len() > budget.rows_max {
@@ -204,6 +214,7 @@ impl FragmentPlan {
                 }
             }
         }
+        input.push_columns(columns);
         push(&mut operators, input, &mut partial.batch)?;
         end(&mut operators, &mut partial.batch)?;
         partial.bytes = size(&partial.batch);
@@ -215,16 +226,21 @@ impl FragmentPlan {
     pub fn combine(&self, into: &mut Partial, other: Partial, budget: &Budget) -> Result<(), Error> {
         into.scanned = into.scanned.saturating_add(other.scanned);
         into.bytes = into.bytes.saturating_add(size(&other.batch));
-        let (rows, groups) = (&mut into.batch.rows, other.batch.groups);
+        if self.output == Output::Rows {
+            into.batch.append(other.batch);
+            return budget.check(into);
+        }
+        let other = other.batch.by_row();
+        let (rows, groups) = (&mut into.batch.rows, other.groups);
         match &self.output {
-            Output::Rows => rows.extend(other.batch.rows),
+            Output::Rows => {}
             Output::First(count) => {
-                rows.extend(other.batch.rows);
+                rows.extend(other.rows);
                 sort::cut(rows, *count);
             }
-            Output::Distinct => merge(rows, other.batch.rows, |a, b| compare_rows(&a.row, &b.row), add_weights)?,
+            Output::Distinct => merge(rows, other.rows, |a, b| compare_rows(&a.row, &b.row), add_weights)?,
             Output::Top(keys, count) => {
-                merge(rows, other.batch.rows, |a, b| compare_by(keys, &a.row, &b.row), add_weights)?;
+                merge(rows, other.rows, |a, b| compare_by(keys, &a.row, &b.row), add_weights)?;
                 sort::cut(rows, *count);
             }
             Output::Groups(_, calls) => {
@@ -254,6 +270,10 @@ impl FragmentPlan {
         operators
     }
 
+    fn corrupted<T>(&self) -> Result<T, Error> {
+        fail(CORRUPTED, format!("a record of {} does not read as a row", self.namespace))
+    }
+
     fn read(&self, key: &[u8], value: &[u8], version: &Version, out: &mut Batch) -> Result<(), Error> {
         let mut beyond: &[u8] = &[];
         let rows: Vec<Row> = match self.decode {
@@ -262,9 +282,7 @@ impl FragmentPlan {
                     beyond = rest;
                     vec![row]
                 }
-                Err(codec::Malformed) => {
-                    return fail(CORRUPTED, format!("a record of {} does not read as a row", self.namespace));
-                }
+                Err(codec::Malformed) => return self.corrupted(),
             },
             Decode::CatalogTables | Decode::CatalogColumns => {
                 let rows = crate::sql::catalog::system_rows(value, self.decode == Decode::CatalogColumns)?;
@@ -294,11 +312,11 @@ fn push(operators: &mut [Box<dyn Operator>], mut batch: Batch, out: &mut Batch) 
             return Ok(());
         }
         let mut next = Batch::default();
-        operator.on_batch(0, batch, &mut next)?;
+        let input = if operator.by_column() { batch } else { batch.by_row() };
+        operator.on_batch(0, input, &mut next)?;
         batch = next;
     }
-    out.rows.append(&mut batch.rows);
-    out.groups.append(&mut batch.groups);
+    out.append(batch);
     Ok(())
 }
 
@@ -422,6 +440,7 @@ mod tests {
                 let mut combined = parts.remove(0);
                 let mut whole = whole;
                 if plan.output == Output::Rows {
+                    (combined.batch, whole.batch) = (combined.batch.by_row(), whole.batch.by_row());
                     sort::sort_and_cut(&mut combined.batch.rows, &[], None);
                     sort::sort_and_cut(&mut whole.batch.rows, &[], None);
                 }

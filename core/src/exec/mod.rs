@@ -15,6 +15,7 @@
 
 pub mod cast;
 pub mod change;
+pub mod columns;
 pub mod dataflow;
 pub mod eval;
 pub mod fragment;
@@ -24,6 +25,8 @@ pub mod ops;
 pub mod plan;
 pub mod run;
 pub mod schema;
+pub mod table;
+pub mod vector;
 
 pub use fragment::{Budget, FragmentPlan, Partial};
 pub use plan::Plan;

@@ -5,6 +5,8 @@
 //! more, upon which an operator that had to wait for everything emits. A row's weight says how often it appears;
 //! a negative weight takes it away again (Budiu et al., *DBSP*, VLDB 2023, section 2), so that what is one-shot
 //! here can stand as a live query.
+//!
+//! Many rows come as columns ([`Columns`]). An operator that has nothing of it gets rows.
 
 pub mod aggregate;
 pub mod collect;
@@ -19,34 +21,98 @@ pub mod set;
 pub mod sort;
 pub mod window;
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize, Serializer};
 
 use self::aggregate::Group;
+use super::columns::Columns;
 use crate::{Error, data::SignedRow};
 
 /// What flows between operators: rows, and partial aggregates between the partial and the final aggregation.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct Batch {
-    /// Rows.
+    /// Rows one by one.
     pub rows: Vec<SignedRow>,
     /// Partial aggregates, by group.
     pub groups: Vec<Group>,
+    /// More rows, by column. They travel as rows.
+    #[serde(skip)]
+    columns: Vec<Columns>,
 }
 
 impl Batch {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.groups.is_empty()
+        self.len() == 0
     }
 
     /// Rows and groups in it.
     pub fn len(&self) -> usize {
-        self.rows.len() + self.groups.len()
+        self.rows.len() + self.groups.len() + self.columns.iter().map(Columns::len).sum::<usize>()
     }
 
     /// Adds a row.
     pub fn push(&mut self, row: crate::data::Row, weight: i64) {
         self.rows.push(SignedRow { row, weight });
+    }
+
+    /// Adds rows by column.
+    pub fn push_columns(&mut self, columns: Columns) {
+        if !columns.is_empty() {
+            self.columns.push(columns);
+        }
+    }
+
+    /// Adds everything of another one.
+    pub fn append(&mut self, mut other: Batch) {
+        self.rows.append(&mut other.rows);
+        self.groups.append(&mut other.groups);
+        self.columns.append(&mut other.columns);
+    }
+
+    /// All rows one by one.
+    #[must_use]
+    pub fn by_row(mut self) -> Batch {
+        for columns in core::mem::take(&mut self.columns) {
+            self.rows.extend(columns.rows());
+        }
+        self
+    }
+
+    /// All rows by column.
+    pub fn into_columns(self) -> Result<Vec<Columns>, Error> {
+        let mut all = self.columns;
+        if !self.rows.is_empty() {
+            all.insert(0, Columns::of(self.rows)?);
+        }
+        Ok(all)
+    }
+
+    /// The rows that are there by column.
+    pub fn take_columns(&mut self) -> Vec<Columns> {
+        core::mem::take(&mut self.columns)
+    }
+
+    /// Bytes of the rows that are there by column, about.
+    pub fn columns_bytes(&self) -> usize {
+        self.columns.iter().map(Columns::bytes).fold(0, usize::saturating_add)
+    }
+
+    fn all_rows(&self) -> Cow<'_, [SignedRow]> {
+        if self.columns.is_empty() { Cow::Borrowed(&self.rows) } else { Cow::Owned(self.clone().by_row().rows) }
+    }
+}
+
+impl PartialEq for Batch {
+    fn eq(&self, other: &Batch) -> bool {
+        self.groups == other.groups && self.all_rows() == other.all_rows()
+    }
+}
+
+impl Serialize for Batch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.all_rows(), &self.groups).serialize(serializer)
     }
 }
 
@@ -54,6 +120,11 @@ impl Batch {
 pub trait Operator: Send {
     /// Takes in a batch on an input port and appends what follows from it to `out`.
     fn on_batch(&mut self, port: usize, batch: Batch, out: &mut Batch) -> Result<(), Error>;
+
+    /// Whether it takes rows by column, too; otherwise it gets all of them one by one.
+    fn by_column(&self) -> bool {
+        false
+    }
 
     /// A port gives no more.
     fn on_end(&mut self, port: usize, out: &mut Batch) -> Result<(), Error> {

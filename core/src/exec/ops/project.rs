@@ -4,11 +4,13 @@
 //!   (a, b) × w ──▶ [e1(a, b), e2(a, b), ..] ──▶ (e1, e2, ..) × w        state: none
 //! ```
 
+use std::borrow::Cow;
+
 use super::{Batch, Operator};
 use crate::{
     Error,
     data::{Row, Value},
-    exec::eval::eval,
+    exec::{columns::Columns, eval::eval, vector::evaluate_all},
     sql::scalar::Scalar,
 };
 
@@ -30,7 +32,15 @@ pub fn project(exprs: &[Scalar], row: &[Value]) -> Result<Row, Error> {
 }
 
 impl Operator for Project {
-    fn on_batch(&mut self, _port: usize, batch: Batch, out: &mut Batch) -> Result<(), Error> {
+    fn by_column(&self) -> bool {
+        true
+    }
+
+    fn on_batch(&mut self, _port: usize, mut batch: Batch, out: &mut Batch) -> Result<(), Error> {
+        for columns in batch.take_columns() {
+            let made = evaluate_all(&self.exprs, &columns)?.into_iter().map(Cow::into_owned).collect();
+            out.push_columns(Columns::with(made, &columns));
+        }
         out.rows.reserve(batch.rows.len());
         for signed in batch.rows {
             out.push(project(&self.exprs, &signed.row)?, signed.weight);
