@@ -2,10 +2,7 @@
 
 use core::cmp::Ordering;
 
-use super::{
-    Value,
-    order::compare,
-};
+use super::{Value, order::compare};
 
 /// See the module's documentation. What has no case of its own is a [`Value`], so that a new type needs none.
 #[derive(Clone, Debug)]

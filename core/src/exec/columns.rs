@@ -234,6 +234,16 @@ impl Columns {
         Columns { len: 0, columns: vec![Column::default(); width], weights: Vec::new() }
     }
 
+    /// Columns of one length, at least one of them.
+    pub fn of_columns(columns: Vec<Column>) -> Columns {
+        Columns { len: columns.first().map_or(0, Column::len), columns, weights: Vec::new() }
+    }
+
+    /// The columns without the weights.
+    pub fn into_columns(self) -> Vec<Column> {
+        self.columns
+    }
+
     /// Columns of one length, with the weights of other rows: one for each.
     pub fn with(columns: Vec<Column>, like: &Columns) -> Columns {
         Columns { len: like.len, columns, weights: like.weights.clone() }

@@ -16,15 +16,19 @@ use core::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::{columns::Columns, ops::{
-    Batch, Operator,
-    aggregate::{Aggregate, AggregateCall, Mode},
-    distinct::Distinct,
-    filter::Filter,
-    limit::Limit,
-    project::Project,
-    sort::{self, Sort, SortKey, compare_by},
-}};
+use super::{
+    columns::Columns,
+    kept::Space,
+    ops::{
+        Batch, Operator,
+        aggregate::{Aggregate, AggregateCall, Mode},
+        distinct::Distinct,
+        filter::Filter,
+        limit::Limit,
+        project::Project,
+        sort::{self, Sort, SortKey, compare_by},
+    },
+};
 use crate::{
     Error,
     config::Config,
@@ -38,7 +42,7 @@ use crate::{
 };
 
 /// Records that are decoded before the operators see them.
-const BATCH_ROWS: usize = 1_024;
+pub(super) const BATCH_ROWS: usize = 1_024;
 /// So few records are quicker one by one.
 const SINGLE_ROWS: usize = 8;
 
@@ -185,16 +189,12 @@ impl FragmentPlan {
         records: impl Iterator<Item = (&'a [u8], &'a [u8], &'a Version)>,
         budget: &Budget,
     ) -> Result<Partial, Error> {
-        if self.version != PLAN_VERSION {
-            return fail(UNSUPPORTED, format!("plan version {}, expected {PLAN_VERSION}", self.version));
-        }
-        let mut operators = self.operators();
-        let (mut partial, mut input) = (Partial::default(), Batch::default());
+        let mut running = Running::new(self, budget)?;
         let few = records.size_hint().1.is_some_and(|most| most <= SINGLE_ROWS);
-        let by_column = self.decode == Decode::Row && !self.identity && !few;
-        let mut columns = Columns::new(self.columns.len());
+        let by_column = self.by_column() && !few;
+        let (mut input, mut columns) = (Batch::default(), Columns::new(self.columns.len()));
         for (key, value, version) in records {
-            partial.scanned += 1;
+            running.partial.scanned += 1;
             if !by_column {
                 self.read(key, value, version, &mut input)?;
             } else if columns.decode(value, &self.columns, &self.missing).is_err() {
@@ -202,24 +202,33 @@ impl FragmentPlan {
             }
             if input.len() + columns.len() >= BATCH_ROWS {
                 input.push_columns(core::mem::replace(&mut columns, Columns::new(self.columns.len())));
-                push(&mut operators, core::mem::take(&mut input), &mut partial.batch)?;
-                // Operators that hold rows cut back by themselves or hold no more than there are records.
-                if partial.batch.len() > budget.rows_max {
-                    return fail(BUDGET, "too many rows for one partial answer");
-                }
-                if let Output::First(count) = self.output
-                    && partial.batch.len() as u64 >= count
-                {
+                if running.push(core::mem::take(&mut input))? {
                     break;
                 }
             }
         }
         input.push_columns(columns);
-        push(&mut operators, input, &mut partial.batch)?;
-        end(&mut operators, &mut partial.batch)?;
-        partial.bytes = size(&partial.batch);
-        budget.check(&mut partial)?;
-        Ok(partial)
+        running.push(input)?;
+        running.end()
+    }
+
+    /// Runs over records whose columns are kept.
+    pub fn run_kept(&self, space: &Space, budget: &Budget) -> Result<Partial, Error> {
+        let mut running = Running::new(self, budget)?;
+        for columns in space.pieces(self) {
+            running.partial.scanned += columns.len() as u64;
+            let mut input = Batch::default();
+            input.push_columns(columns);
+            if running.push(input)? {
+                break;
+            }
+        }
+        running.end()
+    }
+
+    /// Whether nothing but columns of a table is read.
+    pub fn by_column(&self) -> bool {
+        self.decode == Decode::Row && !self.identity
     }
 
     /// Adds `other`'s answer to `into`'s.
@@ -302,6 +311,41 @@ impl FragmentPlan {
             out.push(row, 1);
         }
         Ok(())
+    }
+}
+
+/// A fragment that is run over records.
+struct Running<'a> {
+    plan: &'a FragmentPlan,
+    budget: &'a Budget,
+    operators: Vec<Box<dyn Operator>>,
+    partial: Partial,
+}
+
+impl<'a> Running<'a> {
+    fn new(plan: &'a FragmentPlan, budget: &'a Budget) -> Result<Running<'a>, Error> {
+        if plan.version != PLAN_VERSION {
+            return fail(UNSUPPORTED, format!("plan version {}, expected {PLAN_VERSION}", plan.version));
+        }
+        Ok(Running { plan, budget, operators: plan.operators(), partial: Partial::default() })
+    }
+
+    /// Takes in some rows; whether these are enough.
+    fn push(&mut self, input: Batch) -> Result<bool, Error> {
+        push(&mut self.operators, input, &mut self.partial.batch)?;
+        let rows = self.partial.batch.len();
+        // Operators that hold rows cut back by themselves or hold no more than there are records.
+        if rows > self.budget.rows_max {
+            return fail(BUDGET, "too many rows for one partial answer");
+        }
+        Ok(matches!(self.plan.output, Output::First(count) if rows as u64 >= count))
+    }
+
+    fn end(mut self) -> Result<Partial, Error> {
+        end(&mut self.operators, &mut self.partial.batch)?;
+        self.partial.bytes = size(&self.partial.batch);
+        self.budget.check(&mut self.partial)?;
+        Ok(self.partial)
     }
 }
 

@@ -79,7 +79,11 @@ fn narrow(condition: &Scalar, rows: &Columns, places: &mut Vec<u32>) -> Result<b
         let literal = Cell::from(literal);
         places.retain(|at| {
             let cell = column.cell(*at as usize);
-            if cell.is_null() || literal.is_null() { !whole } else { compared(op, cell.compare(&literal)) == Some(true) }
+            if cell.is_null() || literal.is_null() {
+                !whole
+            } else {
+                compared(op, cell.compare(&literal)) == Some(true)
+            }
         });
     }
     Ok(whole)
@@ -133,9 +137,8 @@ pub(in crate::exec) mod tests {
     pub fn rows(most: usize) -> impl Strategy<Value = Vec<SignedRow>> {
         prop::array::uniform3(0_usize..5).prop_flat_map(move |kinds| {
             let row = kinds.map(value).prop_map(|row| row.to_vec());
-            prop::collection::vec((row, prop_oneof![4 => Just(1_i64), 1 => 2_i64..4]), 0..most).prop_map(|rows| {
-                rows.into_iter().map(|(row, weight)| SignedRow { row, weight }).collect()
-            })
+            prop::collection::vec((row, prop_oneof![4 => Just(1_i64), 1 => 2_i64..4]), 0..most)
+                .prop_map(|rows| rows.into_iter().map(|(row, weight)| SignedRow { row, weight }).collect())
         })
     }
 
@@ -150,9 +153,8 @@ pub(in crate::exec) mod tests {
             Just(BinaryOp::IsDistinct),
             Just(BinaryOp::Div),
         ];
-        let compared = || {
-            (op.clone(), leaf(), leaf()).prop_map(|(op, a, b)| Scalar::Binary(op, Nested::new(a), Nested::new(b)))
-        };
+        let compared =
+            || (op.clone(), leaf(), leaf()).prop_map(|(op, a, b)| Scalar::Binary(op, Nested::new(a), Nested::new(b)));
         let both = |op| move |(a, b)| Scalar::Binary(op, Nested::new(a), Nested::new(b));
         prop_oneof![
             leaf(),

@@ -16,6 +16,8 @@
 //! Definitions are remembered ([`Definitions`]), so most statements are planned at once; a run that finds that one of
 //! them is no longer true has changed nothing, and the statement is planned again.
 
+use std::sync::Arc;
+
 use super::{
     ast::{AlterTable, CreateTable, CreateView, Statement},
     catalog::{TableDescriptor, entry},
@@ -64,7 +66,7 @@ impl Definitions {
 
 /// See the module's documentation.
 pub struct Asking {
-    statement: Statement,
+    statement: Arc<Statement>,
     params: Vec<Value>,
     env: Env,
     names: Vec<String>,
@@ -89,11 +91,17 @@ enum State {
 
 impl Asking {
     /// A statement with its parameters (`$1` is `params[0]`).
-    pub fn new(statement: Statement, params: Vec<Value>, env: Env, definitions: &mut Definitions) -> Asking {
+    pub fn new(
+        statement: impl Into<Arc<Statement>>,
+        params: Vec<Value>,
+        env: Env,
+        definitions: &mut Definitions,
+    ) -> Asking {
+        let statement = statement.into();
         if let Some(name) = defines(&statement) {
             definitions.tables.remove(name);
         }
-        let settled = match &statement {
+        let settled = match &*statement {
             Statement::Set { name, value } => Some(definitions.session.set(name, value.as_deref()).map(|()| done())),
             Statement::Show(name) => Some(definitions.session.show(name)),
             _ => None,
@@ -190,7 +198,7 @@ impl Asking {
         let settings = Settings { now_us, locality_bits, dialect: definitions.session.dialect };
         let plan = plan(&self.statement, &self.params, &definitions.tables, settings)?;
         self.state = State::Running(Box::new(Run::new(plan, self.env.clone(), self.serial)));
-        if let Statement::AlterTable(AlterTable { table, .. }) | Statement::Truncate(table) = &self.statement {
+        if let Statement::AlterTable(AlterTable { table, .. }) | Statement::Truncate(table) = &*self.statement {
             // It will be another one.
             definitions.tables.remove(table);
         }

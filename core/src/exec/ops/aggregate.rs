@@ -180,8 +180,7 @@ pub(super) fn add(sum: &mut f64, lost: &mut f64, number: f64) {
 }
 
 fn improve(best: &mut Option<Value>, function: AggregateFunction, cell: &Cell<'_>) {
-    let wanted =
-        if function == AggregateFunction::Min { Ordering::Less } else { Ordering::Greater };
+    let wanted = if function == AggregateFunction::Min { Ordering::Less } else { Ordering::Greater };
     if best.as_ref().is_none_or(|best| cell.compare(&Cell::from(best)) == wanted) {
         *best = Some(cell.clone().into());
     }

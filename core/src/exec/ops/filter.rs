@@ -5,7 +5,11 @@
 //! ```
 
 use super::{Batch, Operator};
-use crate::{Error, exec::{eval::truth, vector::select}, sql::scalar::Scalar};
+use crate::{
+    Error,
+    exec::{eval::truth, vector::select},
+    sql::scalar::Scalar,
+};
 
 /// See the module's documentation.
 pub struct Filter {

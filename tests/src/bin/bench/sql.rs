@@ -21,7 +21,7 @@ use pontoon_core::{
     exec::{Need, run::Env},
     sql::{
         asking::{Asking, Definitions},
-        ast::Statement,
+        prepared::Statements,
     },
 };
 use rusqlite::{Connection, params_from_iter, types::Value as Sql};
@@ -68,6 +68,7 @@ const POINT: &str = "SELECT item, amount, note FROM sales WHERE id = $1";
 struct Host {
     local: Local,
     definitions: Definitions,
+    texts: Statements,
     statements: u128,
 }
 
@@ -76,15 +77,11 @@ impl Host {
         let config = Config { network: "sql-local".to_owned(), ..Config::default() };
         let mut local = Local::new(1, &config, seed);
         local.settle(1, PATIENCE)?;
-        Ok(Host { local, definitions: Definitions::default(), statements: 0 })
+        Ok(Host { local, definitions: Definitions::default(), texts: Statements::default(), statements: 0 })
     }
 
     fn text(&mut self, sql: &str, params: Vec<Value>) -> Result<QueryResult, String> {
-        let statement = pontoon_parser::parse_one(sql).map_err(|error| error.to_string())?;
-        self.run(statement, params)
-    }
-
-    fn run(&mut self, statement: Statement, params: Vec<Value>) -> Result<QueryResult, String> {
+        let statement = self.texts.get(sql, |sql| pontoon_parser::parse_one(sql).map_err(text))?;
         self.statements += 1;
         let env = Env { now_us: self.local.wall_us(), random: self.statements, me: self.local.id(0), locality_bits: 0 };
         let mut asking = Asking::new(statement, params, env, &mut self.definitions);
@@ -167,7 +164,7 @@ pub fn sql_local(report: &Report) -> Result<(), String> {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         let mut prepared = rival.prepare(query).map_err(text)?;
         let mut count = 0;
-        for _ in 0..TIMES {
+        for _ in 0..report.options.times.unwrap_or(TIMES).max(1) {
             let begun = Instant::now();
             let mine = host.text(query, Vec::new())?.rows;
             ours.push(begun.elapsed());
