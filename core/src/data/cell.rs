@@ -56,6 +56,7 @@ impl Cell<'_> {
     pub fn compare(&self, other: &Cell<'_>) -> Ordering {
         match (self, other) {
             (Cell::Integer(a), Cell::Integer(b)) => a.cmp(b),
+            (Cell::Real(a), Cell::Real(b)) => a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())),
             (Cell::Text(a), Cell::Text(b)) => a.cmp(b),
             (Cell::Other(a), Cell::Other(b)) => compare(a, b),
             (Cell::Owned(a), b) => Cell::from(a).compare(b),

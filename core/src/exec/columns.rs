@@ -8,7 +8,7 @@
 //! A column of integers, reals or texts is a vector of them; any other type is a vector of values, and a column that
 //! turns out to hold different types becomes one. Weights are there only where one of them is not 1.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     Error,
@@ -68,6 +68,11 @@ impl Column {
     /// A column of reals.
     pub fn of_reals(numbers: Vec<f64>) -> Column {
         Column { data: Data::Reals(numbers), nulls: Vec::new() }
+    }
+
+    /// Whether one of its values may be NULL.
+    pub fn nullable(&self) -> bool {
+        !self.nulls.is_empty() || matches!(self.data, Data::Nulls(_) | Data::Values(_))
     }
 
     /// Its integers, where it has nothing but.
@@ -159,9 +164,8 @@ impl Column {
     }
 
     /// Appends another column's values.
-    pub fn append(&mut self, other: Column) {
+    fn append(&mut self, other: &Column) {
         match (&mut self.data, &other.data) {
-            (Data::Nulls(0), _) => *self = other,
             (Data::Integers(numbers), Data::Integers(more)) if self.nulls.is_empty() && other.nulls.is_empty() => {
                 numbers.extend_from_slice(more);
             }
@@ -223,74 +227,51 @@ impl Column {
 #[derive(Clone, Debug, Default)]
 pub struct Columns {
     len: usize,
-    columns: Vec<Column>,
+    columns: Vec<Arc<Column>>,
     /// Empty where every row has the weight 1.
     weights: Vec<i64>,
 }
 
 impl Columns {
-    /// No rows yet, of so many columns.
-    pub fn new(width: usize) -> Columns {
-        Columns { len: 0, columns: vec![Column::default(); width], weights: Vec::new() }
-    }
-
     /// Columns of one length, at least one of them.
-    pub fn of_columns(columns: Vec<Column>) -> Columns {
-        Columns { len: columns.first().map_or(0, Column::len), columns, weights: Vec::new() }
+    pub fn of_columns(columns: Vec<Arc<Column>>) -> Columns {
+        Columns { len: columns.first().map_or(0, |column| column.len()), columns, weights: Vec::new() }
     }
 
     /// The columns without the weights.
-    pub fn into_columns(self) -> Vec<Column> {
+    pub fn into_columns(self) -> Vec<Arc<Column>> {
         self.columns
     }
 
     /// Columns of one length, with the weights of other rows: one for each.
-    pub fn with(columns: Vec<Column>, like: &Columns) -> Columns {
+    pub fn with(columns: Vec<Arc<Column>>, like: &Columns) -> Columns {
         Columns { len: like.len, columns, weights: like.weights.clone() }
     }
 
     /// So many rows of NULLs.
     pub fn nulls(width: usize, len: usize) -> Columns {
-        let column = Column { data: Data::Nulls(len), nulls: Vec::new() };
+        let column = Arc::new(Column { data: Data::Nulls(len), nulls: Vec::new() });
         Columns { len, columns: vec![column; width], weights: Vec::new() }
     }
 
     /// Rows as columns. Rows of different widths, which only hostile peers make, are an error.
     pub fn of(rows: Vec<SignedRow>) -> Result<Columns, Error> {
-        let mut columns = Columns::new(rows.first().map_or(0, |signed| signed.row.len()));
-        for signed in rows {
+        let mut columns = Builder::new(rows.first().map_or(0, |signed| signed.row.len()));
+        let mut weights = Vec::new();
+        for signed in &rows {
             if signed.row.len() != columns.columns.len() {
                 return fail(INTERNAL, "rows of different widths");
             }
             for (column, value) in columns.columns.iter_mut().zip(&signed.row) {
                 column.push(Cell::from(value));
             }
-            columns.weigh(signed.weight);
+            columns.len += 1;
+            weights.push(signed.weight);
         }
-        Ok(columns)
-    }
-
-    /// The values of the last row are there: counts it.
-    fn weigh(&mut self, weight: i64) {
-        if weight != 1 && self.weights.is_empty() {
-            self.weights = vec![1; self.len];
+        if weights.iter().all(|weight| *weight == 1) {
+            weights.clear();
         }
-        self.len += 1;
-        if weight != 1 || !self.weights.is_empty() {
-            self.weights.push(weight);
-        }
-    }
-
-    /// Appends the columns named by `wanted` of an encoded row.
-    pub fn decode(&mut self, record: &[u8], wanted: &[u32], missing: &[Value]) -> Result<(), codec::Malformed> {
-        let columns = &mut self.columns;
-        codec::visit_columns(record, wanted, missing, |at, cell| {
-            if let Some(column) = columns.get_mut(at) {
-                column.push(cell);
-            }
-        })?;
-        self.weigh(1);
-        Ok(())
+        Ok(Columns { weights, ..columns.end() })
     }
 
     /// How many rows there are.
@@ -316,9 +297,10 @@ impl Columns {
         }
     }
 
-    /// All the columns.
-    pub fn columns(&self) -> &[Column] {
-        &self.columns
+    /// The same, kept by several.
+    pub fn shared(&self, position: u32) -> Result<Arc<Column>, Error> {
+        self.column(position)?;
+        Ok(self.columns[position as usize].clone())
     }
 
     /// The weight of a row.
@@ -332,7 +314,7 @@ impl Columns {
         let weights = if self.weights.is_empty() { &[][..] } else { places };
         Columns {
             len: places.len(),
-            columns: self.columns.iter().map(|column| column.take(places)).collect(),
+            columns: self.columns.iter().map(|column| Arc::new(column.take(places))).collect(),
             weights: weights.iter().map(|at| self.weight(*at as usize)).collect(),
         }
     }
@@ -361,7 +343,7 @@ impl Columns {
         }
         self.len += other.len;
         for (column, more) in self.columns.iter_mut().zip(other.columns) {
-            column.append(more);
+            Arc::make_mut(column).append(&more);
         }
         Ok(())
     }
@@ -392,7 +374,54 @@ impl Columns {
 
     /// Bytes of the rows, about.
     pub fn bytes(&self) -> usize {
-        self.columns.iter().map(Column::bytes).fold(16 * self.len, usize::saturating_add)
+        self.columns.iter().map(|column| column.bytes()).fold(16 * self.len, usize::saturating_add)
+    }
+}
+
+/// Makes columns of encoded rows.
+#[derive(Debug)]
+pub struct Builder {
+    len: usize,
+    columns: Vec<Column>,
+}
+
+impl Builder {
+    /// No rows yet, of so many columns.
+    pub fn new(width: usize) -> Builder {
+        Builder { len: 0, columns: vec![Column::default(); width] }
+    }
+
+    /// Appends the columns named by `wanted` of an encoded row.
+    pub fn decode(&mut self, record: &[u8], wanted: &[u32], missing: &[Value]) -> Result<(), codec::Malformed> {
+        let columns = &mut self.columns;
+        codec::visit_columns(record, wanted, missing, |at, cell| {
+            if let Some(column) = columns.get_mut(at) {
+                column.push(cell);
+            }
+        })?;
+        self.len += 1;
+        Ok(())
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What was made; goes on with no rows.
+    pub fn take(&mut self) -> Columns {
+        let width = self.columns.len();
+        core::mem::replace(self, Builder::new(width)).end()
+    }
+
+    fn end(self) -> Columns {
+        let columns = self.columns.into_iter().map(Arc::new).collect();
+        Columns { len: self.len, columns, weights: Vec::new() }
     }
 }
 

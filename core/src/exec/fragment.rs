@@ -17,7 +17,7 @@ use core::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    columns::Columns,
+    columns::Builder,
     kept::Space,
     ops::{
         Batch, Operator,
@@ -192,7 +192,7 @@ impl FragmentPlan {
         let mut running = Running::new(self, budget)?;
         let few = records.size_hint().1.is_some_and(|most| most <= SINGLE_ROWS);
         let by_column = self.by_column() && !few;
-        let (mut input, mut columns) = (Batch::default(), Columns::new(self.columns.len()));
+        let (mut input, mut columns) = (Batch::default(), Builder::new(self.columns.len()));
         for (key, value, version) in records {
             running.partial.scanned += 1;
             if !by_column {
@@ -201,13 +201,13 @@ impl FragmentPlan {
                 return self.corrupted();
             }
             if input.len() + columns.len() >= BATCH_ROWS {
-                input.push_columns(core::mem::replace(&mut columns, Columns::new(self.columns.len())));
+                input.push_columns(columns.take());
                 if running.push(core::mem::take(&mut input))? {
                     break;
                 }
             }
         }
-        input.push_columns(columns);
+        input.push_columns(columns.take());
         running.push(input)?;
         running.end()
     }
@@ -247,10 +247,15 @@ impl FragmentPlan {
                 rows.extend(other.rows);
                 sort::cut(rows, *count);
             }
-            Output::Distinct => merge(rows, other.rows, |a, b| compare_rows(&a.row, &b.row), add_weights)?,
-            Output::Top(keys, count) => {
+            Output::Distinct | Output::Top(..) => {
+                let (keys, count) = match &self.output {
+                    Output::Top(keys, count) => (&keys[..], *count),
+                    _ => (&[][..], u64::MAX),
+                };
                 merge(rows, other.rows, |a, b| compare_by(keys, &a.row, &b.row), add_weights)?;
-                sort::cut(rows, *count);
+                if count < u64::MAX {
+                    sort::cut(rows, count);
+                }
             }
             Output::Groups(_, calls) => {
                 merge(&mut into.batch.groups, groups, |a, b| compare_rows(&a.key, &b.key), |a, b| a.merge(calls, &b))?

@@ -13,8 +13,10 @@
 //!
 //! [`Store::unchanged`]: crate::store::Store::unchanged
 
+use std::sync::Arc;
+
 use super::{
-    columns::{Column, Columns},
+    columns::{Builder, Column, Columns},
     fragment::{BATCH_ROWS, FragmentPlan},
 };
 use crate::{data::Value, id::Region};
@@ -44,7 +46,7 @@ struct Slot {
     column: u32,
     /// What it has in records that end before it.
     missing: Value,
-    pieces: Vec<Column>,
+    pieces: Vec<Arc<Column>>,
 }
 
 impl Kept {
@@ -103,11 +105,12 @@ impl Space {
         let missing = lacking.iter().map(|index| plan.missing.get(*index).cloned().unwrap_or(Value::Null));
         let missing: Vec<Value> = missing.collect();
         let (mut pieces, mut rows, mut bytes) = (vec![Vec::new(); wanted.len()], 0, self.bytes);
-        let mut piece = Columns::new(wanted.len());
-        let mut end = |piece: &mut Columns| {
-            bytes += piece.bytes();
-            rows += piece.len();
-            let columns = core::mem::replace(piece, Columns::new(wanted.len())).into_columns();
+        let mut piece = Builder::new(wanted.len());
+        let mut end = |piece: &mut Builder| {
+            let columns = piece.take();
+            bytes += columns.bytes();
+            rows += columns.len();
+            let columns = columns.into_columns();
             pieces.iter_mut().zip(columns).for_each(|(pieces, column)| pieces.push(column));
             bytes <= bytes_max
         };
@@ -132,7 +135,7 @@ impl Space {
     pub fn pieces<'a>(&'a self, plan: &'a FragmentPlan) -> impl Iterator<Item = Columns> + 'a {
         let slots: Vec<&Slot> = (0..plan.columns.len()).filter_map(|index| self.slot(plan, index)).collect();
         (0..self.rows.div_ceil(BATCH_ROWS)).map(move |at| {
-            let columns: Vec<Column> = slots.iter().filter_map(|slot| slot.pieces.get(at).cloned()).collect();
+            let columns: Vec<Arc<Column>> = slots.iter().filter_map(|slot| slot.pieces.get(at).cloned()).collect();
             Columns::of_columns(columns)
         })
     }

@@ -75,16 +75,17 @@ fn narrow(condition: &Scalar, rows: &Columns, places: &mut Vec<u32>) -> Result<b
     let mut simple = Vec::new();
     let whole = leading(condition, &mut simple);
     for (position, op, literal) in simple {
-        let column = rows.column(position)?;
-        let literal = Cell::from(literal);
-        places.retain(|at| {
-            let cell = column.cell(*at as usize);
-            if cell.is_null() || literal.is_null() {
-                !whole
-            } else {
-                compared(op, cell.compare(&literal)) == Some(true)
-            }
-        });
+        let (column, literal) = (rows.column(position)?, Cell::from(literal));
+        // What is said of what is less, equal and greater.
+        let said = [Ordering::Less, Ordering::Equal, Ordering::Greater].map(|order| compared(op, order) == Some(true));
+        let stays = |order: Ordering| said[(order as i8 + 1) as usize];
+        match (column.integers(), &literal) {
+            (Some(numbers), Cell::Integer(other)) => places.retain(|at| stays(numbers[*at as usize].cmp(other))),
+            _ => places.retain(|at| {
+                let cell = column.cell(*at as usize);
+                if cell.is_null() || literal.is_null() { !whole } else { stays(cell.compare(&literal)) }
+            }),
+        }
     }
     Ok(whole)
 }

@@ -17,10 +17,10 @@ use core::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Operator};
+use super::{Batch, Operator, sort::sort_and_cut};
 use crate::{
     Error,
-    data::{Row, Value, cell::Cell, order::Key},
+    data::{Row, SignedRow, Value, cell::Cell, order::Key},
     exec::{
         columns::{Column, Columns, Made},
         eval::{mismatch, overflow},
@@ -110,7 +110,7 @@ impl State {
     }
 
     /// The same of a value in a column.
-    #[inline]
+    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
     fn absorb_cell(&mut self, function: AggregateFunction, cell: &Cell<'_>, weight: i64) -> Result<(), Error> {
         match self {
             State::Count(count) => *count = count.checked_add(weight).ok_or_else(overflow)?,
@@ -275,18 +275,32 @@ impl Aggregate {
         let width = self.calls.len();
         for (index, call) in self.calls.iter().enumerate() {
             let values = call.arg.as_ref().map(|arg| evaluate(arg, rows)).transpose()?;
-            for (at, group) in places.iter().enumerate() {
-                let (group, weight) = (*group as usize, rows.weight(at));
-                let cell = values.as_ref().map_or(Cell::Integer(1), |values| values.cell(at));
-                if cell.is_null() {
-                    continue;
+            let values = values.as_deref();
+            if call.distinct {
+                for (at, group) in places.iter().enumerate() {
+                    let cell = values.map_or(Cell::Integer(1), |values| values.cell(at));
+                    if !cell.is_null() {
+                        let values = &mut self.values[index][*group as usize];
+                        let times = values.get_or_insert_with(Key(vec![cell.into()]), || 0);
+                        *times = times.checked_add(rows.weight(at)).ok_or_else(overflow)?;
+                    }
                 }
-                if call.distinct {
-                    let times = self.values[index][group].get_or_insert_with(Key(vec![cell.into()]), || 0);
-                    *times = times.checked_add(weight).ok_or_else(overflow)?;
-                } else {
-                    self.states[group * width + index].absorb_cell(call.function, &cell, weight)?;
+                continue;
+            }
+            let mut absorb = |at: usize, group: u32, cell: &Cell<'_>| {
+                let state = &mut self.states[group as usize * width + index];
+                if cell.is_null() { Ok(()) } else { state.absorb_cell(call.function, cell, rows.weight(at)) }
+            };
+            let mut places = places.iter().copied().enumerate();
+            match values.map(|values| (values, values.integers(), values.reals())) {
+                None => places.try_for_each(|(at, group)| absorb(at, group, &Cell::Integer(1)))?,
+                Some((_, Some(numbers), _)) => {
+                    places.zip(numbers).try_for_each(|((at, group), number)| absorb(at, group, &Cell::Integer(*number)))?;
                 }
+                Some((_, _, Some(numbers))) => {
+                    places.zip(numbers).try_for_each(|((at, group), number)| absorb(at, group, &Cell::Real(*number)))?;
+                }
+                Some((values, ..)) => places.try_for_each(|(at, group)| absorb(at, group, &values.cell(at)))?,
             }
         }
         Ok(())
@@ -330,14 +344,20 @@ impl Operator for Aggregate {
         }
         let mut all = core::mem::replace(self, Aggregate::new(Vec::new(), Vec::new(), self.mode));
         (self.keys, self.calls) = (core::mem::take(&mut all.keys), core::mem::take(&mut all.calls));
-        let key = |group: usize| all.groups.iter().map(move |column| column.cell(group));
-        let mut order: Vec<usize> = (0..all.weights.len()).collect();
-        order.retain(|group| all.weights[*group] != 0 || all.groups.is_empty());
-        order.sort_unstable_by(|a, b| {
-            key(*a).zip(key(*b)).map(|(a, b)| a.compare(&b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
-        });
         let width = self.calls.len();
-        for group in order {
+        // In order, each with its group's number behind it: no two are equal.
+        let groups = (0..all.weights.len()).filter(|group| all.weights[*group] != 0 || all.groups.is_empty());
+        let mut order: Vec<SignedRow> = groups
+            .map(|group| {
+                let number = Cell::Integer(group as i64);
+                let key = all.groups.iter().map(|column| column.cell(group)).chain([number]);
+                SignedRow { row: key.map(Value::from).collect(), weight: 1 }
+            })
+            .collect();
+        sort_and_cut(&mut order, &[], None);
+        for SignedRow { mut row, .. } in order {
+            let Some(Value::Integer(group)) = row.pop() else { continue };
+            let group = group as usize;
             let states = &mut all.states[group * width..][..width];
             for ((state, call), values) in states.iter_mut().zip(&self.calls).zip(&mut all.values) {
                 let values = values.get_mut(group).map(core::mem::take).unwrap_or_default();
@@ -345,7 +365,6 @@ impl Operator for Aggregate {
                     state.absorb(call.function, &value.0[0], 1)?;
                 }
             }
-            let mut row: Row = key(group).map(Value::from).collect();
             if self.mode == Mode::Partial {
                 out.groups.push(Group { key: row, weight: all.weights[group], states: states.to_vec() });
                 continue;
@@ -373,10 +392,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        data::SignedRow,
-        exec::vector::tests::{by_column, rows, shown},
-    };
+    use crate::exec::vector::tests::{by_column, rows, shown};
 
     fn calls() -> Vec<AggregateCall> {
         let over = |function, distinct| AggregateCall { function, arg: Some(Scalar::Column(1)), distinct };

@@ -121,15 +121,14 @@ impl HashJoin {
             return fail(INTERNAL, "rows of another width than the join's");
         }
         let keys = evaluate_all(self.exprs(port), &rows)?;
-        let nothing = |at: usize| {
-            let null = |(index, key): (usize, &Made<'_>)| {
-                key.cell(at).is_null() && self.on.null_safe.get(index) != Some(&true)
-            };
-            keys.iter().enumerate().any(null)
+        let strict = |(index, key): &(usize, &Made<'_>)| {
+            key.nullable() && self.on.null_safe.get(*index) != Some(&true)
         };
-        let (lonely, places): (Vec<u32>, Vec<u32>) = (0..rows.len() as u32).partition(|at| nothing(*at as usize));
-        drop(keys);
-        if !lonely.is_empty() {
+        let strict: Vec<&Made<'_>> = keys.iter().enumerate().filter(strict).map(|(_, key)| key).collect();
+        if !strict.is_empty() {
+            let nothing = |at: &u32| strict.iter().any(|key| key.cell(*at as usize).is_null());
+            let (lonely, places): (Vec<u32>, Vec<u32>) = (0..rows.len() as u32).partition(nothing);
+            drop(keys);
             if self.preserves(port) {
                 self.sides[port].lonely.append(rows.take(&lonely))?;
             }
@@ -139,7 +138,8 @@ impl HashJoin {
         let hashes = self.sides[port].table.hash(&keys, rows.len());
         let mut matched = vec![false; rows.len()];
         let (mut mine, mut theirs) = (Vec::new(), Vec::new());
-        for (at, hash) in hashes.iter().enumerate() {
+        let probed = if self.sides[1 - port].table.is_empty() { &[][..] } else { &hashes };
+        for (at, hash) in probed.iter().enumerate() {
             let other = &self.sides[1 - port];
             let mut row = other.find(&keys, *hash, at).map_or(END, |entry| other.ends[entry].0);
             while row != END {

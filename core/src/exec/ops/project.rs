@@ -4,13 +4,13 @@
 //!   (a, b) × w ──▶ [e1(a, b), e2(a, b), ..] ──▶ (e1, e2, ..) × w        state: none
 //! ```
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::{Batch, Operator};
 use crate::{
     Error,
     data::{Row, Value},
-    exec::{columns::Columns, eval::eval, vector::evaluate_all},
+    exec::{columns::Columns, eval::eval, vector::evaluate},
     sql::scalar::Scalar,
 };
 
@@ -38,8 +38,11 @@ impl Operator for Project {
 
     fn on_batch(&mut self, _port: usize, mut batch: Batch, out: &mut Batch) -> Result<(), Error> {
         for columns in batch.take_columns() {
-            let made = evaluate_all(&self.exprs, &columns)?.into_iter().map(Cow::into_owned).collect();
-            out.push_columns(Columns::with(made, &columns));
+            let made = self.exprs.iter().map(|expr| match expr {
+                Scalar::Column(position) => columns.shared(*position),
+                expr => Ok(Arc::new(evaluate(expr, &columns)?.into_owned())),
+            });
+            out.push_columns(Columns::with(made.collect::<Result<_, Error>>()?, &columns));
         }
         out.rows.reserve(batch.rows.len());
         for signed in batch.rows {

@@ -69,7 +69,8 @@ impl QueryJob {
     /// Asks for everything that the sources need.
     pub fn open(&mut self, host: &mut Host) -> Result<(), Error> {
         let sources: Vec<Source> = self.flow()?.sources().cloned().collect();
-        for (index, source) in sources.into_iter().enumerate() {
+        // A join keeps what came before its other side ended, and the right side is the small one most of the time.
+        for (index, source) in sources.into_iter().enumerate().rev() {
             let need = match &source.keys {
                 // A key that must be NULL, say: nothing to ask.
                 Some(keys) if keys.is_empty() => {
