@@ -16,6 +16,10 @@ use crate::{
     sql::fault::{INTERNAL, fail},
 };
 
+/// Whether batches of rows are kept and worked at by column. A module that has to be small does without: there a join
+/// alone has columns, within.
+pub const COLUMNS: bool = cfg!(feature = "columns");
+
 /// The values of one column.
 #[derive(Clone, Debug, Default)]
 pub struct Column {

@@ -17,7 +17,7 @@ use core::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    columns::Builder,
+    columns::{Builder, COLUMNS},
     kept::Space,
     ops::{
         Batch, Operator,
@@ -191,23 +191,27 @@ impl FragmentPlan {
     ) -> Result<Partial, Error> {
         let mut running = Running::new(self, budget)?;
         let few = records.size_hint().1.is_some_and(|most| most <= SINGLE_ROWS);
-        let by_column = self.by_column() && !few;
-        let (mut input, mut columns) = (Batch::default(), Builder::new(self.columns.len()));
+        let by_column = COLUMNS && self.by_column() && !few;
+        let (mut input, mut columns) = (Batch::default(), Builder::new(if COLUMNS { self.columns.len() } else { 0 }));
         for (key, value, version) in records {
             running.partial.scanned += 1;
             if !by_column {
                 self.read(key, value, version, &mut input)?;
-            } else if columns.decode(value, &self.columns, &self.missing).is_err() {
+            } else if COLUMNS && columns.decode(value, &self.columns, &self.missing).is_err() {
                 return self.corrupted();
             }
-            if input.len() + columns.len() >= BATCH_ROWS {
-                input.push_columns(columns.take());
+            if input.len() + if COLUMNS { columns.len() } else { 0 } >= BATCH_ROWS {
+                if by_column {
+                    input.push_columns(columns.take());
+                }
                 if running.push(core::mem::take(&mut input))? {
                     break;
                 }
             }
         }
-        input.push_columns(columns.take());
+        if by_column {
+            input.push_columns(columns.take());
+        }
         running.push(input)?;
         running.end()
     }
@@ -228,7 +232,7 @@ impl FragmentPlan {
 
     /// Whether nothing but columns of a table is read.
     pub fn by_column(&self) -> bool {
-        self.decode == Decode::Row && !self.identity
+        COLUMNS && self.decode == Decode::Row && !self.identity
     }
 
     /// Adds `other`'s answer to `into`'s.
@@ -336,6 +340,7 @@ impl<'a> Running<'a> {
     }
 
     /// Takes in some rows; whether these are enough.
+    #[inline(never)]
     fn push(&mut self, input: Batch) -> Result<bool, Error> {
         push(&mut self.operators, input, &mut self.partial.batch)?;
         let rows = self.partial.batch.len();
@@ -488,8 +493,8 @@ mod tests {
                 }
                 let mut combined = parts.remove(0);
                 let mut whole = whole;
+                (combined.batch, whole.batch) = (combined.batch.by_row(), whole.batch.by_row());
                 if plan.output == Output::Rows {
-                    (combined.batch, whole.batch) = (combined.batch.by_row(), whole.batch.by_row());
                     sort::sort_and_cut(&mut combined.batch.rows, &[], None);
                     sort::sort_and_cut(&mut whole.batch.rows, &[], None);
                 }

@@ -29,6 +29,11 @@ impl Table {
         Table { slots: vec![0; SLOTS_MIN], hashes: Vec::new(), seed: self.seed }
     }
 
+    /// What the hashes begin with.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// The hashes of `count` rows with these keys.
     pub fn hash(&self, keys: &[super::columns::Made<'_>], count: usize) -> Vec<u64> {
         let mut hashes = vec![self.seed; count];

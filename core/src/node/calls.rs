@@ -9,7 +9,7 @@ use crate::{
     data::{Cost, real},
     dht::DhtEvent,
     error::Error,
-    exec::{Budget, FragmentPlan, GatherEnd},
+    exec::{Budget, FragmentPlan, GatherEnd, columns::COLUMNS},
     id::{Id, Region},
     map::Map,
     overlay::View as _,
@@ -225,7 +225,7 @@ impl Node {
     fn query_leaf(&mut self, regions: &[Region], plan: &[u8]) -> Report {
         let result = FragmentPlan::decode(plan).and_then(|plan| {
             let records = || self.dht.scan(plan.namespace(), regions, self.now.wall);
-            if let Some(change) = self.dht.unchanged(plan.namespace()) {
+            if COLUMNS && let Some(change) = self.dht.unchanged(plan.namespace()) {
                 let values = records().filter_map(|record| record.value.as_deref());
                 let bytes_max = self.config.columns_bytes_max;
                 if let Some(space) = self.kept.space(&plan, regions, change, bytes_max, values) {

@@ -23,7 +23,8 @@ use super::{
     catalog::{TableDescriptor, entry},
     fault::{INTERNAL, SERIALIZATION, TOO_COMPLEX, fail},
     hint::helped,
-    plan::{Dialect, Settings, Tables, plan, tables_of},
+    plan::{Dialect, Settings, Tables, tables_of},
+    prepared::Plans,
     session::{Session, done},
 };
 use crate::{
@@ -48,6 +49,8 @@ const AGAIN_MAX: u32 = 3;
 pub struct Definitions {
     /// Definitions of tables. They may be old: nothing depends on their being true.
     tables: Tables,
+    /// Plans made with them.
+    plans: Plans,
     /// What `SET` set.
     session: Session,
 }
@@ -196,7 +199,7 @@ impl Asking {
     fn run(&mut self, definitions: &mut Definitions) -> Result<(), Error> {
         let Env { now_us, locality_bits, .. } = self.env;
         let settings = Settings { now_us, locality_bits, dialect: definitions.session.dialect };
-        let plan = plan(&self.statement, &self.params, &definitions.tables, settings)?;
+        let plan = definitions.plans.plan(&self.statement, &self.params, &definitions.tables, settings)?;
         self.state = State::Running(Box::new(Run::new(plan, self.env.clone(), self.serial)));
         if let Statement::AlterTable(AlterTable { table, .. }) | Statement::Truncate(table) = &*self.statement {
             // It will be another one.

@@ -14,16 +14,21 @@
 //! Without grouping expressions there is one row, also over no rows at all. Emits in group order.
 
 use core::cmp::Ordering;
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Batch, Operator, sort::sort_and_cut};
 use crate::{
     Error,
-    data::{Row, SignedRow, Value, cell::Cell, order::Key},
+    data::{
+        Row, SignedRow, Value,
+        cell::Cell,
+        order::{Key, compare},
+    },
     exec::{
-        columns::{Column, Columns, Made},
-        eval::{mismatch, overflow},
+        columns::{COLUMNS, Columns, Made},
+        eval::{eval, mismatch, overflow},
         table::Table,
         vector::{evaluate, evaluate_all},
     },
@@ -218,8 +223,10 @@ pub struct Aggregate {
     mode: Mode,
     /// Finds a group by the hash of its key.
     table: Table,
-    /// The keys of the groups, a column for each expression.
-    groups: Vec<Column>,
+    /// The same without hashes: what else finds rows in order is there anyway where a module has to be small.
+    ordered: LargeMap<Key, i64>,
+    /// The keys of the groups one after the other.
+    groups: Vec<Value>,
     weights: Vec<i64>,
     /// The states of a group one after the other.
     states: Vec<State>,
@@ -231,15 +238,77 @@ impl Aggregate {
     /// Groups by `keys` and computes `calls`.
     pub fn new(keys: Vec<Scalar>, calls: Vec<AggregateCall>, mode: Mode) -> Aggregate {
         Aggregate {
-            groups: vec![Column::default(); keys.len()],
+            groups: Vec::new(),
             values: vec![Vec::new(); calls.len()],
             keys,
             calls,
             mode,
             table: Table::default(),
+            ordered: LargeMap::new(),
             weights: Vec::new(),
             states: Vec::new(),
         }
+    }
+
+    /// A group whose key is there already.
+    fn begin(&mut self, hash: u64) -> usize {
+        self.weights.push(0);
+        self.states.extend(self.calls.iter().map(|call| State::new(call.function)));
+        for (values, _) in self.values.iter_mut().zip(&self.calls).filter(|(_, call)| call.distinct) {
+            values.push(LargeMap::new());
+        }
+        if COLUMNS {
+            self.table.insert(hash);
+        }
+        self.weights.len() - 1
+    }
+
+    /// The group of a key; a new one is made.
+    fn group_of(&mut self, key: &[Cow<'_, Value>]) -> usize {
+        let hash =
+            if COLUMNS { key.iter().fold(self.table.seed(), |hash, value| Cell::from(&**value).hash(hash)) } else { 0 };
+        let owned = || key.iter().map(|value| value.clone().into_owned());
+        let same = |group: usize| {
+            self.groups[group * key.len()..].iter().zip(key).all(|(held, value)| compare(held, value).is_eq())
+        };
+        let known = if COLUMNS {
+            self.table.find(hash, same)
+        } else {
+            let new = self.weights.len();
+            let group = *self.ordered.get_or_insert_with(Key(owned().collect()), || new as i64) as usize;
+            (group < new).then_some(group)
+        };
+        if let Some(group) = known {
+            return group;
+        }
+        self.groups.extend(owned());
+        self.begin(hash)
+    }
+
+    fn absorb_row(&mut self, row: &[Value], weight: i64) -> Result<(), Error> {
+        let keys = core::mem::take(&mut self.keys);
+        let key: Result<Vec<Cow<'_, Value>>, Error> = keys.iter().map(|key| eval(key, row)).collect();
+        let group = key.map(|key| self.group_of(&key));
+        self.keys = keys;
+        let group = group?;
+        self.weights[group] = self.weights[group].checked_add(weight).ok_or_else(overflow)?;
+        let width = self.calls.len();
+        for (index, call) in self.calls.iter().enumerate() {
+            let value = match &call.arg {
+                None => Cow::Owned(Value::Boolean(true)),
+                Some(arg) => eval(arg, row)?,
+            };
+            if value.is_null() {
+                continue;
+            }
+            if call.distinct {
+                let times = self.values[index][group].get_or_insert_with(Key(vec![value.into_owned()]), || 0);
+                *times = times.checked_add(weight).ok_or_else(overflow)?;
+            } else {
+                self.states[group * width + index].absorb(call.function, &value, weight)?;
+            }
+        }
+        Ok(())
     }
 
     /// The group of each row of some keys; new ones are made.
@@ -247,17 +316,15 @@ impl Aggregate {
         let hashes = self.table.hash(keys, count);
         let mut places = Vec::with_capacity(count);
         for (at, hash) in hashes.into_iter().enumerate() {
-            let same = |group: usize| self.groups.iter().zip(keys).all(|(held, key)| held.same(group, key, at));
+            let same = |group: usize| {
+                let held = &self.groups[group * keys.len()..];
+                keys.iter().zip(held).all(|(key, held)| key.cell(at).compare(&Cell::from(held)).is_eq())
+            };
             let group = match self.table.find(hash, same) {
                 Some(group) => group,
                 None => {
-                    self.groups.iter_mut().zip(keys).for_each(|(held, key)| held.push(key.cell(at)));
-                    self.weights.push(0);
-                    self.states.extend(self.calls.iter().map(|call| State::new(call.function)));
-                    for (values, _) in self.values.iter_mut().zip(&self.calls).filter(|(_, call)| call.distinct) {
-                        values.push(LargeMap::new());
-                    }
-                    self.table.insert(hash)
+                    self.groups.extend(keys.iter().map(|key| Value::from(key.cell(at))));
+                    self.begin(hash)
                 }
             };
             places.push(group as u32);
@@ -295,10 +362,14 @@ impl Aggregate {
             match values.map(|values| (values, values.integers(), values.reals())) {
                 None => places.try_for_each(|(at, group)| absorb(at, group, &Cell::Integer(1)))?,
                 Some((_, Some(numbers), _)) => {
-                    places.zip(numbers).try_for_each(|((at, group), number)| absorb(at, group, &Cell::Integer(*number)))?;
+                    places
+                        .zip(numbers)
+                        .try_for_each(|((at, group), number)| absorb(at, group, &Cell::Integer(*number)))?;
                 }
                 Some((_, _, Some(numbers))) => {
-                    places.zip(numbers).try_for_each(|((at, group), number)| absorb(at, group, &Cell::Real(*number)))?;
+                    places
+                        .zip(numbers)
+                        .try_for_each(|((at, group), number)| absorb(at, group, &Cell::Real(*number)))?;
                 }
                 Some((values, ..)) => places.try_for_each(|(at, group)| absorb(at, group, &values.cell(at)))?,
             }
@@ -308,16 +379,13 @@ impl Aggregate {
 
     /// Adds partial states.
     fn merge(&mut self, groups: Vec<Group>) -> Result<(), Error> {
-        let (mut keys, width) = (vec![Column::default(); self.keys.len()], self.calls.len());
-        for group in &groups {
-            if group.states.len() != width || group.key.len() != keys.len() {
+        let width = self.calls.len();
+        for group in groups {
+            if group.states.len() != width || group.key.len() != self.keys.len() {
                 return fail(INTERNAL, "partial aggregates of another plan");
             }
-            keys.iter_mut().zip(&group.key).for_each(|(column, value)| column.push(Cell::from(value)));
-        }
-        let keys: Vec<Made<'_>> = keys.into_iter().map(Made::Owned).collect();
-        for (held, group) in self.groups_of(&keys, groups.len()).into_iter().zip(groups) {
-            let held = held as usize;
+            let key: Vec<Cow<'_, Value>> = group.key.iter().map(Cow::Borrowed).collect();
+            let held = self.group_of(&key);
             self.weights[held] = self.weights[held].checked_add(group.weight).ok_or_else(overflow)?;
             let states = self.states[held * width..].iter_mut();
             for ((state, other), call) in states.zip(&group.states).zip(&self.calls) {
@@ -330,28 +398,31 @@ impl Aggregate {
 
 impl Operator for Aggregate {
     fn by_column(&self) -> bool {
-        true
+        COLUMNS
     }
 
     fn on_batch(&mut self, _port: usize, mut batch: Batch, _out: &mut Batch) -> Result<(), Error> {
         self.merge(core::mem::take(&mut batch.groups))?;
-        batch.into_columns()?.iter().try_for_each(|rows| self.absorb(rows))
+        if COLUMNS {
+            return batch.into_columns()?.iter().try_for_each(|rows| self.absorb(rows));
+        }
+        batch.rows.iter().try_for_each(|signed| self.absorb_row(&signed.row, signed.weight))
     }
 
     fn on_end(&mut self, _port: usize, out: &mut Batch) -> Result<(), Error> {
         if self.keys.is_empty() && self.mode != Mode::Partial {
-            self.groups_of(&[], 1);
+            self.group_of(&[]);
         }
         let mut all = core::mem::replace(self, Aggregate::new(Vec::new(), Vec::new(), self.mode));
         (self.keys, self.calls) = (core::mem::take(&mut all.keys), core::mem::take(&mut all.calls));
         let width = self.calls.len();
         // In order, each with its group's number behind it: no two are equal.
-        let groups = (0..all.weights.len()).filter(|group| all.weights[*group] != 0 || all.groups.is_empty());
+        let strides = self.keys.len();
+        let groups = (0..all.weights.len()).filter(|group| all.weights[*group] != 0 || strides == 0);
         let mut order: Vec<SignedRow> = groups
             .map(|group| {
-                let number = Cell::Integer(group as i64);
-                let key = all.groups.iter().map(|column| column.cell(group)).chain([number]);
-                SignedRow { row: key.map(Value::from).collect(), weight: 1 }
+                let key = all.groups[group * strides..][..strides].iter().cloned();
+                SignedRow { row: key.chain([Value::Integer(group as i64)]).collect(), weight: 1 }
             })
             .collect();
         sort_and_cut(&mut order, &[], None);
@@ -487,6 +558,11 @@ mod tests {
                 expected.push(SignedRow { row, weight: 1 });
             }
             let keys = keys.into_iter().map(Scalar::Column).collect();
+            let (mut by_row, mut out) = (Aggregate::new(keys, calls, Mode::Complete), Batch::default());
+            let (keys, calls) = (by_row.keys.clone(), by_row.calls.clone());
+            rows.iter().for_each(|signed| by_row.absorb_row(&signed.row, signed.weight).unwrap());
+            by_row.on_end(0, &mut out).unwrap();
+            prop_assert_eq!(shown(&out.rows), shown(&expected));
             let found = by_column(&mut Aggregate::new(keys, calls, Mode::Complete), &rows).unwrap();
             prop_assert_eq!(shown(&found.rows), shown(&expected));
         }

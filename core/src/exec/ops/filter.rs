@@ -7,7 +7,7 @@
 use super::{Batch, Operator};
 use crate::{
     Error,
-    exec::{eval::truth, vector::select},
+    exec::{columns::COLUMNS, eval::truth, vector::select},
     sql::scalar::Scalar,
 };
 
@@ -25,7 +25,7 @@ impl Filter {
 
 impl Operator for Filter {
     fn by_column(&self) -> bool {
-        true
+        COLUMNS
     }
 
     fn on_batch(&mut self, _port: usize, mut batch: Batch, out: &mut Batch) -> Result<(), Error> {

@@ -121,9 +121,7 @@ impl HashJoin {
             return fail(INTERNAL, "rows of another width than the join's");
         }
         let keys = evaluate_all(self.exprs(port), &rows)?;
-        let strict = |(index, key): &(usize, &Made<'_>)| {
-            key.nullable() && self.on.null_safe.get(*index) != Some(&true)
-        };
+        let strict = |(index, key): &(usize, &Made<'_>)| key.nullable() && self.on.null_safe.get(*index) != Some(&true);
         let strict: Vec<&Made<'_>> = keys.iter().enumerate().filter(strict).map(|(_, key)| key).collect();
         if !strict.is_empty() {
             let nothing = |at: &u32| strict.iter().any(|key| key.cell(*at as usize).is_null());

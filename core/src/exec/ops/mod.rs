@@ -26,7 +26,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize, Serializer};
 
 use self::aggregate::Group;
-use super::columns::Columns;
+use super::columns::{COLUMNS, Columns};
 use crate::{Error, data::SignedRow};
 
 /// What flows between operators: rows, and partial aggregates between the partial and the final aggregation.
@@ -49,7 +49,7 @@ impl Batch {
 
     /// Rows and groups in it.
     pub fn len(&self) -> usize {
-        self.rows.len() + self.groups.len() + self.columns.iter().map(Columns::len).sum::<usize>()
+        self.rows.len() + self.groups.len() + self.by_column().iter().map(Columns::len).sum::<usize>()
     }
 
     /// Adds a row.
@@ -59,48 +59,55 @@ impl Batch {
 
     /// Adds rows by column.
     pub fn push_columns(&mut self, columns: Columns) {
-        if !columns.is_empty() {
+        if !COLUMNS {
+            self.rows.extend(columns.rows());
+        } else if !columns.is_empty() {
             self.columns.push(columns);
         }
     }
 
     /// Adds everything of another one.
     pub fn append(&mut self, mut other: Batch) {
+        self.columns.append(&mut other.take_columns());
         self.rows.append(&mut other.rows);
         self.groups.append(&mut other.groups);
-        self.columns.append(&mut other.columns);
     }
 
     /// All rows one by one.
     #[must_use]
     pub fn by_row(mut self) -> Batch {
-        for columns in core::mem::take(&mut self.columns) {
+        for columns in self.take_columns() {
             self.rows.extend(columns.rows());
         }
         self
     }
 
     /// All rows by column.
-    pub fn into_columns(self) -> Result<Vec<Columns>, Error> {
-        let mut all = self.columns;
+    pub fn into_columns(mut self) -> Result<Vec<Columns>, Error> {
+        let mut all = self.take_columns();
         if !self.rows.is_empty() {
             all.insert(0, Columns::of(self.rows)?);
         }
         Ok(all)
     }
 
-    /// The rows that are there by column.
+    /// The rows that are there by column: none where nothing works so.
+    fn by_column(&self) -> &[Columns] {
+        if COLUMNS { &self.columns } else { &[] }
+    }
+
+    /// Takes out the rows that are there by column.
     pub fn take_columns(&mut self) -> Vec<Columns> {
-        core::mem::take(&mut self.columns)
+        if COLUMNS { core::mem::take(&mut self.columns) } else { Vec::new() }
     }
 
     /// Bytes of the rows that are there by column, about.
     pub fn columns_bytes(&self) -> usize {
-        self.columns.iter().map(Columns::bytes).fold(0, usize::saturating_add)
+        self.by_column().iter().map(Columns::bytes).fold(0, usize::saturating_add)
     }
 
     fn all_rows(&self) -> Cow<'_, [SignedRow]> {
-        if self.columns.is_empty() { Cow::Borrowed(&self.rows) } else { Cow::Owned(self.clone().by_row().rows) }
+        if self.by_column().is_empty() { Cow::Borrowed(&self.rows) } else { Cow::Owned(self.clone().by_row().rows) }
     }
 }
 

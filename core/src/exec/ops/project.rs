@@ -10,7 +10,11 @@ use super::{Batch, Operator};
 use crate::{
     Error,
     data::{Row, Value},
-    exec::{columns::Columns, eval::eval, vector::evaluate},
+    exec::{
+        columns::{COLUMNS, Columns},
+        eval::eval,
+        vector::evaluate,
+    },
     sql::scalar::Scalar,
 };
 
@@ -33,7 +37,7 @@ pub fn project(exprs: &[Scalar], row: &[Value]) -> Result<Row, Error> {
 
 impl Operator for Project {
     fn by_column(&self) -> bool {
-        true
+        COLUMNS
     }
 
     fn on_batch(&mut self, _port: usize, mut batch: Batch, out: &mut Batch) -> Result<(), Error> {
