@@ -199,7 +199,7 @@ impl Column {
     }
 
     /// Mixes its values into the hashes of their rows.
-    pub fn hash(&self, hashes: &mut [u64]) {
+    pub fn hash_all(&self, hashes: &mut [u64]) {
         match self.integers() {
             Some(numbers) => {
                 hashes.iter_mut().zip(numbers).for_each(|(hash, number)| *hash = Cell::Integer(*number).hash(*hash));

@@ -37,7 +37,7 @@ impl Table {
     /// The hashes of `count` rows with these keys.
     pub fn hash(&self, keys: &[super::columns::Made<'_>], count: usize) -> Vec<u64> {
         let mut hashes = vec![self.seed; count];
-        keys.iter().for_each(|key| key.hash(&mut hashes));
+        keys.iter().for_each(|key| key.hash_all(&mut hashes));
         hashes
     }
 
