@@ -104,6 +104,8 @@ pub struct Config {
     pub query_rows_max: usize,
     /// Bytes that one query may gather at one peer.
     pub query_bytes_max: usize,
+    /// Bytes of decoded columns that one peer keeps of what is scanned again and again.
+    pub columns_bytes_max: usize,
     /// Dissemination tasks that one peer takes part in at once.
     pub tasks_max: usize,
 }
@@ -162,6 +164,7 @@ impl Default for Config {
             globals_max: 256,
             query_rows_max: 1_000_000,
             query_bytes_max: 128 << 20,
+            columns_bytes_max: 64 << 20,
             tasks_max: 1_024,
         }
     }

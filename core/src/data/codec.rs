@@ -5,7 +5,7 @@
 //! A *key* (the primary key) is order-preserving: bytes compare as the values do, and no key is a prefix of another.
 //! Hostile bytes give an error, never a panic.
 
-use super::{Interval, Numeric, Row, Value};
+use super::{Interval, Numeric, Row, Value, cell::Cell};
 
 const ROW_FORMAT: u8 = 1;
 
@@ -128,16 +128,60 @@ pub fn decode_row(bytes: &[u8]) -> Result<Row, Malformed> {
     Ok(row)
 }
 
+/// The columns named by `wanted` of an encoded row as [`decode_columns`] finds them, borrowed where they are of a
+/// common type; `each` is told every one of them, in order.
+pub fn visit_columns<'a>(
+    bytes: &'a [u8],
+    wanted: &[u32],
+    missing: &'a [Value],
+    mut each: impl FnMut(usize, Cell<'a>),
+) -> Result<(), Malformed> {
+    let Some((&ROW_FORMAT, mut rest)) = bytes.split_first() else {
+        return Err(Malformed);
+    };
+    let mut position = 0;
+    for (index, &column) in wanted.iter().enumerate() {
+        while position < column && !rest.is_empty() {
+            skip(&mut rest)?;
+            position += 1;
+        }
+        position += 1;
+        let Some((&tag, mut after)) = rest.split_first() else {
+            each(index, missing.get(index).map_or(Cell::Null, Cell::from));
+            continue;
+        };
+        let cell = match tag {
+            NULL => Cell::Null,
+            INTEGER => Cell::Integer(take_number(&mut after)?),
+            REAL => Cell::Real(take_real(&mut after)?),
+            TEXT => Cell::Text(take_text(&mut after)?),
+            _ => {
+                each(index, Cell::Owned(take(&mut rest)?));
+                continue;
+            }
+        };
+        rest = after;
+        each(index, cell);
+    }
+    Ok(())
+}
+
+fn take_real(rest: &mut &[u8]) -> Result<f64, Malformed> {
+    let bytes: [u8; 8] = take_slice(rest, 8)?.try_into().map_err(|_| Malformed)?;
+    Ok(f64::from_bits(u64::from_le_bytes(bytes)))
+}
+
+fn take_text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, Malformed> {
+    core::str::from_utf8(take_bytes(rest)?).map_err(|_| Malformed)
+}
+
 fn take(rest: &mut &[u8]) -> Result<Value, Malformed> {
     Ok(match take_slice(rest, 1)?[0] {
         NULL => Value::Null,
         INTEGER => Value::Integer(take_number(rest)?),
         TIMESTAMP => Value::Timestamp(take_number(rest)?),
-        REAL => {
-            let bytes: [u8; 8] = take_slice(rest, 8)?.try_into().map_err(|_| Malformed)?;
-            Value::Real(f64::from_bits(u64::from_le_bytes(bytes)))
-        }
-        TEXT => Value::Text(core::str::from_utf8(take_bytes(rest)?).map_err(|_| Malformed)?.to_owned()),
+        REAL => Value::Real(take_real(rest)?),
+        TEXT => Value::Text(take_text(rest)?.to_owned()),
         BLOB => Value::Blob(take_bytes(rest)?.to_vec()),
         FALSE => Value::Boolean(false),
         TRUE => Value::Boolean(true),

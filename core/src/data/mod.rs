@@ -1,6 +1,7 @@
 //! Values, rows and signed batches: what flows between operators.
 
 pub mod case;
+pub mod cell;
 pub mod codec;
 pub mod interval;
 pub mod json;

@@ -211,6 +211,10 @@ impl Dht {
         if let Some(outcome) = stale(env, &self.groups, &self.owner, &op) {
             return self.done(ctx, ticket, vec![outcome]);
         }
+        // Its own keys a node reads without a request that would have to be kept and timed.
+        if let Some(outcome) = self.owner.read(env, &self.groups, &op) {
+            return self.done(ctx, ticket, vec![outcome]);
+        }
         let op = self.hints.begin(ticket, op, env.ctx.now.wall);
         let request = self.client.open(env, ticket, op, deadline_mono);
         self.attempt(ctx, view, request);
@@ -356,6 +360,11 @@ impl Dht {
         wall_us: u64,
     ) -> impl Iterator<Item = &'a Record> + 'a {
         self.store.scan(namespace, |id| regions.iter().any(|region| region.contains(id)), wall_us)
+    }
+
+    /// A number that is another one once what [`Dht::scan`] gives of a namespace may be, in the same regions.
+    pub fn unchanged(&self, namespace: &str) -> Option<u64> {
+        self.store.unchanged(namespace)
     }
 
     /// Visible records of a namespace that this node holds, copies for others included.

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     group::{Env, Groups, Name, Step, message::Page},
     id::Id,
-    map::{Map, Set},
+    map::{LargeMap, Map, Set},
     node::Output,
     store::{Action, Batch, Expect, KeyOp, Outcome, Record, Refusal, Version},
 };
@@ -106,12 +106,12 @@ pub struct Owner {
     jobs: Map<u64, Job>,
     next_job: u64,
     pending: usize,
-    busy: Map<Key, Busy>,
+    busy: LargeMap<Key, Box<Busy>>,
     writes: Map<u64, Write>,
     /// Keys whose fragment changed while their write was under way, and that this node goes on owning.
     limbo: Set<Key>,
     parked: Vec<(Todo, u64)>,
-    recent: Map<(Id, u64), Outcome>,
+    recent: LargeMap<(Id, u64), Box<Outcome>>,
     recent_order: VecDeque<(Id, u64)>,
     recent_bytes: usize,
     answers: VecDeque<(Asker, Answer)>,
@@ -152,7 +152,20 @@ impl Owner {
 
     /// Whether a write of a key is under way.
     pub fn busy(&self, op: &KeyOp) -> bool {
-        !self.busy.is_empty() && self.busy.contains_key(&(op.namespace.clone(), op.key.clone()))
+        !self.busy.is_empty() && self.busy.get(&(op.namespace.clone(), op.key.clone())).is_some()
+    }
+
+    /// What a get of a key is answered at once: this node may answer for it, and no write of it is under way.
+    pub fn read(&self, env: &Env, groups: &Groups, op: &KeyOp) -> Option<Outcome> {
+        let serving = || groups.serving_for(&op.id(), env.ctx.now, env.ctx.config).is_some();
+        if op.action != Action::Get || self.busy(op) || !serving() {
+            return None;
+        }
+        let held = env.store.get(&op.namespace, &op.key);
+        match decide((op, env.ctx.me, 0), held, None, env.ctx.now.wall, 0, env.ctx.config) {
+            Decision::Answer(outcome) => Some(outcome),
+            Decision::Write { .. } => None,
+        }
     }
 
     /// Operations of one asker; each is its index in the request and what to do.
@@ -175,20 +188,17 @@ impl Owner {
         self.next_job += 1;
         let job = self.next_job;
         self.pending += ops.len();
-        let id = ops.first().map_or(Id::ZERO, |(_, op)| op.id());
-        self.jobs.insert(job, Job { asker, id, outcomes: vec![None; ops.len()], missing: ops.len() });
-        if ops.is_empty() {
+        let todos: Vec<Todo> = ops
+            .into_iter()
+            .enumerate()
+            .map(|(at, (index, op))| Todo { id: op.id(), op, author, tag: tag(request, index), job, index: at })
+            .collect();
+        let id = todos.first().map_or(Id::ZERO, |todo| todo.id);
+        self.jobs.insert(job, Job { asker, id, outcomes: vec![None; todos.len()], missing: todos.len() });
+        if todos.is_empty() {
             self.finish(job);
         }
-        let todos = ops.into_iter().enumerate().map(|(at, (index, op))| Todo {
-            id: op.id(),
-            op,
-            author,
-            tag: tag(request, index),
-            job,
-            index: at,
-        });
-        self.run(env, groups, todos.collect());
+        self.run(env, groups, todos);
     }
 
     fn run(&mut self, env: &mut Env, groups: &mut Groups, todos: Vec<Todo>) {
@@ -224,7 +234,7 @@ impl Owner {
             }
             let held = env.store.get(&key.0, &key.1).cloned();
             let room = env.ctx.config.store_bytes_max.saturating_sub(env.store.bytes());
-            let known = self.recent.get(&(todo.author, todo.tag));
+            let known = self.recent.get(&(todo.author, todo.tag)).map(|known| &**known);
             match decide(
                 (&todo.op, todo.author, todo.tag),
                 held.as_ref(),
@@ -258,7 +268,7 @@ impl Owner {
                     };
                     let bytes = record.bytes();
                     let (keys, batch, sum) = writes.entry(name).or_default();
-                    batch.push(env.store.put(record));
+                    batch.push(env.store.put_at(todo.id, record));
                     env.store.uncommitted(key.clone(), held);
                     keys.push(key.clone());
                     *sum += bytes;
@@ -270,7 +280,7 @@ impl Owner {
                         told: vec![(todo.job, todo.index)],
                         waiting: VecDeque::new(),
                     };
-                    self.busy.insert(key, busy);
+                    self.busy.insert(key, Box::new(busy));
                     if *sum >= WRITE_BYTES
                         && let Some((keys, batch, _)) = writes.remove(&name)
                     {
@@ -297,7 +307,7 @@ impl Owner {
             if !to.region.contains(&id) {
                 continue;
             }
-            if self.busy.contains_key(&key) {
+            if self.busy.get(&key).is_some() {
                 pending = true;
                 continue;
             }
@@ -322,7 +332,7 @@ impl Owner {
             batch.extend(env.store.merge(record, limit_us));
             env.store.uncommitted(key.clone(), held);
             let busy = Busy { id, author, tag, version, told: Vec::new(), waiting: VecDeque::new() };
-            self.busy.insert(key.clone(), busy);
+            self.busy.insert(key.clone(), Box::new(busy));
             keys.push(key);
         }
         if !keys.is_empty() {
@@ -374,7 +384,7 @@ impl Owner {
 
     /// What a request was answered is what its other copies are answered.
     fn remember(&mut self, author: Id, tag: u64, outcome: &Outcome) {
-        if self.recent.insert((author, tag), outcome.clone()).is_some() {
+        if self.recent.insert((author, tag), Box::new(outcome.clone())).is_some() {
             return;
         }
         self.recent_order.push_back((author, tag));
@@ -382,7 +392,7 @@ impl Owner {
         while (self.recent_order.len() > RECENT_MAX || self.recent_bytes > RECENT_BYTES)
             && let Some(oldest) = self.recent_order.pop_front()
         {
-            let bytes = self.recent.remove(&oldest).as_ref().map_or(0, told_bytes);
+            let bytes = self.recent.remove(&oldest).map_or(0, |told| told_bytes(&told));
             self.recent_bytes = self.recent_bytes.saturating_sub(bytes);
         }
     }
@@ -553,7 +563,7 @@ impl Owner {
             }
         }
         self.unpark(env, groups, !self.parked.is_empty());
-        groups.purge(env, |key| !self.busy.contains_key(key));
+        groups.purge(env, |key| self.busy.get(key).is_none());
         self.keep_aside(env, groups);
     }
 

@@ -149,12 +149,12 @@ impl Dataflow {
 
     fn push(&mut self, target: Target, batch: Batch) -> Result<(), Error> {
         let mut open = vec![(target, batch)];
-        while let Some((target, mut batch)) = open.pop() {
+        while let Some((target, batch)) = open.pop() {
             if batch.is_empty() {
                 continue;
             }
             let Some((index, port)) = target else {
-                self.result.append(&mut batch.rows);
+                self.result.append(&mut batch.by_row().rows);
                 if self.result.len() > RESULT_ROWS_MAX {
                     return fail(BUDGET, format!("a result of more than {RESULT_ROWS_MAX} rows"));
                 }
@@ -164,6 +164,7 @@ impl Dataflow {
             match &mut step.operator {
                 Some(operator) => {
                     let mut out = Batch::default();
+                    let batch = if operator.by_column() { batch } else { batch.by_row() };
                     operator.on_batch(port, batch, &mut out)?;
                     open.push((step.target, out));
                 }

@@ -16,14 +16,18 @@ use core::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::ops::{
-    Batch, Operator,
-    aggregate::{Aggregate, AggregateCall, Mode},
-    distinct::Distinct,
-    filter::Filter,
-    limit::Limit,
-    project::Project,
-    sort::{self, Sort, SortKey, compare_by},
+use super::{
+    columns::{Builder, COLUMNS},
+    kept::Space,
+    ops::{
+        Batch, Operator,
+        aggregate::{Aggregate, AggregateCall, Mode},
+        distinct::Distinct,
+        filter::Filter,
+        limit::Limit,
+        project::Project,
+        sort::{self, Sort, SortKey, compare_by},
+    },
 };
 use crate::{
     Error,
@@ -38,7 +42,9 @@ use crate::{
 };
 
 /// Records that are decoded before the operators see them.
-const BATCH_ROWS: usize = 256;
+pub(super) const BATCH_ROWS: usize = 1_024;
+/// So few records are quicker one by one.
+const SINGLE_ROWS: usize = 8;
 
 /// What one peer spends on one query at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +80,7 @@ impl Budget {
 fn size(batch: &Batch) -> usize {
     let of = |row: &Row| 16 + row.iter().map(Value::bytes).sum::<usize>();
     let groups = batch.groups.iter().map(|group| of(&group.key) + 48 * group.states.len());
-    batch.rows.iter().map(|signed| of(&signed.row)).chain(groups).fold(0, usize::saturating_add)
+    batch.rows.iter().map(|signed| of(&signed.row)).chain(groups).fold(batch.columns_bytes(), usize::saturating_add)
 }
 
 /// How the value of a record reads as a row.
@@ -187,49 +193,77 @@ impl FragmentPlan {
         records: impl Iterator<Item = (&'a [u8], &'a [u8], &'a Version)>,
         budget: &Budget,
     ) -> Result<Partial, Error> {
-        if self.version != PLAN_VERSION {
-            return fail(UNSUPPORTED, format!("plan version {}, expected {PLAN_VERSION}", self.version));
-        }
-        let mut operators = self.operators();
-        let (mut partial, mut input) = (Partial::default(), Batch::default());
+        let mut running = Running::new(self, budget)?;
+        let few = records.size_hint().1.is_some_and(|most| most <= SINGLE_ROWS);
+        let by_column = COLUMNS && self.by_column() && !few;
+        let (mut input, mut columns) = (Batch::default(), Builder::new(if COLUMNS { self.columns.len() } else { 0 }));
         for (key, value, version) in records {
-            partial.scanned += 1;
-            self.read(key, value, version, &mut input)?;
-            if input.len() >= BATCH_ROWS {
-                push(&mut operators, core::mem::take(&mut input), &mut partial.batch)?;
-                // Operators that hold rows cut back by themselves or hold no more than there are records.
-                if partial.batch.len() > budget.rows_max {
-                    return fail(BUDGET, "too many rows for one partial answer");
+            running.partial.scanned += 1;
+            if !by_column {
+                self.read(key, value, version, &mut input)?;
+            } else if COLUMNS && columns.decode(value, &self.columns, &self.missing).is_err() {
+                return self.corrupted();
+            }
+            if input.len() + if COLUMNS { columns.len() } else { 0 } >= BATCH_ROWS {
+                if by_column {
+                    input.push_columns(columns.take());
                 }
-                if let Output::First(count) = self.output
-                    && partial.batch.len() as u64 >= count
-                {
+                if running.push(core::mem::take(&mut input))? {
                     break;
                 }
             }
         }
-        push(&mut operators, input, &mut partial.batch)?;
-        end(&mut operators, &mut partial.batch)?;
-        partial.bytes = size(&partial.batch);
-        budget.check(&mut partial)?;
-        Ok(partial)
+        if by_column {
+            input.push_columns(columns.take());
+        }
+        running.push(input)?;
+        running.end()
+    }
+
+    /// Runs over records whose columns are kept.
+    pub fn run_kept(&self, space: &Space, budget: &Budget) -> Result<Partial, Error> {
+        let mut running = Running::new(self, budget)?;
+        for columns in space.pieces(self) {
+            running.partial.scanned += columns.len() as u64;
+            let mut input = Batch::default();
+            input.push_columns(columns);
+            if running.push(input)? {
+                break;
+            }
+        }
+        running.end()
+    }
+
+    /// Whether nothing but columns of a table is read.
+    pub fn by_column(&self) -> bool {
+        COLUMNS && self.decode == Decode::Row && !self.identity
     }
 
     /// Adds `other`'s answer to `into`'s.
     pub fn combine(&self, into: &mut Partial, other: Partial, budget: &Budget) -> Result<(), Error> {
         into.scanned = into.scanned.saturating_add(other.scanned);
         into.bytes = into.bytes.saturating_add(size(&other.batch));
-        let (rows, groups) = (&mut into.batch.rows, other.batch.groups);
+        if self.output == Output::Rows {
+            into.batch.append(other.batch);
+            return budget.check(into);
+        }
+        let other = other.batch.by_row();
+        let (rows, groups) = (&mut into.batch.rows, other.groups);
         match &self.output {
-            Output::Rows => rows.extend(other.batch.rows),
+            Output::Rows => {}
             Output::First(count) => {
-                rows.extend(other.batch.rows);
+                rows.extend(other.rows);
                 sort::cut(rows, *count);
             }
-            Output::Distinct => merge(rows, other.batch.rows, |a, b| compare_rows(&a.row, &b.row), add_weights)?,
-            Output::Top(keys, count) => {
-                merge(rows, other.batch.rows, |a, b| compare_by(keys, &a.row, &b.row), add_weights)?;
-                sort::cut(rows, *count);
+            Output::Distinct | Output::Top(..) => {
+                let (keys, count) = match &self.output {
+                    Output::Top(keys, count) => (&keys[..], *count),
+                    _ => (&[][..], u64::MAX),
+                };
+                merge(rows, other.rows, |a, b| compare_by(keys, &a.row, &b.row), add_weights)?;
+                if count < u64::MAX {
+                    sort::cut(rows, count);
+                }
             }
             Output::Groups(_, calls) => {
                 merge(&mut into.batch.groups, groups, |a, b| compare_rows(&a.key, &b.key), |a, b| a.merge(calls, &b))?
@@ -258,6 +292,10 @@ impl FragmentPlan {
         operators
     }
 
+    fn corrupted<T>(&self) -> Result<T, Error> {
+        fail(CORRUPTED, format!("a record of {} does not read as a row", self.namespace))
+    }
+
     fn read(&self, key: &[u8], value: &[u8], version: &Version, out: &mut Batch) -> Result<(), Error> {
         let mut beyond: &[u8] = &[];
         let rows: Vec<Row> = match self.decode {
@@ -266,9 +304,7 @@ impl FragmentPlan {
                     beyond = rest;
                     vec![row]
                 }
-                Err(codec::Malformed) => {
-                    return fail(CORRUPTED, format!("a record of {} does not read as a row", self.namespace));
-                }
+                Err(codec::Malformed) => return self.corrupted(),
             },
             Decode::Key => vec![Row::new()],
             Decode::CatalogTables | Decode::CatalogColumns | Decode::CatalogIndexes => {
@@ -292,6 +328,42 @@ impl FragmentPlan {
     }
 }
 
+/// A fragment that is run over records.
+struct Running<'a> {
+    plan: &'a FragmentPlan,
+    budget: &'a Budget,
+    operators: Vec<Box<dyn Operator>>,
+    partial: Partial,
+}
+
+impl<'a> Running<'a> {
+    fn new(plan: &'a FragmentPlan, budget: &'a Budget) -> Result<Running<'a>, Error> {
+        if plan.version != PLAN_VERSION {
+            return fail(UNSUPPORTED, format!("plan version {}, expected {PLAN_VERSION}", plan.version));
+        }
+        Ok(Running { plan, budget, operators: plan.operators(), partial: Partial::default() })
+    }
+
+    /// Takes in some rows; whether these are enough.
+    #[inline(never)]
+    fn push(&mut self, input: Batch) -> Result<bool, Error> {
+        push(&mut self.operators, input, &mut self.partial.batch)?;
+        let rows = self.partial.batch.len();
+        // Operators that hold rows cut back by themselves or hold no more than there are records.
+        if rows > self.budget.rows_max {
+            return fail(BUDGET, "too many rows for one partial answer");
+        }
+        Ok(matches!(self.plan.output, Output::First(count) if rows as u64 >= count))
+    }
+
+    fn end(mut self) -> Result<Partial, Error> {
+        end(&mut self.operators, &mut self.partial.batch)?;
+        self.partial.bytes = size(&self.partial.batch);
+        self.budget.check(&mut self.partial)?;
+        Ok(self.partial)
+    }
+}
+
 /// Pushes a batch through a chain of operators.
 fn push(operators: &mut [Box<dyn Operator>], mut batch: Batch, out: &mut Batch) -> Result<(), Error> {
     for operator in operators {
@@ -299,11 +371,11 @@ fn push(operators: &mut [Box<dyn Operator>], mut batch: Batch, out: &mut Batch) 
             return Ok(());
         }
         let mut next = Batch::default();
-        operator.on_batch(0, batch, &mut next)?;
+        let input = if operator.by_column() { batch } else { batch.by_row() };
+        operator.on_batch(0, input, &mut next)?;
         batch = next;
     }
-    out.rows.append(&mut batch.rows);
-    out.groups.append(&mut batch.groups);
+    out.append(batch);
     Ok(())
 }
 
@@ -426,6 +498,7 @@ mod tests {
                 }
                 let mut combined = parts.remove(0);
                 let mut whole = whole;
+                (combined.batch, whole.batch) = (combined.batch.by_row(), whole.batch.by_row());
                 if plan.output == Output::Rows {
                     sort::sort_and_cut(&mut combined.batch.rows, &[], None);
                     sort::sort_and_cut(&mut whole.batch.rows, &[], None);

@@ -15,15 +15,19 @@
 
 pub mod cast;
 pub mod change;
+pub mod columns;
 pub mod dataflow;
 pub mod eval;
 pub mod fragment;
 pub mod functions;
+pub mod kept;
 pub mod local;
 pub mod ops;
 pub mod plan;
 pub mod run;
 pub mod schema;
+pub mod table;
+pub mod vector;
 
 pub use fragment::{Budget, FragmentPlan, Partial};
 pub use plan::Plan;

@@ -69,8 +69,13 @@ impl<K: Ord, V> LargeMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        // The last chunk that begins at or before the key.
-        let after = self.chunks.partition_point(|chunk| chunk[0].0.borrow() <= key);
+        // The last chunk that begins at or before the key. Keys that come in order are in the last one of all.
+        let before = |chunk: &Vec<(K, V)>| chunk[0].0.borrow() <= key;
+        let after = if self.chunks.last().is_some_and(before) {
+            self.chunks.len()
+        } else {
+            self.chunks.partition_point(before)
+        };
         let Some(chunk) = after.checked_sub(1) else { return Err((0, 0)) };
         match self.chunks[chunk].binary_search_by(|(other, _)| other.borrow().cmp(key)) {
             Ok(at) => Ok((chunk, at)),

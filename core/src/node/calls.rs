@@ -9,7 +9,7 @@ use crate::{
     data::{Cost, real},
     dht::DhtEvent,
     error::Error,
-    exec::{Budget, FragmentPlan, GatherEnd},
+    exec::{Budget, FragmentPlan, GatherEnd, columns::COLUMNS},
     id::{Id, Region},
     map::Map,
     overlay::View as _,
@@ -125,7 +125,7 @@ impl Node {
         let ownerless = |action: &Action| matches!(action, Action::GetStale | Action::PutHinted { .. });
         let alone = |(_, op): &mut (u32, KeyOp)| single || ownerless(&op.action);
         let alone: Vec<(u32, KeyOp)> = todo.extract_if(.., alone).collect();
-        let chunks = chunks(&todo);
+        let chunks = chunks(todo);
         let open = alone.len() + chunks.len();
         self.calls.batches.insert(batch, Batch { call, outcomes, open, cost: Cost::default() });
         for (index, op) in alone {
@@ -224,7 +224,15 @@ impl Node {
 
     fn query_leaf(&mut self, regions: &[Region], plan: &[u8]) -> Report {
         let result = FragmentPlan::decode(plan).and_then(|plan| {
-            let records = self.dht.scan(plan.namespace(), regions, self.now.wall);
+            let records = || self.dht.scan(plan.namespace(), regions, self.now.wall);
+            if COLUMNS && let Some(change) = self.dht.unchanged(plan.namespace()) {
+                let values = records().filter_map(|record| record.value.as_deref());
+                let bytes_max = self.config.columns_bytes_max;
+                if let Some(space) = self.kept.space(&plan, regions, change, bytes_max, values) {
+                    return plan.run_kept(space, &Budget::from(&self.config));
+                }
+            }
+            let records = records();
             let rows = records.filter_map(|record| Some((&record.key[..], record.value.as_deref()?, &record.version)));
             plan.run(rows, &Budget::from(&self.config))
         });
@@ -320,16 +328,17 @@ impl Node {
 }
 
 /// Cuts operations into tasks of bounded size.
-fn chunks(ops: &[(u32, KeyOp)]) -> Vec<Vec<(u32, KeyOp)>> {
+fn chunks(ops: Vec<(u32, KeyOp)>) -> Vec<Vec<(u32, KeyOp)>> {
     let mut chunks: Vec<Vec<(u32, KeyOp)>> = Vec::new();
     let mut bytes = 0;
     for (index, op) in ops {
-        bytes += op_bytes(op);
+        let more = op_bytes(&op);
+        bytes += more;
         match chunks.last_mut() {
-            Some(chunk) if chunk.len() < BATCH_OPS && bytes < BATCH_BYTES => chunk.push((*index, op.clone())),
+            Some(chunk) if chunk.len() < BATCH_OPS && bytes < BATCH_BYTES => chunk.push((index, op)),
             _ => {
-                bytes = op_bytes(op);
-                chunks.push(vec![(*index, op.clone())]);
+                bytes = more;
+                chunks.push(vec![(index, op)]);
             }
         }
     }

@@ -16,12 +16,15 @@
 //! Definitions are remembered ([`Definitions`]), so most statements are planned at once; a run that finds that one of
 //! them is no longer true has changed nothing, and the statement is planned again.
 
+use std::sync::Arc;
+
 use super::{
     ast::{AlterTable, CreateIndex, CreateTable, CreateView, Statement},
     catalog::{TableDescriptor, entry},
     fault::{INTERNAL, SERIALIZATION, TOO_COMPLEX, fail},
     hint::helped,
-    plan::{Dialect, Settings, Tables, plan, tables_of},
+    plan::{Dialect, Settings, Tables, tables_of},
+    prepared::Plans,
     session::{Session, done},
 };
 use crate::{
@@ -46,6 +49,8 @@ const AGAIN_MAX: u32 = 3;
 pub struct Definitions {
     /// Definitions of tables. They may be old: nothing depends on their being true.
     tables: Tables,
+    /// Plans made with them.
+    plans: Plans,
     /// What `SET` set.
     session: Session,
 }
@@ -64,7 +69,7 @@ impl Definitions {
 
 /// See the module's documentation.
 pub struct Asking {
-    statement: Statement,
+    statement: Arc<Statement>,
     params: Vec<Value>,
     env: Env,
     names: Vec<String>,
@@ -89,11 +94,17 @@ enum State {
 
 impl Asking {
     /// A statement with its parameters (`$1` is `params[0]`).
-    pub fn new(statement: Statement, params: Vec<Value>, env: Env, definitions: &mut Definitions) -> Asking {
+    pub fn new(
+        statement: impl Into<Arc<Statement>>,
+        params: Vec<Value>,
+        env: Env,
+        definitions: &mut Definitions,
+    ) -> Asking {
+        let statement = statement.into();
         if let Some(name) = defines(&statement) {
             definitions.tables.remove(name);
         }
-        let settled = match &statement {
+        let settled = match &*statement {
             Statement::Set { name, value } => Some(definitions.session.set(name, value.as_deref()).map(|()| done())),
             Statement::Show(name) => Some(definitions.session.show(name)),
             _ => None,
@@ -188,11 +199,11 @@ impl Asking {
     fn run(&mut self, definitions: &mut Definitions) -> Result<(), Error> {
         let Env { now_us, random, locality_bits, .. } = self.env;
         let settings = Settings { now_us, random, locality_bits, dialect: definitions.session.dialect };
-        let plan = plan(&self.statement, &self.params, &definitions.tables, settings)?;
+        let plan = definitions.plans.plan(&self.statement, &self.params, &definitions.tables, settings)?;
         self.state = State::Running(Box::new(Run::new(plan, self.env.clone(), self.serial)));
         if let Statement::AlterTable(AlterTable { table, .. })
         | Statement::CreateIndex(CreateIndex { table, .. })
-        | Statement::Truncate(table) = &self.statement
+        | Statement::Truncate(table) = &*self.statement
         {
             // It will be another one.
             definitions.tables.remove(table);

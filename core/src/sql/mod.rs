@@ -29,6 +29,7 @@ mod modify;
 pub mod names;
 pub mod physical;
 pub mod plan;
+pub mod prepared;
 mod recursion;
 pub mod rules;
 pub mod scalar;

@@ -36,12 +36,24 @@ struct Entry {
     record: Record,
 }
 
+/// The records of a namespace.
+#[derive(Default)]
+struct Space {
+    entries: LargeMap<Vec<u8>, Entry>,
+    /// The number of the last change.
+    change: u64,
+    /// Records that lapse.
+    lapsing: usize,
+}
+
 /// All records that this node holds.
 #[derive(Default)]
 pub struct Store {
-    spaces: Map<String, LargeMap<Vec<u8>, Entry>>,
+    spaces: Map<String, Space>,
+    /// How many changes there were.
+    changes: u64,
     /// Keys whose newest record is not acknowledged yet, with the last acknowledged one.
-    uncommitted: LargeMap<Cursor, Option<Record>>,
+    uncommitted: LargeMap<Cursor, Option<Box<Record>>>,
     tracked: Map<Name, Digest>,
     aside: Aside,
     /// When records may be forgotten.
@@ -99,13 +111,13 @@ impl Store {
 
     /// The newest record of a key, acknowledged or not.
     pub fn get(&self, namespace: &str, key: &[u8]) -> Option<&Record> {
-        Some(&self.spaces.get(namespace)?.get(key)?.record)
+        Some(&self.spaces.get(namespace)?.entries.get(key)?.record)
     }
 
     /// The newest record of a key that is acknowledged, as far as this node knows.
     pub fn acknowledged(&self, namespace: &str, key: &[u8]) -> Option<&Record> {
         match self.uncommitted.get(&(namespace.to_owned(), key.to_vec())) {
-            Some(prior) => prior.as_ref(),
+            Some(prior) => prior.as_deref(),
             None => self.get(namespace, key),
         }
     }
@@ -126,10 +138,14 @@ impl Store {
 
     /// Holds `record`, whatever was held of its key. Gives what is to be written.
     pub fn put(&mut self, record: Record) -> (Vec<u8>, Option<Vec<u8>>) {
+        self.put_at(record.id(), record)
+    }
+
+    /// The same of a record whose id is known.
+    pub fn put_at(&mut self, id: Id, record: Record) -> (Vec<u8>, Option<Vec<u8>>) {
         let disk_key = disk::record_key(&record.namespace, &record.key);
         let value = disk::seal(&disk_key, &record);
         self.forget(&record.namespace, &record.key);
-        let id = record.id();
         for (_, digest) in self.tracked.iter_mut().filter(|(name, _)| name.region.contains(&id)) {
             digest.add(&id, &record.version);
         }
@@ -138,8 +154,15 @@ impl Store {
         if let Some(due) = due(&record, self.tombstone_us) {
             self.lapsing.insert((due, (record.namespace.clone(), record.key.clone())), ());
         }
-        let space = self.spaces.entry(record.namespace.clone()).or_default();
-        space.insert(record.key.clone(), Entry { id, record });
+        self.changes += 1;
+        if !self.spaces.contains_key(&record.namespace) {
+            self.spaces.insert(record.namespace.clone(), Space::default());
+        }
+        if let Some(space) = self.spaces.get_mut(&record.namespace) {
+            space.change = self.changes;
+            space.lapsing += usize::from(record.expiry_us.is_some());
+            space.entries.insert(record.key.clone(), Entry { id, record });
+        }
         (disk_key, Some(value))
     }
 
@@ -213,10 +236,13 @@ impl Store {
         let Some(space) = self.spaces.get_mut(namespace) else {
             return false;
         };
-        let Some(Entry { id, record }) = space.remove(key) else {
+        let Some(Entry { id, record }) = space.entries.remove(key) else {
             return false;
         };
-        if space.is_empty() {
+        self.changes += 1;
+        space.change = self.changes;
+        space.lapsing -= usize::from(record.expiry_us.is_some());
+        if space.entries.is_empty() {
             self.spaces.remove(namespace);
         }
         for (_, digest) in self.tracked.iter_mut().filter(|(name, _)| name.region.contains(&id)) {
@@ -232,12 +258,12 @@ impl Store {
 
     /// Marks the newest record of a key as not acknowledged; readers get `prior` until [`Store::commit`].
     pub fn uncommitted(&mut self, key: Cursor, prior: Option<Record>) {
-        self.uncommitted.insert(key, prior);
+        self.uncommitted.insert(key, prior.map(Box::new));
     }
 
     /// The newest record of a key is acknowledged (or nobody will ask any more). Gives what readers saw before.
     pub fn commit(&mut self, key: &Cursor) -> Option<Option<Record>> {
-        self.uncommitted.remove(key)
+        Some(self.uncommitted.remove(key)?.map(|prior| *prior))
     }
 
     /// Starts to keep a digest of a fragment: one look at every record.
@@ -261,7 +287,7 @@ impl Store {
     /// The digest of a region: one look at every record.
     pub fn digest_of(&self, region: &Region) -> Digest {
         let mut digest = Digest::default();
-        let entries = self.spaces.values().flat_map(LargeMap::values);
+        let entries = self.spaces.values().flat_map(|space| space.entries.values());
         for entry in entries.filter(|entry| region.contains(&entry.id)) {
             digest.add(&entry.id, &entry.record.version);
         }
@@ -276,7 +302,7 @@ impl Store {
                 Some((first, key)) if first == namespace => Bound::Excluded(key.clone()),
                 _ => Bound::Unbounded,
             };
-            space.range((from, Bound::Unbounded)).map(move |(key, entry)| (namespace, key, entry))
+            space.entries.range((from, Bound::Unbounded)).map(move |(key, entry)| (namespace, key, entry))
         })
     }
 
@@ -339,7 +365,7 @@ impl Store {
             .iter()
             .map(|(lapsing, ())| lapsing)
             .take_while(move |(due, _)| *due <= wall_us)
-            .filter_map(|(_, key)| self.spaces.get(&key.0)?.get(&key.1))
+            .filter_map(|(_, key)| self.spaces.get(&key.0)?.entries.get(&key.1))
             .map(|entry| (&entry.id, &entry.record))
     }
 
@@ -353,23 +379,30 @@ impl Store {
         let space = self.spaces.get(namespace);
         space
             .into_iter()
-            .flat_map(LargeMap::values)
+            .flat_map(|space| space.entries.values())
             .filter(move |entry| regions(&entry.id))
             .filter_map(|entry| {
                 if self.uncommitted.is_empty() {
                     return Some(&entry.record);
                 }
                 match self.uncommitted.get(&(entry.record.namespace.clone(), entry.record.key.clone())) {
-                    Some(prior) => prior.as_ref(),
+                    Some(prior) => prior.as_deref(),
                     None => Some(&entry.record),
                 }
             })
             .filter(move |record| record.visible(wall_us))
     }
 
+    /// A number that is another one once what [`Store::scan`] gives of a namespace may be; `None` while that changes by
+    /// itself: writes are under way, or records lapse.
+    pub fn unchanged(&self, namespace: &str) -> Option<u64> {
+        let space = self.spaces.get(namespace).filter(|space| space.lapsing == 0 && self.uncommitted.is_empty())?;
+        Some(space.change)
+    }
+
     /// For inspection: namespaces with their records and ids.
     pub fn namespaces(&self) -> impl Iterator<Item = (&String, impl Iterator<Item = (&Id, &Record)>)> {
-        self.spaces.iter().map(|(name, space)| (name, space.values().map(|entry| (&entry.id, &entry.record))))
+        self.spaces.iter().map(|(name, space)| (name, space.entries.values().map(|entry| (&entry.id, &entry.record))))
     }
 }
 

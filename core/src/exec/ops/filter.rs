@@ -5,7 +5,11 @@
 //! ```
 
 use super::{Batch, Operator};
-use crate::{Error, exec::eval::truth, sql::scalar::Scalar};
+use crate::{
+    Error,
+    exec::{columns::COLUMNS, eval::truth, vector::select},
+    sql::scalar::Scalar,
+};
 
 /// See the module's documentation.
 pub struct Filter {
@@ -20,7 +24,15 @@ impl Filter {
 }
 
 impl Operator for Filter {
-    fn on_batch(&mut self, _port: usize, batch: Batch, out: &mut Batch) -> Result<(), Error> {
+    fn by_column(&self) -> bool {
+        COLUMNS
+    }
+
+    fn on_batch(&mut self, _port: usize, mut batch: Batch, out: &mut Batch) -> Result<(), Error> {
+        for columns in batch.take_columns() {
+            let places = select(&self.condition, &columns)?;
+            out.push_columns(if places.len() == columns.len() { columns } else { columns.take(&places) });
+        }
         for signed in batch.rows {
             if truth(&self.condition, &signed.row)? == Some(true) {
                 out.rows.push(signed);

@@ -4,11 +4,17 @@
 //!   (a, b) × w ──▶ [e1(a, b), e2(a, b), ..] ──▶ (e1, e2, ..) × w        state: none
 //! ```
 
+use std::sync::Arc;
+
 use super::{Batch, Operator};
 use crate::{
     Error,
     data::{Row, Value},
-    exec::eval::eval,
+    exec::{
+        columns::{COLUMNS, Columns},
+        eval::eval,
+        vector::evaluate,
+    },
     sql::scalar::Scalar,
 };
 
@@ -30,7 +36,18 @@ pub fn project(exprs: &[Scalar], row: &[Value]) -> Result<Row, Error> {
 }
 
 impl Operator for Project {
-    fn on_batch(&mut self, _port: usize, batch: Batch, out: &mut Batch) -> Result<(), Error> {
+    fn by_column(&self) -> bool {
+        COLUMNS
+    }
+
+    fn on_batch(&mut self, _port: usize, mut batch: Batch, out: &mut Batch) -> Result<(), Error> {
+        for columns in batch.take_columns() {
+            let made = self.exprs.iter().map(|expr| match expr {
+                Scalar::Column(position) => columns.shared(*position),
+                expr => Ok(Arc::new(evaluate(expr, &columns)?.into_owned())),
+            });
+            out.push_columns(Columns::with(made.collect::<Result<_, Error>>()?, &columns));
+        }
         out.rows.reserve(batch.rows.len());
         for signed in batch.rows {
             out.push(project(&self.exprs, &signed.row)?, signed.weight);

@@ -45,9 +45,9 @@ impl Recursive {
     fn step(&self, rows: Vec<SignedRow>) -> Result<Vec<SignedRow>, Error> {
         let mut flow = Dataflow::new(self.recursion.step.clone())?;
         for (port, more) in self.inputs.iter().enumerate().skip(1) {
-            flow.input(port as u32, Batch { rows: more.clone(), groups: Vec::new() })?;
+            flow.input(port as u32, Batch { rows: more.clone(), ..Batch::default() })?;
         }
-        flow.input(0, Batch { rows, groups: Vec::new() })?;
+        flow.input(0, Batch { rows, ..Batch::default() })?;
         Ok(flow.into_signed())
     }
 

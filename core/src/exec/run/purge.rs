@@ -56,7 +56,7 @@ impl Purge {
 
     /// Takes in keys.
     pub fn found(&mut self, partial: Partial) {
-        for mut signed in partial.batch.rows {
+        for mut signed in partial.batch.by_row().rows {
             if let Some(Value::Blob(key)) = signed.row.pop() {
                 self.keys.push(key);
             }

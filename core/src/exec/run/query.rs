@@ -99,7 +99,8 @@ impl QueryJob {
     /// Asks for everything that the sources need.
     pub fn open(&mut self, host: &mut Host) -> Result<(), Error> {
         let sources: Vec<Source> = self.flow()?.sources().cloned().collect();
-        for (index, source) in sources.into_iter().enumerate() {
+        // A join keeps what came before its other side ended, and the right side is the small one most of the time.
+        for (index, source) in sources.into_iter().enumerate().rev() {
             if let Some(keys) = source.keys.clone() {
                 self.look_up(host, index, source, keys)?;
             } else if let Some(scan) = source.index.clone() {

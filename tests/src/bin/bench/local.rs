@@ -1,4 +1,4 @@
-//! Nodes of one process, in real time: the fourth driver of [`pontoon_core::node::Node`], for `dht-ops`.
+//! Nodes of one process, in real time: the fourth driver of [`pontoon_core::node::Node`], for `dht-ops` and `sql-local`.
 //!
 //! One thread, real clocks, real Ed25519 identities. A chunk is handed to its receiver as soon as those sent before it
 //! are; a disk answers at once from memory. Node 0 is the founder that the others dial; direct channels are opened as
@@ -10,7 +10,8 @@ use std::{
 };
 
 use pontoon_core::{
-    CallId, Command, Config, Error, Input, LinkId, Now, Origin, Output, Reply, SessionId, crypto::Ed25519, node::Node,
+    CallId, Command, Config, Error, Id, Input, LinkId, Now, Origin, Output, Reply, SessionId, crypto::Ed25519,
+    node::Node,
 };
 
 /// A WebRTC session's ends, once both are known.
@@ -94,6 +95,30 @@ impl Local {
     /// How many nodes there are.
     pub fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// Who a node is.
+    pub fn id(&self, node: usize) -> Id {
+        self.nodes[node].id()
+    }
+
+    /// Microseconds since the Unix epoch.
+    pub fn wall_us(&self) -> i64 {
+        self.now().wall as i64
+    }
+
+    /// Gives a command to a node and runs until it is answered, or `until`.
+    pub fn ask(&mut self, node: usize, command: Command, until: Instant) -> Option<Answer> {
+        let asked = self.command(node, command);
+        loop {
+            if let Some(at) = self.answers.iter().position(|(call, _)| *call == asked) {
+                return Some(self.answers.swap_remove(at).1);
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            self.step(until);
+        }
     }
 
     fn now(&self) -> Now {

@@ -10,6 +10,7 @@ mod local;
 mod ops;
 mod report;
 mod size;
+mod sql;
 mod swarm;
 mod trees;
 
@@ -20,7 +21,7 @@ use report::{Options, Report};
 /// A scenario: its name, what it measures, and how.
 type Scenario = (&'static str, &'static str, fn(&Report) -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 10] = [
+const SCENARIOS: [Scenario; 11] = [
     ("broadcast", "sendAll to every node: messages, reached, hops, coverage", swarm::broadcast),
     ("dht-churn", "nodes come and go: consistent lookups, lost writes, upkeep", churn::dht_churn),
     ("dht-lookup", "messages to owners of random keys: hops, links, correct owners", swarm::dht_lookup),
@@ -29,6 +30,11 @@ const SCENARIOS: [Scenario; 10] = [
     ("scan-exact", "count(*) while 5% of the nodes crash: exact, short and said so, or wrong", swarm::scan_exact),
     ("sim-speed", "how fast the simulator runs a network that joins, settles and idles", swarm::sim_speed),
     ("size", "what a page downloads: raw, gzip and brotli bytes", size::size),
+    (
+        "sql-local",
+        "SQL at one peer without a network beside SQLite in memory: insert, point, range, group, join",
+        sql::sql_local,
+    ),
     ("store-balance", "locality bits: how even the load is, how many peers a scan meets", balance::store_balance),
     ("short", "every simulated scenario on a small network", short),
 ];
@@ -36,7 +42,7 @@ const SCENARIOS: [Scenario; 10] = [
 fn short(report: &Report) -> Result<(), String> {
     let (nodes, minutes) = (report.options.nodes.or(Some(100)), report.options.minutes.or(Some(1)));
     let small = Report { options: Options { nodes, minutes, ..report.options.clone() } };
-    let simulated = SCENARIOS.iter().filter(|(name, ..)| !["size", "short"].contains(name));
+    let simulated = SCENARIOS.iter().filter(|(name, ..)| !["size", "short", "sql-local"].contains(name));
     simulated.clone().try_for_each(|(name, _, run)| run(&small).map_err(|error| format!("{name}: {error}")))
 }
 
@@ -46,7 +52,7 @@ fn main() -> ExitCode {
     if arguments.first().is_none_or(|first| ["--help", "-h"].contains(&first.as_str())) {
         println!(
             "bench SCENARIO [--nodes N] [--seed S] [--links L] [--session-s S] [--latency-ms MS] [--inbound-mbit M]\n\
-             \x20              [--supernode 0|1] [--crashes 0|1] [--minutes M] [--join-us U] [--threads T] [--ops N] [--rival]\n\
+             \x20              [--supernode 0|1] [--crashes 0|1] [--minutes M] [--join-us U] [--threads T] [--ops N] [--times N] [--rival]\n\
              bench --list"
         );
         return ExitCode::SUCCESS;

@@ -31,6 +31,8 @@ pub struct Options {
     pub threads: Option<usize>,
     /// `--ops`: operations of each kind.
     pub ops: Option<usize>,
+    /// `--times`: how often what is measured by its median runs.
+    pub times: Option<usize>,
     /// `--rival`: measure the rival in the same run.
     pub rival: bool,
 }
@@ -59,6 +61,7 @@ impl Options {
                 "--join-us" => options.join_us = Some(number),
                 "--threads" => options.threads = Some(number as usize),
                 "--inbound-mbit" => options.inbound_mbit = Some(number),
+                "--times" => options.times = Some(number as usize),
                 "--ops" => options.ops = Some(number as usize),
                 _ => return Err(format!("no option {name}")),
             }
