@@ -87,6 +87,24 @@ test("values of every type come back from another tab", { timeout: 60_000 }, asy
   });
 });
 
+test("decimals, dates, intervals, JSON and UUIDs have their values in JavaScript", { timeout: 60_000 }, async () => {
+  const [a, b] = tabs;
+  const id = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
+  await a.evaluate(async (id) => {
+    await db.sql`CREATE TABLE exact (id UUID PRIMARY KEY, n NUMERIC(10, 2), day DATE, took INTERVAL, j JSON)`;
+    await db.sql`INSERT INTO exact VALUES (${id}, ${"12.5"}, ${"2024-02-29"}, ${"36 hours"}, ${{ tags: ["a", 1] }})`;
+  }, id);
+  const found = await b.evaluate(async (id) => {
+    const { rows, columns } = await db.sql`SELECT *, n * 2 AS twice, j -> 'tags' ->> 0 AS tag FROM exact WHERE id = ${id}`;
+    const [{ day, ...rest }] = rows;
+    return { ...rest, day: day.toISOString(), types: columns.map((column) => column.type) };
+  }, id);
+  assert.deepEqual(found, {
+    id, n: "12.50", took: "36:00:00", j: { tags: ["a", 1] }, twice: "25.00", tag: "a", day: "2024-02-29T00:00:00.000Z",
+    types: ["UUID", "NUMERIC", "DATE", "INTERVAL", "JSON", "NUMERIC", "TEXT"],
+  });
+});
+
 test("a tree is an ordered map of all tabs", { timeout: 60_000 }, async () => {
   const [a, b] = tabs;
   await a.evaluate(async () => {
