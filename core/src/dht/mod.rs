@@ -208,11 +208,9 @@ impl Dht {
     /// One operation, wherever its key lives: tried until `deadline_mono`, then [`Outcome::Unreachable`].
     pub fn execute(&mut self, ctx: &mut Ctx, view: &dyn View, ticket: u64, op: KeyOp, deadline_mono: u64) {
         let env = env!(self, ctx, view);
-        if let Some(outcome) = stale(env, &self.groups, &self.owner, &op) {
-            return self.done(ctx, ticket, vec![outcome]);
-        }
         // Its own keys a node reads without a request that would have to be kept and timed.
-        if let Some(outcome) = self.owner.read(env, &self.groups, &op) {
+        let at_once = stale(env, &self.groups, &self.owner, &op).or_else(|| self.owner.read(env, &self.groups, &op));
+        if let Some(outcome) = at_once {
             return self.done(ctx, ticket, vec![outcome]);
         }
         let op = self.hints.begin(ticket, op, env.ctx.now.wall);

@@ -155,14 +155,10 @@ impl Store {
             self.lapsing.insert((due, (record.namespace.clone(), record.key.clone())), ());
         }
         self.changes += 1;
-        if !self.spaces.contains_key(&record.namespace) {
-            self.spaces.insert(record.namespace.clone(), Space::default());
-        }
-        if let Some(space) = self.spaces.get_mut(&record.namespace) {
-            space.change = self.changes;
-            space.lapsing += usize::from(record.expiry_us.is_some());
-            space.entries.insert(record.key.clone(), Entry { id, record });
-        }
+        let space = self.spaces.entry(record.namespace.clone()).or_default();
+        space.change = self.changes;
+        space.lapsing += usize::from(record.expiry_us.is_some());
+        space.entries.insert(record.key.clone(), Entry { id, record });
         (disk_key, Some(value))
     }
 
