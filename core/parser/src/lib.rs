@@ -46,6 +46,8 @@ use sqlparser::{
 pub const TEXT_BYTES_MAX: usize = 8 << 20;
 /// Tokens between two commas or semicolons.
 pub const RUN_TOKENS_MAX: usize = 3_000;
+/// Parentheses, queries and operators within one another that are parsed.
+const RECURSION_MAX: usize = 100;
 
 /// Text that is not a statement, or not one that is supported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,6 +125,7 @@ fn parse_as(
         }
     }
     let statements = Parser::new(dialect)
+        .with_recursion_limit(RECURSION_MAX)
         .with_tokens_with_locations(rewrite(tokens))
         .parse_statements()
         .map_err(|error| located(sql, error))?;

@@ -335,6 +335,7 @@ impl Function {
             Function::StrPos => "strpos",
             Function::Mod => "mod",
             Function::Sign => "sign",
+            Function::LeadingNumber => "leading_number",
         }
     }
 }

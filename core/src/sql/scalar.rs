@@ -88,4 +88,6 @@ pub enum Function {
     Mod,
     /// `sign(number)`.
     Sign,
+    /// The number that a text begins with, as SQLite reads it, as a real.
+    LeadingNumber,
 }

@@ -24,16 +24,18 @@ pub(super) struct CreateJob {
     table: TableDescriptor,
     if_not_exists: bool,
     or_replace: bool,
+    once: bool,
     attempts: u8,
 }
 
 impl CreateJob {
     pub fn new(table: TableDescriptor, if_not_exists: bool) -> CreateJob {
-        CreateJob { table, if_not_exists, or_replace: false, attempts: 0 }
+        CreateJob { table, if_not_exists, or_replace: false, once: false, attempts: 0 }
     }
 
     pub fn view(show: Show) -> CreateJob {
-        CreateJob { table: show.view, if_not_exists: show.if_not_exists, or_replace: show.or_replace, attempts: 0 }
+        let Show { view, if_not_exists, or_replace, once } = show;
+        CreateJob { table: view, if_not_exists, or_replace, once, attempts: 0 }
     }
 
     fn put(&mut self, host: &mut Host, expect: Expect) -> Step {
@@ -49,14 +51,17 @@ impl CreateJob {
     /// There is something of that name.
     fn exists(&mut self, host: &mut Host, value: &[u8], version: Version) -> Step {
         let other = TableDescriptor::decode(value)?;
-        if self.if_not_exists || other.same_definition(&self.table) {
+        if self.if_not_exists || !self.once && other.same_definition(&self.table) {
             return Ok(Some(host.done(0)));
         }
         let (name, is_view) = (&other.name, other.details()?.view.is_some());
         match (self.or_replace, is_view) {
             (true, true) => self.put(host, Expect::Version(version)),
             (true, false) => fail(WRONG_OBJECT, format!("\"{name}\" is not a view")),
-            (false, _) => fail(DUPLICATE_TABLE, format!("relation \"{name}\" already exists with another definition")),
+            (false, _) => {
+                let other = if other.same_definition(&self.table) { "" } else { " with another definition" };
+                fail(DUPLICATE_TABLE, format!("relation \"{name}\" already exists{other}"))
+            }
         }
     }
 }
