@@ -47,7 +47,7 @@ fn random_statements_are_answered_as_sqlite_does() {
     };
     std::thread::scope(|scope| {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        (0..threads).for_each(|_| drop(scope.spawn(&work)));
+        (0..threads).for_each(|_| drop(scope.spawn(work)));
     });
     let (tally, failed) = came.into_inner().unwrap();
     println!("{tally:?}");

@@ -230,14 +230,11 @@ fn shrunk(seed: u64, of_tables: Vec<u32>, of_statement: Vec<u32>) -> String {
                     let (sql, found) = replay(seed, &all[0], &all[1]).ok()?;
                     (kind(&found) == kind(&verdict)).then_some((all, sql, found))
                 });
-                match found {
-                    Some((all, sql, found)) => {
-                        (best, statements, verdict, better) = (all, sql, found, true);
-                        if size > 1 {
-                            continue;
-                        }
+                if let Some((all, sql, found)) = found {
+                    (best, statements, verdict, better) = (all, sql, found, true);
+                    if size > 1 {
+                        continue;
                     }
-                    None => {}
                 }
                 at += size;
             }
