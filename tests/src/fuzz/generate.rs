@@ -354,7 +354,14 @@ impl Generator<'_> {
         let not = self.not();
         let kind = self.kind();
         match self.choices.below(3) {
-            0 => format!("{not}EXISTS ({})", self.within(scope, |this| this.query(&[kind], depth).0)),
+            0 => {
+                let mut query = self.within(scope, |this| this.query(&[kind], depth).0);
+                // SQLite takes no notice of DISTINCT right within EXISTS, and skips rows that are equal.
+                if query.contains("OFFSET") {
+                    query = format!("SELECT 1 FROM ({query}) AS {}", self.name("a"));
+                }
+                format!("{not}EXISTS ({query})")
+            }
             1 => {
                 let operand = self.value(kind, scope, depth);
                 let query = self.within(scope, |this| this.query(&[kind], depth).0);
