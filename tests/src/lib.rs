@@ -5,7 +5,10 @@
 
 pub mod checker;
 pub mod churn;
+pub mod database;
 pub mod faults;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod fuzz;
 pub mod mini;
 pub mod model;
 pub mod ops;

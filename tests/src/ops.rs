@@ -4,7 +4,10 @@ use pontoon_core::{
     CallId, Command, Error, Reply,
     data::QueryResult,
     exec::{Env, Need},
-    sql::asking::{Asking, Definitions},
+    sql::{
+        asking::{Asking, Definitions},
+        ast::Statement,
+    },
     store::{Action, Expect, KeyOp, Outcome},
 };
 
@@ -90,13 +93,24 @@ impl Sim {
         text: &str,
         deadline_us: Option<u64>,
     ) -> Result<Ask, Error> {
+        Ok(self.ask_statement(node, definitions, pontoon_parser::parse_one(text)?, deadline_us))
+    }
+
+    /// The same with a statement that is parsed already.
+    pub fn ask_statement(
+        &mut self,
+        node: usize,
+        definitions: &mut Definitions,
+        statement: Statement,
+        deadline_us: Option<u64>,
+    ) -> Ask {
         let random = u128::from(self.draw(u64::MAX)) << 64 | u128::from(self.draw(u64::MAX));
         let (now_us, locality_bits) = (self.clocks(node).wall as i64, self.locality_bits());
         let env = Env { now_us, random, me: self.id(node), locality_bits };
-        let asking = Asking::new(pontoon_parser::parse_one(text)?, Vec::new(), env, definitions);
+        let asking = Asking::new(statement, Vec::new(), env, definitions);
         let mut ask = Ask { node, asking, deadline_us, open: Vec::new() };
         self.issue(&mut ask);
-        Ok(ask)
+        ask
     }
 
     /// Runs until all statements are over or `limit_us` passed; their results in the same order.

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Expressions within one another: well within what peers decode.
-const DEPTH_MAX: u32 = 40;
+const DEPTH_MAX: u32 = 60;
 
 /// Folded as PostgreSQL does it: lower case unless quoted.
 pub(crate) fn name(ident: parsed::Ident) -> String {
@@ -187,7 +187,7 @@ fn chain(left: parsed::Expr, op: parsed::BinaryOperator, right: parsed::Expr, de
         }
     }
     // Levels that balancing adds.
-    let depth = depth + operands.len().ilog2() + 1;
+    let depth = depth + operands.len().next_power_of_two().ilog2();
     let mut level = operands.into_iter().rev().map(|operand| expr(operand, depth)).collect::<Result<Vec<_>>>()?;
     while level.len() > 1 {
         let mut next = Vec::with_capacity(level.len().div_ceil(2));

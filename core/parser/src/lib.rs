@@ -46,6 +46,13 @@ use sqlparser::{
 pub const TEXT_BYTES_MAX: usize = 8 << 20;
 /// Tokens between two commas or semicolons.
 pub const RUN_TOKENS_MAX: usize = 3_000;
+/// Parentheses, queries and operators within one another that are parsed.
+const RECURSION_MAX: usize = 70;
+/// Kilobytes of stack that parsing parentheses, calls and queries within one another may take; a page has a megabyte.
+const STACK_KB_MAX: u32 = 640;
+const PARENTHESES_KB: u32 = 6;
+const CALL_KB: u32 = 16;
+const QUERY_KB: u32 = 40;
 
 /// Text that is not a statement, or not one that is supported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -122,11 +129,50 @@ fn parse_as(
             return Err(ParseError::new(TOO_COMPLEX, format!("more than {RUN_TOKENS_MAX} words without a comma")));
         }
     }
+    shallow(&tokens)?;
     let statements = Parser::new(dialect)
+        .with_recursion_limit(RECURSION_MAX)
         .with_tokens_with_locations(rewrite(tokens))
         .parse_statements()
         .map_err(|error| located(sql, error))?;
     statements.into_iter().map(statement::statement).collect()
+}
+
+/// What parentheses within one another take of the stack when they are parsed, before it is too late.
+fn shallow(tokens: &[TokenWithSpan]) -> Result<()> {
+    let mut tokens =
+        tokens.iter().map(|token| &token.token).filter(|token| !matches!(token, Token::Whitespace(_))).peekable();
+    let (mut open, mut total, mut before) = (Vec::new(), 0, None);
+    while let Some(token) = tokens.next() {
+        let keyword = |token: Option<&Token>| match token {
+            Some(Token::Word(word)) => Some(word.keyword),
+            _ => None,
+        };
+        match token {
+            Token::LParen => {
+                let within = keyword(tokens.peek().copied());
+                let cost = if matches!(within, Some(Keyword::SELECT | Keyword::WITH | Keyword::VALUES)) {
+                    QUERY_KB
+                } else if matches!(
+                    keyword(before),
+                    None | Some(Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::WHERE)
+                ) {
+                    PARENTHESES_KB
+                } else {
+                    CALL_KB
+                };
+                open.push(cost);
+                total += cost;
+                if total > STACK_KB_MAX {
+                    return Err(ParseError::new(TOO_COMPLEX, "a statement that nests too deep"));
+                }
+            }
+            Token::RParen => total -= open.pop().unwrap_or_default(),
+            _ => {}
+        }
+        before = Some(token);
+    }
+    Ok(())
 }
 
 /// SQLite's `REPLACE INTO` is short for `INSERT OR REPLACE INTO`.

@@ -74,6 +74,24 @@ pub(super) fn no_time(text: &str, to: Type) -> Error {
     error(code, format!("invalid input for type {}: \"{text}\"", to.name()))
 }
 
+/// The number that a text begins with, as SQLite reads it; 0 if none.
+pub fn leading_number(text: &str) -> Value {
+    let text = text.trim_start();
+    let mut best = Value::Integer(0);
+    // The longest beginning that reads as a number; numbers are short.
+    let of_number = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E');
+    let longest = text.find(|c| !of_number(c)).unwrap_or(text.len()).min(40);
+    for end in 1..=longest {
+        let part = text.get(..end).unwrap_or_default();
+        if let Ok(number) = part.parse() {
+            best = Value::Integer(number);
+        } else if let Some(number) = real::parse(part) {
+            best = Value::Real(number);
+        }
+    }
+    best
+}
+
 /// Bytes from pairs of hexadecimal digits.
 pub fn unhex(digits: &str) -> Option<Vec<u8>> {
     if !digits.len().is_multiple_of(2) {
@@ -97,6 +115,11 @@ mod tests {
         assert_eq!(cast(text("x"), Type::Integer).unwrap_err().code(), fault::INVALID_TEXT);
         assert_eq!(cast(text("\\xé"), Type::Blob).unwrap_err().code(), fault::INVALID_TEXT);
         assert_eq!(cast(Value::Real(2.5), Type::Integer), Ok(Value::Integer(2)));
+        for (text, number) in
+            [(" -12.5e1x", Value::Real(-125.0)), ("7 8", Value::Integer(7)), ("-inf", Value::Integer(0))]
+        {
+            assert_eq!(leading_number(text), number);
+        }
         assert_eq!(cast(Value::Real(1e300), Type::Integer).unwrap_err().code(), fault::OUT_OF_RANGE);
         assert_eq!(cast(Value::Timestamp(0), Type::Integer).unwrap_err().code(), fault::DATATYPE_MISMATCH);
     }

@@ -39,6 +39,8 @@ pub struct Show {
     pub if_not_exists: bool,
     /// It takes the place of a view of that name.
     pub or_replace: bool,
+    /// The same view again is an error, too.
+    pub once: bool,
 }
 
 /// A table made of the rows of a query.

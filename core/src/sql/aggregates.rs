@@ -206,6 +206,9 @@ impl Binder<'_> {
         if !wanted.contains(&args.len()) {
             return fail(UNDEFINED_FUNCTION, format!("{name} does not take {} arguments", args.len()));
         }
+        if name == "group_concat" && distinct && args.len() > 1 && self.is_lenient() {
+            return fail(SYNTAX, "DISTINCT aggregates must have exactly one argument");
+        }
         let separator = if args.len() > 1 { args.pop() } else { None };
         let Some(mut arg) = args.pop() else { return fail(UNDEFINED_FUNCTION, "an aggregate of nothing") };
         if matches!(

@@ -272,7 +272,7 @@ impl Binder<'_> {
 
     pub(super) fn nested(&mut self, expr: &Expr, scope: &Scope, depth: u32) -> Result<Typed, Error> {
         // Binding adds a few levels (BETWEEN, NOT, casts); what is bound must still decode at an owner.
-        if depth > DEPTH_MAX / 3 {
+        if depth > DEPTH_MAX / 2 {
             return fail(TOO_COMPLEX, "an expression that nests too deep");
         }
         // BETWEEN and CASE repeat their operand, so nesting them multiplies.
@@ -479,7 +479,7 @@ impl Binder<'_> {
             Function::Round if args.len() == 2 => Some(Type::Real),
             Function::Abs | Function::Sign | Function::Round | Function::Floor | Function::Ceil => first,
             Function::Mod if args.iter().all(|arg| arg.data_type == Some(Type::Integer)) => Some(Type::Integer),
-            Function::Mod | Function::Sqrt => Some(Type::Real),
+            Function::Mod | Function::Sqrt | Function::LeadingNumber => Some(Type::Real),
             Function::Coalesce | Function::Greatest | Function::Least => {
                 let common;
                 (args, common) = self.unify_all(args)?;

@@ -22,29 +22,11 @@ use super::{
 use crate::{
     Error,
     data::{Nested, Type, Value, real},
+    exec::cast::leading_number,
 };
 
 fn literal(value: Value) -> Nested<Scalar> {
     Nested::new(Scalar::Literal(value))
-}
-
-/// The number that a text begins with, as SQLite reads it; 0 if none.
-fn leading_number(text: &str) -> Value {
-    let text = text.trim_start();
-    let mut best = Value::Integer(0);
-    // The longest beginning that reads as a number; numbers are short.
-    for end in (1..=text.len().min(40)).filter(|end| text.is_char_boundary(*end)) {
-        let part = text.get(..end).unwrap_or_default();
-        if part.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            break;
-        }
-        if let Ok(number) = part.parse() {
-            best = Value::Integer(number);
-        } else if let Some(number) = real::parse(part) {
-            best = Value::Real(number);
-        }
-    }
-    best
 }
 
 impl Binder<'_> {
@@ -76,7 +58,9 @@ impl Binder<'_> {
                 let data_type = number.data_type();
                 Typed::new(Scalar::Literal(number), data_type)
             }
-            (Some(Type::Text), scalar) => Typed::new(Scalar::Cast(Nested::new(scalar), Type::Real), Some(Type::Real)),
+            (Some(Type::Text), scalar) => {
+                Typed::new(Scalar::Call(Function::LeadingNumber, vec![Nested::new(scalar)]), Some(Type::Real))
+            }
             (data_type, scalar) => Typed { scalar, data_type, untyped: typed.untyped, exact: typed.exact },
         }
     }

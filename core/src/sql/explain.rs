@@ -344,6 +344,7 @@ impl Function {
             Function::Mod => "mod",
             Function::Sign => "sign",
             Function::Listed(number) => listed::numbered(number).map_or("?", |listed| listed.name),
+            Function::LeadingNumber => "leading_number",
         }
     }
 }

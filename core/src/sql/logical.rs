@@ -410,31 +410,66 @@ impl Scalar {
         self.columns().iter().all(|id| schema.contains(id))
     }
 
-    /// Takes a condition apart into what must all be true.
+    /// Takes a condition apart into what must all be true: also what all alternatives of an OR share, so that a condition
+    /// that joins is found there, too.
     pub fn conjuncts(self) -> Vec<Scalar> {
-        let (mut open, mut parts) = (vec![self], Vec::new());
-        while let Some(scalar) = open.pop() {
-            match scalar {
-                Scalar::Binary(BinaryOp::And, a, b) => open.extend([b.into_inner(), a.into_inner()]),
-                other => parts.push(other),
+        let mut parts = self.operands(BinaryOp::And);
+        for at in 0..parts.len() {
+            if matches!(parts[at], Scalar::Binary(BinaryOp::Or, ..)) {
+                let (shared, rest) = factored(parts[at].clone().operands(BinaryOp::Or));
+                if !shared.is_empty() {
+                    parts[at] = rest.unwrap_or(Scalar::Literal(Value::Boolean(true)));
+                    parts.extend(shared);
+                }
             }
         }
         parts
     }
 
     /// The opposite of [`Scalar::conjuncts`], balanced so that many conjuncts do not nest deep; `None` for none.
-    pub fn all(mut conjuncts: Vec<Scalar>) -> Option<Scalar> {
-        while conjuncts.len() > 1 {
-            let mut next = Vec::with_capacity(conjuncts.len().div_ceil(2));
-            let mut rest = conjuncts.into_iter();
+    pub fn all(conjuncts: Vec<Scalar>) -> Option<Scalar> {
+        Scalar::balanced(BinaryOp::And, conjuncts)
+    }
+
+    /// The operands of a chain of AND or OR.
+    fn operands(self, op: BinaryOp) -> Vec<Scalar> {
+        let (mut open, mut parts) = (vec![self], Vec::new());
+        while let Some(scalar) = open.pop() {
+            match scalar {
+                Scalar::Binary(other, a, b) if other == op => open.extend([b.into_inner(), a.into_inner()]),
+                other => parts.push(other),
+            }
+        }
+        parts
+    }
+
+    fn balanced(op: BinaryOp, mut operands: Vec<Scalar>) -> Option<Scalar> {
+        while operands.len() > 1 {
+            let mut next = Vec::with_capacity(operands.len().div_ceil(2));
+            let mut rest = operands.into_iter();
             while let Some(a) = rest.next() {
                 next.push(match rest.next() {
-                    Some(b) => Scalar::Binary(BinaryOp::And, Nested::new(a), Nested::new(b)),
+                    Some(b) => Scalar::Binary(op, Nested::new(a), Nested::new(b)),
                     None => a,
                 });
             }
-            conjuncts = next;
+            operands = next;
         }
-        conjuncts.pop()
+        operands.pop()
     }
+}
+
+/// What all alternatives share, and the alternatives without it: none where one of them is nothing more.
+fn factored(alternatives: Vec<Scalar>) -> (Vec<Scalar>, Option<Scalar>) {
+    let mut alternatives = alternatives.into_iter().map(|one| one.operands(BinaryOp::And)).collect::<Vec<_>>();
+    let mut shared = alternatives.first().cloned().unwrap_or_default();
+    for parts in &alternatives {
+        shared.retain(|part| parts.contains(part));
+        if shared.is_empty() {
+            return (shared, None);
+        }
+    }
+    alternatives.iter_mut().for_each(|parts| parts.retain(|part| !shared.contains(part)));
+    let rest = alternatives.into_iter().map(Scalar::all).collect::<Option<Vec<_>>>();
+    (shared, rest.and_then(|rest| Scalar::balanced(BinaryOp::Or, rest)))
 }

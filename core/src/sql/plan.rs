@@ -84,6 +84,7 @@ pub fn plan(statement: &Statement, params: &[Value], tables: &Tables, settings: 
             view: binder.define_view(create)?,
             if_not_exists: create.if_not_exists,
             or_replace: create.or_replace,
+            once: binder.settings.dialect == Dialect::Sqlite,
         })),
         Statement::DropView { name, if_exists } => Task::DropView(name.clone(), *if_exists),
         Statement::CreateTableAs { name, if_not_exists, query } => {

@@ -91,6 +91,8 @@ pub enum Function {
     /// A function that only askers compute, by its number ([`functions::listed`](crate::exec::functions::listed)). Numbers
     /// are those of one program: none travels.
     Listed(u16),
+    /// The number that a text begins with, as SQLite reads it, as a real.
+    LeadingNumber,
 }
 
 impl Scalar {

@@ -198,7 +198,7 @@ impl Binder<'_> {
                 FrameBound::After(expr) => (expr, true),
             };
             let range = frame.unit == FrameUnit::Range;
-            if range && !matches!(types, [Some(Type::Integer | Type::Real)]) {
+            if range && !matches!(types, [None | Some(Type::Integer | Type::Real)]) {
                 return fail(WINDOWING, "RANGE with an offset needs exactly one ORDER BY expression, a number");
             }
             let amount = match self.expr(expr, &Scope::default())?.scalar {

@@ -11,7 +11,10 @@ pub(crate) mod time;
 use core::cmp::Ordering;
 use std::borrow::Cow;
 
-use super::eval::{arithmetic, as_real, eval, mismatch, overflow};
+use super::{
+    cast::leading_number,
+    eval::{arithmetic, as_real, eval, mismatch, overflow},
+};
 use crate::{
     Error,
     data::{
@@ -130,6 +133,7 @@ fn strict(function: Function, values: &[&Value]) -> Result<Value, Error> {
             number => Value::Real(number.sqrt()),
         },
         (Function::Power, _) => listed::by_name("power", values)?,
+        (Function::LeadingNumber, [Value::Text(text)]) => Value::Real(as_real(&leading_number(text))?),
         (Function::Mod, [a, b]) => arithmetic(BinaryOp::Rem, a, b)?,
         (Function::Substr, [Value::Text(text), Value::Integer(from)]) => Value::Text(substr(text, *from, i64::MAX)?),
         (Function::Substr, [Value::Text(text), Value::Integer(from), Value::Integer(count)]) => {

@@ -25,6 +25,7 @@ pub(super) struct CreateJob {
     table: TableDescriptor,
     if_not_exists: bool,
     or_replace: bool,
+    once: bool,
     attempts: u8,
     /// It is defined; its indexes get their names.
     defined: bool,
@@ -32,11 +33,12 @@ pub(super) struct CreateJob {
 
 impl CreateJob {
     pub fn new(table: TableDescriptor, if_not_exists: bool) -> CreateJob {
-        CreateJob { table, if_not_exists, or_replace: false, attempts: 0, defined: false }
+        CreateJob { table, if_not_exists, or_replace: false, once: false, attempts: 0, defined: false }
     }
 
     pub fn view(show: Show) -> CreateJob {
-        CreateJob { or_replace: show.or_replace, ..CreateJob::new(show.view, show.if_not_exists) }
+        let Show { view, if_not_exists, or_replace, once } = show;
+        CreateJob { or_replace, once, ..CreateJob::new(view, if_not_exists) }
     }
 
     fn put(&mut self, host: &mut Host, expect: Expect) -> Step {
@@ -69,14 +71,17 @@ impl CreateJob {
     /// There is something of that name.
     fn exists(&mut self, host: &mut Host, value: &[u8], version: Version) -> Step {
         let other = TableDescriptor::decode(value)?;
-        if self.if_not_exists || other.same_definition(&self.table) {
+        if self.if_not_exists || !self.once && other.same_definition(&self.table) {
             return Ok(Some(host.done(0)));
         }
         let (name, is_view) = (&other.name, other.details()?.view.is_some());
         match (self.or_replace, is_view) {
             (true, true) => self.put(host, Expect::Version(version)),
             (true, false) => fail(WRONG_OBJECT, format!("\"{name}\" is not a view")),
-            (false, _) => fail(DUPLICATE_TABLE, format!("relation \"{name}\" already exists with another definition")),
+            (false, _) => {
+                let other = if other.same_definition(&self.table) { "" } else { " with another definition" };
+                fail(DUPLICATE_TABLE, format!("relation \"{name}\" already exists{other}"))
+            }
         }
     }
 }
