@@ -233,7 +233,8 @@ mod tests {
             |name: &str, data_type| ColumnDef { name: name.to_owned(), data_type, not_null: false, default: None };
         let columns = vec![column("id", Type::Integer), column("note", Type::Text)];
         let (name, primary_key) = ("t".to_owned(), vec!["id".to_owned()]);
-        let create = CreateTable { name, if_not_exists: false, columns, primary_key, checks: Vec::new() };
+        let create =
+            CreateTable { name, if_not_exists: false, columns, primary_key, checks: Vec::new(), uniques: Vec::new() };
         TableDescriptor::define(&create).unwrap()
     }
 
@@ -269,7 +270,7 @@ mod tests {
         let definition = |version| (table(), Version { wall_us: version, counter: 0, author: Id::ZERO });
         let mut tables = Tables::new();
         tables.insert("t".to_owned(), definition(1));
-        let settings = |now_us| Settings { now_us, locality_bits: 0, dialect: Dialect::default() };
+        let settings = |now_us| Settings { now_us, random: 0, locality_bits: 0, dialect: Dialect::default() };
         let column = |name: &str| Nested::new(Expr::Column { table: None, name: name.to_owned() });
         let is = |name, value| Expr::Binary(BinaryOp::Eq, column(name), Nested::new(value));
         let and = |a, b| Expr::Binary(BinaryOp::And, Nested::new(a), Nested::new(b));
