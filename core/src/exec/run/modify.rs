@@ -122,7 +122,7 @@ fn first_pair(join: &mut HashJoin, port: usize, row: &Row, width: usize) -> Resu
     let (mut batch, mut out) = (Batch::default(), Batch::default());
     batch.push(row.clone(), 1);
     join.on_batch(port, batch, &mut out)?;
-    let pairs = out.rows.into_iter().map(|signed| signed.row);
+    let pairs = out.by_row().rows.into_iter().map(|signed| signed.row);
     Ok(pairs.min_by(|a, b| compare_rows(&a[width + BEHIND..], &b[width + BEHIND..])))
 }
 
