@@ -83,15 +83,26 @@ fn examples_give_what_they_say() {
 #[test]
 fn every_function_has_an_example() {
     let examples: String = examples().iter().map(|example| example.sql.to_lowercase()).collect();
-    for group in ["**Aggregates.**", "**Windows.**", "**Functions.**"] {
-        let start = DOCS.find(group).unwrap();
-        let text = DOCS[start..].split("\n\n").next().unwrap();
-        // The names between backticks.
-        let names = text.split('`').skip(1).step_by(2).flat_map(str::split_whitespace);
-        let names: Vec<&str> = names.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')).collect();
-        assert!(names.len() > 8, "{group} {names:?}");
-        for name in names {
-            assert!(examples.contains(&format!("{name}(")), "no example of {name}");
-        }
+    let paragraph = |group: &str| DOCS[DOCS.find(group).unwrap()..].split("\n\n").next().unwrap();
+    // The names between backticks: lists of nothing but names, or of operators.
+    let listed = |text: &'static str| {
+        let lists = text.split('`').skip(1).step_by(2).map(|list| list.split_whitespace().collect::<Vec<_>>());
+        let is_name = |name: &str| name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('_');
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let is_list = move |list: &Vec<&str>| {
+            list.iter().all(|word| word.chars().all(plain) || !word.contains(|c: char| c.is_ascii_alphanumeric()))
+        };
+        lists.filter(is_list).flatten().filter(move |name| is_name(name)).collect::<Vec<&str>>()
+    };
+    for (group, least) in [("**Aggregates.**", 15), ("**Windows.**", 9), ("- **Text:**", 100)] {
+        let names = listed(paragraph(group));
+        assert!(names.len() >= least, "{group} {names:?}");
+        // What has no argument is asked for without parentheses.
+        let missing = |name: &&&str| {
+            let call = if name.starts_with("current_") { (**name).to_owned() } else { format!("{name}(") };
+            !examples.contains(&call)
+        };
+        let missing: Vec<&&str> = names.iter().filter(missing).collect();
+        assert!(missing.is_empty(), "no example of {missing:?}");
     }
 }

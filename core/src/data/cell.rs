@@ -128,8 +128,9 @@ fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
     hash
 }
 
-/// A folded product: both halves of the result depend on all bits.
+/// A folded product, and the factors: both halves of the result depend on all bits, and no word makes it forget the others.
 fn mix(hash: u64, word: u64) -> u64 {
-    let product = u128::from(hash ^ 0x9e37_79b9_7f4a_7c15) * u128::from(word ^ 0xe703_7ed1_a0b4_28db);
-    product as u64 ^ (product >> 64) as u64
+    let (a, b) = (hash ^ 0x9e37_79b9_7f4a_7c15, word ^ 0xe703_7ed1_a0b4_28db);
+    let product = u128::from(a) * u128::from(b);
+    a ^ b.rotate_left(32) ^ product as u64 ^ (product >> 64) as u64
 }

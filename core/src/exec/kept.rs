@@ -23,6 +23,8 @@ use crate::{data::Value, id::Region};
 
 /// Namespaces that are remembered, with or without columns.
 const SPACES_MAX: usize = 64;
+/// Columns of one that are kept.
+const SLOTS_MAX: usize = 1_000;
 
 /// See the module's documentation.
 #[derive(Default)]
@@ -44,8 +46,6 @@ pub struct Space {
 /// A stored column, in pieces of [`BATCH_ROWS`].
 struct Slot {
     column: u32,
-    /// What it has in records that end before it.
-    missing: Value,
     pieces: Vec<Arc<Column>>,
 }
 
@@ -60,7 +60,9 @@ impl Kept {
         bytes_max: usize,
         records: impl Iterator<Item = &'a [u8]>,
     ) -> Option<&Space> {
-        if !plan.by_column() || plan.columns.is_empty() {
+        // Plans come from anybody: what is kept for all is only what the records say, column by column.
+        let plain = plan.missing.iter().all(Value::is_null) && plan.columns.is_sorted_by(|a, b| a < b);
+        if !plan.by_column() || plan.columns.is_empty() || !plain {
             return None;
         }
         let known = self.spaces.iter().position(|space| space.namespace == plan.namespace);
@@ -90,8 +92,7 @@ impl Kept {
 
 impl Space {
     fn slot(&self, plan: &FragmentPlan, index: usize) -> Option<&Slot> {
-        let missing = plan.missing.get(index).unwrap_or(&Value::Null);
-        self.columns.iter().find(|slot| slot.column == plan.columns[index] && slot.missing == *missing)
+        self.columns.iter().find(|slot| slot.column == plan.columns[index])
     }
 
     /// Decodes what is not there yet; whether all columns of the plan are.
@@ -102,8 +103,9 @@ impl Space {
             return true;
         }
         let wanted: Vec<u32> = lacking.iter().map(|index| plan.columns[*index]).collect();
-        let missing = lacking.iter().map(|index| plan.missing.get(*index).cloned().unwrap_or(Value::Null));
-        let missing: Vec<Value> = missing.collect();
+        if self.columns.len() + wanted.len() > SLOTS_MAX {
+            return false;
+        }
         let (mut pieces, mut rows, mut bytes) = (vec![Vec::new(); wanted.len()], 0, self.bytes);
         let mut piece = Builder::new(wanted.len());
         let mut end = |piece: &mut Builder| {
@@ -115,7 +117,7 @@ impl Space {
             bytes <= bytes_max
         };
         for record in records {
-            if piece.decode(record, &wanted, &missing).is_err() || piece.len() == BATCH_ROWS && !end(&mut piece) {
+            if piece.decode(record, &wanted, &[]).is_err() || piece.len() == BATCH_ROWS && !end(&mut piece) {
                 return false;
             }
         }
@@ -126,8 +128,8 @@ impl Space {
             return false;
         }
         (self.rows, self.bytes) = (rows, bytes);
-        let slots = wanted.into_iter().zip(missing).zip(pieces);
-        self.columns.extend(slots.map(|((column, missing), pieces)| Slot { column, missing, pieces }));
+        let slots = wanted.into_iter().zip(pieces);
+        self.columns.extend(slots.map(|(column, pieces)| Slot { column, pieces }));
         true
     }
 

@@ -41,7 +41,7 @@ pub struct IndexEntry {
     pub columns: Vec<(String, bool)>,
     /// Whether no two rows may have the same values.
     pub unique: bool,
-    /// The namespace of its tree.
+    /// The namespace that its tree had first.
     pub namespace: String,
     /// Whether it has all rows.
     pub ready: bool,
@@ -247,6 +247,8 @@ impl TableDescriptor {
         if !details.indexes.is_empty() {
             for (number, index) in details.indexes.iter_mut().enumerate() {
                 index.place(&self.name, generation, number);
+                // There are no rows.
+                index.ready = true;
             }
             self.set_details(&details)?;
         }
@@ -271,17 +273,22 @@ impl TableDescriptor {
         [postcard::to_allocvec(self).unwrap_or_default(), self.tail.clone()].concat()
     }
 
-    /// Whether two definitions say the same, whenever and by whomever they were made.
-    pub fn same_definition(&self, other: &TableDescriptor) -> bool {
+    /// Whether it is as `wanted` defines it, whenever and by whomever that was; indexes may have come since.
+    pub fn same_definition(&self, wanted: &TableDescriptor) -> bool {
         let details = |table: &TableDescriptor| {
             let mut details = table.details().ok()?;
-            details.indexes.iter_mut().for_each(|index| index.namespace.clear());
-            Some(details)
+            let indexes = core::mem::take(&mut details.indexes);
+            // Each index had a slot.
+            details.width = 0;
+            Some((details, indexes))
         };
-        self.name == other.name
-            && self.columns == other.columns
-            && self.primary_key == other.primary_key
-            && details(self) == details(other)
+        let (Some((is, there)), Some((should, indexes))) = (details(self), details(wanted)) else { return false };
+        let same = |a: &Index, b: &Index| a.name == b.name && a.columns == b.columns && a.unique == b.unique;
+        self.name == wanted.name
+            && self.columns == wanted.columns
+            && self.primary_key == wanted.primary_key
+            && is == should
+            && indexes.iter().all(|index| there.iter().any(|other| same(index, other)))
     }
 
     /// The key of a row without a primary key: unique to the asker, the statement and the row.
@@ -321,7 +328,6 @@ pub fn system_table(name: &str) -> Option<(&'static str, Decode, Vec<(&'static s
                 ("columns", Type::Text),
                 ("is_unique", Type::Boolean),
                 ("is_ready", Type::Boolean),
-                ("namespace", Type::Text),
             ];
             Some((INDEXES, Decode::CatalogIndexes, columns))
         }
@@ -335,9 +341,7 @@ pub fn system_rows(entry: &[u8], decode: Decode) -> Result<Vec<Row>, Error> {
         let index = IndexEntry::decode(entry)?;
         let columns = Value::Text(index.shown());
         let (unique, ready) = (Value::Boolean(index.unique), Value::Boolean(index.ready));
-        let (name, table, namespace) =
-            (Value::Text(index.name), Value::Text(index.table), Value::Text(index.namespace));
-        return Ok(vec![vec![name, table, columns, unique, ready, namespace]]);
+        return Ok(vec![vec![Value::Text(index.name), Value::Text(index.table), columns, unique, ready]]);
     }
     let table = TableDescriptor::decode(entry)?;
     if decode == Decode::CatalogTables {

@@ -91,7 +91,10 @@ impl Details {
             && details.missing.iter().all(|(slot, _)| known(slot))
             && details.checks.iter().flat_map(|check| &check.columns).all(|(_, slot)| known(slot))
             && details.indexes.iter().flat_map(|index| &index.columns).all(|(slot, _)| known(slot))
-            && details.indexes.iter().all(|index| known(&index.stamp) && !index.columns.is_empty());
+            && details.indexes.iter().all(|index| known(&index.stamp) && !index.columns.is_empty())
+            && details.indexes.iter().all(|index| !details.slots.contains(&index.stamp))
+            && (1..details.indexes.len())
+                .all(|at| !details.indexes[..at].iter().any(|other| other.stamp == details.indexes[at].stamp));
         if consistent { Ok(details) } else { fail(CORRUPTED, "a catalog entry contradicts itself") }
     }
 

@@ -15,6 +15,8 @@ use crate::{
 
 /// Bytes of an entry's key that are not its hash.
 const PLAIN_MAX: usize = KEY_MAX / 2;
+/// Rows that an entry stands for.
+const ROWS_MAX: usize = 2;
 /// Indexes that a table may have.
 pub const INDEXES_MAX: usize = 50;
 /// Columns that an index may have.
@@ -77,7 +79,8 @@ pub fn rows_to_value(rows: &[&[u8]]) -> Vec<u8> {
 
 /// The keys of the rows that an entry stands for.
 pub fn value_to_rows(value: &[u8]) -> Vec<Vec<u8>> {
-    postcard::from_bytes(value).unwrap_or_default()
+    let rows: Vec<Vec<u8>> = postcard::from_bytes(value).unwrap_or_default();
+    if rows.len() > ROWS_MAX { Vec::new() } else { rows }
 }
 
 /// A value as a part of an entry's key.

@@ -54,7 +54,7 @@ pub fn constant(scalar: &Scalar, data_type: Type) -> Option<Value> {
         Scalar::Literal(Value::Null) => Some(Value::Null),
         Scalar::Literal(value) if value.data_type() == Some(data_type.base()) => Some(value.clone()),
         // Up to 2^53 every integer is a real of its own.
-        Scalar::Literal(Value::Integer(number)) if data_type == Type::Real && number.abs() < 1 << 53 => {
+        Scalar::Literal(Value::Integer(number)) if data_type == Type::Real && number.unsigned_abs() < 1 << 53 => {
             Some(Value::Real(*number as f64))
         }
         _ => None,

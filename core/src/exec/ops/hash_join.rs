@@ -172,6 +172,10 @@ impl HashJoin {
         matched: &mut [bool],
         out: &mut Batch,
     ) -> Result<(), Error> {
+        // A side that has no rows yet has no columns either.
+        if mine.is_empty() {
+            return Ok(());
+        }
         self.pairs += mine.len() as u64;
         if self.pairs > PAIRS_MAX {
             return fail(BUDGET, "a join of too many pairs");

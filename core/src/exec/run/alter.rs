@@ -113,16 +113,21 @@ impl AlterJob {
             return Self::remove(host, &self.alter.from.name, self.alter.version);
         }
         if self.alter.empty {
-            self.stage = Stage::Purge;
-            let from = &self.alter.from;
-            self.purge = Some(Purge::begin(Purge::namespaces_of(from), from.locality_bits, host));
-            return Ok(None);
+            return self.empty(host);
         }
         if self.alter.validations.is_empty() {
             return Ok(Some(host.done(0)));
         }
         self.stage = Stage::After(version);
         self.validate(host);
+        Ok(None)
+    }
+
+    /// The rows of the old place go.
+    fn empty(&mut self, host: &mut Host) -> Step {
+        self.stage = Stage::Purge;
+        let from = &self.alter.from;
+        self.purge = Some(Purge::begin(Purge::namespaces_of(from), from.locality_bits, host));
         Ok(None)
     }
 

@@ -12,6 +12,7 @@ use crate::{
     sql::{
         catalog::{TableDescriptor, entry},
         fault::{UNIQUE_VIOLATION, error},
+        index::Index,
     },
     store::{Action, KeyOp, Outcome},
 };
@@ -24,6 +25,8 @@ pub(super) struct CatchUp {
     /// The table as the statement knew it; then with the new indexes alone.
     target: Target,
     keys: Vec<Vec<u8>>,
+    /// The rows were taken back: an index that was not ready may have been filled with what they were in between.
+    taken_back: bool,
     /// The need that is awaited, unless entries are under way.
     need: u32,
     /// The keys that are being read; none: the catalog is.
@@ -36,9 +39,9 @@ type Over = Option<Result<(), Error>>;
 
 impl CatchUp {
     /// Begins to look, for rows of these keys.
-    pub fn begin(host: &mut Host, target: &Target, keys: Vec<Vec<u8>>) -> CatchUp {
+    pub fn begin(host: &mut Host, target: &Target, keys: Vec<Vec<u8>>, taken_back: bool) -> CatchUp {
         let need = host.ops(vec![entry(&target.name, host.env.locality_bits, Action::Get)]);
-        CatchUp { target: target.clone(), keys, need, reading: Vec::new(), entries: None }
+        CatchUp { target: target.clone(), keys, taken_back, need, reading: Vec::new(), entries: None }
     }
 
     /// Whether a need is one of its own.
@@ -54,7 +57,9 @@ impl CatchUp {
         self.need = 0;
         if self.reading.is_empty() {
             match outcomes.pop() {
-                Some(Outcome::Found { version, .. }) if Some(version) == self.target.version => Some(Ok(())),
+                Some(Outcome::Found { version, .. }) if Some(version) == self.target.version && !self.unready() => {
+                    Some(Ok(()))
+                }
                 Some(Outcome::Found { value, .. }) => match self.look(&value) {
                     Ok(true) => self.read(host),
                     Ok(false) => Some(Ok(())),
@@ -69,11 +74,21 @@ impl CatchUp {
         }
     }
 
+    /// Whether an index that the statement knew may have been filled meanwhile.
+    fn unready(&self) -> bool {
+        self.taken_back && self.target.indexes.iter().any(|index| !index.ready)
+    }
+
     /// Whether there are indexes that the statement did not know.
     fn look(&mut self, value: &[u8]) -> Result<bool, Error> {
         let table = TableDescriptor::decode(value)?;
         let mut details = table.details()?;
-        details.indexes.retain(|index| !self.target.indexes.iter().any(|known| known.namespace == index.namespace));
+        let taken_back = self.taken_back;
+        let known = |index: &Index| {
+            let mut known = self.target.indexes.iter();
+            known.any(|known| known.namespace == index.namespace && (known.ready || !taken_back))
+        };
+        details.indexes.retain(|index| !known(index));
         self.target.missing = details.missing_row();
         self.target.indexes = details.indexes;
         Ok(table.namespace == self.target.namespace && !self.target.indexes.is_empty())

@@ -18,7 +18,7 @@ use super::{host::Host, trees::Trees};
 use crate::{
     Error,
     exec::change::Target,
-    map::{LargeMap, Map},
+    map::{LargeMap, Map, Set},
     pht::{Answer, Change, Entry, Held, Request, What, Wrote},
     sql::{
         fault::{SERIALIZATION, error},
@@ -75,6 +75,16 @@ enum Next {
     Evict(Entry),
 }
 
+impl Next {
+    /// The entry that it puts another one in the place of.
+    fn overwrites(&self) -> Option<Entry> {
+        match self {
+            Next::Set(Held::Stamp(stamp), Some(entry)) if entry.stamp == *stamp => Some(entry.clone()),
+            _ => None,
+        }
+    }
+}
+
 /// What this statement wrote at a place.
 struct Kept {
     /// What was there before.
@@ -83,6 +93,17 @@ struct Kept {
     row: Vec<u8>,
     /// Whether that row is written.
     used: bool,
+}
+
+/// The entry of a row as it was before this statement.
+#[derive(Clone, Debug)]
+pub(super) struct Old {
+    /// Where.
+    pub place: Place,
+    /// The stamp that the row kept.
+    pub stamp: u64,
+    /// The key of the row.
+    pub row: Vec<u8>,
 }
 
 /// Why a write cannot be carried out.
@@ -100,6 +121,8 @@ pub(super) struct Taken {
 enum Asked {
     Claims(Vec<Claim>),
     Undo,
+    /// The rows of these keys are to be again what they were.
+    Reclaim(Vec<Vec<u8>>),
 }
 
 /// See the module's documentation.
@@ -117,8 +140,10 @@ pub(super) struct Entries {
     taken: Vec<Taken>,
     failed: Option<Error>,
     kept: LargeMap<Place, Kept>,
-    /// Entries of rows as they were, and their stamps.
-    old: Vec<(Place, u64)>,
+    /// Entries of rows as they were.
+    old: Vec<Old>,
+    /// Rows whose unique values are somebody else's by now.
+    overtaken: Vec<Vec<u8>>,
 }
 
 impl Entries {
@@ -136,6 +161,7 @@ impl Entries {
             failed: None,
             kept: LargeMap::new(),
             old: Vec::new(),
+            overtaken: Vec::new(),
         }
     }
 
@@ -187,7 +213,7 @@ impl Entries {
     }
 
     /// A row is written that needs these places, and does not need those any more.
-    pub fn written(&mut self, places: &[Place], old: Vec<(Place, u64)>) {
+    pub fn written(&mut self, places: &[Place], old: Vec<Old>) {
         for place in places {
             if let Some(kept) = self.kept.get_mut(place) {
                 kept.used = true;
@@ -201,20 +227,61 @@ impl Entries {
         self.kept.values_mut().filter(|kept| kept.row == row).for_each(|kept| kept.used = false);
     }
 
-    /// The statement is over: what is not needed any more goes, and if it `failed` everything is as it was.
-    pub fn settle(&mut self, host: &mut Host, failed: bool) {
+    /// Rows that were changed are to be again what they were: their values in unique indexes are claimed as long as
+    /// they still are theirs.
+    pub fn reclaim(&mut self, host: &mut Host) {
+        let mut changes: Map<usize, (Vec<Vec<u8>>, Vec<Change>)> = Map::new();
+        for Old { place, stamp, row } in &self.old {
+            let (index, key) = (place.0, place.1.clone());
+            if !self.target.indexes.get(index).is_some_and(|index| index.unique && index.ready) {
+                continue;
+            }
+            let (value, held) = match self.kept.get_mut(place) {
+                None => (rows_to_value(&[row]), *stamp),
+                // Written over, or taken by another row of this statement: when all is taken back it is the row's again.
+                Some(kept) => {
+                    if kept.before.as_ref().is_none_or(|before| before.stamp != *stamp) {
+                        let value = rows_to_value(&[row]);
+                        kept.before = Some(Entry { key: key.clone(), value, stamp: *stamp, at_us: 0 });
+                    }
+                    (rows_to_value(&[&kept.row, row]), self.stamp)
+                }
+            };
+            let (rows, changes) = changes.entry(index).or_default();
+            rows.push(row.clone());
+            changes.push(Change { key, what: What::Set(value, held), expect: Held::Stamp(held) });
+        }
+        for (index, (rows, changes)) in changes {
+            self.ask(host, Asked::Reclaim(rows), index, changes);
+        }
+    }
+
+    /// The rows for which that failed.
+    pub fn overtaken(&mut self) -> Vec<Vec<u8>> {
+        core::mem::take(&mut self.overtaken)
+    }
+
+    /// The statement is over: what is not needed any more goes, and if it `failed` everything is as it was, but for the
+    /// entries of rows that stand as it wrote them.
+    pub fn settle(&mut self, host: &mut Host, failed: bool, standing: &Set<Vec<u8>>) {
         let mut changes: Map<usize, Vec<Change>> = Map::new();
         let mut change = |(index, key): Place, what, stamp| {
             changes.entry(index).or_default().push(Change { key, what, expect: Held::Stamp(stamp) });
         };
-        let kept = core::mem::take(&mut self.kept);
-        for (place, stamp) in core::mem::take(&mut self.old) {
-            if !failed && kept.get(&place).is_none_or(|kept| !kept.used) {
-                change(place, What::Remove(0), stamp);
+        let mut kept = core::mem::take(&mut self.kept);
+        for Old { place, stamp, .. } in core::mem::take(&mut self.old) {
+            match kept.get_mut(&place) {
+                _ if failed => {}
+                None => change(place, What::Remove(0), stamp),
+                // It was written over for a row that came to nothing.
+                Some(kept) if !kept.used && kept.before.as_ref().is_some_and(|before| before.stamp == stamp) => {
+                    kept.before = None;
+                }
+                Some(_) => {}
             }
         }
         for (place, kept) in kept {
-            if failed || !kept.used {
+            if failed && !standing.contains(&kept.row) || !failed && !kept.used {
                 let what = kept.before.map_or(What::Remove(0), |entry| What::Set(entry.value, entry.stamp));
                 change(place, what, self.stamp);
             }
@@ -304,11 +371,21 @@ impl Entries {
     }
 
     fn answered(&mut self, asked: Asked, answer: Answer) {
-        // What could not be undone is an entry too many.
-        let Asked::Claims(claims) = asked else { return };
+        let claims = match asked {
+            Asked::Claims(claims) => claims,
+            // What could not be undone is an entry too many.
+            Asked::Undo => return,
+            Asked::Reclaim(rows) => {
+                let all = rows.into_iter().zip(answer.wrote);
+                self.overtaken.extend(all.filter(|(_, wrote)| *wrote != Wrote::Done).map(|(row, _)| row));
+                return;
+            }
+        };
         for (mut claim, wrote) in claims.into_iter().zip(answer.wrote) {
             match (wrote, claim.next.clone()) {
-                (Wrote::Done, Next::Set(_, before)) => {
+                (Wrote::Done, Next::Set(ref expect, before)) => {
+                    // What was evicted stood for nothing.
+                    let before = before.filter(|before| *expect == Held::Stamp(before.stamp));
                     self.keep(claim, before);
                 }
                 (Wrote::Done, Next::Evict(entry)) => {
@@ -320,9 +397,10 @@ impl Entries {
                     self.pending.push(claim);
                 }
                 (Wrote::Unexpected(Some(entry)), next) => self.met(claim, entry, &next),
-                (Wrote::Unreachable, _) => {
+                (Wrote::Unreachable, next) => {
                     // It may have happened.
-                    self.keep(claim, None);
+                    let before = next.overwrites();
+                    self.keep(claim, before);
                     self.failed.get_or_insert(Error::Unreachable);
                 }
                 (Wrote::Refused(refusal), _) => {
@@ -344,12 +422,13 @@ impl Entries {
         if own && self.building {
             // Whoever wrote it keeps it.
         } else if own && entry.stamp == self.stamp {
-            // This statement wrote it.
-            self.keep(claim, None);
+            // This statement wrote it, perhaps just now, told twice.
+            let before = asked.overwrites();
+            self.keep(claim, before);
         } else if own {
             claim.next = Next::Set(Held::Stamp(entry.stamp), Some(entry));
             self.pending.push(claim);
-        } else if entry.stamp == self.stamp {
+        } else if entry.stamp == self.stamp && !self.building {
             // Two rows of one statement.
             self.taken.push(Taken { write: claim.write, index: claim.place.0, by: None });
         } else if matches!(asked, Next::Set(_, Some(evicted)) if *evicted == entry) {

@@ -153,8 +153,11 @@ impl CreateIndexJob {
     fn conclude(&mut self, host: &mut Host, value: &[u8], version: Version) -> Step {
         let mut table = TableDescriptor::decode(value)?;
         let mut details = table.details()?;
-        let at = details.indexes.iter().position(|index| index.namespace == self.index.namespace);
+        // TRUNCATE gives it another place: there it is ready, for the table is empty.
+        let same = |index: &Index| index.stamp == self.index.stamp && index.name == self.index.name;
+        let at = details.indexes.iter().position(same);
         match (at, self.failed.is_some()) {
+            (Some(at), false) if details.indexes[at].namespace != self.index.namespace => return self.tell(host),
             (Some(at), false) => details.indexes[at].ready = true,
             (Some(at), true) => drop(details.indexes.remove(at)),
             (None, _) => {
@@ -271,6 +274,14 @@ impl Job for CreateIndexJob {
         Ok(None)
     }
 
+    fn on_fault(&mut self, host: &mut Host, fault: Error) -> Step {
+        if self.purge.is_some() {
+            return self.purged(host);
+        }
+        self.failed.get_or_insert(fault);
+        self.finish(host)
+    }
+
     fn on_gathered(&mut self, host: &mut Host, _need: u32, end: &GatherEnd) -> Step {
         if self.purge.is_some() {
             return self.purged(host);
@@ -336,10 +347,13 @@ impl DropIndexJob {
         let mut table = TableDescriptor::decode(value)?;
         self.bits = table.locality_bits;
         let mut details = table.details()?;
-        let before = details.indexes.len();
-        details.indexes.retain(|other| other.namespace != index.namespace);
-        if before == details.indexes.len() {
+        let Some(at) = details.indexes.iter().position(|other| other.name == index.name) else {
             return self.forget(host);
+        };
+        // Where it is by now.
+        let namespace = details.indexes.remove(at).namespace;
+        if let Some((index, _)) = &mut self.entry {
+            index.namespace = namespace;
         }
         table.set_details(&details)?;
         let action = Action::Put { value: table.encode(), expect: Expect::Version(version), ttl_us: None };

@@ -25,6 +25,12 @@ pub(super) trait Job: Send {
         Ok(None)
     }
 
+    /// A gather ended with an error of the fragment at some owner.
+    fn on_fault(&mut self, host: &mut Host, fault: Error) -> Step {
+        let _ = host;
+        Err(fault)
+    }
+
     /// A gather is over, and without an error.
     fn on_gathered(&mut self, host: &mut Host, need: u32, end: &GatherEnd) -> Step {
         let _ = (host, need, end);

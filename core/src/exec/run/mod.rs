@@ -176,7 +176,7 @@ impl Run {
     pub fn on_gathered(&mut self, need: u32, end: GatherEnd) {
         if self.host.take_gather(need, &end) {
             self.step(|job, host| match &end.fault {
-                Some(fault) => Err(fault.clone().into()),
+                Some(fault) => job.on_fault(host, fault.clone().into()),
                 None => job.on_gathered(host, need, &end),
             });
         }

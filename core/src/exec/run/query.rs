@@ -74,6 +74,8 @@ struct Entries {
     open: usize,
     /// Keys of rows.
     keys: Set<Vec<u8>>,
+    /// There are more entries than were read: all rows are looked at.
+    many: bool,
 }
 
 impl QueryJob {
@@ -105,7 +107,7 @@ impl QueryJob {
                 self.look_up(host, index, source, keys)?;
             } else if let Some(scan) = source.index.clone() {
                 let open = scan.ranges.len();
-                self.scans.insert(index, Entries { source, open, keys: Set::new() });
+                self.scans.insert(index, Entries { source, open, keys: Set::new(), many: false });
                 for (from, to) in scan.ranges {
                     let range = Range { from, to, backwards: false, limit: Some(INDEX_ROWS_MAX + 1) };
                     let (namespace, request) = (&scan.namespace, Request::Range(range));
@@ -142,16 +144,17 @@ impl QueryJob {
         host.cover(answer.coverage());
         let Some(scan) = self.scans.get_mut(&index) else { return Ok(()) };
         scan.open -= 1;
+        scan.many |= answer.entries.len() > INDEX_ROWS_MAX;
         scan.keys.extend(answer.entries.iter().flat_map(|entry| value_to_rows(&entry.value)));
         if scan.open > 0 {
             return Ok(());
         }
-        let Some(Entries { source, keys, .. }) = self.scans.remove(&index) else { return Ok(()) };
+        let Some(Entries { source, keys, many, .. }) = self.scans.remove(&index) else { return Ok(()) };
         if let Some(scan) = &source.index {
             let check = entry(&scan.table.0, host.env.locality_bits, Action::Get);
             self.checks.insert(host.ops(vec![check]), scan.table.clone());
         }
-        if keys.len() <= INDEX_ROWS_MAX {
+        if !many && keys.len() <= INDEX_ROWS_MAX {
             return self.look_up(host, index, source, keys.into_iter().collect());
         }
         self.feeds.insert(host.gather(source.fragment.clone()), (index, source, None));

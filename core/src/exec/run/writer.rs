@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use super::{
     catch_up::CatchUp,
-    entries::{Claim, Entries, Place, Taken},
+    entries::{Claim, Entries, Old, Place, Taken},
     host::Host,
 };
 use crate::{
@@ -71,8 +71,8 @@ pub(super) struct Write {
     redone: u8,
     /// The index entries that it needs.
     places: Vec<Place>,
-    /// The index entries of the row as it was, and their stamps.
-    old_places: Vec<(Place, u64)>,
+    /// The index entries of the row as it was.
+    old_places: Vec<Old>,
 }
 
 impl Write {
@@ -122,24 +122,32 @@ impl Write {
         };
         let old = old.map(|old| target.read(old)).transpose()?.map(|(row, _)| row);
         let mut row = new.as_ref().map(|new| target.read(new)).transpose()?;
-        let mut claims = Vec::new();
+        let (mut claims, mut stamped) = (Vec::new(), false);
         for (number, index) in target.indexes.iter().enumerate() {
             let before = old.as_ref().map(|old| index.key(old, &self.key));
             let key = row.as_ref().map(|(row, _)| index.key(row, &self.key));
             if before == key {
+                // The row keeps the stamp of its entry.
+                if let (Some((row, _)), Some(old)) = (&mut row, &old) {
+                    let (at, kept) = (index.stamp as usize, old[index.stamp as usize].clone());
+                    stamped |= row[at] != kept;
+                    row[at] = kept;
+                }
                 continue;
             }
             if let (Some(key), Some((row, _))) = (key, &mut row) {
                 row[index.stamp as usize] = Value::Integer(stamp as i64);
-                let also = self.then.as_ref().map(|then| then.key.clone());
+                let also = self.then.as_ref().filter(|_| index.unique).map(|then| then.key.clone());
+                stamped = true;
                 self.places.push((number, key.clone()));
                 claims.push(Entries::claim((number, key), self.key.clone(), also, at));
             }
             if let (Some(before), Some(old)) = (before, &old) {
-                self.old_places.push(((number, before), index.stamp_of(old)));
+                let (place, stamp) = ((number, before), index.stamp_of(old));
+                self.old_places.push(Old { place, stamp, row: self.key.clone() });
             }
         }
-        if let (Some(new), Some((row, rest)), false) = (new, row, claims.is_empty()) {
+        if let (Some(new), Some((row, rest)), true) = (new, row, stamped) {
             *new = codec::encode_row(&[row, rest].concat());
         }
         Ok(claims)
@@ -196,6 +204,10 @@ pub(super) struct Writer {
     settling: bool,
     /// Keys of rows that are again what they were.
     restored: Vec<Vec<u8>>,
+    /// Whether the unique values of rows that are to be what they were are claimed.
+    reclaiming: bool,
+    /// Keys of rows of which it is not known that they are not as this statement wrote them.
+    stand: Set<Vec<u8>>,
     undo: Vec<(Vec<u8>, Action)>,
     undoing: Option<(u32, Vec<Vec<u8>>)>,
     /// Keys of rows that could not be taken back.
@@ -219,6 +231,8 @@ impl Writer {
             caught: Caught::Open,
             settling: false,
             restored: Vec::new(),
+            reclaiming: false,
+            stand: Set::new(),
             undo: Vec::new(),
             undoing: None,
             standing: Vec::new(),
@@ -357,7 +371,10 @@ impl Writer {
                 false => self.undo.iter().map(|(key, _)| key.clone()).collect(),
             };
             let known = self.target.version.is_none() || keys.is_empty();
-            self.caught = if known { Caught::Up } else { Caught::Going(CatchUp::begin(host, &self.target, keys)) };
+            self.caught = match known {
+                true => Caught::Up,
+                false => Caught::Going(CatchUp::begin(host, &self.target, keys, failed)),
+            };
         }
         if !matches!(self.caught, Caught::Up) {
             return false;
@@ -365,7 +382,8 @@ impl Writer {
         let Some(entries) = &mut self.entries else { return true };
         if !self.settling {
             self.settling = true;
-            entries.settle(host, failed);
+            self.stand.extend(self.unsure.iter().cloned());
+            entries.settle(host, failed, &self.stand);
         }
         entries.idle()
     }
@@ -374,6 +392,20 @@ impl Writer {
     fn take_back(&mut self, host: &mut Host) -> Result<bool, Error> {
         if !self.in_flight.is_empty() || self.undoing.is_some() || self.claiming.is_some() {
             return Ok(false);
+        }
+        if let Some(entries) = &mut self.entries {
+            if !self.reclaiming {
+                self.reclaiming = true;
+                entries.reclaim(host);
+            }
+            if !self.settling && !entries.idle() {
+                return Ok(false);
+            }
+            // Somebody else has their values by now: they stay as this statement left them.
+            for key in entries.overtaken() {
+                self.undo.retain(|(other, _)| *other != key);
+                self.standing.push(key);
+            }
         }
         let (mut keys, mut ops) = (Set::new(), Vec::new());
         while ops.len() < UNDO_OPS && self.undo.last().is_some_and(|(key, _)| keys.insert(key.clone())) {
@@ -454,6 +486,8 @@ impl Writer {
                 (Some(_), _) => self.caught = Caught::Up,
             }
         } else if let Some((_, keys)) = self.undoing.take_if(|(undoing, _)| *undoing == need) {
+            let undone = |outcome: &Outcome| matches!(outcome, Outcome::Stored { .. });
+            self.stand.extend(keys.iter().zip(&outcomes).filter(|(_, it)| !undone(it)).map(|(key, _)| key.clone()));
             // Where somebody else wrote meanwhile the row is no longer this statement's.
             let out_of_reach = |outcome: &Outcome| matches!(outcome, Outcome::Unreachable | Outcome::Refused(_));
             let stand = keys.into_iter().zip(&outcomes).filter(|(_, outcome)| out_of_reach(outcome));
