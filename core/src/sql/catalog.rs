@@ -303,8 +303,11 @@ impl TableDescriptor {
 /// The system tables.
 pub const SYSTEM_TABLES: &[&str] = &["pontoon_tables", "pontoon_columns", "pontoon_indexes"];
 
-/// A system table, which shows the catalog as SQL: where its rows are, how their records read, its columns.
-pub fn system_table(name: &str) -> Option<(&'static str, Decode, Vec<(&'static str, Type)>)> {
+/// Of a system table: where its rows are, how their records read, its columns.
+pub type SystemTable = (&'static str, Decode, Vec<(&'static str, Type)>);
+
+/// A system table, which shows the catalog as SQL.
+pub fn system_table(name: &str) -> Option<SystemTable> {
     match name {
         "pontoon_tables" => {
             let columns = vec![("name", Type::Text), ("columns", Type::Integer), ("namespace", Type::Text)];

@@ -125,6 +125,9 @@ enum Asked {
     Reclaim(Vec<Vec<u8>>),
 }
 
+/// A claim, the entry in its way, and the keys of the rows of others that this stands for.
+type Look = (Claim, Entry, Vec<Vec<u8>>);
+
 /// See the module's documentation.
 pub(super) struct Entries {
     target: Target,
@@ -133,7 +136,7 @@ pub(super) struct Entries {
     building: bool,
     trees: Trees<Asked>,
     /// Rows of others that are looked at, and the entries that stand for them.
-    looks: Map<u32, Vec<(Claim, Entry, Vec<Vec<u8>>)>>,
+    looks: Map<u32, Vec<Look>>,
     /// Claims of the stages to come; unique indexes one after the other, so that of two who want the same one wins.
     stages: Vec<Vec<Claim>>,
     pending: Vec<Claim>,

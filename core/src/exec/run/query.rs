@@ -53,12 +53,15 @@ pub(super) fn looked_up(fragment: &FragmentPlan, keys: &[Vec<u8>], outcomes: Vec
     fragment.run(found.iter().map(|(key, value, version)| (*key, &value[..], version)), &ASKER_BUDGET)
 }
 
+/// The number of a source, the source, and the keys where it is a lookup.
+type Feed = (usize, Source, Option<Vec<Vec<u8>>>);
+
 /// See the module's documentation.
 pub(super) struct QueryJob {
     columns: Vec<Column>,
     flow: Option<Dataflow>,
-    /// The source that each need feeds, and the keys where it is a lookup.
-    feeds: Map<u32, (usize, Source, Option<Vec<Vec<u8>>>)>,
+    /// What each need feeds.
+    feeds: Map<u32, Feed>,
     /// Index entries under way, by source.
     trees: Trees<usize>,
     /// The index scans under way.

@@ -185,7 +185,7 @@ enum Caught {
     /// Not asked yet.
     Open,
     /// Under way.
-    Going(CatchUp),
+    Going(Box<CatchUp>),
     /// They have.
     Up,
 }
@@ -373,7 +373,7 @@ impl Writer {
             let known = self.target.version.is_none() || keys.is_empty();
             self.caught = match known {
                 true => Caught::Up,
-                false => Caught::Going(CatchUp::begin(host, &self.target, keys, failed)),
+                false => Caught::Going(Box::new(CatchUp::begin(host, &self.target, keys, failed))),
             };
         }
         if !matches!(self.caught, Caught::Up) {
