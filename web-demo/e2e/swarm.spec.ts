@@ -88,7 +88,7 @@ test("two tabs insert the same key at once, a hundred times, and the same unique
   const [a, b] = pages as [Page, Page];
   await run(a, { sql: "CREATE TABLE race (id INTEGER PRIMARY KEY, mail TEXT UNIQUE, who TEXT CHECK (who <> ''))" });
   const sql = "INSERT INTO race VALUES ($1, $2, $3)";
-  const both = (params: (at: number) => unknown[]) =>
+  const both = (params: (at: number) => (string | number)[]) =>
     Promise.all([a, b].map((page, at) => ask(page, { sql, params: params(at) })));
   const said = (outcomes: object[]) => outcomes.map((it) => ("ok" in it ? "ok" : "code" in it ? it.code : it)).sort();
   for (let round = 0; round < 100; round++) {

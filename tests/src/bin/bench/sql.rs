@@ -3,7 +3,7 @@
 //! | | Pontoon | SQLite |
 //! |---|---|---|
 //! | kept | a node's store, its disk answers from memory | `:memory:` |
-//! | asked | text and parameters, by the node's commands, as an application's host does | prepared statements |
+//! | asked | text and parameters, by the node's commands, as a host may do | prepared statements |
 //! | insert | statements of 1,000 rows, all parameters | one transaction, one prepared statement a row |
 //! | a row counts | once it is acknowledged, with its version and the catalog looked at | once it is inserted |
 //!
@@ -64,7 +64,7 @@ const QUERIES: [(&str, &str); 3] = [
 ];
 const POINT: &str = "SELECT item, amount, note FROM sales WHERE id = $1";
 
-/// SQL over one node: parses, plans, runs, as an application's host does.
+/// SQL over one node: parses, plans, runs, as a host may do.
 struct Host {
     local: Local,
     definitions: Definitions,
