@@ -29,6 +29,8 @@ use crate::{
 
 /// For so long who claimed an entry may still write the row, microseconds.
 const LEASE_US: u64 = 30_000_000;
+/// Entries that are claimed at once.
+const CLAIMS_MAX: usize = 2_000;
 /// How often an entry is claimed that somebody else changes again and again.
 const TRIES_MAX: u8 = 16;
 
@@ -132,7 +134,7 @@ type Look = (Claim, Entry, Vec<Vec<u8>>);
 pub(super) struct Entries {
     target: Target,
     stamp: u64,
-    /// An index is filled with rows that are there: what others write meanwhile stands.
+    /// An index is filled with rows that are there.
     building: bool,
     trees: Trees<Asked>,
     /// Rows of others that are looked at, and the entries that stand for them.
@@ -140,6 +142,8 @@ pub(super) struct Entries {
     /// Claims of the stages to come; unique indexes one after the other, so that of two who want the same one wins.
     stages: Vec<Vec<Claim>>,
     pending: Vec<Claim>,
+    /// What is left to be undone, by index.
+    leftovers: Vec<(usize, Vec<Change>)>,
     taken: Vec<Taken>,
     failed: Option<Error>,
     kept: LargeMap<Place, Kept>,
@@ -160,6 +164,7 @@ impl Entries {
             looks: Map::new(),
             stages: Vec::new(),
             pending: Vec::new(),
+            leftovers: Vec::new(),
             taken: Vec::new(),
             failed: None,
             kept: LargeMap::new(),
@@ -193,13 +198,16 @@ impl Entries {
                 rest.push(claim);
             }
         }
-        self.stages = core::iter::once(rest).chain(stages.into_values().rev()).collect();
+        for claims in core::iter::once(rest).chain(stages.into_values().rev()) {
+            self.stages.extend(claims.rchunks(CLAIMS_MAX).map(<[Claim]>::to_vec));
+        }
         self.advance(host);
     }
 
     /// Whether nothing is under way.
     pub fn idle(&self) -> bool {
-        self.trees.is_empty() && self.looks.is_empty() && self.pending.is_empty() && self.stages.is_empty()
+        let waiting = self.pending.is_empty() && self.stages.is_empty() && self.leftovers.is_empty();
+        self.trees.is_empty() && self.looks.is_empty() && waiting
     }
 
     /// Whether a need is one of its own.
@@ -290,8 +298,9 @@ impl Entries {
             }
         }
         for (index, changes) in changes {
-            self.ask(host, Asked::Undo, index, changes);
+            self.leftovers.extend(changes.chunks(CLAIMS_MAX).map(|part| (index, part.to_vec())));
         }
+        self.advance(host);
     }
 
     /// Takes in what came; `true` when nothing is under way any more.
@@ -316,7 +325,11 @@ impl Entries {
                 self.stages.clear();
             }
             if self.pending.is_empty() {
-                let Some(mut stage) = self.stages.pop() else { return };
+                let Some(mut stage) = self.stages.pop() else {
+                    let Some((index, changes)) = self.leftovers.pop() else { return };
+                    self.ask(host, Asked::Undo, index, changes);
+                    continue;
+                };
                 // What is not written needs nothing.
                 stage.retain(|claim| !self.taken.iter().any(|taken| taken.write == claim.write));
                 self.pending = stage;
@@ -422,13 +435,12 @@ impl Entries {
     /// There is an entry already.
     fn met(&mut self, mut claim: Claim, entry: Entry, asked: &Next) {
         let own = claim.others(&entry).is_empty();
-        if own && self.building {
-            // Whoever wrote it keeps it.
-        } else if own && entry.stamp == self.stamp {
+        if own && entry.stamp == self.stamp {
             // This statement wrote it, perhaps just now, told twice.
             let before = asked.overwrites();
             self.keep(claim, before);
         } else if own {
+            // Also for rows that were there before the index: who claims it may yet take it back.
             claim.next = Next::Set(Held::Stamp(entry.stamp), Some(entry));
             self.pending.push(claim);
         } else if entry.stamp == self.stamp && !self.building {

@@ -49,7 +49,6 @@ const WIDTHS: [usize; 2] = [5, 3];
 
 /// The queries that are timed: name and text. Half of the days pass the filter.
 const QUERIES: [(&str, &str); 3] = [
-    // Once there are secondary indexes: CREATE INDEX ON sales (day) before the rows, and this is a range by index.
     ("range", "SELECT id, amount FROM sales WHERE day >= 500 AND day < 510"),
     (
         "group",
@@ -62,6 +61,8 @@ const QUERIES: [(&str, &str); 3] = [
          JOIN items i ON s.item = i.item GROUP BY i.kind ORDER BY n DESC, i.kind LIMIT 10",
     ),
 ];
+/// What the range is read by in the end.
+const INDEX: &str = "CREATE INDEX by_day ON sales (day)";
 const POINT: &str = "SELECT item, amount, note FROM sales WHERE id = $1";
 
 /// SQL over one node: parses, plans, runs, as a host may do.
@@ -160,7 +161,7 @@ pub fn sql_local(report: &Report) -> Result<(), String> {
     let (ours, theirs) = points(&mut host, &rival, seed, rows)?;
     print("point", ours, theirs, POINTS);
 
-    for (name, query) in QUERIES {
+    let compare = |host: &mut Host, rival: &Connection, name: &str, query: &str| -> Result<(), String> {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         let mut prepared = rival.prepare(query).map_err(text)?;
         let mut count = 0;
@@ -175,8 +176,18 @@ pub fn sql_local(report: &Report) -> Result<(), String> {
             same(name, mine, other, query.contains("ORDER BY"))?;
         }
         print(name, median(ours), median(theirs), count);
+        Ok(())
+    };
+    for (name, query) in QUERIES {
+        compare(&mut host, &rival, name, query)?;
     }
-    Ok(())
+    let begun = Instant::now();
+    host.text(INDEX, Vec::new())?;
+    let ours = begun.elapsed();
+    let begun = Instant::now();
+    rival.execute_batch(INDEX).map_err(text)?;
+    print("create-index", ours, begun.elapsed(), rows);
+    compare(&mut host, &rival, "range-index", QUERIES[0].1)
 }
 
 fn median(mut took: Vec<Duration>) -> Duration {
