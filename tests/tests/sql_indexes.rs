@@ -12,7 +12,7 @@ use pontoon_core::{
         asking::{Asking, Definitions},
         catalog::{TableDescriptor, entry},
     },
-    store::{Action, Outcome},
+    store::{Action, Expect, KeyOp, Outcome},
 };
 use proptest::{prelude::*, test_runner::RngSeed};
 
@@ -156,6 +156,22 @@ fn definitions_that_cannot_be_are_refused() {
     assert_eq!(shown(&mut local, "SELECT id FROM people WHERE hat = 'none' AND years < 30 ORDER BY id"), ["2", "6"]);
     ok(&mut local, "UPDATE people SET hat = 'red' WHERE years = 30");
     assert_eq!(shown(&mut local, "SELECT id FROM people WHERE hat = 'red' ORDER BY id"), ["1", "3"]);
+}
+
+#[test]
+fn an_index_that_cannot_be_filled_is_not_there() {
+    let mut local = people();
+    let Outcome::Found { value, .. } = local.apply(&entry("people", 0, Action::Get)) else { panic!("no table") };
+    let namespace = TableDescriptor::decode(&value).unwrap().namespace;
+    let broken = |action| KeyOp { namespace: namespace.clone(), locality_bits: 0, key: vec![255], action };
+    local.apply(&broken(Action::Put { value: vec![200, 1], expect: Expect::Any, ttl_us: None }));
+    let before = local.total();
+    assert_eq!(code(&mut local, "CREATE INDEX i ON people (age)"), "data_corrupted");
+    assert!(shown(&mut local, "SELECT name FROM pontoon_indexes").is_empty());
+    assert_eq!(local.total(), before);
+    local.apply(&broken(Action::Remove { expect: Expect::Any }));
+    ok(&mut local, "CREATE INDEX i ON people (age)");
+    assert_eq!(entries(&mut local, "i").len(), 6);
 }
 
 #[test]

@@ -9,6 +9,8 @@
 //! Every write is conditional on the version it was computed from, so is every undo: neither ever overwrites what
 //! somebody else wrote in between. There are no transactions: others may see rows of a statement before its end. What
 //! cannot be taken back because its owner is out of reach stands, and the error says which rows.
+//! Where there are indexes a batch claims its entries first ([`entries`](super::entries)); rows that were written while
+//! an index was being created get theirs in the end ([`catch_up`](super::catch_up)).
 
 use std::collections::VecDeque;
 
