@@ -36,6 +36,14 @@ ORDER BY destinations DESC`,
     name: "Explain the plan",
     sql: `EXPLAIN ${FLIGHTS_BY_STATE}`,
   },
+  {
+    name: "What a join cost",
+    sql: `EXPLAIN ANALYZE SELECT a.name, r.count
+FROM routes r JOIN airports a ON a.iata = r.destination
+WHERE r.origin = 'SEA'
+ORDER BY r.count DESC
+LIMIT 5`,
+  },
   { name: "Rename one", sql: `UPDATE airports SET name = 'Seattle-Tacoma, afloat' WHERE iata = 'SEA'` },
   {
     name: "Two letters only",

@@ -53,13 +53,48 @@ pub(crate) fn statement(statement: parsed::Statement) -> Result<Statement> {
         parsed::Statement::ShowVariable { variable } => {
             Statement::Show(variable.into_iter().map(name).collect::<Vec<_>>().join("."))
         }
-        parsed::Statement::Explain { analyze: true, .. } => return unsupported("EXPLAIN ANALYZE"),
-        parsed::Statement::Explain { statement: inner, .. } => match self::statement(*inner)? {
-            Statement::Explain(_) => return unsupported("EXPLAIN of EXPLAIN"),
-            inner => Statement::Explain(Nested::new(inner)),
-        },
+        parsed::Statement::Explain { statement: inner, analyze, format, options, .. } => {
+            let statement = match self::statement(*inner)? {
+                Statement::Explain(_) | Statement::ExplainWith { .. } => return unsupported("EXPLAIN of EXPLAIN"),
+                inner => Nested::new(inner),
+            };
+            match how(analyze, format, options.unwrap_or_default())? {
+                (false, false) => Statement::Explain(statement),
+                (analyze, json) => Statement::ExplainWith { statement, analyze, json },
+            }
+        }
         other => return unsupported(other),
     })
+}
+
+/// Whether EXPLAIN carries the statement out, and whether it shows JSON.
+fn how(
+    mut analyze: bool,
+    format: Option<parsed::AnalyzeFormatKind>,
+    options: Vec<parsed::UtilityOption>,
+) -> Result<(bool, bool)> {
+    use parsed::{AnalyzeFormat, AnalyzeFormatKind};
+    let mut json = match format {
+        None => false,
+        Some(AnalyzeFormatKind::Keyword(format) | AnalyzeFormatKind::Assignment(format)) => match format {
+            AnalyzeFormat::TEXT => false,
+            AnalyzeFormat::JSON => true,
+            other => return unsupported(format!("EXPLAIN FORMAT {other}")),
+        },
+    };
+    for parsed::UtilityOption { name, arg } in options {
+        let value = arg.map_or_else(|| "true".to_owned(), |arg| arg.to_string().to_lowercase());
+        match (name.value.to_lowercase().as_str(), value.trim_matches('\'')) {
+            ("analyze", "true" | "on" | "1") => analyze = true,
+            ("analyze", "false" | "off" | "0") => analyze = false,
+            ("format", "json") => json = true,
+            ("format", "text") => json = false,
+            // What is always shown.
+            ("verbose" | "costs" | "buffers" | "timing" | "summary", _) => {}
+            (option, value) => return unsupported(format!("EXPLAIN ({option} {value})")),
+        }
+    }
+    Ok((analyze, json))
 }
 
 /// The name of a setting, which may have points in it.

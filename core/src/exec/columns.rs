@@ -371,6 +371,11 @@ impl Columns {
         self.columns.iter().map(|column| column.cell(at).into()).collect()
     }
 
+    /// The values of a column.
+    pub fn values(&self, column: usize) -> impl Iterator<Item = Value> + '_ {
+        self.columns.get(column).into_iter().flat_map(|column| (0..self.len).map(|at| column.cell(at).into()))
+    }
+
     /// All as rows.
     pub fn rows(&self) -> impl Iterator<Item = SignedRow> + '_ {
         (0..self.len).map(|at| SignedRow { row: self.row(at), weight: self.weight(at) })

@@ -44,6 +44,8 @@ struct Step {
     readers: Vec<usize>,
     /// How many inputs have not ended.
     open: usize,
+    /// How many rows it gave.
+    gave: u64,
 }
 
 impl Dataflow {
@@ -102,7 +104,7 @@ impl Dataflow {
                 Op::Window(window) => Some(Box::new(Window::new(window))),
                 Op::Recursive(recursion) => Some(Box::new(Recursive::new(recursion))),
             };
-            dataflow.steps.push(Step { operator, target: None, readers: Vec::new(), open });
+            dataflow.steps.push(Step { operator, target: None, readers: Vec::new(), open, gave: 0 });
         }
         if loose.len() != 1 {
             return unfit();
@@ -110,6 +112,7 @@ impl Dataflow {
         for (step, rows) in known {
             let mut batch = Batch::default();
             rows.into_iter().for_each(|row| batch.push(row, 1));
+            dataflow.steps[step].gave = batch.len() as u64;
             dataflow.push(dataflow.steps[step].target, batch)?;
             dataflow.close(dataflow.steps[step].target)?;
         }
@@ -124,7 +127,10 @@ impl Dataflow {
     /// Takes in some of what a source delivers.
     pub fn feed(&mut self, source: usize, batch: Batch) -> Result<(), Error> {
         match self.sources.get(source) {
-            Some((_, step)) => self.push(self.steps[*step].target, batch),
+            Some((_, step)) => {
+                self.steps[*step].gave += batch.len() as u64;
+                self.push(self.steps[*step].target, batch)
+            }
             None => Ok(()),
         }
     }
@@ -166,11 +172,15 @@ impl Dataflow {
                     let mut out = Batch::default();
                     let batch = if operator.by_column() { batch } else { batch.by_row() };
                     operator.on_batch(port, batch, &mut out)?;
+                    step.gave += out.len() as u64;
                     open.push((step.target, out));
                 }
                 None => {
-                    let readers = self.steps[index].readers.iter();
-                    open.extend(readers.map(|reader| (self.steps[*reader].target, batch.clone())));
+                    step.gave += batch.len() as u64;
+                    for reader in step.readers.clone() {
+                        self.steps[reader].gave += batch.len() as u64;
+                        open.push((self.steps[reader].target, batch.clone()));
+                    }
                 }
             }
         }
@@ -185,6 +195,7 @@ impl Dataflow {
             let mut out = Batch::default();
             if let Some(operator) = &mut step.operator {
                 operator.on_end(port, &mut out)?;
+                step.gave += out.len() as u64;
             }
             step.open -= 1;
             let (target, last) = (step.target, step.open == 0);
@@ -198,6 +209,16 @@ impl Dataflow {
             }
         }
         Ok(())
+    }
+
+    /// How many rows each operator gave.
+    pub fn gave(&self) -> Vec<u64> {
+        self.steps.iter().map(|step| step.gave).collect()
+    }
+
+    /// The place of a source among the operators.
+    pub fn place(&self, source: usize) -> Option<usize> {
+        self.sources.get(source).map(|(_, step)| *step)
     }
 
     /// The rows of the result with their weights.

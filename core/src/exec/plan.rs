@@ -17,6 +17,8 @@ use crate::{
     sql::{
         ast::{BinaryOp, FrameUnit, SetOp},
         catalog::TableDescriptor,
+        explain::Lines,
+        logical::Scan,
         scalar::Scalar,
     },
     store::Version,
@@ -59,6 +61,19 @@ pub enum Task {
     CreateIndex(Box<CreateIndex>),
     /// Drops an index; with the flag it need not be there.
     DropIndex(String, bool),
+    /// Carries a query out and tells what each operator gave.
+    Analyze(Box<Analyze>),
+}
+
+/// See [`Task::Analyze`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Analyze {
+    /// The query.
+    pub flow: Flow,
+    /// What EXPLAIN says of it.
+    pub lines: Lines,
+    /// It is told as JSON.
+    pub json: bool,
 }
 
 /// The operators of a query: the inputs of each stand before it, in the order of its ports; the last one gives the result.
@@ -376,6 +391,27 @@ pub struct Source {
     pub name: String,
     /// The columns read, by identity; only EXPLAIN asks.
     pub read: Vec<u32>,
+    /// Its place among the sources of the flow.
+    pub number: usize,
+    /// What it waits for.
+    pub after: Option<After>,
+    /// What it was planned from; `None` where it is as it is.
+    pub scan: Option<Box<Scan>>,
+}
+
+/// What a source waits for: only those of its rows count that have one of the values which another source gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct After {
+    /// The number of the other source.
+    pub source: usize,
+    /// Which of the other's columns.
+    pub column: usize,
+    /// Which column of its own must be equal to that one, by identity.
+    pub equals: u32,
+    /// That one, by identity; only EXPLAIN asks.
+    pub value: u32,
+    /// How much the conditions of the other source say; only the planner asks.
+    pub weight: u8,
 }
 
 /// Entries of an index.

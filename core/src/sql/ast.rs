@@ -71,6 +71,15 @@ pub enum Statement {
         /// No error when it does not exist.
         if_exists: bool,
     },
+    /// `EXPLAIN (ANALYZE, FORMAT JSON)` of a statement.
+    ExplainWith {
+        /// The statement.
+        statement: Nested<Statement>,
+        /// It is carried out, and what each step gave is shown.
+        analyze: bool,
+        /// As JSON; else as text.
+        json: bool,
+    },
 }
 
 /// `INSERT INTO table (columns) VALUES ..`.

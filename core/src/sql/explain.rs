@@ -6,6 +6,7 @@
 use super::{
     ast::{BinaryOp, SetOp},
     physical::Node,
+    reduce::{FILTER_VALUES_MAX, reduced},
     scalar::{Function, Scalar},
 };
 use crate::{
@@ -23,14 +24,28 @@ use crate::{
 
 type Names<'a> = &'a dyn Fn(u32) -> String;
 
+/// A plan as text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lines {
+    /// An operator each, inputs indented below.
+    pub text: Vec<String>,
+    /// Which line is which operator of the flow.
+    pub steps: Vec<(usize, usize)>,
+}
+
 /// The lines of a plan; `names` knows the columns by identity.
-pub fn explain(node: &Node, names: &[String], depth: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    tree(node, names, depth, &mut lines);
+pub fn explain(node: &Node, names: &[String], depth: usize) -> Lines {
+    let mut lines = Lines::default();
+    tree(node, names, depth, Some(0), &mut lines);
     lines
 }
 
-fn tree(node: &Node, names: &[String], depth: usize, lines: &mut Vec<String>) {
+/// The lines of an operator and what is below it, which stands in the flow from `first` on.
+fn tree(node: &Node, names: &[String], depth: usize, first: Option<usize>, lines: &mut Lines) {
+    // What is shared stands before where it is read, everything else behind its inputs.
+    let shared = if matches!(node.op, Op::Share(..)) { 1 } else { node.inputs.len() };
+    let before: usize = node.inputs.iter().take(shared).map(Node::count).sum();
+    lines.steps.extend(first.map(|first| (lines.text.len(), first + before)));
     let name = |ids: &[u32], position: u32| {
         ids.get(position as usize).and_then(|id| names.get(*id as usize)).cloned().unwrap_or_else(|| "?".to_owned())
     };
@@ -39,7 +54,7 @@ fn tree(node: &Node, names: &[String], depth: usize, lines: &mut Vec<String>) {
     let over_output = |position| name(&node.schema, position);
     let line = match &node.op {
         Op::Unit => "OneRow [asker]".to_owned(),
-        Op::Source(source) => return leaf(source, names, depth, lines),
+        Op::Source(source) => return leaf(source, names, depth, &mut lines.text),
         Op::Filter(condition) => format!("Filter [asker] {}", scalar(condition, &over_input)),
         Op::Project(exprs) => format!("Project [asker] {}", list(exprs, &over_input)),
         Op::Rows(rows) => format!("Values [asker] {} row(s)", rows.len()),
@@ -121,11 +136,15 @@ fn tree(node: &Node, names: &[String], depth: usize, lines: &mut Vec<String>) {
             format!("Limit [asker] {count} offset {skip}")
         }
     };
-    lines.push(indented(depth, &line));
-    node.inputs.iter().for_each(|input| tree(input, names, depth + 1, lines));
+    lines.text.push(indented(depth, &line));
+    let mut next = first;
+    for (port, input) in node.inputs.iter().enumerate() {
+        tree(input, names, depth + 1, next, lines);
+        next = next.map(|next| next + input.count() + usize::from(port + 1 == shared && shared < node.inputs.len()));
+    }
     if let Some(step) = &node.step {
-        lines.push(indented(depth + 1, "Step [asker]"));
-        tree(step, names, depth + 2, lines);
+        lines.text.push(indented(depth + 1, "Step [asker]"));
+        tree(step, names, depth + 2, None, lines);
     }
 }
 
@@ -140,6 +159,19 @@ fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>
         Some(exprs) => exprs.get(position as usize).cloned().unwrap_or_else(|| "?".to_owned()),
         None => over_read(position),
     };
+    let mut depth = depth;
+    if let Some(after) = &source.after {
+        let few = reduced(source.clone(), vec![Value::Null]);
+        let way = match &few {
+            Source { keys: Some(_), .. } => "gets by key".to_owned(),
+            Source { index: Some(index), .. } => format!("entries of {}, then gets", index.name),
+            _ => format!("a filter at the owners, for up to {FILTER_VALUES_MAX} values"),
+        };
+        let (own, other) = (label(&after.equals), label(&after.value));
+        let line = format!("SemiJoin [asker] {own} among the values of {other}: {way}; where these are too many:");
+        lines.push(indented(depth, &line));
+        depth += 1;
+    }
     let (place, combining) = match (&source.keys, &fragment.output) {
         (None, _) if source.index.is_some() => ("asker", ""),
         (Some(keys), _) => {
@@ -160,7 +192,6 @@ fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>
         let line = format!("Gather [exchange] {}: {combining}, combined up the region tree", source.name);
         lines.push(indented(depth, &line));
     }
-    let mut depth = depth;
     let mut push = |line: String| {
         depth += 1;
         lines.push(indented(depth, &line));

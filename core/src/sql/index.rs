@@ -15,8 +15,8 @@ use crate::{
 
 /// Bytes of an entry's key that are not its hash.
 const PLAIN_MAX: usize = KEY_MAX / 2;
-/// Rows that an entry stands for.
-const ROWS_MAX: usize = 2;
+/// Rows that an entry may name.
+pub const ROWS_MAX: usize = 4;
 /// Indexes that a table may have.
 pub const INDEXES_MAX: usize = 50;
 /// Columns that an index may have.
@@ -72,7 +72,8 @@ impl Index {
     }
 }
 
-/// The value of an entry: the key of its row, and, while a row moves to another key, that of the row as it was.
+/// The value of an entry: the key of its row, while a row moves to another key that of the row as it was, and those of rows
+/// whose entry it was before.
 pub fn rows_to_value(rows: &[&[u8]]) -> Vec<u8> {
     postcard::to_allocvec(rows).unwrap_or_default()
 }

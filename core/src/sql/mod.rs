@@ -31,6 +31,8 @@ pub mod physical;
 pub mod plan;
 pub mod prepared;
 mod recursion;
+pub mod reduce;
+pub mod report;
 pub mod rules;
 pub mod scalar;
 pub mod schema;

@@ -55,6 +55,11 @@ impl Node {
 }
 
 impl Node {
+    /// How many operators there are.
+    pub fn count(&self) -> usize {
+        1 + self.inputs.iter().map(Node::count).sum::<usize>()
+    }
+
     /// The operators one after the other.
     pub fn into_flow(self) -> Flow {
         let mut ops = Vec::new();
@@ -214,6 +219,7 @@ pub fn source(mut scan: Scan) -> Result<Node, Error> {
     let keys = lookup_keys(&scan);
     let index = if keys.is_none() { index_scan(&scan) } else { None };
     let read: Vec<ColumnId> = scan.columns.iter().map(|(id, ..)| *id).collect();
+    let planned = Box::new(scan.clone());
     let filter = match Scalar::all(scan.filter) {
         Some(filter) => Some(positions(&filter, &read)?),
         None => None,
@@ -244,7 +250,7 @@ pub fn source(mut scan: Scan) -> Result<Node, Error> {
         missing,
     };
     check(&fragment)?;
-    let source = Source { name: scan.name, fragment, keys, index, read };
+    let source = Source { name: scan.name, fragment, keys, index, read, number: 0, after: None, scan: Some(planned) };
     Ok(Node::new(Op::Source(source), Vec::new(), scan.output))
 }
 

@@ -7,15 +7,17 @@ use super::{
     fault::{UNDEFINED_TABLE, UNSUPPORTED, WRONG_OBJECT, fail},
     names,
     physical::{self, Node},
+    reduce::reduce,
+    report::report,
     rules,
     scope::Binder,
     view,
 };
 use crate::{
     Error,
-    data::{Column, Type, Value},
+    data::{Column, Value},
     exec::{
-        plan::{Plan, Task},
+        plan::{Analyze, Plan, Task},
         schema::{Alter, Show, Validation},
     },
     map::{Map, Set},
@@ -97,9 +99,20 @@ pub fn plan(statement: &Statement, params: &[Value], tables: &Tables, settings: 
         Statement::DropIndex { name, if_exists } => Task::DropIndex(name.clone(), *if_exists),
         Statement::Set { .. } | Statement::Show(_) => return fail(UNSUPPORTED, "settings belong to a session"),
         Statement::Explain(inner) => {
-            let column = Column { name: "QUERY PLAN".to_owned(), data_type: Some(Type::Text) };
-            let lines = explained(inner, binder)?;
-            Task::Rows(lines.into_iter().map(|line| vec![Value::Text(line)]).collect(), vec![column])
+            let (rows, columns) = report(&explained(inner, binder)?, &Map::new(), false);
+            Task::Rows(rows, columns)
+        }
+        Statement::ExplainWith { statement: inner, analyze: false, json } => {
+            let (rows, columns) = report(&explained(inner, binder)?, &Map::new(), *json);
+            Task::Rows(rows, columns)
+        }
+        Statement::ExplainWith { statement: inner, analyze: true, json } => {
+            let Statement::Select(select) = &**inner else {
+                return fail(UNSUPPORTED, "EXPLAIN ANALYZE of a statement that writes");
+            };
+            let (node, _) = binder.physical(select)?;
+            let lines = explain::explain(&node, &binder.into_names(), 0);
+            Task::Analyze(Box::new(Analyze { flow: node.into_flow(), lines, json: *json }))
         }
     };
     let used = tables_of(statement, tables).into_iter().filter_map(|name| Some((tables.get(&name)?.1, name)));
@@ -110,7 +123,9 @@ impl Binder<'_> {
     /// The physical plan of a query.
     pub(super) fn physical(&mut self, select: &Select) -> Result<(Node, Vec<Column>), Error> {
         let query = self.select(select)?;
-        Ok((physical::lower(rules::optimise(query.plan))?, query.columns))
+        let mut node = physical::lower(rules::optimise(query.plan))?;
+        reduce(&mut node);
+        Ok((node, query.columns))
     }
 }
 
@@ -170,7 +185,7 @@ fn explained(statement: &Statement, mut binder: Binder<'_>) -> Result<Vec<String
             let line = format!("DropTable [exchange] {name}: remove conditional on the version read, then its rows");
             (vec![line], None)
         }
-        Statement::Explain(_) => return fail(UNSUPPORTED, "EXPLAIN of EXPLAIN"),
+        Statement::Explain(_) | Statement::ExplainWith { .. } => return fail(UNSUPPORTED, "EXPLAIN of EXPLAIN"),
         Statement::AlterTable(alter) => {
             let (table, version) = entry(tables, &alter.table)?;
             let head = format!("AlterTable [exchange] {}: put conditional on the version read", alter.table);
@@ -214,7 +229,7 @@ fn explained(statement: &Statement, mut binder: Binder<'_>) -> Result<Vec<String
     };
     let names = binder.into_names();
     let depth = usize::from(!lines.is_empty());
-    lines.extend(plan.map(|plan| explain::explain(&plan, &names, depth)).unwrap_or_default());
+    lines.extend(plan.map(|plan| explain::explain(&plan, &names, depth)).unwrap_or_default().text);
     Ok(lines)
 }
 
@@ -270,7 +285,7 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
             delete.filter.iter().for_each(|expr| names::of_expr(expr, names));
         }
         Statement::Select(select) => names::of_query(select, names),
-        Statement::Explain(inner) => collect(inner, names),
+        Statement::Explain(inner) | Statement::ExplainWith { statement: inner, .. } => collect(inner, names),
         Statement::AlterTable(alter) => {
             names.insert(alter.table.clone());
         }

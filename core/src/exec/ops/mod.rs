@@ -27,7 +27,10 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use self::aggregate::Group;
 use super::columns::{COLUMNS, Columns};
-use crate::{Error, data::SignedRow};
+use crate::{
+    Error,
+    data::{SignedRow, Value},
+};
 
 /// What flows between operators: rows, and partial aggregates between the partial and the final aggregation.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -89,6 +92,12 @@ impl Batch {
             all.insert(0, Columns::of(self.rows)?);
         }
         Ok(all)
+    }
+
+    /// The values of a column.
+    pub fn values(&self, column: usize) -> impl Iterator<Item = Value> + '_ {
+        let by_row = self.rows.iter().filter_map(move |signed| signed.row.get(column).cloned());
+        by_row.chain(self.by_column().iter().flat_map(move |columns| columns.values(column)))
     }
 
     /// The rows that are there by column: none where nothing works so.

@@ -134,7 +134,7 @@ impl Job for CreateAsJob {
 
     fn on_gathered(&mut self, host: &mut Host, need: u32, _end: &GatherEnd) -> Step {
         if let Stage::Reading(query) = &mut self.stage {
-            query.take_end(need)?;
+            query.take_end(host, need)?;
         }
         self.read(host)
     }

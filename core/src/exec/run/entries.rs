@@ -12,9 +12,11 @@
 //! meanwhile under the same key. In a unique index an entry stands for two rows while one moves to another key.
 //!
 //! In a unique index an entry that stands for a row without these values is in the way only for [`LEASE_US`]: somebody may
-//! be about to write that row.
+//! be about to write that row. That one may be late. So who takes an entry over looks for its rows once more afterwards, and
+//! names them in it until then; and who has written a row asks whether its entry is still its own ([`Entries::confirm`]). Of
+//! two with the same values at least one sees the other.
 
-use super::{host::Host, trees::Trees};
+use super::{host::Host, trees::Trees, writer::Written};
 use crate::{
     Error,
     exec::change::Target,
@@ -22,7 +24,7 @@ use crate::{
     pht::{Answer, Change, Entry, Held, Request, What, Wrote},
     sql::{
         fault::{SERIALIZATION, error},
-        index::{rows_to_value, value_to_rows},
+        index::{ROWS_MAX, rows_to_value, value_to_rows},
     },
     store::{Action, KeyOp, Outcome, Version},
 };
@@ -30,7 +32,7 @@ use crate::{
 /// For so long who claimed an entry may still write the row, microseconds.
 const LEASE_US: u64 = 30_000_000;
 /// Entries that are claimed at once.
-const CLAIMS_MAX: usize = 2_000;
+pub(super) const CLAIMS_MAX: usize = 2_000;
 /// How often an entry is claimed that somebody else changes again and again.
 const TRIES_MAX: u8 = 16;
 
@@ -48,6 +50,8 @@ pub(super) struct Claim {
     pub also: Option<Vec<u8>>,
     /// The write that it is for.
     pub write: usize,
+    /// The keys of rows whose entry it was.
+    former: Vec<Vec<u8>>,
     next: Next,
     tries: u8,
 }
@@ -55,8 +59,8 @@ pub(super) struct Claim {
 impl Claim {
     /// What the entry is to be.
     fn value(&self) -> Vec<u8> {
-        let rows: Vec<&[u8]> = core::iter::once(&self.row).chain(&self.also).map(|row| &row[..]).collect();
-        rows_to_value(&rows)
+        let rows = core::iter::once(&self.row).chain(&self.also).chain(&self.former);
+        rows_to_value(&rows.map(|row| &row[..]).collect::<Vec<_>>())
     }
 
     /// The rows that an entry stands for, but for those that this is about.
@@ -73,6 +77,8 @@ enum Next {
     Set(Held, Option<Entry>),
     /// Look at the rows of others that the entry stands for.
     Look(Entry),
+    /// Look again, now that the entry is not that of others any more.
+    LookAgain(Entry),
     /// Take the entry away, which stands for nothing, if it is old enough.
     Evict(Entry),
 }
@@ -185,7 +191,7 @@ impl Entries {
 
     /// An entry to claim.
     pub fn claim(place: Place, row: Vec<u8>, also: Option<Vec<u8>>, write: usize) -> Claim {
-        Claim { place, row, also, write, next: Next::Set(Held::Absent, None), tries: 0 }
+        Claim { place, row, also, write, former: Vec::new(), next: Next::Set(Held::Absent, None), tries: 0 }
     }
 
     /// Begins to claim entries.
@@ -236,6 +242,21 @@ impl Entries {
     /// A row that was written is gone again.
     pub fn unwritten(&mut self, row: &[u8]) {
         self.kept.values_mut().filter(|kept| kept.row == row).for_each(|kept| kept.used = false);
+    }
+
+    /// Claims the entries of rows that are written once more, which somebody else may have taken over; by position.
+    pub fn confirm(&mut self, host: &mut Host, rows: &[Written]) {
+        let again = |(at, written): (usize, &Written)| {
+            let also = written.then.as_ref().map(|old| old.key.clone());
+            let next = Next::Set(Held::Stamp(self.stamp), None);
+            let claim = |place: &Place| Claim {
+                next: next.clone(),
+                ..Entries::claim(place.clone(), written.row.clone(), also.clone(), at)
+            };
+            written.places.iter().map(claim).collect::<Vec<_>>()
+        };
+        let claims = rows.iter().enumerate().flat_map(again).collect();
+        self.begin(host, claims);
     }
 
     /// Rows that were changed are to be again what they were: their values in unique indexes are claimed as long as
@@ -353,7 +374,7 @@ impl Entries {
             let change = match &claim.next {
                 Next::Set(expect, _) => Change { key, what: What::Set(claim.value(), self.stamp), expect: *expect },
                 Next::Evict(entry) => Change { key, what: What::Remove(LEASE_US), expect: Held::Stamp(entry.stamp) },
-                Next::Look(entry) => {
+                Next::Look(entry) | Next::LookAgain(entry) => {
                     let rows = claim.others(entry);
                     gets.extend(rows.iter().map(|row| KeyOp {
                         namespace: self.target.namespace.clone(),
@@ -399,11 +420,7 @@ impl Entries {
         };
         for (mut claim, wrote) in claims.into_iter().zip(answer.wrote) {
             match (wrote, claim.next.clone()) {
-                (Wrote::Done, Next::Set(ref expect, before)) => {
-                    // What was evicted stood for nothing.
-                    let before = before.filter(|before| *expect == Held::Stamp(before.stamp));
-                    self.keep(claim, before);
-                }
+                (Wrote::Done, next @ Next::Set(..)) => self.has(claim, &next),
                 (Wrote::Done, Next::Evict(entry)) => {
                     claim.next = Next::Set(Held::Absent, Some(entry));
                     self.pending.push(claim);
@@ -416,30 +433,41 @@ impl Entries {
                 (Wrote::Unreachable, next) => {
                     // It may have happened.
                     let before = next.overwrites();
-                    self.keep(claim, before);
+                    self.keep(&claim, before);
                     self.failed.get_or_insert(Error::Unreachable);
                 }
                 (Wrote::Refused(refusal), _) => {
                     self.failed.get_or_insert(refusal.into());
                 }
-                (Wrote::Done, Next::Look(_)) => {}
+                (Wrote::Done, Next::Look(_) | Next::LookAgain(_)) => {}
             }
         }
     }
 
-    fn keep(&mut self, claim: Claim, before: Option<Entry>) {
-        let row = claim.row;
-        self.kept.get_or_insert_with(claim.place, || Kept { before, row, used: false });
+    /// The entry is that of a claim.
+    fn has(&mut self, mut claim: Claim, asked: &Next) {
+        // What was evicted stood for nothing.
+        self.keep(&claim, asked.overwrites());
+        if let Next::Set(_, Some(before)) = asked
+            && !claim.others(before).is_empty()
+        {
+            claim.next = Next::LookAgain(before.clone());
+            self.pending.push(claim);
+        }
+    }
+
+    fn keep(&mut self, claim: &Claim, before: Option<Entry>) {
+        let row = claim.row.clone();
+        self.kept.get_or_insert_with(claim.place.clone(), || Kept { before, row, used: false });
     }
 
     /// There is an entry already.
     fn met(&mut self, mut claim: Claim, entry: Entry, asked: &Next) {
-        let own = claim.others(&entry).is_empty();
-        if own && entry.stamp == self.stamp {
+        let others = claim.others(&entry);
+        if entry.stamp == self.stamp && others.iter().all(|row| claim.former.contains(row)) {
             // This statement wrote it, perhaps just now, told twice.
-            let before = asked.overwrites();
-            self.keep(claim, before);
-        } else if own {
+            self.has(claim, asked);
+        } else if others.is_empty() {
             // Also for rows that were there before the index: who claims it may yet take it back.
             claim.next = Next::Set(Held::Stamp(entry.stamp), Some(entry));
             self.pending.push(claim);
@@ -480,8 +508,16 @@ impl Entries {
                 }
             }
         }
+        if matches!(claim.next, Next::LookAgain(_)) {
+            return;
+        }
+        claim.former = rows;
+        if claim.former.len() + 1 + usize::from(claim.also.is_some()) > ROWS_MAX {
+            self.taken.push(Taken { write: claim.write, index: claim.place.0, by: None });
+            return;
+        }
         // What stands for a row of ours, too, is not in the way.
-        let shared = value_to_rows(&entry.value).len() > rows.len();
+        let shared = value_to_rows(&entry.value).len() > claim.former.len();
         claim.next = if shared { Next::Set(Held::Stamp(entry.stamp), Some(entry)) } else { Next::Evict(entry) };
         self.pending.push(claim);
     }

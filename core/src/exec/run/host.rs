@@ -19,6 +19,8 @@ pub(super) struct Host {
     /// The number of the last need.
     pub serial: u32,
     cost: Cost,
+    /// What the last answer cost.
+    pub last: Cost,
     coverage: f64,
     assumed_lost: bool,
 }
@@ -31,6 +33,7 @@ impl Host {
             open: Map::new(),
             serial,
             cost: Cost::default(),
+            last: Cost::default(),
             coverage: 1.0,
             assumed_lost: false,
         }
@@ -83,6 +86,7 @@ impl Host {
     }
 
     fn spend(&mut self, cost: Cost) {
+        self.last = cost;
         self.cost.messages = self.cost.messages.saturating_add(cost.messages);
         self.cost.bytes = self.cost.bytes.saturating_add(cost.bytes);
         self.cost.peers = self.cost.peers.max(cost.peers);

@@ -54,8 +54,12 @@ struct Rules {
 impl InsertJob {
     pub fn new(insert: Insert) -> Result<InsertJob, Error> {
         let query = insert.query.map(|flow| QueryJob::new(flow, Vec::new())).transpose()?;
+        let mut writer = Writer::new(&insert.target);
+        if insert.conflict != Conflict::Refuse && insert.arbiter == Arbiter::PrimaryKey {
+            writer.key_first();
+        }
         Ok(InsertJob {
-            writer: Writer::new(&insert.target),
+            writer,
             rules: Rules {
                 target: insert.target,
                 conflict: insert.conflict,
@@ -262,7 +266,7 @@ impl Job for InsertJob {
 
     fn on_gathered(&mut self, host: &mut Host, need: u32, _end: &GatherEnd) -> Step {
         if let Some(query) = &mut self.query {
-            query.take_end(need)?;
+            query.take_end(host, need)?;
         }
         self.after_query(host)
     }

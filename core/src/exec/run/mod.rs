@@ -8,6 +8,7 @@
 //! [`Run::finished`] gives a result the statement is over.
 
 mod alter;
+mod analyze;
 mod catch_up;
 mod create_as;
 mod define;
@@ -20,12 +21,14 @@ mod modify;
 mod purge;
 mod query;
 mod trees;
+mod wait;
 mod writer;
 
 use serde::{Deserialize, Serialize};
 
 use self::{
     alter::AlterJob,
+    analyze::AnalyzeJob,
     create_as::CreateAsJob,
     define::{CreateJob, DropJob},
     host::Host,
@@ -240,6 +243,7 @@ fn job(task: Task) -> Result<Box<dyn Job>, Error> {
         Task::DropView(name, if_exists) => Box::new(DropJob::new(name, if_exists, true)),
         Task::CreateAs(create) => Box::new(CreateAsJob::new(*create)?),
         Task::CreateIndex(create) => Box::new(CreateIndexJob::new(*create)?),
+        Task::Analyze(analyze) => Box::new(AnalyzeJob::new(*analyze)?),
         Task::DropIndex(name, if_exists) => Box::new(DropIndexJob::new(name, if_exists)),
     })
 }

@@ -222,8 +222,8 @@ impl Job for ModifyJob {
 
     fn on_gathered(&mut self, host: &mut Host, need: u32, _end: &GatherEnd) -> Step {
         if let Some((found, others)) = &mut self.finding {
-            found.take_end(need)?;
-            others.as_mut().map(|others| others.take_end(need)).transpose()?;
+            found.take_end(host, need)?;
+            others.as_mut().map(|others| others.take_end(host, need)).transpose()?;
         }
         self.found(host)
     }

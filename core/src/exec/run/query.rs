@@ -1,10 +1,13 @@
 //! A SELECT at its asker: gathers and gets feed the dataflow; when all have ended the result is complete.
 
 use super::{
-    GatherEnd, as_planned,
+    GatherEnd,
+    analyze::Spent,
+    as_planned,
     host::Host,
     job::{Job, Step},
     trees::Trees,
+    wait::Waits,
 };
 use crate::{
     Error,
@@ -12,6 +15,7 @@ use crate::{
     exec::{
         dataflow::Dataflow,
         fragment::{Budget, FragmentPlan, Partial},
+        ops::Batch,
         plan::{Flow, Source},
     },
     map::{Map, Set},
@@ -66,8 +70,12 @@ pub(super) struct QueryJob {
     trees: Trees<usize>,
     /// The index scans under way.
     scans: Map<usize, Entries>,
+    /// Sources that wait for others.
+    waits: Waits,
     /// Tables whose index was read: whether it is still theirs, by need. What a dropped one says is not true.
     checks: Map<u32, (String, Version)>,
+    /// What was spent on each source.
+    spent: Map<usize, Spent>,
 }
 
 /// An index scan under way.
@@ -89,16 +97,39 @@ impl QueryJob {
             feeds: Map::new(),
             trees: Trees::new(),
             scans: Map::new(),
+            waits: Waits::default(),
             checks: Map::new(),
+            spent: Map::new(),
         })
     }
 
     /// The rows, once all sources have ended.
     pub fn rows(&mut self) -> Result<Option<Vec<Row>>, Error> {
-        if !self.feeds.is_empty() || !self.scans.is_empty() || !self.checks.is_empty() {
+        if self.is_open() {
             return Ok(None);
         }
         self.flow.take().map(Dataflow::into_rows).transpose()
+    }
+
+    /// The same, and how many rows each operator of the flow gave, and what each source cost, by its place in the flow.
+    pub fn measured(&mut self) -> Result<Option<(Vec<Row>, Vec<u64>, Map<usize, Spent>)>, Error> {
+        let Some(flow) = self.flow.as_ref().filter(|_| !self.is_open()) else { return Ok(None) };
+        let spent = self.spent.iter().filter_map(|(source, spent)| Some((flow.place(*source)?, *spent))).collect();
+        let gave = flow.gave();
+        Ok(self.rows()?.map(|rows| (rows, gave, spent)))
+    }
+
+    fn is_open(&self) -> bool {
+        !self.feeds.is_empty() || !self.scans.is_empty() || !self.waits.is_empty() || !self.checks.is_empty()
+    }
+
+    /// What was asked for a source has an answer.
+    fn spend(&mut self, host: &Host, index: usize, ops: usize) {
+        let (spent, cost) = (self.spent.entry(index).or_default(), host.last);
+        spent.ops += ops as u64;
+        spent.messages = spent.messages.saturating_add(cost.messages);
+        spent.bytes = spent.bytes.saturating_add(cost.bytes);
+        spent.peers = spent.peers.max(cost.peers);
     }
 
     /// Asks for everything that the sources need.
@@ -106,34 +137,58 @@ impl QueryJob {
         let sources: Vec<Source> = self.flow()?.sources().cloned().collect();
         // A join keeps what came before its other side ended, and the right side is the small one most of the time.
         for (index, source) in sources.into_iter().enumerate().rev() {
-            if let Some(keys) = source.keys.clone() {
-                self.look_up(host, index, source, keys)?;
-            } else if let Some(scan) = source.index.clone() {
-                let open = scan.ranges.len();
-                self.scans.insert(index, Entries { source, open, keys: Set::new(), many: false });
-                for (from, to) in scan.ranges {
-                    let range = Range { from, to, backwards: false, limit: Some(INDEX_ROWS_MAX + 1) };
-                    let (namespace, request) = (&scan.namespace, Request::Range(range));
-                    if let Some((_, answer)) = self.trees.begin(host, index, namespace, scan.locality_bits, request) {
-                        self.entries(host, index, answer)?;
-                    }
-                }
-                if open == 0 {
-                    self.scans.remove(&index);
-                    self.flow()?.end(index)?;
-                }
-            } else {
-                self.feeds.insert(host.gather(source.fragment.clone()), (index, source, None));
+            if let Some(source) = self.waits.push(index, source) {
+                self.begin(host, index, source)?;
             }
         }
         Ok(())
+    }
+
+    /// Asks for what a source needs.
+    fn begin(&mut self, host: &mut Host, index: usize, source: Source) -> Result<(), Error> {
+        if let Some(keys) = source.keys.clone() {
+            return self.look_up(host, index, source, keys);
+        }
+        let Some(scan) = source.index.clone() else {
+            self.feeds.insert(host.gather(source.fragment.clone()), (index, source, None));
+            return Ok(());
+        };
+        let open = scan.ranges.len();
+        self.scans.insert(index, Entries { source, open, keys: Set::new(), many: false });
+        for (from, to) in scan.ranges {
+            let range = Range { from, to, backwards: false, limit: Some(INDEX_ROWS_MAX + 1) };
+            let (namespace, request) = (&scan.namespace, Request::Range(range));
+            if let Some((_, answer)) = self.trees.begin(host, index, namespace, scan.locality_bits, request) {
+                self.entries(host, index, answer)?;
+            }
+        }
+        if open == 0 {
+            self.scans.remove(&index);
+            self.ended(host, index)?;
+        }
+        Ok(())
+    }
+
+    /// A source has given everything; who waited for that begins.
+    fn ended(&mut self, host: &mut Host, index: usize) -> Result<(), Error> {
+        self.flow()?.end(index)?;
+        for (index, source) in self.waits.end(index) {
+            self.begin(host, index, source)?;
+        }
+        Ok(())
+    }
+
+    /// What a source gives.
+    fn feed(&mut self, index: usize, batch: Batch) -> Result<(), Error> {
+        self.waits.see(index, &batch);
+        self.flow()?.feed(index, batch)
     }
 
     /// Gets rows by their keys, which are all of the source.
     fn look_up(&mut self, host: &mut Host, index: usize, source: Source, keys: Vec<Vec<u8>>) -> Result<(), Error> {
         // A key that must be NULL, say: nothing to ask.
         if keys.is_empty() {
-            return self.fill(index, &source, &[], Vec::new());
+            return self.fill(host, index, &source, &[], Vec::new());
         }
         for keys in keys.chunks(LOOKUP_OPS) {
             let need = host.ops(lookup(&source.fragment, keys));
@@ -171,7 +226,8 @@ impl QueryJob {
 
     /// Takes in what operations on keys found.
     pub fn take_ops(&mut self, host: &mut Host, need: u32, outcomes: Vec<Outcome>) -> Result<(), Error> {
-        if self.trees.awaits(need) {
+        if let Some(index) = self.trees.purpose(need).copied() {
+            self.spend(host, index, outcomes.len());
             return match self.trees.on_ops(host, need, outcomes) {
                 Some((index, answer)) => self.entries(host, index, answer),
                 None => Ok(()),
@@ -181,26 +237,38 @@ impl QueryJob {
             return as_planned(&[check], &outcomes);
         }
         match self.feeds.remove(&need) {
-            Some((index, source, keys)) => self.fill(index, &source, &keys.unwrap_or_default(), outcomes),
+            Some((index, source, keys)) => {
+                self.spend(host, index, outcomes.len());
+                self.fill(host, index, &source, &keys.unwrap_or_default(), outcomes)
+            }
             None => Ok(()),
         }
     }
 
     /// A gather is over.
-    pub fn take_end(&mut self, need: u32) -> Result<(), Error> {
+    pub fn take_end(&mut self, host: &mut Host, need: u32) -> Result<(), Error> {
         match self.feeds.remove(&need) {
-            Some((index, ..)) => self.flow()?.end(index),
+            Some((index, ..)) => {
+                self.spend(host, index, 0);
+                self.ended(host, index)
+            }
             None => Ok(()),
         }
     }
 
     /// Rows that were got; with the last of them the source has ended.
-    fn fill(&mut self, index: usize, source: &Source, keys: &[Vec<u8>], outcomes: Vec<Outcome>) -> Result<(), Error> {
+    fn fill(
+        &mut self,
+        host: &mut Host,
+        index: usize,
+        source: &Source,
+        keys: &[Vec<u8>],
+        outcomes: Vec<Outcome>,
+    ) -> Result<(), Error> {
         let partial = looked_up(&source.fragment, keys, outcomes)?;
         let more = self.feeds.values().any(|(other, ..)| *other == index);
-        let flow = self.flow()?;
-        flow.feed(index, partial.batch)?;
-        if more { Ok(()) } else { flow.end(index) }
+        self.feed(index, partial.batch)?;
+        if more { Ok(()) } else { self.ended(host, index) }
     }
 
     fn result(&mut self, host: &Host) -> Step {
@@ -231,13 +299,14 @@ impl Job for QueryJob {
     fn on_batch(&mut self, _host: &mut Host, need: u32, partial: Partial) -> Step {
         if let Some((index, ..)) = self.feeds.get(&need) {
             let index = *index;
-            self.flow()?.feed(index, partial.batch)?;
+            self.spent.entry(index).or_default().records += partial.scanned;
+            self.feed(index, partial.batch)?;
         }
         Ok(None)
     }
 
     fn on_gathered(&mut self, host: &mut Host, need: u32, _end: &GatherEnd) -> Step {
-        self.take_end(need)?;
+        self.take_end(host, need)?;
         self.result(host)
     }
 }

@@ -28,6 +28,11 @@ impl<T> Trees<T> {
         self.open.contains_key(&need)
     }
 
+    /// What a need is for.
+    pub fn purpose(&self, need: u32) -> Option<&T> {
+        self.open.get(&need).map(|(what, ..)| what)
+    }
+
     /// Begins a request; what came of it, if there was nothing to ask.
     pub fn begin(
         &mut self,

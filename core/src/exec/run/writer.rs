@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use super::{
     catch_up::CatchUp,
-    entries::{Claim, Entries, Old, Place, Taken},
+    entries::{CLAIMS_MAX, Claim, Entries, Old, Place, Taken},
     host::Host,
 };
 use crate::{
@@ -55,6 +55,8 @@ pub(super) enum Change {
     Delete(Vec<u8>, Version),
     /// What this statement inserted at that version is gone again, without a trace.
     TakeBack(Version),
+    /// Whether there is a record of its key, before the row of it is refused for the index of that position.
+    Look(usize),
 }
 
 /// A change on its way.
@@ -110,6 +112,7 @@ impl Write {
             Change::Delete(_, version) | Change::TakeBack(version) => {
                 Action::Remove { expect: Expect::Version(*version) }
             }
+            Change::Look(_) => Action::Get,
         }
     }
 
@@ -120,7 +123,7 @@ impl Write {
             Change::Insert(new) => (None, Some(new)),
             Change::Replace(old, _, new) => (Some(&*old), Some(new)),
             Change::Delete(old, _) => (Some(&*old), None),
-            Change::TakeBack(_) => (None, None),
+            Change::TakeBack(_) | Change::Look(_) => (None, None),
         };
         let old = old.map(|old| target.read(old)).transpose()?.map(|(row, _)| row);
         let mut row = new.as_ref().map(|new| target.read(new)).transpose()?;
@@ -158,7 +161,7 @@ impl Write {
     fn bytes(&self) -> usize {
         match &self.change {
             Change::Insert(value) | Change::Replace(_, _, value) => value.len(),
-            Change::Delete(..) | Change::TakeBack(_) => 0,
+            Change::Delete(..) | Change::TakeBack(_) | Change::Look(_) => 0,
         }
     }
 
@@ -169,7 +172,7 @@ impl Write {
             Change::Insert(_) => Action::Remove { expect: Expect::Version(version) },
             Change::Replace(old, ..) => put(old, Expect::Version(version)),
             Change::Delete(old, _) => put(old, Expect::Absent),
-            Change::TakeBack(_) => return None,
+            Change::TakeBack(_) | Change::Look(_) => return None,
         };
         Some((self.key, action))
     }
@@ -192,6 +195,24 @@ enum Caught {
     Up,
 }
 
+/// What is asked of index entries.
+enum Asked {
+    /// To be those of these writes.
+    Claims(Vec<Write>),
+    /// To be those of these rows still.
+    Rows(Vec<Written>),
+}
+
+/// A row that is written in unique indexes.
+pub(super) struct Written {
+    /// Its key.
+    pub row: Vec<u8>,
+    /// Its entries there.
+    pub places: Vec<Place>,
+    /// What is to be written when they are confirmed: the other half of a row that moves.
+    pub then: Option<Box<Write>>,
+}
+
 /// See the module's documentation.
 pub(super) struct Writer {
     target: Target,
@@ -199,9 +220,13 @@ pub(super) struct Writer {
     in_flight: Map<u32, Vec<Write>>,
     /// The index entries, where there are indexes.
     entries: Option<Entries>,
-    /// Writes whose index entries are being claimed.
-    claiming: Option<Vec<Write>>,
+    /// What is asked of index entries.
+    asked: Option<Asked>,
+    /// Rows that are written, in unique indexes, and not confirmed yet.
+    written: VecDeque<Written>,
     caught: Caught,
+    /// What the statement does about a key that is there already comes before what it violates beside.
+    key_first: bool,
     /// Index entries that are not needed go, and then it is over.
     settling: bool,
     /// Keys of rows that are again what they were.
@@ -229,8 +254,10 @@ impl Writer {
             queue: VecDeque::new(),
             in_flight: Map::new(),
             entries: None,
-            claiming: None,
+            asked: None,
+            written: VecDeque::new(),
             caught: Caught::Open,
+            key_first: false,
             settling: false,
             restored: Vec::new(),
             reclaiming: false,
@@ -243,6 +270,11 @@ impl Writer {
             affected: 0,
             shown: Vec::new(),
         }
+    }
+
+    /// What the statement does about a key that is there already comes before what the row violates beside.
+    pub fn key_first(&mut self) {
+        self.key_first = true;
     }
 
     /// One more change to make.
@@ -267,7 +299,8 @@ impl Writer {
         if self.failed.is_some() {
             return self.take_back(host);
         }
-        while self.in_flight.len() < IN_FLIGHT && self.claiming.is_none() && !self.queue.is_empty() {
+        self.confirm(host);
+        while self.in_flight.len() < IN_FLIGHT && self.asked.is_none() && !self.queue.is_empty() {
             let (mut batch, mut bytes) = (Vec::new(), 0);
             while let Some(write) = self.queue.front() {
                 bytes += write.bytes();
@@ -281,7 +314,7 @@ impl Writer {
                 return self.take_back(host);
             }
         }
-        if !self.in_flight.is_empty() || self.claiming.is_some() {
+        if !self.in_flight.is_empty() || self.asked.is_some() {
             return Ok(false);
         }
         Ok(self.settled(host, false))
@@ -299,7 +332,7 @@ impl Writer {
             if !claims.is_empty() {
                 entries.begin(host, claims);
                 if !entries.idle() {
-                    self.claiming = Some(batch);
+                    self.asked = Some(Asked::Claims(batch));
                     return Ok(());
                 }
                 // Nobody had to be asked, so nothing is taken.
@@ -308,6 +341,35 @@ impl Writer {
         }
         self.send(host, batch);
         Ok(())
+    }
+
+    /// Asks whether rows that are written still have their unique values.
+    fn confirm(&mut self, host: &mut Host) {
+        let over = self.queue.is_empty() && self.in_flight.is_empty();
+        let now = over || self.written.len() >= CLAIMS_MAX || self.written.iter().any(|row| row.then.is_some());
+        let Some(entries) = self.entries.as_mut().filter(|_| now && self.asked.is_none()) else { return };
+        let rows: Vec<Written> = self.written.drain(..self.written.len().min(CLAIMS_MAX)).collect();
+        if !rows.is_empty() {
+            entries.confirm(host, &rows);
+            self.asked = Some(Asked::Rows(rows));
+        }
+    }
+
+    fn confirmed(&mut self, rows: Vec<Written>) {
+        let failed = match self.entries.as_mut().map(Entries::outcome) {
+            Some(Err(error)) => Some(error),
+            Some(Ok(taken)) => taken.first().map(|taken| match taken.by {
+                Some(_) => violation(&self.target, &self.target.indexes[taken.index]),
+                None => {
+                    error(SERIALIZATION, format!("somebody else writes the same values into \"{}\"", self.target.name))
+                }
+            }),
+            None => None,
+        };
+        match failed {
+            Some(failed) => drop(self.failed.get_or_insert(failed)),
+            None => self.queue.extend(rows.into_iter().filter_map(|row| row.then).map(|then| *then)),
+        }
     }
 
     fn send(&mut self, host: &mut Host, batch: Vec<Write>) {
@@ -354,6 +416,11 @@ impl Writer {
         if write.redone >= REDO_MAX {
             return fail(SERIALIZATION, format!("a row of \"{}\" keeps changing", self.target.name));
         }
+        if self.key_first && matches!(write.change, Change::Insert(_)) {
+            write.change = Change::Look(taken.index);
+            self.queue.push_back(write);
+            return Ok(());
+        }
         let current = taken.by.map(|(key, value, version)| {
             write.key = key;
             (value, version)
@@ -392,7 +459,7 @@ impl Writer {
 
     /// The last writes first, and never two of one key at once.
     fn take_back(&mut self, host: &mut Host) -> Result<bool, Error> {
-        if !self.in_flight.is_empty() || self.undoing.is_some() || self.claiming.is_some() {
+        if !self.in_flight.is_empty() || self.undoing.is_some() || self.asked.is_some() {
             return Ok(false);
         }
         if let Some(entries) = &mut self.entries {
@@ -472,8 +539,10 @@ impl Writer {
     ) -> Result<bool, Error> {
         if self.entries.as_ref().is_some_and(|entries| entries.awaits(need)) {
             let idle = self.entries.as_mut().is_some_and(|entries| entries.on_ops(host, need, outcomes));
-            if let (true, Some(batch)) = (idle, self.claiming.take_if(|_| idle)) {
-                self.claimed(host, batch, redo);
+            match self.asked.take_if(|_| idle) {
+                Some(Asked::Claims(batch)) => self.claimed(host, batch, redo),
+                Some(Asked::Rows(rows)) => self.confirmed(rows),
+                None => {}
             }
         } else if let Caught::Going(catch_up) = &mut self.caught
             && catch_up.awaits(need)
@@ -511,7 +580,13 @@ impl Writer {
                 Ok(())
             }
             Outcome::Conflict { current } => self.conflict(write, current, redo),
-            Outcome::Absent => self.conflict(write, None, redo),
+            Outcome::Found { value, version, .. } if matches!(write.change, Change::Look(_)) => {
+                self.conflict(write, Some((value, version)), redo)
+            }
+            Outcome::Absent => match write.change {
+                Change::Look(index) => Err(violation(&self.target, &self.target.indexes[index])),
+                _ => self.conflict(write, None, redo),
+            },
             Outcome::Found { .. } | Outcome::Stale { .. } | Outcome::Hinted => Ok(()),
             Outcome::Unreachable => {
                 self.unsure.push(write.key);
@@ -529,16 +604,24 @@ impl Writer {
             }
             entries.written(&write.places, core::mem::take(&mut write.old_places));
         }
+        let unique = |(index, _): &Place| self.target.indexes.get(*index).is_some_and(|index| index.unique);
+        let places: Vec<Place> = write.places.iter().filter(|place| unique(place)).cloned().collect();
         match write.then.take() {
             Some(mut then) => {
                 if !taken_back {
                     then.moved = Some((write.key.clone(), version));
                     then.redone = write.redone;
                 }
-                self.queue.push_back(*then);
+                match places.is_empty() {
+                    true => self.queue.push_back(*then),
+                    false => self.written.push_back(Written { row: write.key.clone(), places, then: Some(then) }),
+                }
             }
             None if taken_back => {}
             None => {
+                if !places.is_empty() {
+                    self.written.push_back(Written { row: write.key.clone(), places, then: None });
+                }
                 self.affected += 1;
                 self.shown.extend(write.shown.take().map(|row| (write.index, row)));
             }

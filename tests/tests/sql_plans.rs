@@ -1,0 +1,218 @@
+//! How queries are carried out: of a table that is joined with few rows only what matches is read, and EXPLAIN tells.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+
+use pontoon_core::{
+    Error, Id,
+    data::{Cost, Row, Value},
+    exec::{Env, GatherEnd, Need, local::Local},
+    sql::asking::{Asking, Definitions},
+};
+
+/// What a statement asked for beside the catalog.
+#[derive(Debug, Default, PartialEq)]
+struct Asked {
+    /// Records that were got one by one.
+    gets: usize,
+    /// What each gather read: records, and rows that were sent.
+    gathers: Vec<(u64, usize)>,
+}
+
+fn ask(local: &mut Local, sql: &str) -> Result<(Vec<String>, Asked), Error> {
+    let env = Env { now_us: 0, random: 7, me: Id::ZERO, locality_bits: 0 };
+    let mut definitions = Definitions::default();
+    let mut asking = Asking::new(pontoon_parser::parse_one(sql)?, Vec::new(), env, &mut definitions);
+    let mut asked = Asked::default();
+    loop {
+        if let Some(result) = asking.finished() {
+            let text = |row: Row| row.iter().map(Value::to_string).collect::<Vec<_>>().join(" ");
+            return result.map(|result| (result.rows.into_iter().map(text).collect(), asked));
+        }
+        match asking.poll().unwrap() {
+            Need::Ops { need, ops } => {
+                asked.gets += ops.iter().filter(|op| op.namespace.starts_with("pontoon.rows.")).count();
+                let outcomes = ops.iter().map(|op| local.apply(op)).collect();
+                asking.on_ops(&mut definitions, need, outcomes, Cost::default());
+            }
+            Need::Gather { need, fragment } => {
+                let partial = local.gather(&fragment).unwrap();
+                asked.gathers.push((partial.scanned, partial.batch.len()));
+                let end =
+                    GatherEnd { coverage: 1.0, assumed_lost: false, peers: 1, messages: 0, bytes: 0, fault: None };
+                asking.on_gathered(&mut definitions, need, partial, end);
+            }
+        }
+    }
+}
+
+fn ok(local: &mut Local, sql: &str) -> (Vec<String>, Asked) {
+    ask(local, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
+
+/// 50 customers, 5,000 orders of theirs, three items for each of the first hundred orders.
+fn shop() -> Local {
+    let mut local = Local::new();
+    ok(&mut local, "CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT, town TEXT)");
+    ok(&mut local, "CREATE TABLE orders (id INTEGER PRIMARY KEY, customer INTEGER, day INTEGER)");
+    ok(&mut local, "CREATE TABLE items (ord INTEGER, line INTEGER, amount INTEGER, PRIMARY KEY (ord, line))");
+    ok(&mut local, "CREATE INDEX by_customer ON orders (customer)");
+    let many = |count: i64, row: &dyn Fn(i64) -> String| (0..count).map(row).collect::<Vec<_>>().join(", ");
+    let rows = many(50, &|n| format!("({n}, 'c{n}', 't{}')", n % 5));
+    ok(&mut local, &format!("INSERT INTO customers VALUES {rows}"));
+    let rows = many(5_000, &|n| {
+        format!("({n}, {}, {})", if n % 100 == 99 { "NULL".to_owned() } else { (n % 60).to_string() }, n % 7)
+    });
+    ok(&mut local, &format!("INSERT INTO orders VALUES {rows}"));
+    let rows = many(300, &|n| format!("({}, {}, {n})", n / 3, n % 3));
+    ok(&mut local, &format!("INSERT INTO items VALUES {rows}"));
+    local
+}
+
+#[test]
+fn what_few_rows_are_joined_with_is_got_by_key() {
+    let mut local = shop();
+    let sql = "SELECT o.id, c.name FROM orders o JOIN customers c ON c.id = o.customer WHERE o.id = 7";
+    let (rows, asked) = ok(&mut local, sql);
+    assert_eq!(rows, ["7 c7"]);
+    assert_eq!(asked, Asked { gets: 2, gathers: vec![] });
+    // A chain: the order, its customer, all orders of that customer by the index.
+    let sql =
+        "SELECT count(*) FROM orders o JOIN customers c ON c.id = o.customer JOIN orders more ON more.customer = c.id
+               WHERE o.id = 7";
+    let (rows, asked) = ok(&mut local, sql);
+    assert_eq!(rows, ["84"]);
+    assert_eq!(asked, Asked { gets: 86, gathers: vec![] });
+    // The right side says more: it comes first, and nothing is read of the other one for no value.
+    let sql = "SELECT c.name FROM customers c, orders o WHERE c.id = o.customer AND o.id IN (1, 2, 7000)";
+    assert_eq!(ok(&mut local, sql), (vec!["c1".to_owned(), "c2".to_owned()], Asked { gets: 5, gathers: vec![] }));
+    let sql = "SELECT c.name FROM customers c, orders o WHERE c.id = o.customer AND o.id = 99";
+    assert_eq!(ok(&mut local, sql), (vec![], Asked { gets: 1, gathers: vec![] }));
+}
+
+#[test]
+fn what_a_join_keeps_is_read_whole() {
+    let mut local = shop();
+    // The rows of the left side all count.
+    let sql = "SELECT count(*), count(o.id) FROM customers c LEFT JOIN orders o ON o.customer = c.id AND o.id = 7";
+    let (rows, asked) = ok(&mut local, sql);
+    assert_eq!(rows, ["50 1"]);
+    assert_eq!(asked, Asked { gets: 1, gathers: vec![(50, 50)] });
+    let sql = "SELECT count(*) FROM customers c FULL JOIN orders o ON o.customer = c.id AND o.id < 0 WHERE c.id = 3";
+    assert_eq!(ok(&mut local, sql).0, ["1"]);
+    let sql = "SELECT count(*) FROM (SELECT * FROM customers WHERE id = 3) c FULL JOIN orders o ON o.customer = c.id";
+    assert_eq!(ok(&mut local, sql).0, ["5000"]);
+    // NULL is among the values of the subquery: NOT IN is true for nobody.
+    let sql = "SELECT count(*) FROM customers WHERE id = 3 AND id NOT IN (SELECT customer FROM orders)";
+    assert_eq!(ok(&mut local, sql).0, ["0"]);
+    let sql = "SELECT count(*) FROM (SELECT * FROM customers ORDER BY id LIMIT 5) c JOIN orders o ON o.customer = c.id
+               WHERE o.id = 3";
+    assert_eq!(ok(&mut local, sql).0, ["1"]);
+    let sql = "SELECT count(*) FROM (SELECT customer, day FROM orders ORDER BY id LIMIT 5) o JOIN customers c
+               ON o.customer = c.id WHERE c.id = 7";
+    assert_eq!(ok(&mut local, sql).0, ["0"]);
+}
+
+#[test]
+fn owners_filter_by_few_values_where_there_is_no_index() {
+    let mut local = shop();
+    ok(&mut local, "DROP INDEX by_customer");
+    let sql = "SELECT count(*) FROM customers c JOIN orders o ON o.customer = c.id WHERE c.id IN (3, 4)";
+    let (rows, asked) = ok(&mut local, sql);
+    assert_eq!(rows, ["168"]);
+    assert_eq!(asked, Asked { gets: 2, gathers: vec![(5_000, 168)] });
+    // A part of the primary key is no key.
+    let sql =
+        "SELECT sum(i.amount) FROM orders o JOIN items i ON i.ord = o.id WHERE o.id BETWEEN 1 AND 2 AND o.day = 1";
+    let (rows, asked) = ok(&mut local, sql);
+    assert_eq!(rows, ["12"]);
+    assert_eq!(asked, Asked { gets: 0, gathers: vec![(5_000, 1), (300, 3)] });
+    // Too many values.
+    let sql = "SELECT count(*) FROM orders o JOIN items i ON i.ord = o.id WHERE o.day = 1";
+    let (rows, asked) = ok(&mut local, sql);
+    assert_eq!(rows, ["45"]);
+    assert_eq!(asked, Asked { gets: 0, gathers: vec![(5_000, 715), (300, 300)] });
+}
+
+#[test]
+fn subqueries_read_what_matters() {
+    let mut local = shop();
+    let sql = "SELECT name FROM customers WHERE id IN (SELECT customer FROM orders WHERE id = 7)";
+    assert_eq!(ok(&mut local, sql), (vec!["c7".to_owned()], Asked { gets: 2, gathers: vec![] }));
+    let sql = "SELECT (SELECT count(*) FROM items i WHERE i.ord = o.id) FROM orders o WHERE o.id = 7";
+    assert_eq!(ok(&mut local, sql).0, ["3"]);
+    let sql =
+        "SELECT id FROM orders o WHERE id IN (7, 8, 4000) AND NOT EXISTS (SELECT 1 FROM items i WHERE i.ord = o.id)";
+    let (rows, asked) = ok(&mut local, sql);
+    assert_eq!(rows, ["4000"]);
+    assert_eq!(asked, Asked { gets: 3, gathers: vec![(300, 6)] });
+}
+
+#[test]
+fn explain_says_which_comes_first() {
+    let mut local = shop();
+    let sql = "EXPLAIN SELECT o.id, c.name FROM orders o JOIN customers c ON c.id = o.customer WHERE o.id = 7";
+    let plan = ok(&mut local, sql).0.join("\n");
+    println!("{plan}");
+    assert!(plan.contains("SemiJoin [asker] c.id among the values of o.customer: gets by key"), "{plan}");
+    let sql = "EXPLAIN SELECT count(*) FROM customers c JOIN orders o ON o.customer = c.id WHERE c.id = 7";
+    let plan = ok(&mut local, sql).0.join("\n");
+    assert!(plan.contains("o.customer among the values of c.id: entries of by_customer, then gets"), "{plan}");
+}
+
+#[test]
+fn explain_analyze_tells_what_was_done() {
+    let mut local = shop();
+    let query =
+        "SELECT c.town, count(*) FROM orders o JOIN customers c ON c.id = o.customer WHERE o.day = 1 AND o.id < 70
+                 GROUP BY c.town ORDER BY 1";
+    let expected = ok(&mut local, query).0.len();
+    let lines = ok(&mut local, &format!("EXPLAIN ANALYZE {query}")).0;
+    println!("{}", lines.join("\n"));
+    let plain = ok(&mut local, &format!("EXPLAIN {query}")).0;
+    assert_eq!(lines.len(), plain.len() + 1);
+    for (line, plain) in lines.iter().zip(&plain) {
+        assert!(line.starts_with(plain), "{line}");
+    }
+    let measured = |operator: &str| {
+        let line = lines.iter().find(|line| line.trim_start().starts_with(operator)).unwrap();
+        line[line.rfind('(').unwrap()..].to_owned()
+    };
+    // Days repeat every seven orders: ten of the first seventy, two of which are of customers that are not there.
+    assert_eq!(measured("Gather [exchange] o"), "(rows 10, records 5000, peers 1)");
+    assert_eq!(measured("SemiJoin"), "(rows 8, gets 10)");
+    assert_eq!(measured("HashJoin"), "(rows 8)");
+    assert_eq!(measured("Total"), format!("(rows {expected}, coverage 1, messages 0, bytes 0, peers 1)"));
+    let json = ok(&mut local, &format!("EXPLAIN (ANALYZE, FORMAT JSON) {query}")).0.remove(0);
+    let rows = ok(&mut local, &format!("SELECT '{}'::JSON -> 0 ->> 'rows'", json.replace('\'', "''"))).0;
+    assert_eq!(rows, [expected.to_string()], "{json}");
+    let json = ok(&mut local, &format!("EXPLAIN (FORMAT JSON) {query}")).0.remove(0);
+    assert!(json.starts_with("[{") && !json.contains("\"rows\""), "{json}");
+    for (sql, code) in [
+        ("EXPLAIN ANALYZE DELETE FROM orders", "feature_not_supported"),
+        ("EXPLAIN (FORMAT YAML) SELECT 1", "feature_not_supported"),
+        ("EXPLAIN (COLOUR red) SELECT 1", "feature_not_supported"),
+        ("EXPLAIN ANALYZE EXPLAIN SELECT 1", "syntax_error"),
+    ] {
+        assert_eq!(ask(&mut local, sql).unwrap_err().code(), code, "{sql}");
+    }
+    assert_eq!(ok(&mut local, "SELECT count(*) FROM orders").0, ["5000"]);
+}
+
+#[test]
+fn every_operator_of_a_plan_is_measured_at_its_line() {
+    let mut local = shop();
+    let sql = "EXPLAIN ANALYZE WITH RECURSIVE big AS (SELECT customer, count(*) AS n FROM orders GROUP BY customer),
+               steps(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM steps WHERE n < 4)
+               SELECT a.customer FROM big a JOIN big b ON a.n = b.n + 1
+               UNION ALL SELECT n FROM steps WHERE n NOT IN (SELECT day FROM orders WHERE day > 5)";
+    let lines = ok(&mut local, sql).0;
+    println!("{}", lines.join("\n"));
+    let rows = |operator: &str| -> Vec<u64> {
+        let lines = lines.iter().filter(|line| line.trim_start().starts_with(operator));
+        let number = |line: &String| line.split("(rows ").nth(1)?.split([',', ')']).next()?.parse().ok();
+        lines.filter_map(number).collect()
+    };
+    assert_eq!(rows("Recursion"), [4]);
+    assert_eq!(rows("Total").len(), 1);
+    assert_eq!((rows("With"), rows("Recall"), rows("OneRow")), (vec![61], vec![61, 61], vec![1]));
+    assert_eq!(rows("Gather"), [61, 714]);
+}
