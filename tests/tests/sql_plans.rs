@@ -89,6 +89,24 @@ fn what_few_rows_are_joined_with_is_got_by_key() {
 }
 
 #[test]
+fn what_waits_for_nothing_begins_at_once() {
+    let mut local = shop();
+    let sql = "SELECT c.name FROM customers c, orders o WHERE c.id = o.customer AND o.id = NULL";
+    assert_eq!(ok(&mut local, sql), (vec![], Asked::default()));
+    let sql = "SELECT c.name FROM customers c WHERE c.id IN (SELECT customer FROM orders WHERE id IN (NULL))";
+    assert_eq!(ok(&mut local, sql), (vec![], Asked::default()));
+}
+
+#[test]
+fn changes_by_a_subquery_read_what_matters() {
+    let mut local = shop();
+    let (rows, asked) =
+        ok(&mut local, "DELETE FROM orders WHERE id IN (SELECT ord FROM items WHERE amount IN (30, 40)) RETURNING id");
+    assert_eq!((rows.len(), asked.gathers), (2, vec![(300, 2)]));
+    assert_eq!(ok(&mut local, "SELECT count(*) FROM orders").0, ["4998"]);
+}
+
+#[test]
 fn what_a_join_keeps_is_read_whole() {
     let mut local = shop();
     // The rows of the left side all count.

@@ -6,7 +6,9 @@ use super::{
     fault::{INTERNAL, UNSUPPORTED, fail},
     from::beside,
     logical::{ColumnId, Logical},
-    physical, rules,
+    physical,
+    reduce::reduce,
+    rules,
     scalar::Scalar,
     scope::Binder,
     select::lost_column,
@@ -98,7 +100,8 @@ impl Binder<'_> {
             let schema = [&schema[..], &beyond].concat();
             let exprs = schema.iter().map(|id| (*id, Scalar::Column(*id))).collect();
             let plan = rules::optimise(Logical::Project { input: Box::new(plan), exprs });
-            let node = physical::lower(plan)?;
+            let mut node = physical::lower(plan)?;
+            reduce(&mut node);
             let assignments = assignments.map(|all| over_rows(all, &schema)).transpose()?;
             let (found, whole) = (node.clone().into_flow(), Some(beyond.len() as u32));
             let plan = Modify { target, found, filter: None, assignments, others: None, returning, whole };

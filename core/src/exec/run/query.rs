@@ -136,12 +136,10 @@ impl QueryJob {
     pub fn open(&mut self, host: &mut Host) -> Result<(), Error> {
         let sources: Vec<Source> = self.flow()?.sources().cloned().collect();
         // A join keeps what came before its other side ended, and the right side is the small one most of the time.
-        for (index, source) in sources.into_iter().enumerate().rev() {
-            if let Some(source) = self.waits.push(index, source) {
-                self.begin(host, index, source)?;
-            }
-        }
-        Ok(())
+        let sources = sources.into_iter().enumerate().rev();
+        let at_once: Vec<_> =
+            sources.filter_map(|(index, source)| Some((index, self.waits.push(index, source)?))).collect();
+        at_once.into_iter().try_for_each(|(index, source)| self.begin(host, index, source))
     }
 
     /// Asks for what a source needs.
