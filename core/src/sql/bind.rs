@@ -424,7 +424,8 @@ impl Binder<'_> {
             "date_part" | "extract" => "date_part",
             name => name,
         };
-        let mut args = args.iter().map(|arg| self.nested(arg, scope, depth)).collect::<Result<Vec<_>, _>>()?;
+        let args = args.iter().map(|arg| self.nested(arg, scope, depth)).collect::<Result<Vec<_>, _>>()?;
+        let (name, mut args) = self.bits(name, args);
         if let ("age", [_]) = (name, &args[..]) {
             args.insert(0, Typed::constant(Value::Date(today)));
         }

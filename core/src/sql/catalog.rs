@@ -14,7 +14,7 @@ use super::{
     index::Index,
 };
 use crate::{
-    Error, Id,
+    Error,
     data::{Row, Type, Value},
     exec::fragment::Decode,
     store::{Action, KeyOp},
@@ -291,10 +291,11 @@ impl TableDescriptor {
             && indexes.iter().all(|index| there.iter().any(|other| same(index, other)))
     }
 
-    /// The key of a row without a primary key: unique to the asker, the statement and the row.
-    pub fn hidden_key(me: &Id, random: u128, index: u64) -> Vec<u8> {
-        let mut key = me.0[..8].to_vec();
-        key.extend(random.to_be_bytes());
+    /// The key of a row without a primary key, in the order of insertion: when its statement began, random bits that no
+    /// other statement of that microsecond has, the number of the row.
+    pub fn hidden_key(began_us: u64, random: u128, index: u32) -> Vec<u8> {
+        let mut key = began_us.to_be_bytes().to_vec();
+        key.extend((random as u64).to_be_bytes());
         key.extend(index.to_be_bytes());
         key
     }

@@ -6,6 +6,8 @@
 //!   a column of numbers, a number is text beside a column of text.
 //! - `CAST` to an integer cuts off. `LIKE` takes no notice of case. NULLs are smaller than everything else.
 //! - A column that is not grouped has one of the values that it has in the group: the smallest.
+//! - Operators on bits cut their operands to integers; shifting by 64 and more leaves nothing, by less than 0 the other
+//!   way.
 //! - `IN ()` is false. A subquery that is a value gives the first of its rows.
 //!
 //! All of it is said by the expressions that the binder makes; owners know of no dialect.
@@ -213,6 +215,20 @@ impl Binder<'_> {
             operand.scalar
         };
         Typed::new(converted(scalar, from, to), Some(to.base()))
+    }
+
+    /// An operator on bits, which is called like a function, and its operands; what is none is left alone.
+    pub(super) fn bits<'a>(&self, name: &'a str, args: Vec<Typed>) -> (&'a str, Vec<Typed>) {
+        let of_bits = matches!((name, args.len()), ("~", 1) | ("&" | "|" | "<<" | ">>", 2));
+        if !self.sqlite() || !of_bits {
+            return (name, args);
+        }
+        let name = match name {
+            "<<" => "shift left",
+            ">>" => "shift right",
+            name => name,
+        };
+        (name, args.into_iter().map(|arg| self.casted_to(arg, Type::Integer)).collect())
     }
 
     /// Whether LIKE takes no notice of case.

@@ -10,6 +10,7 @@
 mod access;
 mod aggregates;
 mod alter;
+mod arrival;
 pub mod asking;
 pub mod ast;
 pub mod bind;
