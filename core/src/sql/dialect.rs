@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Error,
-    data::{Nested, Type, Value, real},
+    data::{Nested, Numeric, Type, Value, real},
     exec::cast::leading_number,
 };
 
@@ -85,7 +85,10 @@ impl Binder<'_> {
     pub(super) fn operation(&self, op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Error> {
         match op {
             BinaryOp::And | BinaryOp::Or => binary(op, self.truth(left)?, self.truth(right)?),
-            BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul => binary(op, self.number(left), self.number(right)),
+            BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul => match exactly(op, &left, &right) {
+                Some(exact) if !self.sqlite() => Ok(Typed::written(Value::Numeric(exact))),
+                _ => binary(op, self.number(left), self.number(right)),
+            },
             BinaryOp::Div | BinaryOp::Rem => {
                 let (left, mut right) = (self.number(left), self.number(right));
                 if self.sqlite() {
@@ -254,4 +257,20 @@ impl Binder<'_> {
 
 fn not_zero(scalar: Scalar) -> Scalar {
     Scalar::Binary(BinaryOp::Ne, Nested::new(scalar), literal(Value::Integer(0)))
+}
+
+/// Arithmetic of decimals as they are written: `0.06 + 0.01` is 0.07, which no sum of reals is.
+fn exactly(op: BinaryOp, left: &Typed, right: &Typed) -> Option<Numeric> {
+    let number = |typed: &Typed| match typed.scalar {
+        Scalar::Literal(Value::Integer(number)) => Some(Numeric::from(number)),
+        _ => typed.exact,
+    };
+    let (a, b) = (number(left)?, number(right)?);
+    match op {
+        _ if left.exact.or(right.exact).is_none() => None,
+        BinaryOp::Add => a.plus(b),
+        BinaryOp::Sub => a.plus(b.negated()),
+        BinaryOp::Mul => a.times(b),
+        _ => None,
+    }
 }
