@@ -41,6 +41,7 @@ pub mod session;
 mod set;
 pub mod sqlstate;
 mod subquery;
+pub mod system;
 mod target;
 mod unnest;
 mod view;
