@@ -7,6 +7,7 @@ use pontoon_core::{
     sql::{
         asking::{Asking, Definitions},
         ast::Statement,
+        system::{PEERS, gathered_peers},
     },
     store::{Action, Expect, KeyOp, Outcome},
 };
@@ -109,7 +110,7 @@ impl Sim {
         let env = Env { now_us, random, me: self.id(node), locality_bits };
         let asking = Asking::new(statement, Vec::new(), env, definitions);
         let mut ask = Ask { node, asking, deadline_us, open: Vec::new() };
-        self.issue(&mut ask);
+        self.issue(&mut ask, definitions);
         ask
     }
 
@@ -137,7 +138,7 @@ impl Sim {
                         _ => {}
                     }
                 }
-                self.issue(ask);
+                self.issue(ask, definitions);
             }
         }
         asks.iter_mut().map(|ask| ask.asking.finished().unwrap_or(Err(Error::Unreachable))).collect()
@@ -155,14 +156,20 @@ impl Sim {
                 None => ask.open.push((need, call)),
             }
         }
-        self.issue(ask);
+        self.issue(ask, definitions);
         ask.asking.finished()
     }
 
-    fn issue(&mut self, ask: &mut Ask) {
+    fn issue(&mut self, ask: &mut Ask, definitions: &mut Definitions) {
         let deadline_us = ask.deadline_us;
         while let Some(need) = ask.asking.poll() {
             let (need, command) = match need {
+                Need::Gather { need, fragment } if fragment.namespace() == PEERS => {
+                    let snapshot = self.inspect(ask.node).map(|it| serde_json::to_string(&it).unwrap_or_default());
+                    let (partial, end) = gathered_peers(&fragment, &snapshot.unwrap_or_default());
+                    ask.asking.on_gathered(definitions, need, partial, end);
+                    continue;
+                }
                 Need::Ops { need, ops } => (need, Command::Keys { ops, deadline_us }),
                 Need::Gather { need, fragment } => (need, Command::Gather { fragment, deadline_us }),
             };

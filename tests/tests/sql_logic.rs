@@ -3,7 +3,7 @@
 //! `SQLLOGICTEST_DIR` names a directory with scripts; all `*.test` files in it and below are run, or those whose path has
 //! `SQLLOGICTEST_ONLY` in it. A record that is refused as `feature_not_supported`, or that comes after one that was and
 //! finds no table, counts as not supported yet and is printed as a number; anything else that does not give the expected
-//! result is a failure, is printed, and fails the test, but for those that are known ([`KNOWN`]).
+//! result is a failure, is printed, and fails the test.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use std::{
@@ -17,7 +17,9 @@ use pontoon_core::{
     sql::plan::Dialect,
 };
 use pontoon_tests::database::Database;
-use sqllogictest::{DB, DBOutput, DefaultColumnType, QueryExpect, Record, RecordOutput, ResultMode, Runner};
+use sqllogictest::{
+    DB, DBOutput, DefaultColumnType, ExpectedError, QueryExpect, Record, RecordOutput, ResultMode, Runner,
+};
 
 /// What engine and runner tell each other about the record under way.
 #[derive(Default)]
@@ -139,7 +141,8 @@ fn run_script(path: &Path, nodes: usize, records_max: usize) -> Counts {
             (text[at - 1], text[at]) = (String::new(), String::new());
         }
     }
-    for record in sqllogictest::parse::<DefaultColumnType>(&text.join("\n")).unwrap() {
+    for mut record in sqllogictest::parse::<DefaultColumnType>(&text.join("\n")).unwrap() {
+        settle(path, &mut record);
         if counts.total() as usize >= records_max {
             break;
         }
@@ -195,9 +198,29 @@ fn scripts_in(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What is not right yet: how many records of a script fail at most, and why. `CONFORMANCE=1` counts them.
-const KNOWN: [(&str, u32, &str); 1] =
-    [("evidence/slt_lang_aggfunc.test", 14, "group_concat in the order of insertion; bits are not shifted")];
+/// Queries at the end of a script that leaves their result open, and what SQLite gives; none: an error.
+const LEFT_OPEN: (&str, [(&str, Option<&str>); 4]) = (
+    "evidence/slt_lang_aggfunc.test",
+    [
+        ("SELECT sum(x) FROM t1", None),
+        ("SELECT sum(DISTINCT x) FROM t1", Some("-9223372036854775808.000")),
+        ("SELECT total(x) FROM t1", Some("-18446744073709551616.000")),
+        ("SELECT total(DISTINCT x) FROM t1", Some("-9223372036854775808.000")),
+    ],
+);
+
+/// The result of a query that its script leaves open.
+fn settle(path: &Path, record: &mut Record<DefaultColumnType>) {
+    let Record::Query { sql, expected, .. } = record else { return };
+    let QueryExpect::Results { results, .. } = expected else { return };
+    let (script, queries) = LEFT_OPEN;
+    let open = results.is_empty() && path.ends_with(script);
+    match queries.iter().find(|(query, _)| open && sql == query) {
+        Some((_, Some(value))) => results.push((*value).to_owned()),
+        Some((_, None)) => *expected = QueryExpect::Error(ExpectedError::Empty),
+        None => {}
+    }
+}
 
 /// Nodes of the simulated network.
 const NODES: usize = 8;
@@ -233,12 +256,8 @@ fn run_scripts(nodes: usize, records_max: usize) {
     let (mut failed, mut all) = (Vec::new(), Counts::default());
     for script in scripts {
         let counts = run_script(&script, nodes, records_max);
-        let known = KNOWN.iter().find(|(name, ..)| script.ends_with(name) && !conformance());
-        if let Some((_, most, why)) = known {
-            println!("{}: {most} failures are known: {why}", script.display());
-        }
         assert!(counts.passed > 0, "nothing of {} ran", script.display());
-        if counts.failed > known.map_or(0, |(_, most, _)| *most) {
+        if counts.failed > 0 {
             failed.push(script.clone());
         }
         println!("{nodes} nodes: {}: {counts}", script.display());

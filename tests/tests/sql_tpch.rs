@@ -1,4 +1,5 @@
-//! TPC-H's 22 queries over its own data at scale 0.01: SQLite's answers.
+//! TPC-H's tables and 22 queries as it defines them, with dates and exact decimals, over its own data at scale 0.01:
+//! SQLite's answers, which has neither and is asked in its own terms (`tpch/sqlite.sql`).
 //!
 //! `make test` runs them in one map, `make conformance` (`CONFORMANCE=1`) on a simulated network of sixteen nodes.
 //! `TPCH_SCALE` and `TPCH_NODES` say otherwise.
@@ -68,10 +69,13 @@ fn expected(sqlite: &rusqlite::Connection, sql: &str) -> Vec<Vec<Value>> {
     rows.collect::<Result<_, _>>().unwrap()
 }
 
-/// Reals are sums of products: SQLite rounds each.
+/// Where SQLite has reals these are sums of products, each of which it rounds: as near as 60,000 roundings leave them.
+/// What is no real is the same.
 fn alike(ours: &Value, sqlite: &Value) -> bool {
     match (ours, sqlite) {
-        (Value::Real(a), Value::Real(b)) => (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1.0),
+        (Value::Real(a), Value::Integer(b)) => *a == *b as f64,
+        (Value::Date(_), Value::Text(b)) => ours.to_string() == *b,
+        (Value::Numeric(a), Value::Real(b)) => (a.to_real() - b).abs() <= 1e-11 * b.abs().max(1.0),
         _ => ours == sqlite,
     }
 }
@@ -88,7 +92,7 @@ fn queries_give_sqlites_answers() {
     let mut count = 0;
     for sql in statements(include_str!("tpch/schema.sql")) {
         ours.sql(&sql).unwrap();
-        sqlite.execute(&sql, ()).unwrap();
+        sqlite.execute(&sql.replace("NUMERIC(15,2)", "REAL").replace("DATE", "TEXT"), ()).unwrap();
         let table = sql.split_whitespace().nth(2).unwrap();
         let numbers = numbers(&sqlite, table);
         let rows = rows(table, scale);
@@ -101,13 +105,14 @@ fn queries_give_sqlites_answers() {
     }
     println!("scale {scale}, {nodes} nodes: {count} rows in {:.1} s", began.elapsed().as_secs_f64());
     let queries = statements(include_str!("tpch/queries.sql"));
-    assert_eq!(queries.len(), 22);
+    let theirs = statements(include_str!("tpch/sqlite.sql"));
+    assert_eq!((queries.len(), theirs.len()), (22, 22));
     let mut wrong = Vec::new();
-    for (number, sql) in (1..).zip(&queries) {
+    for ((number, sql), theirs) in (1..).zip(&queries).zip(&theirs) {
         let began = Instant::now();
         let result = ours.sql(sql);
         let took = began.elapsed().as_secs_f64();
-        let expected = expected(&sqlite, sql);
+        let expected = expected(&sqlite, theirs);
         let rows = match result {
             Ok(result) => result.rows,
             Err(error) => {

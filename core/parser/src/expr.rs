@@ -94,6 +94,7 @@ pub(crate) fn expr(parsed: parsed::Expr, depth: u32) -> Result<Expr> {
             (parsed::UnaryOperator::Minus, operand) => {
                 Expr::Unary(UnaryOp::Neg, Nested::new(expr(operand, depth + 1)?))
             }
+            (parsed::UnaryOperator::BitwiseNot, operand) => call("~", vec![expr(operand, depth + 1)?]),
             (op, _) => return unsupported(format!("operator {op}")),
         },
         E::BinaryOp { left, op: op @ (parsed::BinaryOperator::And | parsed::BinaryOperator::Or), right } => {
@@ -215,6 +216,11 @@ fn named_operator(op: &parsed::BinaryOperator) -> Option<&'static str> {
         B::ArrowAt => "<@",
         B::Question => "?",
         B::PGExp => "power",
+        B::BitwiseAnd => "&",
+        B::BitwiseOr => "|",
+        B::PGBitwiseXor => "#",
+        B::PGBitwiseShiftLeft => "<<",
+        B::PGBitwiseShiftRight => ">>",
         _ => return None,
     })
 }

@@ -36,7 +36,7 @@ use pontoon_core::{
 
 pub use crate::locate::locate;
 use sqlparser::{
-    dialect::{Dialect, PostgreSqlDialect, SQLiteDialect},
+    dialect::{Dialect, PostgreSqlDialect},
     keywords::Keyword,
     parser::{Parser, ParserError},
     tokenizer::{Location, Token, TokenWithSpan, Tokenizer},
@@ -103,7 +103,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
 
 /// The same in SQLite's syntax.
 pub fn parse_sqlite(sql: &str) -> Result<Vec<Statement>> {
-    parse_as(sql, &SQLiteDialect {}, sqlite::rewrite)
+    parse_as(sql, &sqlite::Sqlite, sqlite::rewrite)
 }
 
 fn parse_as(

@@ -1,9 +1,100 @@
-//! What SQLite's syntax has and sqlparser does not read, rewritten token by token: `x IN table`, `NOT INDEXED`.
+//! What SQLite's syntax has and sqlparser does not read: operators on bits, and rewritten token by token `x IN table`,
+//! `NOT INDEXED`.
+
+use core::any::TypeId;
 
 use sqlparser::{
+    ast::Expr,
+    dialect::{Dialect, Precedence, SQLiteDialect},
     keywords::Keyword,
+    parser::{Parser, ParserError},
     tokenizer::{Token, TokenWithSpan, Word},
 };
+
+/// sqlparser's dialect with operators on bits, which are all of one precedence.
+#[derive(Debug)]
+pub(crate) struct Sqlite;
+
+const BASE: SQLiteDialect = SQLiteDialect {};
+
+impl Dialect for Sqlite {
+    fn dialect(&self) -> TypeId {
+        BASE.dialect()
+    }
+
+    fn supports_bitwise_shift_operators(&self) -> bool {
+        true
+    }
+
+    fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        match parser.peek_token_ref().token {
+            Token::Ampersand | Token::Pipe | Token::ShiftLeft | Token::ShiftRight => {
+                Some(Ok(self.prec_value(Precedence::Ampersand)))
+            }
+            _ => BASE.get_next_precedence(parser),
+        }
+    }
+
+    fn is_delimited_identifier_start(&self, char: char) -> bool {
+        BASE.is_delimited_identifier_start(char)
+    }
+
+    fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
+        BASE.identifier_quote_style(identifier)
+    }
+
+    fn is_identifier_start(&self, char: char) -> bool {
+        BASE.is_identifier_start(char)
+    }
+
+    fn is_identifier_part(&self, char: char) -> bool {
+        BASE.is_identifier_part(char)
+    }
+
+    fn parse_statement(&self, parser: &mut Parser<'_>) -> Option<Result<sqlparser::ast::Statement, ParserError>> {
+        BASE.parse_statement(parser)
+    }
+
+    fn parse_infix(&self, parser: &mut Parser<'_>, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        BASE.parse_infix(parser, expr, precedence)
+    }
+
+    fn supports_filter_during_aggregation(&self) -> bool {
+        BASE.supports_filter_during_aggregation()
+    }
+
+    fn supports_start_transaction_modifier(&self) -> bool {
+        BASE.supports_start_transaction_modifier()
+    }
+
+    fn supports_in_empty_list(&self) -> bool {
+        BASE.supports_in_empty_list()
+    }
+
+    fn supports_limit_comma(&self) -> bool {
+        BASE.supports_limit_comma()
+    }
+
+    fn supports_asc_desc_in_column_definition(&self) -> bool {
+        BASE.supports_asc_desc_in_column_definition()
+    }
+
+    fn supports_dollar_placeholder(&self) -> bool {
+        BASE.supports_dollar_placeholder()
+    }
+
+    fn supports_notnull_operator(&self) -> bool {
+        BASE.supports_notnull_operator()
+    }
+
+    fn supports_comma_separated_trim(&self) -> bool {
+        BASE.supports_comma_separated_trim()
+    }
+
+    fn supports_numeric_literal_underscores(&self) -> bool {
+        BASE.supports_numeric_literal_underscores()
+    }
+}
 
 /// The tokens in a syntax that sqlparser reads.
 pub(crate) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
@@ -54,6 +145,13 @@ fn is_name(token: &Token) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::{parse, parse_sqlite};
+
+    #[test]
+    fn operators_on_bits_are_of_one_precedence() {
+        let ours = parse("SELECT ((1 | 2) << (3 + 4)) & ~5, 1 < 2").unwrap();
+        assert_eq!(parse_sqlite("SELECT 1 | 2 << 3 + 4 & ~5, 1 < 2").unwrap(), ours);
+        assert!(parse_sqlite("SELECT 1 # 2").is_err());
+    }
 
     #[test]
     fn a_table_may_stand_behind_in() {

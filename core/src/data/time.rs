@@ -2,7 +2,8 @@
 //!
 //! Days and dates convert by counting in eras of 400 years (Hinnant, *chrono-Compatible Low-Level Date Algorithms*).
 
-const DAY_US: i64 = 86_400_000_000;
+/// Microseconds of a day.
+pub const DAY_US: i64 = 86_400_000_000;
 const SECOND_US: i64 = 1_000_000;
 
 /// The parts of a timestamp.

@@ -10,7 +10,8 @@ use crate::{
     store::{Action, Expect, KeyOp, Outcome, Record, conflict_name},
 };
 
-/// Where losers are kept. A key is namespace, key and version of the loser, a value the loser, both as `postcard`.
+/// Where losers are kept. A key is namespace, key and version of the loser, a value the loser and, where that is known, the
+/// version of what won, both as `postcard`.
 pub use crate::store::CONFLICTS;
 
 /// Losers that are being stored at once.
@@ -29,7 +30,7 @@ pub struct Conflicts {
 
 impl Conflicts {
     /// Whether a loser is kept; if not, it is to be, and this is to be asked again later.
-    pub fn keep(&mut self, ctx: &mut Ctx, loser: &Record) -> bool {
+    pub fn keep(&mut self, ctx: &mut Ctx, loser: &Record, winner: Option<&Record>) -> bool {
         let key = conflict_name(loser);
         if self.kept.contains(&key) {
             return true;
@@ -37,10 +38,12 @@ impl Conflicts {
         if self.keeping.len() >= KEEPING_MAX || self.keeping.values().any(|keeping| *keeping == key) {
             return false;
         }
-        let mut value = postcard::to_allocvec(loser).unwrap_or_default();
+        let winner = winner.map(|winner| winner.version);
+        let mut value = postcard::to_allocvec(&(loser, winner)).unwrap_or_default();
         if value.len() > ctx.config.value_bytes_max {
             // That there was something is told at least.
-            value = postcard::to_allocvec(&Record { value: None, ..loser.clone() }).unwrap_or_default();
+            let told = Record { value: None, ..loser.clone() };
+            value = postcard::to_allocvec(&(&told, winner)).unwrap_or_default();
         }
         ctx.count("store.conflicts");
         let ticket = ctx.serial();

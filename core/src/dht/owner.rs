@@ -313,8 +313,8 @@ impl Owner {
             }
             let held = env.store.get(&key.0, &key.1).cloned();
             if let Some(held) = held.as_ref().filter(|held| held.conflicts(&record)) {
-                let loser = if held.version > record.version { &record } else { held };
-                if !self.conflicts.keep(env.ctx, loser) {
+                let (loser, winner) = if held.version > record.version { (&record, held) } else { (held, &record) };
+                if !self.conflicts.keep(env.ctx, loser, Some(winner)) {
                     pending = true;
                     continue;
                 }
@@ -324,7 +324,7 @@ impl Owner {
             }
             // Older than any tombstone: nobody knows whether it was removed since.
             if held.is_none() && record.version.wall_us <= oldest {
-                pending |= record.visible(env.ctx.now.wall) && !self.conflicts.keep(env.ctx, &record);
+                pending |= record.visible(env.ctx.now.wall) && !self.conflicts.keep(env.ctx, &record, None);
                 continue;
             }
             pending = true;
@@ -574,7 +574,7 @@ impl Owner {
         let mut kept = Batch::new();
         for loser in aside.iter().filter(|loser| !groups.merging(&loser.id())) {
             let held = env.store.get(&loser.namespace, &loser.key);
-            if held.is_some_and(|held| held.descends(&loser.version)) || self.conflicts.keep(env.ctx, loser) {
+            if held.is_some_and(|held| held.descends(&loser.version)) || self.conflicts.keep(env.ctx, loser, held) {
                 kept.extend(env.store.kept_elsewhere(loser));
             }
         }

@@ -96,6 +96,8 @@ pub enum Decode {
     CatalogIndexes,
     /// Whatever it is: a row without columns.
     Key,
+    /// A loser of a conflict.
+    Conflicts,
 }
 
 /// What becomes of the rows of a fragment.
@@ -220,6 +222,26 @@ impl FragmentPlan {
         running.end()
     }
 
+    /// Runs over rows that are no records: a node's own.
+    pub fn run_rows(&self, rows: &[Row], budget: &Budget) -> Result<Partial, Error> {
+        let (mut running, mut input) = (Running::new(self, budget)?, Batch::default());
+        for (at, row) in rows.iter().enumerate() {
+            running.partial.scanned += 1;
+            let mut row = self.pick(row);
+            if self.identity {
+                row.extend([Value::Integer(at as i64), Value::Null, Value::Null]);
+            }
+            input.push(row, 1);
+        }
+        running.push(input)?;
+        running.end()
+    }
+
+    /// The columns that are read.
+    fn pick(&self, row: &Row) -> Row {
+        self.columns.iter().map(|column| row.get(*column as usize).cloned().unwrap_or(Value::Null)).collect()
+    }
+
     /// Runs over records whose columns are kept.
     pub fn run_kept(&self, space: &Space, budget: &Budget) -> Result<Partial, Error> {
         let mut running = Running::new(self, budget)?;
@@ -307,13 +329,9 @@ impl FragmentPlan {
                 Err(codec::Malformed) => return self.corrupted(),
             },
             Decode::Key => vec![Row::new()],
-            Decode::CatalogTables | Decode::CatalogColumns | Decode::CatalogIndexes => {
-                let rows = crate::sql::catalog::system_rows(value, self.decode)?;
-                let pick = |row: &Row| {
-                    let column = |column: &u32| row.get(*column as usize).cloned().unwrap_or(Value::Null);
-                    self.columns.iter().map(column).collect()
-                };
-                rows.iter().map(pick).collect()
+            decode => {
+                let rows = crate::sql::system::system_rows(value, decode)?;
+                rows.iter().map(|row| self.pick(row)).collect()
             }
         };
         for mut row in rows {

@@ -53,12 +53,20 @@ pub struct Definitions {
     plans: Plans,
     /// What `SET` set.
     session: Session,
+    /// The latest time that a statement began.
+    began_us: i64,
 }
 
 impl Definitions {
     /// From now on statements are typed as in this dialect.
     pub fn speak(&mut self, dialect: Dialect) {
         self.session.dialect = dialect;
+    }
+
+    /// When a statement begins that comes after all before it, whatever the clock shows.
+    fn begin(&mut self, now_us: i64) -> i64 {
+        self.began_us = now_us.max(self.began_us.saturating_add(1));
+        self.began_us
     }
 
     /// The dialect that `SET pontoon.dialect` has chosen.
@@ -200,7 +208,8 @@ impl Asking {
         let Env { now_us, random, locality_bits, .. } = self.env;
         let settings = Settings { now_us, random, locality_bits, dialect: definitions.session.dialect };
         let plan = definitions.plans.plan(&self.statement, &self.params, &definitions.tables, settings)?;
-        self.state = State::Running(Box::new(Run::new(plan, self.env.clone(), self.serial)));
+        let env = Env { now_us: definitions.begin(now_us), ..self.env.clone() };
+        self.state = State::Running(Box::new(Run::new(plan, env, self.serial)));
         if let Statement::AlterTable(AlterTable { table, .. })
         | Statement::CreateIndex(CreateIndex { table, .. })
         | Statement::Truncate(table) = &*self.statement

@@ -39,7 +39,7 @@ impl Typed {
     }
 
     /// A constant of an expression's text. A decimal one is a real, except beside a decimal.
-    fn written(value: Value) -> Typed {
+    pub(super) fn written(value: Value) -> Typed {
         match value {
             Value::Numeric(exact) => Typed { exact: Some(exact), ..Typed::constant(Value::Real(exact.to_real())) },
             value => Typed::constant(value),
@@ -52,6 +52,19 @@ impl Typed {
             Scalar::Literal(Value::Real(real)) => self.exact.or_else(|| Numeric::from_real(real)),
             _ => None,
         }
+    }
+
+    /// The day at whose beginning a constant time is.
+    fn midnight(&self) -> Option<i32> {
+        match self.scalar {
+            Scalar::Literal(Value::Timestamp(at_us)) if at_us % time::DAY_US == 0 => Some(time::day_of(at_us)),
+            _ => None,
+        }
+    }
+
+    /// A constant time as its day.
+    fn day(self) -> Typed {
+        self.midnight().map_or(self, |day| Typed::constant(Value::Date(day)))
     }
 
     /// The same as a value of `to`, where PostgreSQL converts without being asked.
@@ -198,6 +211,9 @@ pub(super) fn unify(a: Typed, b: Typed) -> Result<(Typed, Typed, Option<Type>), 
             let to = Type::Numeric(None);
             Ok((cast_to(a, to)?, b, Some(to)))
         }
+        // So that owners compare days with days.
+        (Some(Type::Date), Some(Type::Timestamp)) if b.midnight().is_some() => Ok((a, b.day(), Some(Type::Date))),
+        (Some(Type::Timestamp), Some(Type::Date)) if a.midnight().is_some() => Ok((a.day(), b, Some(Type::Date))),
         (Some(left), Some(right)) if wider(left, right).is_some() => {
             let to = wider(left, right).unwrap_or(left);
             Ok((a.coerce(to)?, b.coerce(to)?, Some(to)))
@@ -424,7 +440,8 @@ impl Binder<'_> {
             "date_part" | "extract" => "date_part",
             name => name,
         };
-        let mut args = args.iter().map(|arg| self.nested(arg, scope, depth)).collect::<Result<Vec<_>, _>>()?;
+        let args = args.iter().map(|arg| self.nested(arg, scope, depth)).collect::<Result<Vec<_>, _>>()?;
+        let (name, mut args) = self.bits(name, args);
         if let ("age", [_]) = (name, &args[..]) {
             args.insert(0, Typed::constant(Value::Date(today)));
         }

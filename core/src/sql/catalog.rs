@@ -14,9 +14,8 @@ use super::{
     index::Index,
 };
 use crate::{
-    Error, Id,
-    data::{Row, Type, Value},
-    exec::fragment::Decode,
+    Error,
+    data::{Type, Value},
     store::{Action, KeyOp},
 };
 
@@ -291,76 +290,12 @@ impl TableDescriptor {
             && indexes.iter().all(|index| there.iter().any(|other| same(index, other)))
     }
 
-    /// The key of a row without a primary key: unique to the asker, the statement and the row.
-    pub fn hidden_key(me: &Id, random: u128, index: u64) -> Vec<u8> {
-        let mut key = me.0[..8].to_vec();
-        key.extend(random.to_be_bytes());
+    /// The key of a row without a primary key, in the order of insertion: when its statement began, random bits that no
+    /// other statement of that microsecond has, the number of the row.
+    pub fn hidden_key(began_us: u64, random: u128, index: u32) -> Vec<u8> {
+        let mut key = began_us.to_be_bytes().to_vec();
+        key.extend((random as u64).to_be_bytes());
         key.extend(index.to_be_bytes());
         key
     }
-}
-
-/// The system tables.
-pub const SYSTEM_TABLES: &[&str] = &["pontoon_tables", "pontoon_columns", "pontoon_indexes"];
-
-/// Of a system table: where its rows are, how their records read, its columns.
-pub type SystemTable = (&'static str, Decode, Vec<(&'static str, Type)>);
-
-/// A system table, which shows the catalog as SQL.
-pub fn system_table(name: &str) -> Option<SystemTable> {
-    match name {
-        "pontoon_tables" => {
-            let columns = vec![("name", Type::Text), ("columns", Type::Integer), ("namespace", Type::Text)];
-            Some((CATALOG, Decode::CatalogTables, columns))
-        }
-        "pontoon_columns" => {
-            let columns = vec![
-                ("table_name", Type::Text),
-                ("name", Type::Text),
-                ("position", Type::Integer),
-                ("type", Type::Text),
-                ("not_null", Type::Boolean),
-                ("key_position", Type::Integer),
-            ];
-            Some((CATALOG, Decode::CatalogColumns, columns))
-        }
-        "pontoon_indexes" => {
-            let columns = vec![
-                ("name", Type::Text),
-                ("table_name", Type::Text),
-                ("columns", Type::Text),
-                ("is_unique", Type::Boolean),
-                ("is_ready", Type::Boolean),
-            ];
-            Some((INDEXES, Decode::CatalogIndexes, columns))
-        }
-        _ => None,
-    }
-}
-
-/// The rows that a catalog entry has in a system table.
-pub fn system_rows(entry: &[u8], decode: Decode) -> Result<Vec<Row>, Error> {
-    if decode == Decode::CatalogIndexes {
-        let index = IndexEntry::decode(entry)?;
-        let columns = Value::Text(index.shown());
-        let (unique, ready) = (Value::Boolean(index.unique), Value::Boolean(index.ready));
-        return Ok(vec![vec![Value::Text(index.name), Value::Text(index.table), columns, unique, ready]]);
-    }
-    let table = TableDescriptor::decode(entry)?;
-    if decode == Decode::CatalogTables {
-        let count = Value::Integer(table.columns.len() as i64);
-        return Ok(vec![vec![Value::Text(table.name), count, Value::Text(table.namespace)]]);
-    }
-    let row = |(index, column): (usize, &TableColumn)| {
-        let key = table.primary_key.iter().position(|position| *position as usize == index);
-        vec![
-            Value::Text(table.name.clone()),
-            Value::Text(column.name.clone()),
-            Value::Integer(index as i64 + 1),
-            Value::Text(column.data_type.name().to_owned()),
-            Value::Boolean(column.not_null),
-            key.map_or(Value::Null, |position| Value::Integer(position as i64 + 1)),
-        ]
-    };
-    Ok(table.columns.iter().enumerate().map(row).collect())
 }

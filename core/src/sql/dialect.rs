@@ -6,6 +6,8 @@
 //!   a column of numbers, a number is text beside a column of text.
 //! - `CAST` to an integer cuts off. `LIKE` takes no notice of case. NULLs are smaller than everything else.
 //! - A column that is not grouped has one of the values that it has in the group: the smallest.
+//! - Operators on bits cut their operands to integers; shifting by 64 and more leaves nothing, by less than 0 the other
+//!   way.
 //! - `IN ()` is false. A subquery that is a value gives the first of its rows.
 //!
 //! All of it is said by the expressions that the binder makes; owners know of no dialect.
@@ -21,7 +23,7 @@ use super::{
 };
 use crate::{
     Error,
-    data::{Nested, Type, Value, real},
+    data::{Nested, Numeric, Type, Value, real},
     exec::cast::leading_number,
 };
 
@@ -83,7 +85,10 @@ impl Binder<'_> {
     pub(super) fn operation(&self, op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Error> {
         match op {
             BinaryOp::And | BinaryOp::Or => binary(op, self.truth(left)?, self.truth(right)?),
-            BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul => binary(op, self.number(left), self.number(right)),
+            BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul => match exactly(op, &left, &right) {
+                Some(exact) if !self.sqlite() => Ok(Typed::written(Value::Numeric(exact))),
+                _ => binary(op, self.number(left), self.number(right)),
+            },
             BinaryOp::Div | BinaryOp::Rem => {
                 let (left, mut right) = (self.number(left), self.number(right));
                 if self.sqlite() {
@@ -215,6 +220,20 @@ impl Binder<'_> {
         Typed::new(converted(scalar, from, to), Some(to.base()))
     }
 
+    /// An operator on bits, which is called like a function, and its operands; what is none is left alone.
+    pub(super) fn bits<'a>(&self, name: &'a str, args: Vec<Typed>) -> (&'a str, Vec<Typed>) {
+        let of_bits = matches!((name, args.len()), ("~", 1) | ("&" | "|" | "<<" | ">>", 2));
+        if !self.sqlite() || !of_bits {
+            return (name, args);
+        }
+        let name = match name {
+            "<<" => "shift left",
+            ">>" => "shift right",
+            name => name,
+        };
+        (name, args.into_iter().map(|arg| self.casted_to(arg, Type::Integer)).collect())
+    }
+
     /// Whether LIKE takes no notice of case.
     pub(super) fn folds_case(&self, asked: bool) -> bool {
         asked || self.sqlite()
@@ -238,4 +257,20 @@ impl Binder<'_> {
 
 fn not_zero(scalar: Scalar) -> Scalar {
     Scalar::Binary(BinaryOp::Ne, Nested::new(scalar), literal(Value::Integer(0)))
+}
+
+/// Arithmetic of decimals as they are written: `0.06 + 0.01` is 0.07, which no sum of reals is.
+fn exactly(op: BinaryOp, left: &Typed, right: &Typed) -> Option<Numeric> {
+    let number = |typed: &Typed| match typed.scalar {
+        Scalar::Literal(Value::Integer(number)) => Some(Numeric::from(number)),
+        _ => typed.exact,
+    };
+    let (a, b) = (number(left)?, number(right)?);
+    match op {
+        _ if left.exact.or(right.exact).is_none() => None,
+        BinaryOp::Add => a.plus(b),
+        BinaryOp::Sub => a.plus(b.negated()),
+        BinaryOp::Mul => a.times(b),
+        _ => None,
+    }
 }

@@ -5,7 +5,7 @@
 
 use super::{
     ast::{BinaryOp, JoinKind, JoinOn, TableRef},
-    catalog::{self, TableDescriptor},
+    catalog::TableDescriptor,
     fault::{COLUMN_COUNT, DUPLICATE_ALIAS, TOO_COMPLEX, UNDEFINED_TABLE, UNSUPPORTED, fail},
     logical::{Logical, Scan},
     scalar::{Function, Scalar},
@@ -169,9 +169,8 @@ impl Binder<'_> {
         if let Some(found) = self.cte(name) {
             return Ok(visible(found, label));
         }
-        if let Some((namespace, decode, columns)) = catalog::system_table(name) {
-            let columns = columns.into_iter().map(|(name, data_type)| (name.to_owned(), data_type)).collect();
-            return Ok(self.scan(label, namespace.to_owned(), self.settings.locality_bits, decode, columns, &[]));
+        if let Some(found) = self.system(name, label) {
+            return found;
         }
         let Some((table, _)) = self.tables.get(name) else {
             return fail(UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"));
@@ -195,7 +194,7 @@ impl Binder<'_> {
         Ok((plan, scope))
     }
 
-    fn scan(
+    pub(super) fn scan(
         &mut self,
         label: &str,
         namespace: String,

@@ -5,10 +5,10 @@
 //! and correction of spelling errors*, 1964), if it is near enough. All this happens at who asks.
 
 use super::{
-    catalog,
     fault::{UNDEFINED_COLUMN, UNDEFINED_FUNCTION, UNDEFINED_TABLE},
     plan::Tables,
     scalar::Function,
+    system::SYSTEM_TABLES,
 };
 use crate::{Error, error::Help};
 
@@ -74,7 +74,7 @@ fn hint(code: &str, subject: &str, names: &[String], known: &Tables) -> Option<S
     let table = |name: &String| known.get(name).map(|(table, _)| table);
     let (what, found) = match code {
         UNDEFINED_TABLE => {
-            let system = catalog::SYSTEM_TABLES.iter().copied();
+            let system = SYSTEM_TABLES.iter().copied();
             let all = known.iter().map(|(name, _)| name.as_str()).chain(system);
             ("table", nearest(subject, all))
         }

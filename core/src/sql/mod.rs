@@ -10,6 +10,7 @@
 mod access;
 mod aggregates;
 mod alter;
+mod arrival;
 pub mod asking;
 pub mod ast;
 pub mod bind;
@@ -42,6 +43,7 @@ pub mod session;
 mod set;
 pub mod sqlstate;
 mod subquery;
+pub mod system;
 mod target;
 mod unnest;
 mod view;

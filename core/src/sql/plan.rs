@@ -2,7 +2,7 @@
 
 use super::{
     ast::{Insert, InsertSource, Select, Statement},
-    catalog::{self, TableDescriptor},
+    catalog::TableDescriptor,
     explain,
     fault::{UNDEFINED_TABLE, UNSUPPORTED, WRONG_OBJECT, fail},
     names,
@@ -11,7 +11,7 @@ use super::{
     report::report,
     rules,
     scope::Binder,
-    view,
+    system, view,
 };
 use crate::{
     Error,
@@ -55,7 +55,10 @@ pub fn plan(statement: &Statement, params: &[Value], tables: &Tables, settings: 
     let mut binder = Binder::new(tables, params, settings);
     let task = match statement {
         Statement::CreateTable(create) => Task::Create(binder.define(create)?, create.if_not_exists),
-        Statement::DropTable { name, if_exists } => Task::Drop(name.clone(), *if_exists),
+        Statement::DropTable { name, if_exists } => {
+            writable(name)?;
+            Task::Drop(name.clone(), *if_exists)
+        }
         Statement::Select(select) => {
             let (plan, columns) = binder.physical(select)?;
             Task::Query(plan.into_flow(), columns)
@@ -141,15 +144,21 @@ fn table(tables: &Tables, name: &str) -> Result<TableDescriptor, Error> {
 
 /// The table that a statement changes, and the version of its entry.
 fn entry(tables: &Tables, name: &str) -> Result<(TableDescriptor, Version), Error> {
-    if catalog::system_table(name).is_some() {
-        return fail(UNSUPPORTED, format!("\"{name}\" is read-only"));
-    }
+    writable(name)?;
     match tables.get(name) {
         Some((table, _)) if table.details()?.view.is_some() => {
             fail(WRONG_OBJECT, format!("\"{name}\" is a view, and what views show cannot be changed through them"))
         }
         Some((table, version)) => Ok((table.clone(), *version)),
         None => fail(UNDEFINED_TABLE, format!("relation \"{name}\" does not exist")),
+    }
+}
+
+/// Whether it is no system table.
+fn writable(name: &str) -> Result<(), Error> {
+    match system::system_table(name) {
+        Some(_) => fail(UNSUPPORTED, format!("\"{name}\" is a system table, which is read-only")),
+        None => Ok(()),
     }
 }
 
@@ -260,7 +269,7 @@ fn with_views(mut names: Set<String>, known: &Tables) -> Set<String> {
         names::of_query(&query, &mut more);
         open.extend(more.into_iter().filter(|name| names.insert(name.clone())));
     }
-    names.retain(|name| catalog::system_table(name).is_none());
+    names.retain(|name| system::system_table(name).is_none());
     names
 }
 

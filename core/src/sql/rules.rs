@@ -254,6 +254,9 @@ fn prune(plan: Logical, needed: &Set<ColumnId>, uses: &mut Uses) -> Logical {
         }
         Logical::Scan(mut scan) => {
             scan.output.retain(|id| needed.contains(id));
+            if !scan.identity.iter().any(|id| scan.output.contains(id)) {
+                scan.identity.clear();
+            }
             let read = reads(needed, &mut scan.filter.iter());
             scan.columns.retain(|(id, ..)| read.contains(id));
             Logical::Scan(scan)

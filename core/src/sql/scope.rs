@@ -13,7 +13,10 @@ use super::{
 use crate::{
     Error,
     data::{Numeric, Type, Value},
-    exec::{functions::listed, plan::Call},
+    exec::{
+        functions::listed,
+        plan::{Call, OrderKey},
+    },
 };
 
 /// A column in sight.
@@ -98,6 +101,8 @@ pub struct Binder<'a> {
     pub(super) outer: Vec<Scope>,
     /// Queries of `WITH` in sight, the innermost last.
     pub(super) ctes: Vec<InSight>,
+    /// The order of the rows of what is evaluated once, by slot.
+    pub(super) shared: Vec<(u32, Vec<OrderKey>)>,
     /// How deep the expression nests in which the query stands.
     pub(super) depth: u32,
     /// How deep queries nest.
@@ -126,6 +131,7 @@ impl<'a> Binder<'a> {
             named: Vec::new(),
             outer: Vec::new(),
             ctes: Vec::new(),
+            shared: Vec::new(),
             depth: 0,
             queries: 0,
             slots: 0,

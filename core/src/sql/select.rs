@@ -147,7 +147,7 @@ impl Binder<'_> {
     /// The aggregation below HAVING, select list and ORDER BY, which are over groups from now on.
     fn grouped(
         &mut self,
-        plan: Logical,
+        mut plan: Logical,
         keys: Vec<Typed>,
         calls: Vec<(ColumnId, Call)>,
         clauses: &mut Clauses,
@@ -193,6 +193,7 @@ impl Binder<'_> {
             let message = format!("column \"{}\" must appear in the GROUP BY clause", self.name(id));
             error(GROUPING, message)
         })?;
+        self.in_order(&mut plan, &mut calls);
         Ok(Logical::Aggregate { input: Box::new(plan), keys: grouped, calls })
     }
 

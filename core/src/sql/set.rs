@@ -35,7 +35,7 @@ impl Binder<'_> {
             if self.ctes[before..].iter().any(|other| other.name == cte.name) {
                 return fail(DUPLICATE_ALIAS, format!("WITH query name \"{}\" specified more than once", cte.name));
             }
-            let query = if select.recursive && names::mentions(&cte.query, &cte.name) {
+            let mut query = if select.recursive && names::mentions(&cte.query, &cte.name) {
                 self.recursive(cte, depth)?
             } else {
                 let mut query = self.query(&cte.query, depth + 1)?;
@@ -44,6 +44,8 @@ impl Binder<'_> {
             };
             let slot = self.slot();
             let columns = query.columns.into_iter().zip(query.plan.schema()).collect();
+            let order = self.arrival(&mut query.plan);
+            self.shared.push((slot, order));
             self.ctes.push(InSight { name: cte.name.clone(), slot, columns });
             definitions.push((slot, cte.name.clone(), query.plan));
         }

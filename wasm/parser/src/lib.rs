@@ -21,6 +21,7 @@ use pontoon_core::{
         fault::{INTERNAL, error},
         plan::Dialect,
         sqlstate::sqlstate,
+        system::{PEERS, gathered_peers},
     },
     store::Outcome,
 };
@@ -36,6 +37,8 @@ extern "C" {
     async fn keys(this: &Engine, ops: &[u8], timeout: Option<f64>) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, catch)]
     async fn gather(this: &Engine, fragment: &[u8], timeout: Option<f64>) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn inspect(this: &Engine) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, getter)]
     fn id(this: &Engine) -> String;
     #[wasm_bindgen(method, getter, js_name = localityBits)]
@@ -115,6 +118,27 @@ impl Sql {
     }
 }
 
+/// What `pontoon_peers` reads of a snapshot of the engine.
+const PARTS: [&str; 17] = [
+    "id",
+    "role",
+    "links",
+    "peer",
+    "kind",
+    "transport",
+    "via",
+    "rttUs",
+    "sibling",
+    "sentBytes",
+    "receivedBytes",
+    "peers",
+    "linked",
+    "fragments",
+    "owner",
+    "share",
+    "state",
+];
+
 /// A statement under way.
 struct Running {
     engine: Engine,
@@ -154,6 +178,12 @@ impl Running {
                 let answer = Uint8Array::from(self.engine.keys(&encode(&ops)?, left).await?).to_vec();
                 let (outcomes, cost): (Vec<Outcome>, Cost) = decode(&answer)?;
                 self.asking.borrow_mut().on_ops(&mut self.definitions.borrow_mut(), need, outcomes, cost);
+            }
+            Need::Gather { need, fragment } if fragment.namespace() == PEERS => {
+                let read: js_sys::Array = PARTS.iter().map(|name| JsValue::from_str(name)).collect();
+                let snapshot = js_sys::JSON::stringify_with_replacer(&self.engine.inspect()?, &read)?;
+                let (partial, end) = gathered_peers(&fragment, &String::from(snapshot));
+                self.asking.borrow_mut().on_gathered(&mut self.definitions.borrow_mut(), need, partial, end);
             }
             Need::Gather { need, fragment } => {
                 let answer = Uint8Array::from(self.engine.gather(&fragment.encode(), left).await?).to_vec();

@@ -88,6 +88,17 @@ pub(super) const LIST: &[Listed] = &[
         i64::try_from(divisor).map(Value::Integer).map_err(|_| too_large())
     }),
     Listed::new("lcm", &[INT, INT], Type::Integer, lcm),
+    Listed::new("&", &[INT, INT], Type::Integer, |all| bits(all, |a, b| a & b)),
+    Listed::new("|", &[INT, INT], Type::Integer, |all| bits(all, |a, b| a | b)),
+    Listed::new("#", &[INT, INT], Type::Integer, |all| bits(all, |a, b| a ^ b)),
+    Listed::new("~", &[INT], Type::Integer, |all| Ok(Value::Integer(!integer(all[0])?))),
+    // As processors do it: the count modulo 64.
+    Listed::new("<<", &[INT, INT], Type::Integer, |all| bits(all, |number, count| number.wrapping_shl(count as u32))),
+    Listed::new(">>", &[INT, INT], Type::Integer, |all| bits(all, |number, count| number.wrapping_shr(count as u32))),
+    Listed::new("shift left", &[INT, INT], Type::Integer, |all| bits(all, shifted)),
+    Listed::new("shift right", &[INT, INT], Type::Integer, |all| {
+        bits(all, |number, count| shifted(number, count.saturating_neg()))
+    }),
     Listed::new("factorial", &[INT], NUMERIC, factorial),
     Listed::new("width_bucket", &[REAL, REAL, REAL, INT], Type::Integer, width_bucket),
     // The seed stands behind the arguments.
@@ -108,6 +119,18 @@ pub(super) const LIST: &[Listed] = &[
     })
     .of_chance(),
 ];
+
+fn bits(all: &[&Value], of: fn(i64, i64) -> i64) -> Answer {
+    Ok(Value::Integer(of(integer(all[0])?, integer(all[1])?)))
+}
+
+/// To the left, or by a negative count to the right, as SQLite does it: all bits may go.
+fn shifted(number: i64, count: i64) -> i64 {
+    match u32::try_from(count.unsigned_abs()).unwrap_or(u32::MAX) {
+        left if count >= 0 => number.checked_shl(left).unwrap_or(0),
+        right => number >> right.min(63),
+    }
+}
 
 /// Random words: of the statement's seed and of how many were drawn in this program before.
 fn drawn(all: &[&Value]) -> Result<[u32; 4], Error> {

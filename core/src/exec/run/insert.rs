@@ -111,7 +111,7 @@ impl InsertJob {
                     }
                     key
                 }
-                None => TableDescriptor::hidden_key(&host.env.me, host.env.random, index as u64),
+                None => TableDescriptor::hidden_key(host.env.now_us.max(0) as u64, host.env.random, index as u32),
             };
             let shown = self.rules.show(&row)?;
             let change = Change::Insert(codec::encode_row(&row));

@@ -91,7 +91,7 @@ pub struct GatherEnd {
 /// Where a statement runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Env {
-    /// When it started, microseconds since the Unix epoch: `now()` in SQL.
+    /// When it started, microseconds since the Unix epoch: `now()` in SQL, and what hidden row ids begin with.
     pub now_us: i64,
     /// Fresh random bits: hidden row ids and generations of tables are made of them.
     pub random: u128,
