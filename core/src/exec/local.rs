@@ -16,7 +16,7 @@ use crate::{
     sql::{
         asking::{Asking, Definitions},
         ast::Statement,
-        fault::Fault,
+        fault::{Fault, INTERNAL, fail},
         plan::Dialect,
     },
     store::{Action, Expect, KeyOp, Outcome, Refusal, Version},
@@ -73,7 +73,9 @@ impl Local {
         let mut definitions = core::mem::take(&mut self.definitions);
         let mut asking = Asking::new(statement, params, env, &mut definitions);
         let result = loop {
+            let mut asked = false;
             while let Some(need) = asking.poll() {
+                asked = true;
                 match need {
                     Need::Ops { need, ops } => {
                         let outcomes = ops.iter().map(|op| self.apply(op)).collect();
@@ -92,6 +94,9 @@ impl Local {
             }
             if let Some(result) = asking.finished() {
                 break result;
+            }
+            if !asked {
+                break fail(INTERNAL, "a statement that asks for nothing and is not over");
             }
         };
         self.definitions = definitions;
