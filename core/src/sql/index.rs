@@ -16,7 +16,7 @@ use crate::{
 /// Bytes of an entry's key that are not its hash.
 const PLAIN_MAX: usize = KEY_MAX / 2;
 /// Rows that an entry stands for.
-const ROWS_MAX: usize = 2;
+pub const ROWS_MAX: usize = 2;
 /// Indexes that a table may have.
 pub const INDEXES_MAX: usize = 50;
 /// Columns that an index may have.
@@ -86,6 +86,16 @@ pub fn value_to_rows(value: &[u8]) -> Vec<Vec<u8>> {
 /// A value as a part of an entry's key.
 pub fn encode(value: &Value, descending: bool) -> Vec<u8> {
     turned(codec::encode_key(core::slice::from_ref(value)), descending)
+}
+
+/// What the keys of entries begin with that have these values, each with whether it descends, after `begin`: of a long
+/// one only what no hash takes the place of. The second says whether that is all of it.
+pub fn position<'a>(begin: &[u8], values: impl Iterator<Item = (&'a Value, bool)>) -> (Vec<u8>, bool) {
+    let mut position = begin.to_vec();
+    values.for_each(|(value, descending)| position.extend(encode(value, descending)));
+    let whole = position.len() < PLAIN_MAX;
+    position.truncate(PLAIN_MAX);
+    (position, whole)
 }
 
 fn turned(mut bytes: Vec<u8>, descending: bool) -> Vec<u8> {

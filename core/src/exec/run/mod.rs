@@ -17,6 +17,7 @@ mod index;
 mod insert;
 mod job;
 mod modify;
+mod ordered;
 mod purge;
 mod query;
 mod trees;

@@ -28,7 +28,7 @@ impl<T> Trees<T> {
         self.open.contains_key(&need)
     }
 
-    /// Begins a request; what came of it, if there was nothing to ask.
+    /// Begins a request; what came of it, if there was nothing to ask. A range may have more entries than its limit.
     pub fn begin(
         &mut self,
         host: &mut Host,
@@ -52,7 +52,7 @@ impl<T> Trees<T> {
     fn go_on(&mut self, host: &mut Host, what: T, namespace: String, mut task: Task) -> Option<(T, Answer)> {
         let ops = task.poll();
         if ops.is_empty() {
-            return Some((what, task.into_answer()));
+            return Some((what, task.into_read()));
         }
         self.open.insert(host.ops(ops), (what, namespace, task));
         None
