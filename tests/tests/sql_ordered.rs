@@ -46,7 +46,11 @@ fn is_row(op: &KeyOp) -> bool {
 
 impl Client {
     fn new(sql: &str, random: u128) -> Client {
-        let mut definitions = Definitions::default();
+        Client::knowing(sql, random, Definitions::default())
+    }
+
+    /// One that remembers.
+    fn knowing(sql: &str, random: u128, mut definitions: Definitions) -> Client {
         let env = Env { now_us: 0, random, me: Id::ZERO, locality_bits: 0 };
         let statement = pontoon_parser::parse_one(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
         let asking = Asking::new(statement, Vec::new(), env, &mut definitions);
@@ -299,6 +303,35 @@ fn an_index_that_goes_while_it_is_read_is_not_believed() {
     ok(&mut local, "UPDATE t SET a = 5000 WHERE k < 3");
     let (result, _) = client.end(&mut local, &mut |_| None);
     assert_eq!(shown(&result.unwrap().rows), ["0", "1", "2"]);
+}
+
+#[test]
+fn who_was_there_before_finds_a_leaf_at_once() {
+    let mut local = many(8_000);
+    let mut definitions = Definitions::default();
+    let mut ask = |local: &mut Local, sql: &str| {
+        let mut client = Client::knowing(sql, 9, core::mem::take(&mut definitions));
+        let result = client.run(local, &mut |_| None).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        definitions = client.definitions;
+        (shown(&result.rows), client.reads.nodes)
+    };
+    let cold: usize = (0..500).map(|n| ask(&mut local, &format!("SELECT k FROM t WHERE a = {}", n * 16)).1).sum();
+    let mut warm = Vec::new();
+    for n in 0..500 {
+        let (found, nodes) = ask(&mut local, &format!("SELECT a FROM t WHERE a = {}", n * 16 + 1));
+        assert_eq!(found, [(n * 16 + 1).to_string()]);
+        warm.push(nodes);
+    }
+    assert!(warm.iter().all(|nodes| *nodes <= 2), "{warm:?}");
+    // Somebody else changes the shape of the tree: rows are found all the same.
+    ok(&mut local, "DELETE FROM t WHERE a % 5 <> 0");
+    for n in 0..500 {
+        let (found, _) = ask(&mut local, &format!("SELECT a FROM t WHERE a = {}", n * 16));
+        assert_eq!(found, if n % 5 == 0 { vec![(n * 16).to_string()] } else { Vec::new() });
+    }
+    // A row's entries go to their leaves at once.
+    let (_, nodes) = ask(&mut local, "INSERT INTO t VALUES (100000, 161, 3, 1)");
+    assert!(nodes <= 6, "{nodes}");
 }
 
 const INDEXES: &[&str] = &["a", "a DESC", "s", "s DESC", "a, b", "a DESC, b", "b, a, s", "s, a", "b, s DESC", "r"];

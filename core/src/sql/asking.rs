@@ -32,7 +32,7 @@ use crate::{
     data::{Cost, QueryResult, Value},
     exec::{
         Partial,
-        run::{Env, GatherEnd, Need, Run},
+        run::{Env, GatherEnd, Need, Run, Shapes},
     },
     store::{Action, Outcome},
 };
@@ -51,6 +51,8 @@ pub struct Definitions {
     tables: Tables,
     /// Plans made with them.
     plans: Plans,
+    /// The shapes of the trees of indexes. They may be old, too.
+    shapes: Shapes,
     /// What `SET` set.
     session: Session,
 }
@@ -149,7 +151,7 @@ impl Asking {
                 self.fail(result, definitions);
             }
             State::Running(run) => {
-                run.on_ops(need, outcomes, cost);
+                run.knowing(&mut definitions.shapes, |run| run.on_ops(need, outcomes, cost));
                 self.check(definitions);
             }
             _ => {}
@@ -159,8 +161,10 @@ impl Asking {
     /// The answer of [`Need::Gather`].
     pub fn on_gathered(&mut self, definitions: &mut Definitions, need: u32, partial: Partial, end: GatherEnd) {
         if let State::Running(run) = &mut self.state {
-            run.on_batch(need, partial);
-            run.on_gathered(need, end);
+            run.knowing(&mut definitions.shapes, |run| {
+                run.on_batch(need, partial);
+                run.on_gathered(need, end);
+            });
             self.check(definitions);
         }
     }
@@ -200,7 +204,8 @@ impl Asking {
         let Env { now_us, random, locality_bits, .. } = self.env;
         let settings = Settings { now_us, random, locality_bits, dialect: definitions.session.dialect };
         let plan = definitions.plans.plan(&self.statement, &self.params, &definitions.tables, settings)?;
-        self.state = State::Running(Box::new(Run::new(plan, self.env.clone(), self.serial)));
+        let run = Run::new(plan, self.env.clone(), self.serial, &mut definitions.shapes);
+        self.state = State::Running(Box::new(run));
         if let Statement::AlterTable(AlterTable { table, .. })
         | Statement::CreateIndex(CreateIndex { table, .. })
         | Statement::Truncate(table) = &*self.statement
