@@ -386,7 +386,7 @@ pub struct Source {
     /// The keys to get; `None`: all records, by a gather.
     pub keys: Option<Vec<Vec<u8>>>,
     /// Or the entries of an index that lead to keys; where these are many, all records after all.
-    pub index: Option<IndexScan>,
+    pub index: Option<Box<IndexScan>>,
     /// What the statement calls the table; only EXPLAIN asks.
     pub name: String,
     /// The columns read, by identity; only EXPLAIN asks.
@@ -427,6 +427,26 @@ pub struct IndexScan {
     pub table: (String, Version),
     /// Ranges of keys, each from the first on and before the second.
     pub ranges: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Whether the first rows of an order are wanted: the ranges are read one after the other, no further than they lead
+    /// to these.
+    pub order: Option<IndexOrder>,
+}
+
+/// How the entries of an index stand for the order of [`Output::Top`](super::fragment::Output::Top).
+#[derive(Clone, Debug, PartialEq)]
+pub struct IndexOrder {
+    /// So many rows are wanted.
+    pub first: u64,
+    /// The last entries of a range come first.
+    pub backwards: bool,
+    /// What the keys of all entries begin with.
+    pub begin: Vec<u8>,
+    /// With which columns of the row they go on, and whether these are turned round.
+    pub columns: Vec<(u32, bool)>,
+    /// Whether rows that are equal in all these may differ.
+    pub ties: bool,
+    /// What is read where that comes to too much; `None`: all records.
+    pub otherwise: Option<Box<IndexScan>>,
 }
 
 impl Op {

@@ -41,6 +41,16 @@ impl Shape {
         }
     }
 
+    /// How many names it knows.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it knows none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// How many bits the longest name has that a target begins with.
     pub fn guess(&self, target: &Label) -> Option<u16> {
         let mut below = target.clone();

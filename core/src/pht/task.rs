@@ -219,11 +219,17 @@ impl Task {
     }
 
     /// What came of it.
-    pub fn into_answer(mut self) -> Answer {
-        let inside = self.range.limit.unwrap_or(usize::MAX);
+    pub fn into_answer(self) -> Answer {
+        let limit = self.range.limit.unwrap_or(usize::MAX);
+        let mut answer = self.into_read();
+        answer.entries.truncate(limit);
+        answer
+    }
+
+    /// The same with entries beyond the limit of a range, as far as they were read: none is missing between them.
+    pub fn into_read(mut self) -> Answer {
         let entries = self.found.into_values();
-        self.answer.entries =
-            if self.range.backwards { entries.rev().take(inside).collect() } else { entries.take(inside).collect() };
+        self.answer.entries = if self.range.backwards { entries.rev().collect() } else { entries.collect() };
         self.answer.wrote = self.items.into_iter().map(|item| item.wrote.unwrap_or(Wrote::Unreachable)).collect();
         self.answer
     }
@@ -236,8 +242,10 @@ impl Task {
     fn read(&mut self, ops: &mut Vec<(Label, Action)>) {
         let mut most = ROUND_MAX.saturating_sub(ops.len());
         if let Some(limit) = self.range.limit {
-            let have = self.in_order();
+            let in_order = self.in_order();
+            let have = self.found.keys().filter(|key| in_order(key)).count();
             if have >= limit {
+                self.found.retain(|key, _| in_order(key));
                 self.goals.clear();
             }
             most = most.min(1 + (limit - have.min(limit)) / (BUCKET_MAX / 2));
@@ -255,16 +263,18 @@ impl Task {
         }
     }
 
-    /// How many of the entries found come before everything that is not read yet.
-    fn in_order(&self) -> usize {
-        let next = if self.range.backwards { self.goals.last() } else { self.goals.first() };
-        let Some(next) = next.map(|goal| goal.search.target()) else { return self.found.len() };
-        let before = |key: &&Vec<u8>| {
-            let key = Label::of(key);
-            let common = key.common(next);
-            common < next.len() && key.bit(common) == self.range.backwards
-        };
-        self.found.keys().filter(before).count()
+    /// Which entries come before everything that is not read yet.
+    fn in_order(&self) -> impl Fn(&[u8]) -> bool + use<> {
+        let backwards = self.range.backwards;
+        let next = if backwards { self.goals.last() } else { self.goals.first() };
+        let next = next.map(|goal| goal.search.target().clone());
+        move |key| {
+            next.as_ref().is_none_or(|next| {
+                let key = Label::of(key);
+                let common = key.common(next);
+                common < next.len() && key.bit(common) == backwards
+            })
+        }
     }
 
     fn write(&mut self, ops: &mut Vec<(Label, Action)>) {

@@ -21,16 +21,30 @@ const RANGES_MAX: usize = 1_000;
 
 /// The entries of the index that serves the conditions of a scan best.
 pub fn index_scan(scan: &Scan) -> Option<IndexScan> {
-    let found = scan.indexes.iter().filter(|index| index.ready).filter_map(|index| ranges(scan, index));
-    let best = found.max_by_key(|(columns, bounded, ..)| (*columns, *bounded))?;
-    let (.., index, ranges) = best;
+    let (.., index, ranges) = best(scan)?;
+    entries(scan, index, ranges)
+}
+
+/// How many columns have values in the index that serves the conditions of a scan best.
+pub fn columns_given(scan: &Scan) -> usize {
+    best(scan).map_or(0, |(columns, ..)| columns)
+}
+
+/// Entries of an index of the scan's table.
+pub fn entries(scan: &Scan, index: &Index, ranges: Vec<KeyRange>) -> Option<IndexScan> {
     Some(IndexScan {
         name: index.name.clone(),
         namespace: index.namespace.clone(),
         locality_bits: scan.locality_bits,
         table: scan.table.clone()?,
         ranges,
+        order: None,
     })
+}
+
+fn best(scan: &Scan) -> Option<(usize, bool, &Index, Vec<KeyRange>)> {
+    let found = scan.indexes.iter().filter(|index| index.ready).filter_map(|index| ranges(scan, index));
+    found.max_by_key(|(columns, bounded, ..)| (*columns, *bounded))
 }
 
 /// How many columns of an index have values, whether the next one has a range, and the entries.
@@ -60,7 +74,7 @@ fn ranges<'a>(scan: &Scan, index: &'a Index) -> Option<(usize, bool, &'a Index, 
 }
 
 /// What the conditions say of a column: its encoding is from the first on, before the second.
-fn bounds(filter: &[Scalar], id: ColumnId, data_type: Type) -> Option<(Vec<u8>, Vec<u8>)> {
+pub fn bounds(filter: &[Scalar], id: ColumnId, data_type: Type) -> Option<(Vec<u8>, Vec<u8>)> {
     let (mut low, mut high): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
     let raise = |low: &mut Option<Vec<u8>>, to: Vec<u8>| *low = low.take().max(Some(to));
     let lower =

@@ -32,7 +32,7 @@ use crate::{
     data::{Cost, QueryResult, Value},
     exec::{
         Partial,
-        run::{Env, GatherEnd, Need, Run},
+        run::{Env, GatherEnd, Need, Run, Shapes},
     },
     store::{Action, Outcome},
 };
@@ -51,6 +51,8 @@ pub struct Definitions {
     tables: Tables,
     /// Plans made with them.
     plans: Plans,
+    /// The shapes of the trees of indexes. They may be old, too.
+    shapes: Shapes,
     /// What `SET` set.
     session: Session,
     /// The latest time that a statement began.
@@ -157,7 +159,7 @@ impl Asking {
                 self.fail(result, definitions);
             }
             State::Running(run) => {
-                run.on_ops(need, outcomes, cost);
+                run.knowing(&mut definitions.shapes, |run| run.on_ops(need, outcomes, cost));
                 self.check(definitions);
             }
             _ => {}
@@ -167,8 +169,10 @@ impl Asking {
     /// The answer of [`Need::Gather`].
     pub fn on_gathered(&mut self, definitions: &mut Definitions, need: u32, partial: Partial, end: GatherEnd) {
         if let State::Running(run) = &mut self.state {
-            run.on_batch(need, partial);
-            run.on_gathered(need, end);
+            run.knowing(&mut definitions.shapes, |run| {
+                run.on_batch(need, partial);
+                run.on_gathered(need, end);
+            });
             self.check(definitions);
         }
     }
@@ -209,7 +213,7 @@ impl Asking {
         let settings = Settings { now_us, random, locality_bits, dialect: definitions.session.dialect };
         let plan = definitions.plans.plan(&self.statement, &self.params, &definitions.tables, settings)?;
         let env = Env { now_us: definitions.begin(now_us), ..self.env.clone() };
-        self.state = State::Running(Box::new(Run::new(plan, env, self.serial)));
+        self.state = State::Running(Box::new(Run::new(plan, env, self.serial, &mut definitions.shapes)));
         if let Statement::AlterTable(AlterTable { table, .. })
         | Statement::CreateIndex(CreateIndex { table, .. })
         | Statement::Truncate(table) = &*self.statement

@@ -18,7 +18,7 @@ use crate::{
             aggregate::{AggregateCall, AggregateFunction, Mode},
             sort::SortKey,
         },
-        plan::{Join, JoinKind, MarkJoin, MarkKind, On, Op, Source},
+        plan::{IndexOrder, Join, JoinKind, MarkJoin, MarkKind, On, Op, Source},
     },
 };
 
@@ -186,7 +186,14 @@ fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>
     };
     if let Some(index) = &source.index {
         let ranges = index.ranges.len();
-        let line = format!("IndexScan [exchange] {}: {ranges} range(s) of {}, then gets", source.name, index.name);
+        let order = match &index.order {
+            Some(IndexOrder { backwards, first, .. }) => {
+                format!(" {}, first {first}", if *backwards { "backward" } else { "forward" })
+            }
+            None => String::new(),
+        };
+        let (name, of) = (&source.name, &index.name);
+        let line = format!("IndexScan [exchange] {name}: {ranges} range(s) of {of}{order}, then gets");
         lines.push(indented(depth, &line));
     } else if source.keys.is_none() {
         let line = format!("Gather [exchange] {}: {combining}, combined up the region tree", source.name);

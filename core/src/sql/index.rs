@@ -89,6 +89,16 @@ pub fn encode(value: &Value, descending: bool) -> Vec<u8> {
     turned(codec::encode_key(core::slice::from_ref(value)), descending)
 }
 
+/// What the keys of entries begin with that have these values, each with whether it descends, after `begin`: of a long
+/// one only what no hash takes the place of. The second says whether that is all of it.
+pub fn position<'a>(begin: &[u8], values: impl Iterator<Item = (&'a Value, bool)>) -> (Vec<u8>, bool) {
+    let mut position = begin.to_vec();
+    values.for_each(|(value, descending)| position.extend(encode(value, descending)));
+    let whole = position.len() < PLAIN_MAX;
+    position.truncate(PLAIN_MAX);
+    (position, whole)
+}
+
 fn turned(mut bytes: Vec<u8>, descending: bool) -> Vec<u8> {
     if descending {
         bytes.iter_mut().for_each(|byte| *byte = !*byte);

@@ -28,6 +28,7 @@ pub mod logical;
 mod lookup;
 mod modify;
 pub mod names;
+mod ordered;
 pub mod physical;
 pub mod plan;
 pub mod prepared;

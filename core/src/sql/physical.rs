@@ -2,8 +2,8 @@
 //!
 //! A scan becomes a [`FragmentPlan`] that the owners of the table run, and a *gather* of their answers; when
 //! conditions pin the primary key, a *key lookup* instead: one get for each key, the same fragment then runs at the
-//! asker over what was found; and when conditions pin columns of an index, its entries first ([`access`](super::access)),
-//! and then the same. What may run at the owners is pushed into the fragment: filters and projections
+//! asker over what was found; and when conditions pin columns of an index, or the first rows of its order are wanted, its
+//! entries first ([`access`](super::access), [`ordered`]), and then the same. What may run at the owners is pushed into the fragment: filters and projections
 //! always, and the first step of an aggregation, DISTINCT, top-k or LIMIT directly above. The rest runs at the asker.
 //!
 //! In these plans [`Scalar::Column`] and `SortKey::column` are positions in the operator's input row. What is run
@@ -15,6 +15,7 @@ use super::{
     fault::{TOO_COMPLEX, fail},
     logical::{ColumnId, Logical, Mark, SUBSTITUTED_MAX, Scan},
     lookup::lookup_keys,
+    ordered::{self, Way},
     recursion,
     scalar::Scalar,
     select::lost_column,
@@ -104,7 +105,10 @@ impl Lowering {
             }
             Logical::Project { input, exprs } => project(self.lower(*input)?, exprs),
             Logical::Join { left, right, kind, on } => join(self.lower(*left)?, self.lower(*right)?, kind, on),
-            Logical::Aggregate { input, keys, calls } => aggregate(self.lower(*input)?, keys, calls),
+            Logical::Aggregate { input, keys, calls } => match ordered::extremes(&input, &keys, &calls) {
+                Some(extremes) => self.extremes(extremes, calls.iter().map(|(id, _)| *id).collect()),
+                None => aggregate(self.lower(*input)?, keys, calls),
+            },
             Logical::Distinct { input } => {
                 let mut input = self.lower(*input)?;
                 if let Some(source) = rows_of(&mut input) {
@@ -112,7 +116,7 @@ impl Lowering {
                 }
                 Ok(above(Op::Distinct, input))
             }
-            Logical::Sort { input, keys } => sort(self.lower(*input)?, keys, None),
+            Logical::Sort { input, keys } => sort(self.lower(*input)?, keys, None, None),
             Logical::Limit { input, skip, count } => self.limit(*input, skip, count),
             Logical::Window { input, mut window, columns } => {
                 let input = self.lower(*input)?;
@@ -161,7 +165,10 @@ impl Lowering {
     fn limit(&mut self, input: Logical, skip: u64, count: Option<u64>) -> Result<Node, Error> {
         let first = count.map(|count| count.saturating_add(skip));
         let input = match (input, first) {
-            (Logical::Sort { input, keys }, Some(_)) => sort(self.lower(*input)?, keys, first)?,
+            (Logical::Sort { input, keys }, Some(count)) => {
+                let way = ordered::way(&input, &keys, count);
+                sort(self.lower(*input)?, keys, first, way)?
+            }
             (input, first) => {
                 let mut input = self.lower(input)?;
                 if let (Some(source), Some(first)) = (rows_of(&mut input), first) {
@@ -217,7 +224,7 @@ pub fn source(mut scan: Scan) -> Result<Node, Error> {
         return project(filtered, wanted.into_iter().map(|id| (id, Scalar::Column(id))).collect());
     }
     let keys = lookup_keys(&scan);
-    let index = if keys.is_none() { index_scan(&scan) } else { None };
+    let index = if keys.is_none() { index_scan(&scan).map(Box::new) } else { None };
     let read: Vec<ColumnId> = scan.columns.iter().map(|(id, ..)| *id).collect();
     let planned = Box::new(scan.clone());
     let filter = match Scalar::all(scan.filter) {
@@ -317,10 +324,13 @@ fn through(exprs: &[Scalar], projection: &Option<Vec<Scalar>>) -> Result<Vec<Sca
     exprs.iter().map(|expr| over(expr).ok_or_else(lost_column)).collect()
 }
 
-fn sort(mut input: Node, keys: Vec<SortKey>, first: Option<u64>) -> Result<Node, Error> {
+fn sort(mut input: Node, keys: Vec<SortKey>, first: Option<u64>, way: Option<Way>) -> Result<Node, Error> {
     let keys = sort_positions(keys, &input.schema)?;
     if let (Some(source), Some(first)) = (rows_of(&mut input), first) {
         source.fragment.output = Output::Top(keys.clone(), first);
+        if let Some(way) = way {
+            way.replace(&mut source.index, &keys);
+        }
     }
     Ok(above(Op::Sort(keys, first), input))
 }

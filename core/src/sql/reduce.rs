@@ -178,5 +178,5 @@ pub fn reduced(source: Source, values: Vec<Value>) -> Source {
     };
     let mut source = source;
     source.fragment.filter = Some(filter);
-    Source { keys, index, after: None, ..source }
+    Source { keys, index: index.map(Box::new), after: None, ..source }
 }

@@ -1,30 +1,15 @@
-//! Random tables, rows and queries that PostgreSQL and SQLite understand alike.
+//! Random queries over tables that PostgreSQL and SQLite understand alike.
 //!
 //! Expressions are typed; what the two dialects type, divide, round or order differently is left out. Each column is
 //! written with its table, each item of FROM has an alias of its own, LIMIT stands behind an order of all columns, and
 //! a window that tells rows apart is ordered by all columns that there are.
 
-use super::choices::Choices;
-
-/// The type of an expression.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Whole numbers.
-    Int,
-    /// Text.
-    Text,
-    /// Quarters, so that sums are exact.
-    Real,
-}
+use super::{
+    choices::Choices,
+    tables::{Kind, Relation, TEXTS, Tables},
+};
 
 use Kind::{Int, Real, Text};
-
-/// What FROM can name.
-#[derive(Clone, Debug)]
-struct Relation {
-    name: String,
-    columns: Vec<(String, Kind)>,
-}
 
 /// Something that an expression can read.
 #[derive(Clone, Debug)]
@@ -54,77 +39,19 @@ pub struct Generated {
     pub changes: Option<String>,
 }
 
-/// Tables, as statements that make them.
-#[derive(Clone, Debug)]
-pub struct Tables {
-    /// `CREATE TABLE` and `INSERT`.
-    pub statements: Vec<String>,
-    relations: Vec<Relation>,
-}
-
 /// How many items FROM has at most.
 const ITEMS_MAX: usize = 3;
-const TEXTS: &[&str] = &["'a'", "'b'", "'ab'", "''", "'B'", "'ba'", "'a b'"];
 const COMPARISONS: &[&str] = &["=", "<", ">", "<>", "<=", ">="];
 
-/// Random tables.
-pub fn tables(choices: &mut Choices) -> Tables {
-    let mut tables = Tables { statements: Vec::new(), relations: Vec::new() };
-    for number in 0..1 + choices.below(3) {
-        let name = format!("t{number}");
-        let mut columns = Vec::new();
-        let mut definitions = Vec::new();
-        let key = choices.below(3);
-        if key != 1 {
-            columns.push(("k".to_owned(), Int));
-            definitions.push(if key == 0 { "k INTEGER PRIMARY KEY" } else { "k INTEGER" }.to_owned());
-        }
-        for (kind, most) in [(Int, 2), (Text, 2), (Real, 1)] {
-            let least = usize::from(kind == Int);
-            for at in 0..least + choices.below(most + 1 - least) {
-                let (letter, sql) = match kind {
-                    Int => ("i", "INTEGER"),
-                    Text => ("s", "TEXT"),
-                    Real => ("r", "REAL"),
-                };
-                definitions.push(format!("{letter}{at} {sql}"));
-                columns.push((format!("{letter}{at}"), kind));
-            }
-        }
-        tables.statements.push(format!("CREATE TABLE {name} ({})", definitions.join(", ")));
-        let mut rows = Vec::new();
-        for row in 0..choices.below(7) {
-            let mut values = Vec::new();
-            for (column, kind) in &columns {
-                let value = if column == "k" {
-                    (row + choices.below(2) * 3 * key).to_string()
-                } else if choices.once_in(4) {
-                    "NULL".to_owned()
-                } else {
-                    match kind {
-                        Int => (choices.below(9) as i64 - 3).to_string(),
-                        Text => (*choices.pick(TEXTS)).to_owned(),
-                        Real => format!("{:?}", choices.below(17) as f64 / 4.0 - 1.5),
-                    }
-                };
-                values.push(value);
-            }
-            rows.push(format!("({})", values.join(", ")));
-        }
-        if !rows.is_empty() {
-            tables.statements.push(format!("INSERT INTO {name} VALUES {}", rows.join(", ")));
-        }
-        tables.relations.push(Relation { name, columns });
-    }
-    tables
-}
-
-/// A random query over them, now and then a change.
+/// A random query over tables, now and then a change.
 pub fn statement(tables: &Tables, choices: &mut Choices) -> Generated {
     let mut generator =
         Generator { choices, tables, named: Vec::new(), outer: Vec::new(), hidden: None, names: 0, budget: 60 };
     if generator.choices.once_in(16) {
         return generator.change();
+    }
+    if generator.choices.once_in(10) {
+        return generator.first_rows();
     }
     let kinds = generator.kinds();
     let (sql, ordered) = generator.query(&kinds, 2);
@@ -640,6 +567,27 @@ impl Generator<'_> {
         }
         let relation = (*self.choices.pick(&shown)).clone();
         self.named_item(&relation)
+    }
+
+    /// The first rows of a table in an order, or its least and greatest values: what an index may have.
+    fn first_rows(&mut self) -> Generated {
+        let relation = self.choices.pick(&self.tables.relations).clone();
+        let (from, scope) = self.named_item(&relation);
+        let columns: Vec<String> =
+            (0..1 + self.choices.below(3)).map(|_| self.choices.pick(&scope.atoms).text.clone()).collect();
+        let filter = self.filter(&scope, 1);
+        if self.choices.once_in(3) {
+            let call = |column: &String| format!("{}({column})", self.choices.pick(&["max", "min"]));
+            let calls: Vec<String> = columns.iter().map(call).collect();
+            return Generated {
+                sql: format!("SELECT {} FROM {from}{filter}", calls.join(", ")),
+                ordered: true,
+                changes: None,
+            };
+        }
+        let (order, limit, skip) = (self.order(columns.len()), 1 + self.choices.below(4), self.choices.below(3));
+        let sql = format!("SELECT {} FROM {from}{filter}{order} LIMIT {limit} OFFSET {skip}", columns.join(", "));
+        Generated { sql, ordered: true, changes: None }
     }
 
     /// An UPDATE, DELETE or INSERT of a table that has no key, or whose key stays.

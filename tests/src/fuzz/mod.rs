@@ -3,15 +3,18 @@
 //! | file | does |
 //! |---|---|
 //! | `choices` | the choices that a generator makes, from a seed or replayed |
-//! | `generate` | tables, rows, queries and changes |
+//! | `tables` | tables, rows and indexes |
+//! | `generate` | queries and changes |
 
 mod choices;
 mod generate;
+mod tables;
 
 use choices::Choices;
-use generate::{Generated, Tables};
+use generate::Generated;
 use pontoon_core::{data::Value, exec::local::Local};
 use rusqlite::types::ValueRef;
+use tables::Tables;
 
 use crate::sim::mix;
 
@@ -27,6 +30,8 @@ pub struct Tally {
     pub agreed: u64,
     /// Of these, with at least one row.
     pub with_rows: u64,
+    /// Of the statements that agree, those of which an index had the first rows, or some conditions.
+    pub by_index: [u64; 2],
     /// Statements that Pontoon refuses as not supported or too complex.
     pub refused: u64,
     /// Statements whose integers overflow, which SQLite takes for reals.
@@ -39,6 +44,7 @@ impl Tally {
         Tally {
             agreed: self.agreed + other.agreed,
             with_rows: self.with_rows + other.with_rows,
+            by_index: [0, 1].map(|at| self.by_index[at] + other.by_index[at]),
             refused: self.refused + other.refused,
             overflowed: self.overflowed + other.overflowed,
         }
@@ -159,6 +165,14 @@ impl Pair {
         Ok(pair)
     }
 
+    /// Whether an index has the first rows of a statement in it, or some conditions.
+    fn by_index(&mut self, sql: &str) -> [bool; 2] {
+        let lines: Vec<String> = self.found(&format!("EXPLAIN {sql}")).unwrap_or_default().concat();
+        let scans =
+            |first: bool| lines.iter().any(|line| line.contains("IndexScan") && line.contains(", first ") == first);
+        [scans(true), scans(false)]
+    }
+
     fn judge(&mut self, statement: &Generated) -> Verdict {
         let verdict = self.verdict(&statement.sql, statement.ordered);
         match (&statement.changes, &verdict) {
@@ -171,7 +185,7 @@ impl Pair {
 /// Runs the statements of a seed; the first that the two engines answer differently, as small as it could be made.
 pub fn run(seed: u64) -> Result<Tally, String> {
     let mut choices = Choices::random(mix(seed, 0));
-    let tables = generate::tables(&mut choices);
+    let tables = tables::tables(&mut choices);
     let of_tables = choices.made();
     let mut pair = Pair::of(&tables, seed)?;
     let mut tally = Tally::default();
@@ -182,6 +196,8 @@ pub fn run(seed: u64) -> Result<Tally, String> {
             Verdict::Agree { rows } => {
                 tally.agreed += 1;
                 tally.with_rows += u64::from(rows);
+                let by_index = pair.by_index(&statement.sql);
+                [0, 1].into_iter().for_each(|at| tally.by_index[at] += u64::from(by_index[at]));
             }
             Verdict::Refused => tally.refused += 1,
             Verdict::Overflow => tally.overflowed += 1,
@@ -198,7 +214,7 @@ pub fn run(seed: u64) -> Result<Tally, String> {
 
 /// The tables and the statement of these choices, with the verdict.
 fn replay(seed: u64, of_tables: &[u32], of_statement: &[u32]) -> Result<(Vec<String>, Verdict), String> {
-    let tables = generate::tables(&mut Choices::replay(of_tables.to_vec()));
+    let tables = tables::tables(&mut Choices::replay(of_tables.to_vec()));
     let statement = generate::statement(&tables, &mut Choices::replay(of_statement.to_vec()));
     let verdict = Pair::of(&tables, seed)?.judge(&statement);
     Ok(([tables.statements, vec![statement.sql]].concat(), verdict))

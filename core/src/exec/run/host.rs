@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Env, GatherEnd, Need};
+use super::{Env, GatherEnd, Need, Shapes};
 use crate::{
     data::{Cost, QueryResult},
     exec::fragment::FragmentPlan,
@@ -18,6 +18,8 @@ pub(super) struct Host {
     open: Map<u32, Option<usize>>,
     /// The number of the last need.
     pub serial: u32,
+    /// What is known of the shapes of trees.
+    pub shapes: Shapes,
     cost: Cost,
     /// What the last answer cost.
     pub last: Cost,
@@ -32,6 +34,7 @@ impl Host {
             queue: VecDeque::new(),
             open: Map::new(),
             serial,
+            shapes: Shapes::default(),
             cost: Cost::default(),
             last: Cost::default(),
             coverage: 1.0,

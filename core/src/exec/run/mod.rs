@@ -18,11 +18,14 @@ mod index;
 mod insert;
 mod job;
 mod modify;
+mod ordered;
 mod purge;
 mod query;
 mod trees;
 mod wait;
 mod writer;
+
+pub use trees::Shapes;
 
 use serde::{Deserialize, Serialize};
 
@@ -120,24 +123,35 @@ enum State {
 
 impl Run {
     /// Begins to carry out a plan; its needs are numbered from behind `serial`.
-    pub fn new(plan: Plan, env: Env, serial: u32) -> Run {
-        let bits = env.locality_bits;
+    pub fn new(plan: Plan, env: Env, serial: u32, shapes: &mut Shapes) -> Run {
         let mut run = Run { host: Host::new(env, serial), state: State::Over(None), check: None };
+        run.knowing(shapes, |run| run.begin(plan));
+        run
+    }
+
+    /// Does something with what is known of the shapes of trees, and learns.
+    pub fn knowing(&mut self, shapes: &mut Shapes, act: impl FnOnce(&mut Run)) {
+        core::mem::swap(&mut self.host.shapes, shapes);
+        act(self);
+        core::mem::swap(&mut self.host.shapes, shapes);
+    }
+
+    fn begin(&mut self, plan: Plan) {
+        let bits = self.host.env.locality_bits;
         match job(plan.task) {
-            Err(error) => run.over(Err(error)),
+            Err(error) => self.over(Err(error)),
             Ok(job) => {
                 if !plan.tables.is_empty() {
                     let gets = plan.tables.iter().map(|(name, _)| entry(name, bits, Action::Get)).collect();
-                    run.check = Some((run.host.ops(gets), plan.tables));
+                    self.check = Some((self.host.ops(gets), plan.tables));
                 }
-                if run.check.is_some() && job.writes() {
-                    run.state = State::Waiting(job);
+                if self.check.is_some() && job.writes() {
+                    self.state = State::Waiting(job);
                 } else {
-                    run.start(job);
+                    self.start(job);
                 }
             }
         }
-        run
     }
 
     /// The number of its last need.

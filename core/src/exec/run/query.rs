@@ -6,6 +6,7 @@ use super::{
     as_planned,
     host::Host,
     job::{Job, Step},
+    ordered::{Next, Ordered},
     trees::Trees,
     wait::Waits,
 };
@@ -16,7 +17,7 @@ use crate::{
         dataflow::Dataflow,
         fragment::{Budget, FragmentPlan, Partial},
         ops::Batch,
-        plan::{Flow, Source},
+        plan::{Flow, IndexScan, Source},
     },
     map::{Map, Set},
     pht::{Answer, Range, Request},
@@ -28,9 +29,9 @@ use crate::{
 pub(super) const ASKER_BUDGET: Budget = Budget { rows_max: 1_000_000, bytes_max: 256 << 20 };
 
 /// Entries of an index that lead to rows one by one; where there are more, owners look through all rows.
-const INDEX_ROWS_MAX: usize = 4_000;
+pub(super) const INDEX_ROWS_MAX: usize = 4_000;
 /// Keys that are got at once.
-const LOOKUP_OPS: usize = 1_000;
+pub(super) const LOOKUP_OPS: usize = 1_000;
 
 /// The operations of a key lookup.
 pub(super) fn lookup(fragment: &FragmentPlan, keys: &[Vec<u8>]) -> Vec<KeyOp> {
@@ -67,9 +68,11 @@ pub(super) struct QueryJob {
     /// What each need feeds.
     feeds: Map<u32, Feed>,
     /// Index entries under way, by source.
-    trees: Trees<usize>,
+    trees: Trees<(usize, Range)>,
     /// The index scans under way.
     scans: Map<usize, Entries>,
+    /// Those for the first rows of an order.
+    ordered: Map<usize, Ordered>,
     /// Sources that wait for others.
     waits: Waits,
     /// Tables whose index was read: whether it is still theirs, by need. What a dropped one says is not true.
@@ -97,6 +100,7 @@ impl QueryJob {
             feeds: Map::new(),
             trees: Trees::new(),
             scans: Map::new(),
+            ordered: Map::new(),
             waits: Waits::default(),
             checks: Map::new(),
             spent: Map::new(),
@@ -120,7 +124,8 @@ impl QueryJob {
     }
 
     fn is_open(&self) -> bool {
-        !self.feeds.is_empty() || !self.scans.is_empty() || !self.waits.is_empty() || !self.checks.is_empty()
+        let under_way = !self.feeds.is_empty() || !self.checks.is_empty();
+        under_way || !self.scans.is_empty() || !self.ordered.is_empty() || !self.waits.is_empty()
     }
 
     /// What was asked for a source has an answer.
@@ -145,24 +150,25 @@ impl QueryJob {
     /// Asks for what a source needs.
     fn begin(&mut self, host: &mut Host, index: usize, source: Source) -> Result<(), Error> {
         if let Some(keys) = source.keys.clone() {
-            return self.look_up(host, index, source, keys);
-        }
-        let Some(scan) = source.index.clone() else {
-            self.feeds.insert(host.gather(source.fragment.clone()), (index, source, None));
-            return Ok(());
-        };
-        let open = scan.ranges.len();
-        self.scans.insert(index, Entries { source, open, keys: Set::new(), many: false });
-        for (from, to) in scan.ranges {
-            let range = Range { from, to, backwards: false, limit: Some(INDEX_ROWS_MAX + 1) };
-            let (namespace, request) = (&scan.namespace, Request::Range(range));
-            if let Some((_, answer)) = self.trees.begin(host, index, namespace, scan.locality_bits, request) {
-                self.entries(host, index, answer)?;
+            self.look_up(host, index, source, keys)?;
+        } else if let Some(ordered) = Ordered::new(&source) {
+            self.ordered.insert(index, ordered);
+            self.go_on(host, index)?;
+        } else if let Some(scan) = source.index.clone() {
+            let open = scan.ranges.len();
+            self.scans.insert(index, Entries { source, open, keys: Set::new(), many: false });
+            for (from, to) in scan.ranges.clone() {
+                let range = Range { from, to, backwards: false, limit: Some(INDEX_ROWS_MAX + 1) };
+                if let Some(answer) = self.read(host, index, &scan, range) {
+                    self.entries(host, index, answer)?;
+                }
             }
-        }
-        if open == 0 {
-            self.scans.remove(&index);
-            self.ended(host, index)?;
+            if open == 0 {
+                self.scans.remove(&index);
+                self.ended(host, index)?;
+            }
+        } else {
+            self.feeds.insert(host.gather(source.fragment.clone()), (index, source, None));
         }
         Ok(())
     }
@@ -195,6 +201,48 @@ impl QueryJob {
         Ok(())
     }
 
+    /// Asks for the entries of a range of an index; they may be known already.
+    fn read(&mut self, host: &mut Host, index: usize, scan: &IndexScan, range: Range) -> Option<Answer> {
+        let (what, request) = ((index, range.clone()), Request::Range(range));
+        self.trees.begin(host, what, &scan.namespace, scan.locality_bits, request).map(|(_, answer)| answer)
+    }
+
+    /// The next step to the first rows of an order.
+    fn go_on(&mut self, host: &mut Host, index: usize) -> Result<(), Error> {
+        while let Some(ordered) = self.ordered.get_mut(&index) {
+            let source = ordered.source.clone();
+            let Some(scan) = &source.index else { return Ok(()) };
+            match ordered.next() {
+                Next::Read(range) => match self.read(host, index, scan, range.clone()) {
+                    Some(answer) => self.read_in_order(host, index, &range, answer),
+                    None => return Ok(()),
+                },
+                Next::Get(keys) if keys.is_empty() => {}
+                Next::Get(keys) => return self.look_up(host, index, source, keys),
+                Next::Done(batch, coverage) => {
+                    host.cover(coverage);
+                    self.ordered.remove(&index);
+                    self.feed(index, batch)?;
+                    return self.ended(host, index);
+                }
+                Next::Many(otherwise) => {
+                    self.ordered.remove(&index);
+                    return self.begin(host, index, Source { index: otherwise, ..source });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in entries that were read in order.
+    fn read_in_order(&mut self, host: &mut Host, index: usize, range: &Range, answer: Answer) {
+        let Some(ordered) = self.ordered.get_mut(&index) else { return };
+        ordered.on_entries(range, answer);
+        if let Some(scan) = &ordered.source.index {
+            check(&mut self.checks, host, scan);
+        }
+    }
+
     /// Takes in the entries of a range of an index.
     fn entries(&mut self, host: &mut Host, index: usize, answer: Answer) -> Result<(), Error> {
         host.cover(answer.coverage());
@@ -207,8 +255,7 @@ impl QueryJob {
         }
         let Some(Entries { source, keys, many, .. }) = self.scans.remove(&index) else { return Ok(()) };
         if let Some(scan) = &source.index {
-            let check = entry(&scan.table.0, host.env.locality_bits, Action::Get);
-            self.checks.insert(host.ops(vec![check]), scan.table.clone());
+            check(&mut self.checks, host, scan);
         }
         if !many && keys.len() <= INDEX_ROWS_MAX {
             return self.look_up(host, index, source, keys.into_iter().collect());
@@ -224,22 +271,29 @@ impl QueryJob {
 
     /// Takes in what operations on keys found.
     pub fn take_ops(&mut self, host: &mut Host, need: u32, outcomes: Vec<Outcome>) -> Result<(), Error> {
-        if let Some(index) = self.trees.purpose(need).copied() {
+        if let Some(index) = self.trees.purpose(need).map(|(index, _)| *index) {
             self.spend(host, index, outcomes.len());
             return match self.trees.on_ops(host, need, outcomes) {
-                Some((index, answer)) => self.entries(host, index, answer),
+                Some(((index, range), answer)) if self.ordered.contains_key(&index) => {
+                    self.read_in_order(host, index, &range, answer);
+                    self.go_on(host, index)
+                }
+                Some(((index, _), answer)) => self.entries(host, index, answer),
                 None => Ok(()),
             };
         }
         if let Some(check) = self.checks.remove(&need) {
             return as_planned(&[check], &outcomes);
         }
-        match self.feeds.remove(&need) {
-            Some((index, source, keys)) => {
-                self.spend(host, index, outcomes.len());
-                self.fill(host, index, &source, &keys.unwrap_or_default(), outcomes)
+        let Some((index, source, keys)) = self.feeds.remove(&need) else { return Ok(()) };
+        let keys = keys.unwrap_or_default();
+        self.spend(host, index, outcomes.len());
+        match self.ordered.get_mut(&index) {
+            Some(ordered) => {
+                ordered.on_rows(looked_up(&source.fragment, &keys, outcomes)?)?;
+                self.go_on(host, index)
             }
-            None => Ok(()),
+            None => self.fill(host, index, &source, &keys, outcomes),
         }
     }
 
@@ -277,6 +331,12 @@ impl QueryJob {
     fn flow(&mut self) -> Result<&mut Dataflow, Error> {
         self.flow.as_mut().ok_or(Error::Closed)
     }
+}
+
+/// Asks whether a table whose index was read still is what it was.
+fn check(checks: &mut Map<u32, (String, Version)>, host: &mut Host, scan: &IndexScan) {
+    let check = entry(&scan.table.0, host.env.locality_bits, Action::Get);
+    checks.insert(host.ops(vec![check]), scan.table.clone());
 }
 
 impl Job for QueryJob {
