@@ -31,6 +31,7 @@ pub mod physical;
 pub mod plan;
 pub mod prepared;
 mod recursion;
+pub mod references;
 pub mod rules;
 pub mod scalar;
 pub mod schema;

@@ -8,6 +8,7 @@
 //! [`Run::finished`] gives a result the statement is over.
 
 mod alter;
+mod cascade;
 mod catch_up;
 mod create_as;
 mod define;
@@ -17,9 +18,15 @@ mod index;
 mod insert;
 mod job;
 mod modify;
+mod parents;
 mod purge;
 mod query;
+mod references;
+mod refusal;
+mod regret;
+mod seek;
 mod trees;
+mod write_set;
 mod writer;
 
 use serde::{Deserialize, Serialize};
@@ -230,14 +237,14 @@ impl Run {
 fn job(task: Task) -> Result<Box<dyn Job>, Error> {
     Ok(match task {
         Task::Create(table, if_not_exists) => Box::new(CreateJob::new(table, if_not_exists)),
-        Task::Drop(name, if_exists) => Box::new(DropJob::new(name, if_exists, false)),
+        Task::Drop(name, if_exists, cascade) => Box::new(DropJob::table(name, if_exists, cascade)),
         Task::Query(flow, columns) => Box::new(QueryJob::new(flow, columns)?),
         Task::Rows(rows, columns) => Box::new(Known(rows, columns)),
         Task::Insert(insert) => Box::new(InsertJob::new(*insert)?),
         Task::Modify(modify) => Box::new(ModifyJob::new(*modify)?),
         Task::Alter(alter) => Box::new(AlterJob::new(*alter)),
         Task::Show(show) => Box::new(CreateJob::view(*show)),
-        Task::DropView(name, if_exists) => Box::new(DropJob::new(name, if_exists, true)),
+        Task::DropView(name, if_exists) => Box::new(DropJob::view(name, if_exists)),
         Task::CreateAs(create) => Box::new(CreateAsJob::new(*create)?),
         Task::CreateIndex(create) => Box::new(CreateIndexJob::new(*create)?),
         Task::DropIndex(name, if_exists) => Box::new(DropIndexJob::new(name, if_exists)),
