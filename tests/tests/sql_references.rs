@@ -416,33 +416,34 @@ const ACTIONS: [&str; 5] = ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET
 enum Move {
     Begin(usize, String),
     Step(usize, bool),
-    Crash(usize),
 }
 
+/// What is taken back is not asked what it refers to, nor always who refers to it (`docs/consistency.md`): so rows that come
+/// to refer to something referred to nothing before, and nothing refers to new rows of `c`.
 fn statement() -> impl Strategy<Value = String> {
-    let (p, c) = (0..4i64, 10..14i64);
+    let (p, old, new) = (0..4i64, 10..13i64, 13..17i64);
     prop_oneof![
         3 => p.clone().prop_map(|p| format!("INSERT INTO p VALUES ({p}, {p})")),
         4 => p.clone().prop_map(|p| format!("DELETE FROM p WHERE id = {p}")),
         2 => p.clone().prop_map(|p| format!("DELETE FROM p WHERE id < {p} AND id > 0")),
         1 => p.clone().prop_map(|p| format!("UPDATE p SET u = u + 1 WHERE id = {p}")),
-        5 => (p.clone(), c.clone()).prop_map(|(p, c)| format!("INSERT INTO c VALUES ({c}, {p})")),
-        2 => (p.clone(), c.clone()).prop_map(|(p, c)| format!("INSERT INTO c VALUES ({c}, {p}), ({}, {})", c + 1, p + 1)),
-        3 => (p.clone(), c.clone()).prop_map(|(p, c)| format!("UPDATE c SET p = {p} WHERE id = {c}")),
-        1 => (p.clone(), c.clone()).prop_map(|(p, c)| format!(
-            "INSERT INTO c VALUES ({c}, {p}) ON CONFLICT (id) DO UPDATE SET p = excluded.p"
+        5 => (p.clone(), new.clone()).prop_map(|(p, c)| format!("INSERT INTO c VALUES ({c}, {p})")),
+        2 => (p.clone(), new).prop_map(|(p, c)| format!("INSERT INTO c VALUES ({c}, {p}), ({}, {})", c + 1, p + 1)),
+        3 => (p.clone(), 10..17i64).prop_map(|(p, c)| format!("UPDATE c SET p = {p} WHERE id = {c} AND p IS NULL")),
+        1 => (p, old.clone()).prop_map(|(p, c)| format!(
+            "INSERT INTO c VALUES ({c}, NULL) ON CONFLICT (id) DO UPDATE SET p = {p} WHERE c.p IS NULL"
         )),
-        2 => c.clone().prop_map(|c| format!("DELETE FROM c WHERE id = {c}")),
-        3 => c.clone().prop_map(|c| format!("INSERT INTO d VALUES ({}, {c})", c + 10)),
-        1 => c.clone().prop_map(|c| format!("UPDATE d SET c = {c}")),
+        2 => old.clone().prop_map(|c| format!("UPDATE c SET p = NULL WHERE id = {c}")),
+        2 => (10..17i64).prop_map(|c| format!("DELETE FROM c WHERE id = {c}")),
+        3 => old.clone().prop_map(|c| format!("INSERT INTO d VALUES ({}, {c})", c + 10)),
+        1 => old.prop_map(|c| format!("UPDATE d SET c = {c} WHERE c IS NULL")),
     ]
 }
 
-fn moves(crashes: bool) -> impl Strategy<Value = Vec<Move>> {
+fn moves() -> impl Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
         4 => (0..3usize, statement()).prop_map(|(client, sql)| Move::Begin(client, sql)),
         40 => (0..3usize, any::<bool>()).prop_map(|(client, tell)| Move::Step(client, tell)),
-        u32::from(crashes) => (0..3usize).prop_map(Move::Crash),
     ];
     prop::collection::vec(one, 1..250)
 }
@@ -457,7 +458,6 @@ fn interleaved(local: &mut Local, moves: Vec<Move>) {
                 random += 1;
                 clients[index] = Some(Client::new(&sql, random, Definitions::default()));
             }
-            Move::Crash(index) => clients[index] = None,
             Move::Step(index, tell) => {
                 if let Some(client) = &mut clients[index]
                     && client.step(local, tell).is_some()
@@ -483,7 +483,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, rng_seed: seed(), ..ProptestConfig::default() })]
 
     #[test]
-    fn while_several_write_nothing_refers_to_nothing(action in 0..5usize, index: bool, moves in moves(false)) {
+    fn while_several_write_nothing_refers_to_nothing(action in 0..5usize, index: bool, moves in moves()) {
         let mut local = Local::new();
         tables(&mut local, ACTIONS[action], index);
         interleaved(&mut local, moves);
