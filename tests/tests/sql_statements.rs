@@ -294,7 +294,7 @@ fn errors_have_stable_codes() {
         ("DELETE FROM bids USING bids b WHERE bids.id IN (SELECT id FROM bids)", "feature_not_supported"),
         ("SELECT 'a' IN ('b', 2)", "invalid_text_representation"),
         ("ALTER TABLE t ADD b INT UNIQUE", "feature_not_supported"),
-        ("CREATE TABLE t (a INT REFERENCES bids (id))", "feature_not_supported"),
+        ("CREATE TABLE t (a INT REFERENCES bids (id))", "datatype_mismatch"),
         ("CREATE TEMP TABLE t (a INT)", "feature_not_supported"),
         ("INSERT INTO bids (id, item) VALUES ('x', 'y') ON CONFLICT (item) DO NOTHING", "invalid_column_reference"),
         ("INSERT INTO bids (id, item) VALUES ('x', 'y') ON CONFLICT (nope) DO NOTHING", "undefined_column"),

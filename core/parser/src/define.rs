@@ -4,7 +4,8 @@ use pontoon_core::{
     data::Nested,
     sql::{
         ast::{
-            AlterTable, Alteration, CheckDef, ColumnDef, CreateIndex, CreateTable, CreateView, Statement, UniqueDef,
+            AlterTable, Alteration, CheckDef, ColumnDef, CreateIndex, CreateTable, CreateView, ReferenceDef,
+            ReferentialAction, Statement, UniqueDef,
         },
         fault::INVALID_DEFINITION,
     },
@@ -25,6 +26,7 @@ struct Beside {
     keys: Vec<Vec<String>>,
     checks: Vec<CheckDef>,
     uniques: Vec<UniqueDef>,
+    references: Vec<ReferenceDef>,
 }
 
 pub(crate) fn create_table(create: parsed::CreateTable) -> Result<Statement> {
@@ -49,7 +51,7 @@ pub(crate) fn create_table(create: parsed::CreateTable) -> Result<Statement> {
     }
     let mut beside = Beside::default();
     let columns = create.columns.into_iter().map(|one| column(one, &mut beside)).collect::<Result<_>>()?;
-    let Beside { mut keys, mut checks, mut uniques } = beside;
+    let Beside { mut keys, mut checks, mut uniques, mut references } = beside;
     for constraint in create.constraints {
         match constraint {
             parsed::TableConstraint::PrimaryKey(key) => {
@@ -59,6 +61,7 @@ pub(crate) fn create_table(create: parsed::CreateTable) -> Result<Statement> {
                 name: unique.name.or(unique.index_name).map(name),
                 columns: unique.columns.into_iter().map(key_column).collect::<Result<_>>()?,
             }),
+            parsed::TableConstraint::ForeignKey(key) => references.push(reference(key, None, None)?),
             other => checks.push(table_check(other)?),
         }
     }
@@ -72,7 +75,45 @@ pub(crate) fn create_table(create: parsed::CreateTable) -> Result<Statement> {
         primary_key: keys.pop().unwrap_or_default(),
         checks,
         uniques,
+        references,
     }))
+}
+
+/// A foreign key: of the column that it stands with, or as it says.
+fn reference(
+    key: parsed::ForeignKeyConstraint,
+    column: Option<&str>,
+    own: Option<parsed::Ident>,
+) -> Result<ReferenceDef> {
+    match key.match_kind {
+        None | Some(parsed::ConstraintReferenceMatchKind::Simple) => {}
+        Some(other) => return unsupported(format!("{other}: references are MATCH SIMPLE")),
+    }
+    if let Some(characteristics) = key.characteristics
+        && (characteristics.deferrable == Some(true)
+            || characteristics.initially == Some(parsed::DeferrableInitial::Deferred)
+            || characteristics.enforced == Some(false))
+    {
+        return unsupported(format!("{characteristics} references: they are checked by the statement that writes"));
+    }
+    let action = |action: Option<parsed::ReferentialAction>| match action {
+        None | Some(parsed::ReferentialAction::NoAction) => ReferentialAction::NoAction,
+        Some(parsed::ReferentialAction::Restrict) => ReferentialAction::Restrict,
+        Some(parsed::ReferentialAction::Cascade) => ReferentialAction::Cascade,
+        Some(parsed::ReferentialAction::SetNull) => ReferentialAction::SetNull,
+        Some(parsed::ReferentialAction::SetDefault) => ReferentialAction::SetDefault,
+    };
+    Ok(ReferenceDef {
+        name: key.name.or(own).map(name),
+        columns: match column {
+            Some(column) => vec![column.to_owned()],
+            None => key.columns.into_iter().map(name).collect(),
+        },
+        table: object_name(key.foreign_table)?,
+        to: key.referred_columns.into_iter().map(name).collect(),
+        on_delete: action(key.on_delete),
+        on_update: action(key.on_update),
+    })
 }
 
 /// A column of a key.
@@ -137,7 +178,10 @@ fn column(column: parsed::ColumnDef, beside: &mut Beside) -> Result<ColumnDef> {
             parsed::ColumnOption::Unique(unique) => beside
                 .uniques
                 .push(UniqueDef { name: unique.name.or(option.name).map(name), columns: vec![defined.name.clone()] }),
-            parsed::ColumnOption::ForeignKey(_) => return unsupported(REFERENCES),
+            parsed::ColumnOption::ForeignKey(key) => {
+                let reference = reference(key, Some(&defined.name), option.name)?;
+                beside.references.push(reference);
+            }
             other => return unsupported(format!("column option {other}")),
         }
     }
@@ -146,8 +190,6 @@ fn column(column: parsed::ColumnDef, beside: &mut Beside) -> Result<ColumnDef> {
 
 /// Why there is no UNIQUE here.
 const UNIQUE: &str = "UNIQUE in ALTER TABLE; CREATE UNIQUE INDEX does the same";
-/// Why there is no REFERENCES.
-const REFERENCES: &str = "REFERENCES constraints: nothing checks foreign keys so far";
 
 /// A constraint that is no key.
 fn table_check(constraint: parsed::TableConstraint) -> Result<CheckDef> {
@@ -156,7 +198,6 @@ fn table_check(constraint: parsed::TableConstraint) -> Result<CheckDef> {
             Ok(CheckDef { name: constraint.name.map(name), column: None, expr: expr(*constraint.expr, 0)? })
         }
         parsed::TableConstraint::Unique(_) => unsupported(UNIQUE),
-        parsed::TableConstraint::ForeignKey(_) => unsupported(REFERENCES),
         other => unsupported(format!("constraint {other}")),
     }
 }
@@ -209,7 +250,13 @@ fn alteration(operation: parsed::AlterTableOperation) -> Result<Vec<Alteration>>
             if !beside.uniques.is_empty() {
                 return unsupported(UNIQUE);
             }
-            Alteration::AddColumn { column, checks: beside.checks, if_not_exists }
+            if !beside.references.is_empty() && if_not_exists {
+                return unsupported("REFERENCES of a column that is added IF NOT EXISTS");
+            }
+            let added = Alteration::AddColumn { column, checks: beside.checks, if_not_exists };
+            return Ok(core::iter::once(added)
+                .chain(beside.references.into_iter().map(Alteration::AddReference))
+                .collect());
         }
         A::DropColumn { column_names, if_exists, drop_behavior, .. } if !cascades(&drop_behavior) => {
             let drop = |column| Alteration::DropColumn { name: name(column), if_exists };
@@ -229,6 +276,9 @@ fn alteration(operation: parsed::AlterTableOperation) -> Result<Vec<Alteration>>
                 C::SetDataType { .. } => return unsupported("ALTER COLUMN TYPE; add a column and copy"),
                 other => return unsupported(other),
             }
+        }
+        A::AddConstraint { constraint: parsed::TableConstraint::ForeignKey(key), not_valid: false } => {
+            Alteration::AddReference(reference(key, None, None)?)
         }
         A::AddConstraint { constraint, not_valid: false } => Alteration::AddCheck(table_check(constraint)?),
         A::DropConstraint { if_exists, name: constraint, drop_behavior } if !cascades(&drop_behavior) => {

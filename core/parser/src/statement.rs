@@ -22,9 +22,9 @@ pub(crate) fn statement(statement: parsed::Statement) -> Result<Statement> {
         parsed::Statement::Insert(inserted) => insert(inserted)?,
         parsed::Statement::Update(updated) => update(updated)?,
         parsed::Statement::Delete(deleted) => delete(deleted)?,
-        parsed::Statement::Drop { object_type: parsed::ObjectType::Table, if_exists, mut names, .. } => {
+        parsed::Statement::Drop { object_type: parsed::ObjectType::Table, if_exists, mut names, cascade, .. } => {
             match (names.pop(), names.is_empty()) {
-                (Some(table), true) => Statement::DropTable { name: object_name(table)?, if_exists },
+                (Some(table), true) => Statement::DropTable { name: object_name(table)?, if_exists, cascade },
                 _ => return unsupported("DROP TABLE of several tables"),
             }
         }

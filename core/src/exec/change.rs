@@ -7,6 +7,7 @@ use super::{
     eval::{eval, truth},
     ops::project::project,
     plan::{Flow, Join},
+    references::References,
 };
 use crate::{
     Error,
@@ -14,6 +15,7 @@ use crate::{
     sql::{
         fault::{CHECK_VIOLATION, CORRUPTED, NOT_NULL_VIOLATION, error, fail},
         index::Index,
+        references::Dependent,
         scalar::Scalar,
     },
     store::Version,
@@ -40,6 +42,8 @@ pub struct Target {
     pub indexes: Vec<Index>,
     /// The version of its entry in the catalog; `None` while nobody else knows the table.
     pub version: Option<Version>,
+    /// Who refers to its rows.
+    pub dependents: Vec<Dependent>,
 }
 
 /// A column of a [`Target`].
@@ -81,6 +85,8 @@ pub struct Insert {
     pub conflict: Conflict,
     /// Which conflicts that is about.
     pub arbiter: Arbiter,
+    /// What its rows refer to, and who refers to them.
+    pub references: References,
     /// What is shown of it.
     pub returning: Option<Returning>,
 }
@@ -140,6 +146,8 @@ pub struct Modify {
     /// Subqueries are in it: how many columns the rows found have beyond, with what assignments read of them. What
     /// they gave is true of the rows as they were found, so a row that was changed since has the statement begin anew.
     pub whole: Option<u32>,
+    /// What its rows refer to, and who refers to them.
+    pub references: References,
 }
 
 /// The other tables of an UPDATE or DELETE.

@@ -24,6 +24,7 @@ pub mod kept;
 pub mod local;
 pub mod ops;
 pub mod plan;
+pub mod references;
 pub mod run;
 pub mod schema;
 pub mod table;

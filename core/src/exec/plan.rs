@@ -39,8 +39,8 @@ pub struct Plan {
 pub enum Task {
     /// Defines a table, unless there is one of that name; with the flag any definition will do.
     Create(TableDescriptor, bool),
-    /// Drops a table; with the flag it need not be there.
-    Drop(String, bool),
+    /// Drops a table; with the first flag it need not be there, with the second references to it go, too.
+    Drop(String, bool, bool),
     /// Answers with the rows of a flow.
     Query(Flow, Vec<Column>),
     /// Answers with rows that are known already.

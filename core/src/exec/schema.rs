@@ -3,6 +3,7 @@
 use super::{
     change::{Insert, Target},
     fragment::FragmentPlan,
+    plan::Flow,
 };
 use crate::{Error, sql::catalog::TableDescriptor, store::Version};
 
@@ -17,6 +18,8 @@ pub struct Alter {
     pub to: TableDescriptor,
     /// What its rows have to keep to.
     pub validations: Vec<Validation>,
+    /// What its rows have to refer to.
+    pub references: Vec<Dangling>,
     /// TRUNCATE: its rows are to be in a new namespace, and those of the old one are removed.
     pub empty: bool,
 }
@@ -28,6 +31,15 @@ pub struct Validation {
     pub fragment: FragmentPlan,
     /// The error then.
     pub error: Error,
+}
+
+/// Rows that must not be found, for they refer to nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dangling {
+    /// Gives the referencing values of a row where there is one.
+    pub flow: Flow,
+    /// The error then, with `?` for these.
+    pub message: String,
 }
 
 /// A new view, or another one of that name.

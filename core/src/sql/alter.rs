@@ -14,6 +14,7 @@ use super::{
     },
     index::Index,
     physical,
+    references::{Reference, referring},
     scalar::Scalar,
     scope::Binder,
     select::lost_column,
@@ -43,6 +44,8 @@ struct Draft {
     table: TableDescriptor,
     details: Details,
     wrong: Vec<Wrong>,
+    /// References that its rows may not keep to.
+    references: Vec<Reference>,
 }
 
 impl Binder<'_> {
@@ -53,7 +56,8 @@ impl Binder<'_> {
         table: &TableDescriptor,
         version: Version,
     ) -> Result<Option<Alter>, Error> {
-        let mut draft = Draft { table: table.clone(), details: table.details()?, wrong: Vec::new() };
+        let (wrong, references) = (Vec::new(), Vec::new());
+        let mut draft = Draft { table: table.clone(), details: table.details()?, wrong, references };
         for change in &alter.changes {
             if matches!(change, Alteration::Rename(_)) && alter.changes.len() > 1 {
                 return fail(UNSUPPORTED, "RENAME TO together with other changes");
@@ -67,6 +71,7 @@ impl Binder<'_> {
         let validations = draft.wrong.iter().map(|wrong| self.validation(&draft.table, wrong));
         Ok(Some(Alter {
             validations: validations.collect::<Result<_, Error>>()?,
+            references: draft.references.iter().map(|it| self.dangling(table, it)).collect::<Result<_, Error>>()?,
             from: table.clone(),
             version,
             to: draft.table,
@@ -96,6 +101,9 @@ impl Binder<'_> {
                 Ok(())
             }
             Alteration::Rename(to) => {
+                if !draft.details.references.is_empty() || !draft.details.dependents.is_empty() {
+                    return fail(UNSUPPORTED, "RENAME of a table with foreign keys, or that others may refer to");
+                }
                 if let Some(index) = draft.details.indexes.first() {
                     let name = &index.name;
                     return fail(UNSUPPORTED, format!("RENAME of a table with indexes; drop index \"{name}\" first"));
@@ -123,10 +131,19 @@ impl Binder<'_> {
                 Ok(())
             }
             Alteration::AddCheck(def) => self.add_check(draft, def),
+            Alteration::AddReference(def) => {
+                let reference = self.define_reference(&draft.table, &draft.details, def)?;
+                draft.details.references.push(reference.clone());
+                draft.references.push(reference);
+                Ok(())
+            }
             Alteration::DropConstraint { name, if_exists } => {
-                let before = draft.details.checks.len();
-                draft.details.checks.retain(|check| check.name != *name);
-                if before == draft.details.checks.len() && !if_exists {
+                let details = &mut draft.details;
+                let before = details.checks.len() + details.references.len();
+                details.checks.retain(|check| check.name != *name);
+                details.references.retain(|reference| reference.name != *name);
+                draft.references.retain(|reference| reference.name != *name);
+                if before == details.checks.len() + details.references.len() && !if_exists {
                     let table = &draft.table.name;
                     let message = format!("constraint \"{name}\" of relation \"{table}\" does not exist");
                     return fail(UNDEFINED_OBJECT, message);
@@ -178,6 +195,16 @@ impl Binder<'_> {
             let message = format!("index \"{}\" is on column \"{name}\"; drop it first", index.name);
             return fail(DEPENDENT_OBJECTS, message);
         }
+        for dependent in draft.details.dependents.iter().filter(|it| it.columns.contains(&slot)) {
+            let known = self.tables.get(&dependent.table).map(|(other, _)| other);
+            if let Some((other, by)) = referring(&draft.table, known.into_iter())?.first() {
+                let message = format!("constraint \"{by}\" of \"{other}\" refers to column \"{name}\"; drop it first");
+                return fail(DEPENDENT_OBJECTS, message);
+            }
+        }
+        let own = |it: &Reference| it.is_to(&draft.table, true) && it.to.contains(&slot);
+        draft.details.references.retain(|it| !it.columns.contains(&slot) && !own(it));
+        draft.references.retain(|it| !it.columns.contains(&slot) && !own(it));
         let mut kept = Vec::new();
         for check in core::mem::take(&mut draft.details.checks) {
             if !self.check(&draft.table, &draft.details, &check)?.columns().contains(&slot) {

@@ -19,7 +19,7 @@
 use std::sync::Arc;
 
 use super::{
-    ast::{AlterTable, CreateIndex, CreateTable, CreateView, Statement},
+    ast::{AlterTable, Alteration, CreateIndex, CreateTable, CreateView, Statement},
     catalog::{TableDescriptor, entry},
     fault::{INTERNAL, SERIALIZATION, TOO_COMPLEX, fail},
     hint::helped,
@@ -220,6 +220,20 @@ impl Asking {
         {
             // It will be another one.
             definitions.tables.remove(table);
+        }
+        // So will the tables that it is to refer to.
+        match &*self.statement {
+            Statement::CreateTable(create) => {
+                create.references.iter().for_each(|it| drop(definitions.tables.remove(&it.table)));
+            }
+            Statement::AlterTable(alter) => {
+                for change in &alter.changes {
+                    if let Alteration::AddReference(it) = change {
+                        definitions.tables.remove(&it.table);
+                    }
+                }
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -6,7 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use super::schema::{AlterTable, Alteration, CheckDef, ColumnDef, CreateIndex, CreateTable, CreateView, UniqueDef};
+pub use super::schema::{
+    AlterTable, Alteration, CheckDef, ColumnDef, CreateIndex, CreateTable, CreateView, ReferenceDef, ReferentialAction,
+    UniqueDef,
+};
 use crate::data::{Nested, Type, Value};
 
 /// One statement.
@@ -20,6 +23,8 @@ pub enum Statement {
         name: String,
         /// No error when it does not exist.
         if_exists: bool,
+        /// `CASCADE`: references to it go, too.
+        cascade: bool,
     },
     /// `INSERT`.
     Insert(Insert),

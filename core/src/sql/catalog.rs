@@ -279,6 +279,9 @@ impl TableDescriptor {
             let indexes = core::mem::take(&mut details.indexes);
             // Each index had a slot.
             details.width = 0;
+            // Who refers to it may come and go.
+            details.dependents.clear();
+            details.references.iter_mut().for_each(|reference| reference.stamp = 0);
             Some((details, indexes))
         };
         let (Some((is, there)), Some((should, indexes))) = (details(self), details(wanted)) else { return false };

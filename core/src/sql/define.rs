@@ -42,6 +42,10 @@ impl Binder<'_> {
             };
             add_index(&table, &mut details, &def, "key", true)?;
         }
+        for def in &create.references {
+            let reference = self.define_reference(&table, &details, def)?;
+            details.references.push(reference);
+        }
         table.set_details(&details)?;
         Ok(table)
     }
@@ -94,6 +98,7 @@ impl Binder<'_> {
             primary_key: Vec::new(),
             checks: Vec::new(),
             uniques: Vec::new(),
+            references: Vec::new(),
         })?;
         let insert = Insert {
             table: name.to_owned(),

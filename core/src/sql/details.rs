@@ -15,6 +15,7 @@ use super::{
     fault::{CORRUPTED, INVALID_DEFINITION, error, fail},
     index::{INDEX_COLUMNS_MAX, INDEXES_MAX, Index},
     logical::Scan,
+    references::{Dependent, Reference},
 };
 use crate::{
     Error,
@@ -42,6 +43,12 @@ pub struct Details {
     /// Indexes; they stand behind the rest.
     #[serde(skip)]
     pub indexes: Vec<Index>,
+    /// What its rows refer to; it stands behind the indexes, with what follows.
+    #[serde(skip)]
+    pub references: Vec<Reference>,
+    /// Who refers to its rows.
+    #[serde(skip)]
+    pub dependents: Vec<Dependent>,
 }
 
 /// A `CHECK` constraint.
@@ -81,7 +88,11 @@ impl Details {
         let unreadable = |_| error(CORRUPTED, "the details of a catalog entry do not read");
         let (mut details, rest): (Details, &[u8]) = postcard::take_from_bytes(tail).map_err(unreadable)?;
         if !rest.is_empty() {
-            details.indexes = postcard::from_bytes(rest).map_err(unreadable)?;
+            let (indexes, rest): (Vec<Index>, &[u8]) = postcard::take_from_bytes(rest).map_err(unreadable)?;
+            details.indexes = indexes;
+            if !rest.is_empty() {
+                (details.references, details.dependents) = postcard::from_bytes(rest).map_err(unreadable)?;
+            }
         }
         let known = |slot: &u32| *slot < details.width;
         let consistent = details.width <= SLOTS_MAX
@@ -93,6 +104,9 @@ impl Details {
             && details.indexes.iter().flat_map(|index| &index.columns).all(|(slot, _)| known(slot))
             && details.indexes.iter().all(|index| known(&index.stamp) && !index.columns.is_empty())
             && details.indexes.iter().all(|index| !details.slots.contains(&index.stamp))
+            && details.references.iter().all(|it| !it.columns.is_empty() && it.columns.len() == it.to.len())
+            && details.references.iter().flat_map(|it| &it.columns).all(known)
+            && details.dependents.iter().flat_map(|it| &it.columns).all(known)
             && (1..details.indexes.len())
                 .all(|at| !details.indexes[..at].iter().any(|other| other.stamp == details.indexes[at].stamp));
         if consistent { Ok(details) } else { fail(CORRUPTED, "a catalog entry contradicts itself") }
@@ -103,7 +117,7 @@ impl Details {
         if self.width > SLOTS_MAX {
             return fail(INVALID_DEFINITION, format!("a table that had more than {SLOTS_MAX} columns"));
         }
-        if self.checks.len() > CONSTRAINTS_MAX {
+        if self.checks.len() + self.references.len() > CONSTRAINTS_MAX || self.dependents.len() > CONSTRAINTS_MAX {
             return fail(INVALID_DEFINITION, format!("a table with more than {CONSTRAINTS_MAX} constraints"));
         }
         if self.indexes.len() > INDEXES_MAX || self.indexes.iter().any(|it| it.columns.len() > INDEX_COLUMNS_MAX) {
@@ -115,10 +129,19 @@ impl Details {
         }
         let unfit = |_| error(INVALID_DEFINITION, "a definition that cannot be kept");
         let mut bytes = postcard::to_allocvec(self).map_err(unfit)?;
-        if !self.indexes.is_empty() {
+        let refers = !self.references.is_empty() || !self.dependents.is_empty();
+        if !self.indexes.is_empty() || refers {
             bytes.extend(postcard::to_allocvec(&self.indexes).map_err(unfit)?);
         }
+        if refers {
+            bytes.extend(postcard::to_allocvec(&(&self.references, &self.dependents)).map_err(unfit)?);
+        }
         Ok(bytes)
+    }
+
+    /// Whether there is a constraint of that name.
+    pub fn has_constraint(&self, name: &str) -> bool {
+        self.checks.iter().any(|check| check.name == name) || self.references.iter().any(|it| it.name == name)
     }
 
     /// Where the columns of a scan are stored; it has all columns, in order.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, error::Help};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal),+ $(,)?) => {
@@ -92,6 +92,10 @@ codes! {
     DEPENDENT_OBJECTS = "dependent_objects",
     /// Something of that name, neither a table nor a column, exists.
     DUPLICATE_OBJECT = "duplicate_object",
+    /// A row that refers to one that is not there, or one that others refer to.
+    FOREIGN_KEY_VIOLATION = "foreign_key_violation",
+    /// A reference to columns that are no key.
+    INVALID_FOREIGN_KEY = "invalid_foreign_key",
 }
 
 /// An SQL error.
@@ -102,6 +106,12 @@ pub fn error(code: &'static str, message: impl Into<String>) -> Error {
 /// An SQL error as a result.
 pub fn fail<T>(code: &'static str, message: impl Into<String>) -> Result<T, Error> {
     Err(error(code, message))
+}
+
+/// An SQL error as a result, with what to do about it.
+pub fn advise<T>(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Result<T, Error> {
+    let help = Help { hint: Some(hint.into()), ..Help::default() };
+    Err(Error::Sql { code, message: message.into(), help: Some(Box::new(help)) })
 }
 
 /// An error of a fragment on its way to the asker.

@@ -7,6 +7,7 @@ use super::{
     fault::{COLUMN_COUNT, DATATYPE_MISMATCH, DUPLICATE_COLUMN, fail},
     physical::Node,
     plan::Dialect,
+    references::{inserting, note},
     scope::{Binder, Scope},
     select::lost_column,
     target::{Planned, arbiter, constant, note_checks, over_rows, position},
@@ -27,6 +28,8 @@ impl Binder<'_> {
         let mut notes = Vec::new();
         let target = self.target(table)?;
         note_checks(&target, &mut notes);
+        let references = self.references(table, inserting(insert, self.tables))?;
+        note(&references, &mut notes);
         let (columns, defaults) = (targets(insert, table)?, self.defaults(table)?);
         let conflict = self.on_conflict(insert, table, &mut notes)?;
         let (_, scope, schema) = self.stored(table, insert.alias.as_deref().unwrap_or(&insert.table))?;
@@ -39,6 +42,7 @@ impl Binder<'_> {
             rows: Vec::new(),
             query: None,
             conflict,
+            references,
             arbiter: on.transpose()?.unwrap_or_default(),
             returning,
         };

@@ -34,6 +34,7 @@ pub mod plan;
 pub mod prepared;
 mod recursion;
 pub mod reduce;
+pub mod references;
 pub mod report;
 pub mod rules;
 pub mod scalar;

@@ -8,6 +8,7 @@ use super::{
     logical::{ColumnId, Logical},
     physical,
     reduce::reduce,
+    references::{Event, note, updating},
     rules,
     scalar::Scalar,
     scope::Binder,
@@ -83,6 +84,10 @@ impl Binder<'_> {
             }
             None => (None, Vec::new()),
         };
+        let event = |all: &[(String, Expr)]| updating(&table.name, all, self.tables);
+        let event = changes.assignments.map_or(Event::Delete, event);
+        let references = self.references(table, vec![event])?;
+        note(&references, &mut notes);
         let subqueries = !in_filter.is_empty() || !in_set.is_empty();
         if let (Some(set), true) = (set.pop(), others.is_some() || subqueries) {
             notes.push(format!("Set [asker] {set}"));
@@ -104,7 +109,7 @@ impl Binder<'_> {
             reduce(&mut node);
             let assignments = assignments.map(|all| over_rows(all, &schema)).transpose()?;
             let (found, whole) = (node.clone().into_flow(), Some(beyond.len() as u32));
-            let plan = Modify { target, found, filter: None, assignments, others: None, returning, whole };
+            let plan = Modify { target, found, filter: None, assignments, others: None, returning, whole, references };
             return Ok(Planned { plan, node: Some(node), notes });
         }
         let assignments = assignments.map(|bound| over_rows(bound, &all)).transpose()?;
@@ -116,7 +121,8 @@ impl Binder<'_> {
         let Some(plan) = others else {
             let over = |scalar: Scalar| scalar.remap(&schema).ok_or_else(lost_column);
             let filter = filter.map(over).transpose()?;
-            let plan = Modify { target, found: flow, filter, assignments, others: None, returning, whole: None };
+            let (others, whole) = (None, None);
+            let plan = Modify { target, found: flow, filter, assignments, others, returning, whole, references };
             return Ok(Planned { plan, node: Some(found), notes });
         };
 
@@ -153,7 +159,7 @@ impl Binder<'_> {
         };
         let others = Some(Others { flow: flow_beside, join: join.clone() });
         let filter = filter.map(over).transpose()?;
-        let plan = Modify { target, found: flow, filter, assignments, others, returning, whole: None };
+        let plan = Modify { target, found: flow, filter, assignments, others, returning, whole: None, references };
         Ok(Planned { plan, node: Some(node), notes })
     }
 }

@@ -1,13 +1,14 @@
 //! From a statement's tree to the plan that is run: a pure function of tree, parameters and table definitions.
 
 use super::{
-    ast::{Insert, InsertSource, Select, Statement},
+    ast::{Alteration, Insert, InsertSource, ReferenceDef, Select, Statement},
     catalog::TableDescriptor,
     explain,
-    fault::{UNDEFINED_TABLE, UNSUPPORTED, WRONG_OBJECT, fail},
+    fault::{UNDEFINED_TABLE, UNSUPPORTED, WRONG_OBJECT, advise, fail},
     names,
     physical::{self, Node},
     reduce::reduce,
+    references,
     report::report,
     rules,
     scope::Binder,
@@ -18,7 +19,7 @@ use crate::{
     data::{Column, Value},
     exec::{
         plan::{Analyze, Plan, Task},
-        schema::{Alter, Show, Validation},
+        schema::{Alter, Dangling, Show, Validation},
     },
     map::{Map, Set},
     store::Version,
@@ -55,9 +56,9 @@ pub fn plan(statement: &Statement, params: &[Value], tables: &Tables, settings: 
     let mut binder = Binder::new(tables, params, settings);
     let task = match statement {
         Statement::CreateTable(create) => Task::Create(binder.define(create)?, create.if_not_exists),
-        Statement::DropTable { name, if_exists } => {
+        Statement::DropTable { name, if_exists, cascade } => {
             writable(name)?;
-            Task::Drop(name.clone(), *if_exists)
+            Task::Drop(name.clone(), *if_exists, *cascade)
         }
         Statement::Select(select) => {
             let (plan, columns) = binder.physical(select)?;
@@ -82,8 +83,10 @@ pub fn plan(statement: &Statement, params: &[Value], tables: &Tables, settings: 
         }
         Statement::Truncate(name) => {
             let (from, version) = entry(tables, name)?;
+            truncated(&from, tables)?;
             let to = from.clone();
-            Task::Alter(Box::new(Alter { from, version, to, validations: Vec::new(), empty: true }))
+            let (validations, references) = (Vec::new(), Vec::new());
+            Task::Alter(Box::new(Alter { from, version, to, validations, references, empty: true }))
         }
         Statement::CreateView(create) => Task::Show(Box::new(Show {
             view: binder.define_view(create)?,
@@ -162,6 +165,16 @@ fn writable(name: &str) -> Result<(), Error> {
     }
 }
 
+/// Whether all rows of a table may go at once.
+fn truncated(table: &TableDescriptor, tables: &Tables) -> Result<(), Error> {
+    let dependents = table.details()?.dependents;
+    let others = dependents.iter().filter_map(|it| tables.get(&it.table)).map(|(other, _)| other);
+    let Some((other, _)) = references::referring(table, others)?.into_iter().next() else { return Ok(()) };
+    let name = &table.name;
+    let message = format!("cannot truncate table \"{name}\", which a foreign key of \"{other}\" references");
+    advise(UNSUPPORTED, message, format!("DELETE FROM {name} looks after the rows of \"{other}\"."))
+}
+
 /// The lines of EXPLAIN.
 fn explained(statement: &Statement, mut binder: Binder<'_>) -> Result<Vec<String>, Error> {
     let tables = binder.tables;
@@ -188,7 +201,8 @@ fn explained(statement: &Statement, mut binder: Binder<'_>) -> Result<Vec<String
         }
         Statement::CreateTable(create) => {
             let line = format!("CreateTable [exchange] {}: put where the name is absent", create.name);
-            (vec![line], None)
+            let refers = |it: &ReferenceDef| format!("Refer [exchange] {}: its entry says who refers to it", it.table);
+            (noted(line, create.references.iter().map(refers).collect()), None)
         }
         Statement::DropTable { name, .. } => {
             let line = format!("DropTable [exchange] {name}: remove conditional on the version read, then its rows");
@@ -202,13 +216,14 @@ fn explained(statement: &Statement, mut binder: Binder<'_>) -> Result<Vec<String
                 None => vec!["Nothing changes".to_owned()],
                 Some(alter) => {
                     let check = |validation: &Validation| format!("Validate [owners] no row: {}", validation.error);
-                    alter.validations.iter().map(check).collect()
+                    let refer = |it: &Dangling| format!("Validate [asker] no row: {}", it.message);
+                    alter.validations.iter().map(check).chain(alter.references.iter().map(refer)).collect()
                 }
             };
             (noted(head, notes), None)
         }
         Statement::Truncate(name) => {
-            entry(tables, name)?;
+            truncated(&entry(tables, name)?.0, tables)?;
             (vec![format!("Truncate [exchange] {name}: a new namespace for its rows, then the old ones go")], None)
         }
         Statement::CreateView(create) => {
@@ -251,6 +266,9 @@ fn noted(head: String, notes: Vec<String>) -> Vec<String> {
 pub fn tables_of(statement: &Statement, known: &Tables) -> Set<String> {
     let mut names = Set::new();
     collect(statement, &mut names);
+    let events = references::events(statement, known);
+    let reach = events.and_then(|(table, events)| references::reach(&table, events, known).ok());
+    names.extend(reach.unwrap_or_default().tables);
     with_views(names, known)
 }
 
@@ -275,7 +293,10 @@ fn with_views(mut names: Set<String>, known: &Tables) -> Set<String> {
 
 fn collect(statement: &Statement, names: &mut Set<String>) {
     match statement {
-        Statement::CreateTable(_) | Statement::DropTable { .. } => {}
+        Statement::CreateTable(create) => {
+            names.extend(create.references.iter().map(|it| it.table.clone()).filter(|name| *name != create.name));
+        }
+        Statement::DropTable { .. } => {}
         Statement::Insert(Insert { table, source, .. }) => {
             names.insert(table.clone());
             if let InsertSource::Query(select) = source {
@@ -297,6 +318,10 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
         Statement::Explain(inner) | Statement::ExplainWith { statement: inner, .. } => collect(inner, names),
         Statement::AlterTable(alter) => {
             names.insert(alter.table.clone());
+            names.extend(alter.changes.iter().filter_map(|change| match change {
+                Alteration::AddReference(reference) => Some(reference.table.clone()),
+                _ => None,
+            }));
         }
         Statement::Truncate(name) => {
             names.insert(name.clone());

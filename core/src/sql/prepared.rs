@@ -244,8 +244,8 @@ mod tests {
             |name: &str, data_type| ColumnDef { name: name.to_owned(), data_type, not_null: false, default: None };
         let columns = vec![column("id", Type::Integer), column("note", Type::Text)];
         let (name, primary_key) = ("t".to_owned(), vec!["id".to_owned()]);
-        let create =
-            CreateTable { name, if_not_exists: false, columns, primary_key, checks: Vec::new(), uniques: Vec::new() };
+        let (checks, uniques, references) = (Vec::new(), Vec::new(), Vec::new());
+        let create = CreateTable { name, if_not_exists: false, columns, primary_key, checks, uniques, references };
         TableDescriptor::define(&create).unwrap()
     }
 

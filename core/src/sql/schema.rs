@@ -20,6 +20,41 @@ pub struct CreateTable {
     pub checks: Vec<CheckDef>,
     /// `UNIQUE` constraints, of columns and of the table.
     pub uniques: Vec<UniqueDef>,
+    /// `REFERENCES`, of columns and of the table.
+    pub references: Vec<ReferenceDef>,
+}
+
+/// `CONSTRAINT name FOREIGN KEY (columns) REFERENCES table (to) ON DELETE .. ON UPDATE ..`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReferenceDef {
+    /// Its name; made of table and columns where none is given.
+    pub name: Option<String>,
+    /// The referencing columns.
+    pub columns: Vec<String>,
+    /// The table that they refer to.
+    pub table: String,
+    /// Its columns; empty: its primary key.
+    pub to: Vec<String>,
+    /// What becomes of a row when the one that it refers to is removed.
+    pub on_delete: ReferentialAction,
+    /// What becomes of it when that one gets other values.
+    pub on_update: ReferentialAction,
+}
+
+/// What becomes of a row when what it refers to goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReferentialAction {
+    /// `NO ACTION`: the statement fails, unless another row has the same values when it is over.
+    #[default]
+    NoAction,
+    /// `RESTRICT`: the statement fails.
+    Restrict,
+    /// `CASCADE`: the row goes, too, or gets the new values.
+    Cascade,
+    /// `SET NULL`.
+    SetNull,
+    /// `SET DEFAULT`.
+    SetDefault,
 }
 
 /// `CONSTRAINT name UNIQUE (columns)`.
@@ -132,6 +167,8 @@ pub enum Alteration {
         /// No error when there is none.
         if_exists: bool,
     },
+    /// `ADD [CONSTRAINT name] FOREIGN KEY`.
+    AddReference(ReferenceDef),
 }
 
 /// `CREATE VIEW name (columns) AS SELECT ..`.

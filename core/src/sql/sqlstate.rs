@@ -23,6 +23,8 @@ pub fn sqlstate(code: &str) -> &'static str {
         UNIQUE_VIOLATION => "23505",
         NOT_NULL_VIOLATION => "23502",
         CHECK_VIOLATION => "23514",
+        FOREIGN_KEY_VIOLATION => "23503",
+        INVALID_FOREIGN_KEY => "42830",
         CARDINALITY => "21000",
         DATATYPE_MISMATCH => "42804",
         DIVISION_BY_ZERO => "22012",

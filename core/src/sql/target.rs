@@ -54,6 +54,7 @@ impl Binder<'_> {
             missing: details.missing_row(),
             version: self.tables.get(&table.name).map(|(_, version)| *version),
             indexes: details.indexes,
+            dependents: details.dependents,
         })
     }
 
@@ -93,7 +94,7 @@ impl Binder<'_> {
 
     /// The constraint that a definition says, under a name of its own.
     pub fn define_check(&mut self, table: &TableDescriptor, details: &Details, def: &CheckDef) -> Result<Check, Error> {
-        let taken = |name: &str| details.checks.iter().any(|check| check.name == name);
+        let taken = |name: &str| details.has_constraint(name);
         let name = match &def.name {
             Some(name) if taken(name) => {
                 let message = format!("constraint \"{name}\" for relation \"{}\" already exists", table.name);

@@ -13,18 +13,20 @@ use super::{
     GatherEnd,
     host::Host,
     job::{Job, Step},
+    parents::Parents,
     purge::Purge,
+    query::QueryJob,
 };
 use crate::{
     Error,
     exec::{
         fragment::Partial,
-        schema::{Alter, Validation},
+        schema::{Alter, Dangling, Validation},
     },
     map::Map,
     sql::{
         catalog::{TableDescriptor, entry},
-        fault::{DUPLICATE_TABLE, INCOMPLETE, SERIALIZATION, STALE_PLAN, error, fail},
+        fault::{DUPLICATE_TABLE, FOREIGN_KEY_VIOLATION, INCOMPLETE, SERIALIZATION, STALE_PLAN, error, fail},
     },
     store::{Action, Expect, Outcome, Version},
 };
@@ -35,6 +37,10 @@ pub(super) struct AlterJob {
     stage: Stage,
     /// The validations under way.
     open: Map<u32, Validation>,
+    /// Rows that refer to nothing are looked for, for each new reference.
+    dangling: Vec<(QueryJob, String)>,
+    /// The tables that it is to refer to, which are told before and after.
+    parents: Option<Parents>,
     /// Why it ends.
     failed: Option<Error>,
     purge: Option<Purge>,
@@ -44,8 +50,12 @@ pub(super) struct AlterJob {
 enum Stage {
     /// Looks for wrong rows.
     Before,
+    /// The tables that it is to refer to are told.
+    Enter,
     /// Writes the entry.
     Write,
+    /// Do they know it still?
+    Check(Version),
     /// Looks for wrong rows again: statements under way knew nothing of what they have to keep to.
     After(Version),
     /// Writes the entry as it was.
@@ -60,7 +70,8 @@ enum Stage {
 
 impl AlterJob {
     pub fn new(alter: Alter) -> AlterJob {
-        AlterJob { alter, stage: Stage::Before, open: Map::new(), failed: None, purge: None }
+        let (open, dangling) = (Map::new(), Vec::new());
+        AlterJob { alter, stage: Stage::Before, open, dangling, parents: None, failed: None, purge: None }
     }
 
     fn put(host: &mut Host, table: &TableDescriptor, expect: Expect) -> Step {
@@ -79,23 +90,99 @@ impl AlterJob {
         self.alter.from.name != self.alter.to.name
     }
 
-    fn validate(&mut self, host: &mut Host) {
+    fn validate(&mut self, host: &mut Host) -> Result<(), Error> {
         for validation in &self.alter.validations {
             self.open.insert(host.gather(validation.fragment.clone()), validation.clone());
         }
+        for Dangling { flow, message } in &self.alter.references {
+            let mut job = QueryJob::new(flow.clone(), Vec::new())?;
+            job.open(host)?;
+            self.dangling.push((job, message.clone()));
+        }
+        Ok(())
+    }
+
+    /// Something came of a search for rows that refer to nothing.
+    fn looked(&mut self, host: &mut Host, at: usize, taken: Result<(), Error>) -> Step {
+        match taken.and_then(|()| self.dangling[at].0.rows()) {
+            Ok(None) => return Ok(None),
+            Ok(Some(rows)) => {
+                let (_, message) = self.dangling.remove(at);
+                if let Some(row) = rows.first() {
+                    let values: Vec<String> = row.iter().map(ToString::to_string).collect();
+                    let message = message.replace("(?)", &format!("({})", values.join(", ")));
+                    self.failed.get_or_insert(error(FOREIGN_KEY_VIOLATION, message));
+                }
+            }
+            Err(error) => {
+                self.dangling.remove(at);
+                self.failed.get_or_insert(error);
+            }
+        }
+        self.over(host)
+    }
+
+    /// Goes on when all searches are over.
+    fn over(&mut self, host: &mut Host) -> Step {
+        if !self.open.is_empty() || !self.dangling.is_empty() {
+            return Ok(None);
+        }
+        if host.done(0).coverage < 1.0 && self.failed.is_none() {
+            let message = format!("a part of \"{}\" could not be reached; nothing was changed", self.alter.from.name);
+            self.failed = Some(error(INCOMPLETE, message));
+        }
+        self.validated(host)
     }
 
     /// All validations are over.
     fn validated(&mut self, host: &mut Host) -> Step {
         match (self.stage, self.failed.clone()) {
-            (Stage::After(version), Some(_)) => {
-                self.stage = Stage::Revert;
-                Self::put(host, &self.alter.from, Expect::Version(version))
-            }
+            (Stage::After(version), Some(_)) => self.revert(host, version),
             (_, Some(error)) => Err(error),
             (Stage::After(_), None) => Ok(Some(host.done(0))),
-            (_, None) => self.write(host),
+            (_, None) => self.enter(host),
         }
+    }
+
+    fn enter(&mut self, host: &mut Host) -> Step {
+        if self.alter.to.details()?.references.len() > self.alter.from.details()?.references.len() {
+            self.parents = Parents::enter(host, &mut self.alter.to)?;
+        }
+        let Some(parents) = &mut self.parents else { return self.write(host) };
+        parents.begin(host);
+        self.stage = Stage::Enter;
+        Ok(None)
+    }
+
+    fn told(&mut self, host: &mut Host, outcomes: Vec<Outcome>) -> Step {
+        let told = self.parents.as_mut().map_or(Ok(true), |parents| parents.on_ops(host, outcomes));
+        match (told, self.stage) {
+            (Ok(false), _) => Ok(None),
+            (Ok(true), Stage::Check(version)) => self.after(host, version),
+            (Ok(true), _) => self.write(host),
+            (Err(error), Stage::Check(version)) => {
+                self.failed = Some(error);
+                self.revert(host, version)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn revert(&mut self, host: &mut Host, version: Version) -> Step {
+        self.stage = Stage::Revert;
+        Self::put(host, &self.alter.from, Expect::Version(version))
+    }
+
+    fn after(&mut self, host: &mut Host, version: Version) -> Step {
+        if self.alter.validations.is_empty() && self.alter.references.is_empty() {
+            return Ok(Some(host.done(0)));
+        }
+        self.stage = Stage::After(version);
+        if let Err(error) = self.validate(host) {
+            self.failed = Some(error);
+            return self.revert(host, version);
+        }
+        Ok(None)
     }
 
     fn write(&mut self, host: &mut Host) -> Step {
@@ -115,12 +202,14 @@ impl AlterJob {
         if self.alter.empty {
             return self.empty(host);
         }
-        if self.alter.validations.is_empty() {
-            return Ok(Some(host.done(0)));
+        match &mut self.parents {
+            None => self.after(host, version),
+            Some(parents) => {
+                parents.begin(host);
+                self.stage = Stage::Check(version);
+                Ok(None)
+            }
         }
-        self.stage = Stage::After(version);
-        self.validate(host);
-        Ok(None)
     }
 
     /// The rows of the old place go.
@@ -143,11 +232,18 @@ impl AlterJob {
 
 impl Job for AlterJob {
     fn start(&mut self, host: &mut Host) -> Step {
-        self.validate(host);
-        if self.open.is_empty() { self.write(host) } else { Ok(None) }
+        self.validate(host)?;
+        if self.open.is_empty() && self.dangling.is_empty() { self.enter(host) } else { Ok(None) }
     }
 
-    fn on_ops(&mut self, host: &mut Host, _need: u32, mut outcomes: Vec<Outcome>) -> Step {
+    fn on_ops(&mut self, host: &mut Host, need: u32, mut outcomes: Vec<Outcome>) -> Step {
+        if let Some(at) = self.dangling.iter().position(|(job, _)| job.awaits(need)) {
+            let taken = self.dangling[at].0.take_ops(host, need, outcomes);
+            return self.looked(host, at, taken);
+        }
+        if matches!(self.stage, Stage::Enter | Stage::Check(_)) {
+            return self.told(host, outcomes);
+        }
         let outcome = outcomes.pop();
         match (self.stage, outcome) {
             (Stage::Purge, _) => self.purged(host),
@@ -166,13 +262,16 @@ impl Job for AlterJob {
             (Stage::Undo, Some(Outcome::Stored { .. })) => self.stale(),
             (Stage::Undo, _) => fail(SERIALIZATION, "the catalog keeps changing"),
             // As it was, or changed by somebody else on top of it, which stands.
-            (Stage::Before | Stage::After(_) | Stage::Revert, _) => {
+            (Stage::Before | Stage::Enter | Stage::Check(_) | Stage::After(_) | Stage::Revert, _) => {
                 Err(self.failed.take().unwrap_or_else(|| error(SERIALIZATION, "the catalog keeps changing")))
             }
         }
     }
 
-    fn on_batch(&mut self, _host: &mut Host, need: u32, partial: Partial) -> Step {
+    fn on_batch(&mut self, host: &mut Host, need: u32, partial: Partial) -> Step {
+        if let Some((job, _)) = self.dangling.iter_mut().find(|(job, _)| job.awaits(need)) {
+            return job.on_batch(host, need, partial);
+        }
         match (&mut self.purge, self.open.get(&need)) {
             (Some(purge), _) => purge.found(partial),
             (None, Some(validation)) if !partial.batch.is_empty() => {
@@ -183,15 +282,23 @@ impl Job for AlterJob {
         Ok(None)
     }
 
-    fn on_gathered(&mut self, host: &mut Host, need: u32, end: &GatherEnd) -> Step {
+    fn on_fault(&mut self, host: &mut Host, fault: Error) -> Step {
+        let Stage::After(version) = self.stage else { return Err(fault) };
+        self.open.clear();
+        self.dangling.clear();
+        self.failed.get_or_insert(fault);
+        self.revert(host, version)
+    }
+
+    fn on_gathered(&mut self, host: &mut Host, need: u32, _end: &GatherEnd) -> Step {
         if self.purge.is_some() {
             return self.purged(host);
         }
-        self.open.remove(&need);
-        if end.coverage < 1.0 && self.failed.is_none() {
-            let message = format!("a part of \"{}\" could not be reached; nothing was changed", self.alter.from.name);
-            self.failed = Some(error(INCOMPLETE, message));
+        if let Some(at) = self.dangling.iter().position(|(job, _)| job.awaits(need)) {
+            let taken = self.dangling[at].0.take_end(host, need);
+            return self.looked(host, at, taken);
         }
-        if self.open.is_empty() { self.validated(host) } else { Ok(None) }
+        self.open.remove(&need);
+        self.over(host)
     }
 }

@@ -3,7 +3,8 @@
 //! Who creates an index changes the table's entry in the catalog first and reads the rows then. A statement that was
 //! planned before does not know the index; so when its rows are written (or taken back) it looks at the table's entry once
 //! more. If there is an index that it did not know its rows may have been read as they were in between, and it does for
-//! them what the creator does for all others.
+//! them what the creator does for all others. If it is referred to by tables that the statement did not know, it begins
+//! anew.
 
 use super::{entries::Entries, host::Host};
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     exec::change::Target,
     sql::{
         catalog::{TableDescriptor, entry},
-        fault::{UNIQUE_VIOLATION, error},
+        fault::{STALE_PLAN, UNIQUE_VIOLATION, error, fail},
         index::Index,
     },
     store::{Action, KeyOp, Outcome},
@@ -20,6 +21,16 @@ use crate::{
 /// Rows that are read at once.
 const READ_OPS: usize = 1_000;
 
+/// Whether the rows have the entries of indexes that the statement did not know.
+pub(super) enum Caught {
+    /// Not asked yet.
+    Open,
+    /// Under way.
+    Going(Box<CatchUp>),
+    /// They have.
+    Up,
+}
+
 /// See the module's documentation.
 pub(super) struct CatchUp {
     /// The table as the statement knew it; then with the new indexes alone.
@@ -27,6 +38,8 @@ pub(super) struct CatchUp {
     keys: Vec<Vec<u8>>,
     /// The rows were taken back: an index that was not ready may have been filled with what they were in between.
     taken_back: bool,
+    /// Some of the rows were there before, as others may refer to them.
+    changed: bool,
     /// The need that is awaited, unless entries are under way.
     need: u32,
     /// The keys that are being read; none: the catalog is.
@@ -39,9 +52,9 @@ type Over = Option<Result<(), Error>>;
 
 impl CatchUp {
     /// Begins to look, for rows of these keys.
-    pub fn begin(host: &mut Host, target: &Target, keys: Vec<Vec<u8>>, taken_back: bool) -> CatchUp {
+    pub fn begin(host: &mut Host, target: &Target, keys: Vec<Vec<u8>>, taken_back: bool, changed: bool) -> CatchUp {
         let need = host.ops(vec![entry(&target.name, host.env.locality_bits, Action::Get)]);
-        CatchUp { target: target.clone(), keys, taken_back, need, reading: Vec::new(), entries: None }
+        CatchUp { target: target.clone(), keys, taken_back, changed, need, reading: Vec::new(), entries: None }
     }
 
     /// Whether a need is one of its own.
@@ -84,6 +97,10 @@ impl CatchUp {
         let table = TableDescriptor::decode(value)?;
         let mut details = table.details()?;
         let taken_back = self.taken_back;
+        let others = details.dependents != self.target.dependents && table.namespace == self.target.namespace;
+        if others && self.changed && !taken_back {
+            return fail(STALE_PLAN, format!("others refer to \"{}\" by now", self.target.name));
+        }
         let known = |index: &Index| {
             let mut known = self.target.indexes.iter();
             known.any(|known| known.namespace == index.namespace && (known.ready || !taken_back))

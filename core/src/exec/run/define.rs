@@ -1,18 +1,24 @@
-//! CREATE and DROP of tables and views: conditional writes at the owner of the name.
+//! CREATE and DROP of tables and views: conditional writes at the owner of the name. Tables that are referred to are told
+//! of it ([`parents`](super::parents)).
 
 use super::{
     GatherEnd,
     host::Host,
     job::{Job, Step},
+    parents::Parents,
     purge::Purge,
 };
 use crate::{
     Error,
     exec::{fragment::Partial, schema::Show},
+    map::Set,
     sql::{
         catalog::{IndexEntry, TableDescriptor, entry, index_entry},
-        fault::{DUPLICATE_TABLE, INTERNAL, SERIALIZATION, UNDEFINED_TABLE, WRONG_OBJECT, fail},
+        fault::{
+            DEPENDENT_OBJECTS, DUPLICATE_TABLE, INTERNAL, SERIALIZATION, UNDEFINED_TABLE, WRONG_OBJECT, advise, fail,
+        },
         index::Index,
+        references::referring,
     },
     store::{Action, Expect, Outcome, Version},
 };
@@ -27,13 +33,30 @@ pub(super) struct CreateJob {
     or_replace: bool,
     once: bool,
     attempts: u8,
+    /// The tables that it refers to, which are told before and after.
+    parents: Option<Parents>,
+    stage: Creating,
+}
+
+enum Creating {
+    /// Is there something of that name? Only then the parents are told.
+    Look,
+    /// The parents are told.
+    Enter,
+    /// The entry is written.
+    Put,
+    /// Do the parents know it still?
+    Check(Version),
+    /// One of them does not: the entry goes again.
+    Undo(Error),
     /// It is defined; its indexes get their names.
-    defined: bool,
+    Names,
 }
 
 impl CreateJob {
     pub fn new(table: TableDescriptor, if_not_exists: bool) -> CreateJob {
-        CreateJob { table, if_not_exists, or_replace: false, once: false, attempts: 0, defined: false }
+        let (or_replace, once, attempts, parents, stage) = (false, false, 0, None, Creating::Put);
+        CreateJob { table, if_not_exists, or_replace, once, attempts, parents, stage }
     }
 
     pub fn view(show: Show) -> CreateJob {
@@ -46,6 +69,7 @@ impl CreateJob {
         if self.attempts > ATTEMPTS_MAX {
             return fail(SERIALIZATION, "the catalog keeps changing");
         }
+        self.stage = Creating::Put;
         let action = Action::Put { value: self.table.encode(), expect, ttl_us: None };
         host.ops(vec![entry(&self.table.name, host.env.locality_bits, action)]);
         Ok(None)
@@ -64,8 +88,33 @@ impl CreateJob {
         };
         let ops = details.indexes.iter().map(put).collect();
         host.ops(ops);
-        self.defined = true;
+        self.stage = Creating::Names;
         Ok(None)
+    }
+
+    /// The parents are told, or asked again.
+    fn tell(&mut self, host: &mut Host, stage: Creating) -> Step {
+        self.stage = stage;
+        if let Some(parents) = &mut self.parents {
+            parents.begin(host);
+        }
+        Ok(None)
+    }
+
+    fn told(&mut self, host: &mut Host, outcomes: Vec<Outcome>) -> Step {
+        let told = self.parents.as_mut().map_or(Ok(true), |parents| parents.on_ops(host, outcomes));
+        match (told, &self.stage) {
+            (Ok(false), _) => Ok(None),
+            (Ok(true), Creating::Check(_)) => self.name_indexes(host),
+            (Ok(true), _) => self.put(host, Expect::Absent),
+            (Err(error), Creating::Check(version)) => {
+                let action = Action::Remove { expect: Expect::Version(*version) };
+                host.ops(vec![entry(&self.table.name, host.env.locality_bits, action)]);
+                self.stage = Creating::Undo(error);
+                Ok(None)
+            }
+            (Err(error), _) => Err(error),
+        }
     }
 
     /// There is something of that name.
@@ -91,15 +140,27 @@ impl Job for CreateJob {
         if self.table.details()?.view.is_none() {
             self.table.place(host.env.random, host.env.locality_bits)?;
         }
-        self.put(host, Expect::Absent)
+        self.parents = Parents::enter(host, &mut self.table)?;
+        if self.parents.is_none() {
+            return self.put(host, Expect::Absent);
+        }
+        self.stage = Creating::Look;
+        host.ops(vec![entry(&self.table.name, host.env.locality_bits, Action::Get)]);
+        Ok(None)
     }
 
     fn on_ops(&mut self, host: &mut Host, _need: u32, outcomes: Vec<Outcome>) -> Step {
-        if self.defined {
-            return Ok(Some(host.done(0)));
+        match &self.stage {
+            Creating::Names => return Ok(Some(host.done(0))),
+            Creating::Undo(error) => return Err(error.clone()),
+            Creating::Enter | Creating::Check(_) => return self.told(host, outcomes),
+            Creating::Look | Creating::Put => {}
         }
         match outcomes.into_iter().next() {
-            Some(Outcome::Stored { .. }) => self.name_indexes(host),
+            Some(Outcome::Found { value, version, .. }) => self.exists(host, &value, version),
+            Some(Outcome::Absent) => self.tell(host, Creating::Enter),
+            Some(Outcome::Stored { .. }) if self.parents.is_none() => self.name_indexes(host),
+            Some(Outcome::Stored { version }) => self.tell(host, Creating::Check(version)),
             Some(Outcome::Conflict { current: Some((value, version)) }) => self.exists(host, &value, version),
             // Dropped in between.
             Some(Outcome::Conflict { current: None }) => self.put(host, Expect::Absent),
@@ -116,10 +177,22 @@ pub(super) struct DropJob {
     if_exists: bool,
     /// Whether it is to be a view.
     view: bool,
+    /// References to it go, too.
+    cascade: bool,
     attempts: u8,
     table: Option<TableDescriptor>,
+    children: Option<Children>,
     names: Option<Names>,
+    leaving: Option<Parents>,
     purge: Option<Purge>,
+}
+
+/// The tables that may refer to it.
+enum Children {
+    /// They are looked at; the table goes at that version.
+    Look(Version),
+    /// They lose their references; again from the beginning, if one of them changed meanwhile.
+    Release(Version),
 }
 
 /// The names of its indexes, which go, too.
@@ -131,8 +204,13 @@ enum Names {
 }
 
 impl DropJob {
-    pub fn new(name: String, if_exists: bool, view: bool) -> DropJob {
-        DropJob { name, if_exists, view, attempts: 0, table: None, names: None, purge: None }
+    pub fn view(name: String, if_exists: bool) -> DropJob {
+        DropJob { view: true, ..DropJob::table(name, if_exists, false) }
+    }
+
+    pub fn table(name: String, if_exists: bool, cascade: bool) -> DropJob {
+        let (view, attempts, table, children, names, leaving, purge) = (false, 0, None, None, None, None, None);
+        DropJob { name, if_exists, view, cascade, attempts, table, children, names, leaving, purge }
     }
 
     fn gone(&self, host: &Host) -> Step {
@@ -150,12 +228,76 @@ impl DropJob {
         }
         // An entry that does not read can be dropped, too; its rows then stay, unnamed.
         self.table = TableDescriptor::decode(value).ok();
-        let view = self.table.as_ref().and_then(|table| table.details().ok()).map(|details| details.view.is_some());
-        match view {
+        let details = self.table.as_ref().and_then(|table| table.details().ok());
+        match details.as_ref().map(|details| details.view.is_some()) {
             Some(false) if self.view => return fail(WRONG_OBJECT, format!("\"{}\" is not a view", self.name)),
             Some(true) if !self.view => return fail(WRONG_OBJECT, format!("\"{}\" is not a table", self.name)),
             _ => {}
         }
+        let dependents = details.map(|details| details.dependents).unwrap_or_default();
+        let children: Set<String> = dependents.into_iter().map(|it| it.table).collect();
+        if children.is_empty() {
+            return self.forget(host, version);
+        }
+        let get = |name: &String| entry(name, host.env.locality_bits, Action::Get);
+        let ops = children.iter().map(get).collect();
+        host.ops(ops);
+        self.children = Some(Children::Look(version));
+        Ok(None)
+    }
+
+    /// Whether its children refer to it still: if they may not, the references go.
+    fn release(&mut self, host: &mut Host, version: Version, outcomes: Vec<Outcome>) -> Step {
+        let Some(table) = &self.table else { return Ok(None) };
+        let (mut ops, mut found) = (Vec::new(), Vec::new());
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Found { value, version, .. } => {
+                    let mut child = TableDescriptor::decode(&value)?;
+                    let by = referring(table, core::iter::once(&child))?;
+                    if by.is_empty() {
+                        continue;
+                    }
+                    found.extend(by);
+                    let mut details = child.details()?;
+                    details.references.retain(|reference| !reference.is_to(table, false));
+                    child.set_details(&details)?;
+                    let action = Action::Put { value: child.encode(), expect: Expect::Version(version), ttl_us: None };
+                    ops.push(entry(&child.name, host.env.locality_bits, action));
+                }
+                Outcome::Unreachable => return Err(Error::Unreachable),
+                Outcome::Refused(refusal) => return Err(refusal.into()),
+                _ => {}
+            }
+        }
+        if let (Some((child, name)), false) = (found.first(), self.cascade) {
+            let table = &self.name;
+            let by = format!("constraint \"{name}\" of table \"{child}\" depends on it");
+            return advise(
+                DEPENDENT_OBJECTS,
+                format!("cannot drop table \"{table}\" because other objects depend on it: {by}"),
+                format!("DROP TABLE {table} CASCADE drops the constraint, too."),
+            );
+        }
+        if ops.is_empty() {
+            return self.forget(host, version);
+        }
+        host.ops(ops);
+        self.children = Some(Children::Release(version));
+        Ok(None)
+    }
+
+    fn released(&mut self, host: &mut Host, version: Version, outcomes: Vec<Outcome>) -> Step {
+        match outcomes.iter().find(|outcome| !matches!(outcome, Outcome::Stored { .. })) {
+            None => self.forget(host, version),
+            Some(Outcome::Unreachable) => Err(Error::Unreachable),
+            Some(Outcome::Refused(refusal)) => Err((*refusal).into()),
+            Some(_) => self.start(host),
+        }
+    }
+
+    /// Its entry goes.
+    fn forget(&mut self, host: &mut Host, version: Version) -> Step {
         let action = Action::Remove { expect: Expect::Version(version) };
         host.ops(vec![entry(&self.name, host.env.locality_bits, action)]);
         Ok(None)
@@ -166,7 +308,7 @@ impl DropJob {
         let Some(table) = self.table.as_ref().filter(|_| !self.view) else { return Ok(Some(host.done(0))) };
         let names: Vec<String> = table.details()?.indexes.into_iter().map(|index| index.name).collect();
         if names.is_empty() {
-            return self.begin_purge(host);
+            return self.leave(host);
         }
         let get = |name: &String| index_entry(name, host.env.locality_bits, Action::Get);
         let ops = names.iter().map(get).collect();
@@ -186,15 +328,26 @@ impl DropJob {
             }
         }
         if ops.is_empty() {
-            return self.begin_purge(host);
+            return self.leave(host);
         }
         host.ops(ops);
         self.names = Some(Names::Remove);
         Ok(None)
     }
 
+    /// The tables that it referred to are told.
+    fn leave(&mut self, host: &mut Host) -> Step {
+        self.leaving = self.table.as_ref().map(|table| Parents::leave(host, table)).transpose()?.flatten();
+        match &mut self.leaving {
+            None => self.begin_purge(host),
+            Some(parents) => {
+                parents.begin(host);
+                Ok(None)
+            }
+        }
+    }
+
     fn begin_purge(&mut self, host: &mut Host) -> Step {
-        self.names = None;
         let Some(table) = &self.table else { return Ok(Some(host.done(0))) };
         self.purge = Some(Purge::begin(Purge::namespaces_of(table), table.locality_bits, host));
         Ok(None)
@@ -216,9 +369,17 @@ impl Job for DropJob {
         if self.purge.is_some() {
             return self.advance(host);
         }
+        if let Some(parents) = &mut self.leaving {
+            return if parents.on_ops(host, outcomes)? { self.begin_purge(host) } else { Ok(None) };
+        }
+        match self.children.take() {
+            Some(Children::Look(version)) => return self.release(host, version, outcomes),
+            Some(Children::Release(version)) => return self.released(host, version, outcomes),
+            None => {}
+        }
         match self.names.take() {
             Some(Names::Look(names)) => return self.remove_names(host, names, outcomes),
-            Some(Names::Remove) => return self.begin_purge(host),
+            Some(Names::Remove) => return self.leave(host),
             None => {}
         }
         match outcomes.pop() {

@@ -21,14 +21,15 @@ use crate::{
     Error,
     data::Value,
     exec::{fragment::Partial, schema::CreateIndex},
-    map::LargeMap,
+    map::{LargeMap, Set},
     sql::{
         catalog::{IndexEntry, TableDescriptor, entry, index_entry},
         fault::{
-            DUPLICATE_TABLE, INCOMPLETE, INTERNAL, SERIALIZATION, STALE_PLAN, UNDEFINED_OBJECT, UNIQUE_VIOLATION,
-            error, fail,
+            DEPENDENT_OBJECTS, DUPLICATE_TABLE, INCOMPLETE, INTERNAL, SERIALIZATION, STALE_PLAN, UNDEFINED_OBJECT,
+            UNIQUE_VIOLATION, error, fail,
         },
         index::Index,
+        references::Reference,
     },
     store::{Action, Expect, Outcome, Version},
 };
@@ -294,7 +295,8 @@ impl Job for CreateIndexJob {
     }
 }
 
-/// DROP INDEX: it is not ready any more, then out of the table's entry; then its name goes, then its entries.
+/// DROP INDEX: it is not ready any more, then out of the table's entry; then its name goes, then its entries. One that
+/// foreign keys of other tables need stays.
 pub(super) struct DropIndexJob {
     name: String,
     if_exists: bool,
@@ -302,6 +304,8 @@ pub(super) struct DropIndexJob {
     bits: u8,
     attempts: u8,
     stage: Dropping,
+    /// The table, while it is asked who needs the index.
+    needed: Option<(TableDescriptor, Index)>,
     purge: Option<Purge>,
 }
 
@@ -309,6 +313,10 @@ pub(super) struct DropIndexJob {
 enum Dropping {
     /// What is it?
     Find,
+    /// Is it all that makes columns a key?
+    Key,
+    /// Do others refer to these?
+    Children,
     /// The entry of its name says that it is no longer ready.
     Mark,
     /// The table's entry.
@@ -319,7 +327,8 @@ enum Dropping {
 
 impl DropIndexJob {
     pub fn new(name: String, if_exists: bool) -> DropIndexJob {
-        DropIndexJob { name, if_exists, entry: None, bits: 0, attempts: 0, stage: Dropping::Find, purge: None }
+        let stage = Dropping::Find;
+        DropIndexJob { name, if_exists, entry: None, bits: 0, attempts: 0, stage, needed: None, purge: None }
     }
 
     fn attempt(&mut self) -> Result<(), Error> {
@@ -334,11 +343,76 @@ impl DropIndexJob {
         Ok(None)
     }
 
-    fn table(&mut self, host: &mut Host) -> Step {
+    /// Reads the table's entry.
+    fn table(&mut self, host: &mut Host, stage: Dropping) -> Step {
         self.attempt()?;
-        self.stage = Dropping::Table;
+        self.stage = stage;
         let Some((index, _)) = &self.entry else { return Ok(None) };
         host.ops(vec![entry(&index.table, host.env.locality_bits, Action::Get)]);
+        Ok(None)
+    }
+
+    /// Asks the tables that may refer to the columns of the index, if nothing else makes them a key.
+    fn ask(&mut self, host: &mut Host, value: &[u8]) -> Step {
+        let (table, name) = (TableDescriptor::decode(value)?, &self.name);
+        let details = table.details()?;
+        let Some(index) = details.indexes.iter().find(|index| index.name == *name && index.unique) else {
+            return self.mark(host);
+        };
+        let slots = index.columns.iter().map(|(slot, _)| *slot).collect();
+        let others = details.indexes.iter().filter(|other| other.unique && other.ready && other.name != *name);
+        let mut keys = others.map(|other| other.columns.iter().map(|(slot, _)| *slot).collect::<Set<u32>>());
+        let primary = table.primary_key.iter().filter_map(|at| details.slots.get(*at as usize).copied());
+        if primary.collect::<Set<u32>>() == slots || keys.any(|key| key == slots) {
+            return self.mark(host);
+        }
+        let refers = details.dependents.iter().filter(|it| it.columns.iter().copied().collect::<Set<u32>>() == slots);
+        let children: Set<&str> = refers.map(|it| it.table.as_str()).collect();
+        let own = |it: &Reference| it.is_to(&table, true) && it.to.iter().copied().collect::<Set<u32>>() == slots;
+        if let Some(reference) = details.references.iter().find(|it| own(it)) {
+            return self.is_needed(&reference.name, &table.name);
+        }
+        if children.is_empty() {
+            return self.mark(host);
+        }
+        host.ops(children.iter().map(|name| entry(name, host.env.locality_bits, Action::Get)).collect());
+        self.needed = Some((table.clone(), index.clone()));
+        self.stage = Dropping::Children;
+        Ok(None)
+    }
+
+    fn asked(&mut self, host: &mut Host, outcomes: Vec<Outcome>) -> Step {
+        let Some((table, index)) = self.needed.take() else { return Ok(None) };
+        let slots: Set<u32> = index.columns.iter().map(|(slot, _)| *slot).collect();
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Found { value, .. } => {
+                    let child = TableDescriptor::decode(&value)?;
+                    let references = child.details()?.references;
+                    let to = |it: &&Reference| it.to.iter().copied().collect::<Set<u32>>() == slots;
+                    if let Some(it) = references.iter().filter(|it| it.is_to(&table, false)).find(to) {
+                        return self.is_needed(&it.name, &child.name);
+                    }
+                }
+                Outcome::Unreachable => return Err(Error::Unreachable),
+                Outcome::Refused(refusal) => return Err(refusal.into()),
+                _ => {}
+            }
+        }
+        self.mark(host)
+    }
+
+    fn is_needed(&self, by: &str, of: &str) -> Step {
+        let by = format!("constraint \"{by}\" of table \"{of}\" depends on it");
+        fail(DEPENDENT_OBJECTS, format!("cannot drop index \"{}\": {by}", self.name))
+    }
+
+    /// It is not ready any more.
+    fn mark(&mut self, host: &mut Host) -> Step {
+        let Some((entry, version)) = &self.entry else { return Ok(None) };
+        let action = Action::Put { value: entry.encode(), expect: Expect::Version(*version), ttl_us: None };
+        host.ops(vec![index_entry(&self.name, host.env.locality_bits, action)]);
+        self.stage = Dropping::Mark;
         Ok(None)
     }
 
@@ -384,20 +458,22 @@ impl Job for DropIndexJob {
         if self.purge.is_some() {
             return self.advance(host);
         }
+        if self.stage == Dropping::Children {
+            return self.asked(host, outcomes);
+        }
         match (self.stage, outcomes.pop()) {
             (Dropping::Find, Some(Outcome::Found { value, version, .. })) => {
                 let entry = IndexEntry { ready: false, ..IndexEntry::decode(&value)? };
-                let action = Action::Put { value: entry.encode(), expect: Expect::Version(version), ttl_us: None };
-                host.ops(vec![index_entry(&self.name, host.env.locality_bits, action)]);
                 self.entry = Some((entry, version));
-                self.stage = Dropping::Mark;
-                Ok(None)
+                self.table(host, Dropping::Key)
             }
+            (Dropping::Key, Some(Outcome::Found { value, .. })) => self.ask(host, &value),
+            (Dropping::Key, Some(Outcome::Absent)) => self.mark(host),
             (Dropping::Mark, Some(Outcome::Stored { version })) => {
                 if let Some((_, marked)) = &mut self.entry {
                     *marked = version;
                 }
-                self.table(host)
+                self.table(host, Dropping::Table)
             }
             (Dropping::Mark, Some(Outcome::Conflict { .. })) => self.find(host),
             (Dropping::Find, Some(Outcome::Absent)) if self.if_exists => Ok(Some(host.done(0))),
@@ -405,7 +481,7 @@ impl Job for DropIndexJob {
                 fail(UNDEFINED_OBJECT, format!("index \"{}\" does not exist", self.name))
             }
             (Dropping::Table, Some(Outcome::Found { value, version, .. })) => self.without(host, &value, version),
-            (Dropping::Table, Some(Outcome::Conflict { .. })) => self.table(host),
+            (Dropping::Table, Some(Outcome::Conflict { .. })) => self.table(host, Dropping::Table),
             // The table is gone, or has it no more.
             (Dropping::Table, Some(Outcome::Absent | Outcome::Stored { .. })) => self.forget(host),
             (Dropping::Name, Some(Outcome::Stored { .. } | Outcome::Absent | Outcome::Conflict { .. })) => {

@@ -8,7 +8,9 @@ use super::{
     host::Host,
     job::{Job, Step},
     query::QueryJob,
-    writer::{Change, Write, Writer, duplicate, violation},
+    references::Guard,
+    refusal::{duplicate, violation},
+    writer::{Change, Write},
 };
 use crate::{
     Error,
@@ -38,7 +40,7 @@ pub(super) struct InsertJob {
     defaults: Vec<Scalar>,
     rows: Vec<Row>,
     query: Option<QueryJob>,
-    writer: Writer,
+    writer: Guard,
 }
 
 /// What a row has to keep to.
@@ -54,7 +56,8 @@ struct Rules {
 impl InsertJob {
     pub fn new(insert: Insert) -> Result<InsertJob, Error> {
         let query = insert.query.map(|flow| QueryJob::new(flow, Vec::new())).transpose()?;
-        let mut writer = Writer::new(&insert.target);
+        // Of rows that may come to nothing it is not asked what they refer to, until they are written.
+        let mut writer = Guard::new(&insert.target, insert.references, insert.conflict == Conflict::Refuse);
         if insert.conflict != Conflict::Refuse && insert.arbiter == Arbiter::PrimaryKey {
             writer.key_first();
         }
@@ -121,7 +124,7 @@ impl InsertJob {
             }
         }
         writes.into_iter().flatten().for_each(|write| self.writer.push(write));
-        let done = self.writer.advance(host)?;
+        let done = self.writer.begin(host)?;
         Ok(self.result(host, done))
     }
 
@@ -260,14 +263,24 @@ impl Job for InsertJob {
     fn on_batch(&mut self, host: &mut Host, need: u32, partial: Partial) -> Step {
         match &mut self.query {
             Some(query) => query.on_batch(host, need, partial),
-            None => Ok(None),
+            None => {
+                let done = self.writer.on_batch(host, need, partial)?;
+                Ok(self.result(host, done))
+            }
         }
     }
 
+    fn on_fault(&mut self, host: &mut Host, fault: Error) -> Step {
+        let done = self.writer.give_up(host, fault)?;
+        Ok(self.result(host, done))
+    }
+
     fn on_gathered(&mut self, host: &mut Host, need: u32, _end: &GatherEnd) -> Step {
-        if let Some(query) = &mut self.query {
-            query.take_end(host, need)?;
-        }
+        let Some(query) = &mut self.query else {
+            let done = self.writer.on_gathered(host, need)?;
+            return Ok(self.result(host, done));
+        };
+        query.take_end(host, need)?;
         self.after_query(host)
     }
 }

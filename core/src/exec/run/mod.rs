@@ -9,6 +9,7 @@
 
 mod alter;
 mod analyze;
+mod cascade;
 mod catch_up;
 mod create_as;
 mod define;
@@ -19,10 +20,16 @@ mod insert;
 mod job;
 mod modify;
 mod ordered;
+mod parents;
 mod purge;
 mod query;
+mod references;
+mod refusal;
+mod regret;
+mod seek;
 mod trees;
 mod wait;
+mod write_set;
 mod writer;
 
 pub use trees::Shapes;
@@ -247,14 +254,14 @@ impl Run {
 fn job(task: Task) -> Result<Box<dyn Job>, Error> {
     Ok(match task {
         Task::Create(table, if_not_exists) => Box::new(CreateJob::new(table, if_not_exists)),
-        Task::Drop(name, if_exists) => Box::new(DropJob::new(name, if_exists, false)),
+        Task::Drop(name, if_exists, cascade) => Box::new(DropJob::table(name, if_exists, cascade)),
         Task::Query(flow, columns) => Box::new(QueryJob::new(flow, columns)?),
         Task::Rows(rows, columns) => Box::new(Known(rows, columns)),
         Task::Insert(insert) => Box::new(InsertJob::new(*insert)?),
         Task::Modify(modify) => Box::new(ModifyJob::new(*modify)?),
         Task::Alter(alter) => Box::new(AlterJob::new(*alter)),
         Task::Show(show) => Box::new(CreateJob::view(*show)),
-        Task::DropView(name, if_exists) => Box::new(DropJob::new(name, if_exists, true)),
+        Task::DropView(name, if_exists) => Box::new(DropJob::view(name, if_exists)),
         Task::CreateAs(create) => Box::new(CreateAsJob::new(*create)?),
         Task::CreateIndex(create) => Box::new(CreateIndexJob::new(*create)?),
         Task::Analyze(analyze) => Box::new(AnalyzeJob::new(*analyze)?),

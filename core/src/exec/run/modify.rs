@@ -19,7 +19,9 @@ use super::{
     host::Host,
     job::{Job, Step},
     query::QueryJob,
-    writer::{Change, Write, Writer, duplicate, violation},
+    references::Guard,
+    refusal::{duplicate, violation},
+    writer::{Change, Write},
 };
 use crate::{
     Error,
@@ -45,7 +47,7 @@ pub(super) struct ModifyJob {
     found: Option<Vec<Row>>,
     /// The rows of the other tables, in order.
     others: Option<Vec<Row>>,
-    writer: Writer,
+    writer: Guard,
 }
 
 impl ModifyJob {
@@ -54,7 +56,7 @@ impl ModifyJob {
         let flow = modify.others.as_mut().map(|others| core::mem::take(&mut others.flow));
         let others = flow.map(|flow| QueryJob::new(flow, Vec::new())).transpose()?;
         Ok(ModifyJob {
-            writer: Writer::new(&modify.target),
+            writer: Guard::new(&modify.target, core::mem::take(&mut modify.references), true),
             modify,
             finding: Some((found, others)),
             found: None,
@@ -86,7 +88,7 @@ impl ModifyJob {
             let write = self.modify.write(row, index)?;
             self.writer.push(write);
         }
-        let done = self.writer.advance(host)?;
+        let done = self.writer.begin(host)?;
         Ok(self.result(host, done))
     }
 
@@ -216,15 +218,25 @@ impl Job for ModifyJob {
         match &mut self.finding {
             Some((_, Some(others))) if others.awaits(need) => others.on_batch(host, need, partial),
             Some((found, _)) => found.on_batch(host, need, partial),
-            None => Ok(None),
+            None => {
+                let done = self.writer.on_batch(host, need, partial)?;
+                Ok(self.result(host, done))
+            }
         }
     }
 
+    fn on_fault(&mut self, host: &mut Host, fault: Error) -> Step {
+        let done = self.writer.give_up(host, fault)?;
+        Ok(self.result(host, done))
+    }
+
     fn on_gathered(&mut self, host: &mut Host, need: u32, _end: &GatherEnd) -> Step {
-        if let Some((found, others)) = &mut self.finding {
-            found.take_end(host, need)?;
-            others.as_mut().map(|others| others.take_end(host, need)).transpose()?;
-        }
+        let Some((found, others)) = &mut self.finding else {
+            let done = self.writer.on_gathered(host, need)?;
+            return Ok(self.result(host, done));
+        };
+        found.take_end(host, need)?;
+        others.as_mut().map(|others| others.take_end(host, need)).transpose()?;
         self.found(host)
     }
 }

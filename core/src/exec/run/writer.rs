@@ -15,9 +15,11 @@
 use std::collections::VecDeque;
 
 use super::{
-    catch_up::CatchUp,
+    catch_up::{CatchUp, Caught},
     entries::{CLAIMS_MAX, Claim, Entries, Old, Place, Taken},
     host::Host,
+    refusal::{duplicate, standing, violation},
+    write_set::{Wrote, back},
 };
 use crate::{
     Error,
@@ -25,7 +27,7 @@ use crate::{
     exec::change::Target,
     map::{Map, Set},
     sql::{
-        fault::{SERIALIZATION, STALE_PLAN, UNIQUE_VIOLATION, error, fail},
+        fault::{SERIALIZATION, error, fail},
         index::Index,
     },
     store::{Action, Expect, KeyOp, Outcome, Version},
@@ -41,8 +43,6 @@ const BATCH_BYTES: usize = 256 << 10;
 const IN_FLIGHT: usize = 2;
 /// How often one row is computed again because somebody else changed it.
 const REDO_MAX: u8 = 16;
-/// Keys that an error names.
-const NAMED_MAX: usize = 10;
 
 /// A change of one record.
 #[derive(Clone, Debug)]
@@ -185,16 +185,6 @@ impl Write {
 pub(super) type Redo<'a> =
     &'a dyn Fn(&Write, Option<(Vec<u8>, Version)>, Option<&Index>) -> Result<Option<Write>, Error>;
 
-/// Whether the rows have the entries of indexes that the statement did not know.
-enum Caught {
-    /// Not asked yet.
-    Open,
-    /// Under way.
-    Going(Box<CatchUp>),
-    /// They have.
-    Up,
-}
-
 /// What is asked of index entries.
 enum Asked {
     /// To be those of these writes.
@@ -242,6 +232,13 @@ pub(super) struct Writer {
     /// Keys whose owner was out of reach when they were written: they may stand.
     unsure: Vec<Vec<u8>>,
     failed: Option<Error>,
+    /// When all is written it waits for who judges it; until then it keeps what was.
+    held: bool,
+    wrote: Vec<Wrote>,
+    /// Rows that are taken back even if somebody else changed them since, and how often that was tried.
+    doomed: Map<Vec<u8>, u8>,
+    /// Tells the stamps of several writers of one statement apart.
+    number: usize,
     /// Rows written.
     affected: u64,
     shown: Vec<(usize, Row)>,
@@ -267,6 +264,10 @@ impl Writer {
             standing: Vec::new(),
             unsure: Vec::new(),
             failed: None,
+            held: false,
+            wrote: Vec::new(),
+            doomed: Map::new(),
+            number: 0,
             affected: 0,
             shown: Vec::new(),
         }
@@ -280,6 +281,47 @@ impl Writer {
     /// One more change to make.
     pub fn push(&mut self, write: Write) {
         self.queue.push_back(write);
+    }
+
+    /// Lets it wait when all is written, until [`Writer::release`] or [`Writer::take_all_back`].
+    pub fn hold(&mut self, number: usize) {
+        (self.held, self.number) = (true, number);
+    }
+
+    /// What it is to write, before it begins.
+    pub fn queued(&mut self) -> &mut VecDeque<Write> {
+        &mut self.queue
+    }
+
+    /// Whether it waits, with all written.
+    pub fn is_ready(&self) -> bool {
+        let idle =
+            self.queue.is_empty() && self.in_flight.is_empty() && self.asked.is_none() && self.written.is_empty();
+        self.held && idle && self.failed.is_none() && matches!(self.caught, Caught::Up)
+    }
+
+    /// What it wrote so far, if it waits.
+    pub fn wrote(&self) -> &[Wrote] {
+        &self.wrote
+    }
+
+    /// A row is to be taken back even if somebody else changes it before.
+    pub fn doom(&mut self, key: &[u8]) {
+        self.doomed.insert(key.to_vec(), 0);
+    }
+
+    /// It stands; as [`Writer::advance`].
+    pub fn release(&mut self, host: &mut Host) -> Result<bool, Error> {
+        self.held = false;
+        self.advance(host)
+    }
+
+    /// It does not stand; as [`Writer::advance`].
+    pub fn take_all_back(&mut self, host: &mut Host, error: Error) -> Result<bool, Error> {
+        if self.failed.is_none() {
+            (self.failed, self.caught) = (Some(error), Caught::Open);
+        }
+        self.advance(host)
     }
 
     /// The result of the statement, whose rows are shown under these columns.
@@ -324,7 +366,7 @@ impl Writer {
     fn claim(&mut self, host: &mut Host, mut batch: Vec<Write>) -> Result<(), Error> {
         let mut claims = Vec::new();
         if !self.target.indexes.is_empty() {
-            let (target, random) = (&self.target, host.env.random);
+            let (target, random) = (&self.target, host.env.random ^ self.number as u128);
             let entries = self.entries.get_or_insert_with(|| Entries::new(target, random));
             for (at, write) in batch.iter_mut().enumerate() {
                 claims.extend(write.claims(target, entries.stamp(), at)?);
@@ -440,12 +482,13 @@ impl Writer {
                 false => self.undo.iter().map(|(key, _)| key.clone()).collect(),
             };
             let known = self.target.version.is_none() || keys.is_empty();
+            let changed = self.undo.iter().any(|(_, action)| matches!(action, Action::Put { .. }));
             self.caught = match known {
                 true => Caught::Up,
-                false => Caught::Going(Box::new(CatchUp::begin(host, &self.target, keys, failed))),
+                false => Caught::Going(Box::new(CatchUp::begin(host, &self.target, keys, failed, changed))),
             };
         }
-        if !matches!(self.caught, Caught::Up) {
+        if !matches!(self.caught, Caught::Up) || self.held && !failed {
             return false;
         }
         let Some(entries) = &mut self.entries else { return true };
@@ -494,38 +537,8 @@ impl Writer {
             return Ok(false);
         }
         match self.failed.take() {
-            Some(failed) => Err(self.standing(failed)),
+            Some(failed) => Err(standing(&self.target, failed, &self.unsure, &self.standing)),
             None => Ok(true),
-        }
-    }
-
-    /// The error, and which rows stand in spite of it.
-    fn standing(&self, failed: Error) -> Error {
-        let mut message = failed.to_string();
-        for (keys, what) in [(&self.unsure, "may be written"), (&self.standing, "could not be taken back and stand")] {
-            if !keys.is_empty() {
-                let named: Vec<String> = keys.iter().take(NAMED_MAX).map(|key| self.named(key)).collect();
-                let more = if keys.len() > NAMED_MAX { ", .." } else { "" };
-                let (count, table) = (keys.len(), &self.target.name);
-                message.push_str(&format!("; {count} row(s) of \"{table}\" {what}: {}{more}", named.join(", ")));
-            }
-        }
-        if self.unsure.is_empty() && self.standing.is_empty() {
-            return failed;
-        }
-        // What stands would be done twice by a statement that begins anew.
-        let code = if failed.code() == STALE_PLAN { SERIALIZATION } else { failed.code() };
-        error(code, message)
-    }
-
-    /// A key for people.
-    fn named(&self, key: &[u8]) -> String {
-        match codec::decode_key(key, NAMED_MAX) {
-            Ok(values) if !self.target.key.is_empty() => {
-                let values: Vec<String> = values.iter().map(ToString::to_string).collect();
-                format!("({})", values.join(", "))
-            }
-            _ => crate::data::Value::Blob(key.to_vec()).to_string(),
         }
     }
 
@@ -558,7 +571,21 @@ impl Writer {
             }
         } else if let Some((_, keys)) = self.undoing.take_if(|(undoing, _)| *undoing == need) {
             let undone = |outcome: &Outcome| matches!(outcome, Outcome::Stored { .. });
-            self.stand.extend(keys.iter().zip(&outcomes).filter(|(_, it)| !undone(it)).map(|(key, _)| key.clone()));
+            for (key, outcome) in keys.iter().zip(&outcomes) {
+                if undone(outcome) {
+                    self.stand.remove(key);
+                } else {
+                    self.stand.insert(key.clone());
+                }
+                let (Outcome::Conflict { current: Some((value, version)) }, Some(tries)) =
+                    (outcome, self.doomed.get_mut(key).filter(|tries| **tries < REDO_MAX))
+                else {
+                    continue;
+                };
+                *tries += 1;
+                let action = back(&self.target, &self.wrote, key, value, *version).ok().flatten();
+                self.undo.extend(action.map(|action| (key.clone(), action)));
+            }
             // Where somebody else wrote meanwhile the row is no longer this statement's.
             let out_of_reach = |outcome: &Outcome| matches!(outcome, Outcome::Unreachable | Outcome::Refused(_));
             let stand = keys.into_iter().zip(&outcomes).filter(|(_, outcome)| out_of_reach(outcome));
@@ -628,6 +655,10 @@ impl Writer {
         }
         if taken_back {
             self.undo.retain(|(key, _)| *key != write.key);
+            self.wrote.retain(|wrote| !wrote.is_of(&write.key));
+        } else if self.held {
+            let to = write.moved.as_ref().map(|(to, _)| &to[..]);
+            self.wrote.push(Wrote::of(&write.key, to, &write.change));
         }
         self.undo.extend(write.undo(version));
     }
@@ -637,7 +668,7 @@ impl Writer {
             return fail(SERIALIZATION, format!("a row of \"{}\" keeps changing", self.target.name));
         }
         if matches!(write.change, Change::Insert(_)) && write.then.is_some() {
-            return Err(self.duplicate(&write.key));
+            return Err(duplicate(&self.target, &write.key));
         }
         let mut again = redo(&write, current, None)?;
         if let Some(again) = &mut again {
@@ -654,30 +685,4 @@ impl Writer {
         }
         Ok(())
     }
-
-    /// The error of a key that is there already.
-    fn duplicate(&self, key: &[u8]) -> Error {
-        let message =
-            format!("duplicate key value {} violates the primary key of \"{}\"", self.named(key), self.target.name);
-        error(UNIQUE_VIOLATION, message)
-    }
-}
-
-/// The error of a key that is there already.
-pub(super) fn duplicate(target: &Target, key: &[u8]) -> Error {
-    Writer::new(target).duplicate(key)
-}
-
-/// The error of values that are there already, in a unique index.
-pub(super) fn violation(target: &Target, index: &Index) -> Error {
-    let name = |(slot, _): &(u32, bool)| {
-        let column = target.columns.iter().find(|column| column.slot == *slot);
-        column.map_or_else(String::new, |column| column.name.clone())
-    };
-    let columns: Vec<String> = index.columns.iter().map(name).collect();
-    let (columns, name, table) = (columns.join(", "), &index.name, &target.name);
-    error(
-        UNIQUE_VIOLATION,
-        format!("duplicate key value of ({columns}) violates unique index \"{name}\" of \"{table}\""),
-    )
 }
