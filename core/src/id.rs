@@ -65,14 +65,17 @@ impl Id {
         Id(Sha1::digest(bytes).into())
     }
 
+    /// The SHA-1 hash of bytes that come in several parts.
+    pub fn hash_of(parts: &[&[u8]]) -> Id {
+        let mut hasher = Sha1::new();
+        parts.iter().for_each(|part| hasher.update(part));
+        Id(hasher.finalize().into())
+    }
+
     /// Where the object `(namespace, key)` lives: the first `locality_bits` bits of SHA-1(namespace), then
     /// SHA-1(namespace, key). The namespace is length-prefixed, so no two pairs hash the same bytes.
     pub fn object(namespace: &str, key: &[u8], locality_bits: u8) -> Id {
-        let mut hasher = Sha1::new();
-        hasher.update((namespace.len() as u32).to_be_bytes());
-        hasher.update(namespace.as_bytes());
-        hasher.update(key);
-        let object = Id(hasher.finalize().into());
+        let object = Id::hash_of(&[&(namespace.len() as u32).to_be_bytes(), namespace.as_bytes(), key]);
         if locality_bits == 0 {
             return object;
         }

@@ -31,13 +31,13 @@ pub fn decide(
     config: &Config,
 ) -> Decision {
     let seen = held.filter(|held| held.visible(wall_us));
-    let value = seen.and_then(|seen| seen.value.clone());
+    let value = seen.and_then(|seen| seen.value.as_deref());
     if !op.action.reads()
         && let Some(version) = held.and_then(|held| held.wrote(author, tag))
     {
         return Decision::Answer(Outcome::Stored { version });
     }
-    let current = || value.clone().zip(seen.map(|seen| seen.version));
+    let current = || value.map(<[u8]>::to_vec).zip(seen.map(|seen| seen.version));
     if let Some(known) = known.filter(|_| !op.action.reads()) {
         // Of an edit only that it had no effect is remembered, not the node that it met.
         let edited = matches!((&op.action, known), (Action::Edit { .. }, Outcome::Conflict { .. }));
@@ -55,7 +55,9 @@ pub fn decide(
     }
     match &op.action {
         Action::Get | Action::GetStale => Decision::Answer(match (value, seen) {
-            (Some(value), Some(seen)) => Outcome::Found { value, version: seen.version, expiry_us: seen.expiry_us },
+            (Some(value), Some(seen)) => {
+                Outcome::Found { value: value.to_vec(), version: seen.version, expiry_us: seen.expiry_us }
+            }
             _ => Outcome::Absent,
         }),
         Action::Put { value, .. } | Action::PutHinted { value, .. } if too_large(value) => {
@@ -82,7 +84,7 @@ pub fn decide(
                 Decision::Write { value: Some(value.clone()), expiry_us }
             }
         }
-        Action::Edit { edit } => match pht::apply(key, value.as_deref(), edit, wall_us) {
+        Action::Edit { edit } => match pht::apply(key, value, edit, wall_us) {
             Ok(next) if too_large(&next) => Decision::Answer(Outcome::Refused(Refusal::TooLarge)),
             Ok(next) if next.len() as u64 > room.saturating_add(seen.map_or(0, |seen| seen.bytes() as u64)) => {
                 Decision::Answer(Outcome::Refused(Refusal::QuotaExceeded))
@@ -95,7 +97,9 @@ pub fn decide(
         Action::Remove { .. } if seen.is_none() => Decision::Answer(Outcome::Absent),
         Action::Remove { .. } => Decision::Write { value: None, expiry_us: None },
         Action::Renew { .. } if seen.is_none() => Decision::Answer(Outcome::Absent),
-        Action::Renew { ttl_us } => Decision::Write { value, expiry_us: Some(wall_us.saturating_add(*ttl_us)) },
+        Action::Renew { ttl_us } => {
+            Decision::Write { value: value.map(<[u8]>::to_vec), expiry_us: Some(wall_us.saturating_add(*ttl_us)) }
+        }
     }
 }
 

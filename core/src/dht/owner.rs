@@ -24,6 +24,8 @@ use crate::{
 };
 
 type Key = (String, Vec<u8>);
+/// Names a key: where it would live without locality.
+type KeyId = Id;
 
 /// Records of one replication message, about.
 const WRITE_BYTES: usize = 128 * 1_024;
@@ -83,6 +85,7 @@ pub struct Todo {
 
 /// A key with a write under way.
 struct Busy {
+    key: Key,
     id: Id,
     author: Id,
     tag: u64,
@@ -93,7 +96,7 @@ struct Busy {
 
 struct Write {
     of: Name,
-    keys: Vec<Key>,
+    keys: Vec<KeyId>,
     stored: Set<Id>,
     /// The disk refused it.
     failed: bool,
@@ -106,13 +109,14 @@ pub struct Owner {
     jobs: Map<u64, Job>,
     next_job: u64,
     pending: usize,
-    busy: LargeMap<Key, Box<Busy>>,
+    busy: LargeMap<KeyId, Box<Busy>>,
     writes: Map<u64, Write>,
     /// Keys whose fragment changed while their write was under way, and that this node goes on owning.
-    limbo: Set<Key>,
+    limbo: Set<KeyId>,
     parked: Vec<(Todo, u64)>,
-    recent: LargeMap<(Id, u64), Box<Outcome>>,
-    recent_order: VecDeque<(Id, u64)>,
+    /// By tag and author.
+    recent: LargeMap<(u64, Id), Box<Outcome>>,
+    recent_order: VecDeque<(u64, Id)>,
     recent_bytes: usize,
     answers: VecDeque<(Asker, Answer)>,
     /// Namespaces whose commits the application is told of.
@@ -152,7 +156,7 @@ impl Owner {
 
     /// Whether a write of a key is under way.
     pub fn busy(&self, op: &KeyOp) -> bool {
-        !self.busy.is_empty() && self.busy.get(&(op.namespace.clone(), op.key.clone())).is_some()
+        !self.busy.is_empty() && self.busy.get(&key_id(&op.namespace, &op.key)).is_some()
     }
 
     /// What a get of a key is answered at once: this node may answer for it, and no write of it is under way.
@@ -202,7 +206,7 @@ impl Owner {
     }
 
     fn run(&mut self, env: &mut Env, groups: &mut Groups, todos: Vec<Todo>) {
-        let mut writes: Map<Name, (Vec<Key>, Batch, usize)> = Map::new();
+        let mut writes: Map<Name, (Vec<KeyId>, Batch, usize)> = Map::new();
         for todo in todos {
             let Some(job) = self.jobs.get(&todo.job) else {
                 continue;
@@ -213,8 +217,11 @@ impl Owner {
                 continue;
             };
             let name = certificate.name;
-            let key = (todo.op.namespace.clone(), todo.op.key.clone());
-            if let Some(busy) = self.busy.get_mut(&key) {
+            let key_id = match todo.op.locality_bits {
+                0 => todo.id,
+                _ => key_id(&todo.op.namespace, &todo.op.key),
+            };
+            if let Some(busy) = self.busy.get_mut(&key_id) {
                 let retried = (busy.author, busy.tag) == (todo.author, todo.tag) && !todo.op.action.reads();
                 if retried && busy.told.len() < WAITING_MAX {
                     busy.told.push((todo.job, todo.index));
@@ -232,17 +239,10 @@ impl Owner {
                 self.tell(todo.job, todo.index, None);
                 continue;
             }
-            let held = env.store.get(&key.0, &key.1).cloned();
+            let held = env.store.get(&todo.op.namespace, &todo.op.key);
             let room = env.ctx.config.store_bytes_max.saturating_sub(env.store.bytes());
-            let known = self.recent.get(&(todo.author, todo.tag)).map(|known| &**known);
-            match decide(
-                (&todo.op, todo.author, todo.tag),
-                held.as_ref(),
-                known,
-                env.ctx.now.wall,
-                room,
-                env.ctx.config,
-            ) {
+            let known = self.recent.get(&(todo.tag, todo.author)).map(|known| &**known);
+            match decide((&todo.op, todo.author, todo.tag), held, known, env.ctx.now.wall, room, env.ctx.config) {
                 Decision::Answer(outcome) => {
                     match &outcome {
                         Outcome::Conflict { .. } if matches!(todo.op.action, Action::Edit { .. }) => {
@@ -254,12 +254,14 @@ impl Owner {
                     self.tell(todo.job, todo.index, Some(outcome));
                 }
                 Decision::Write { value, expiry_us } => {
-                    let above = held.as_ref().map(|held| held.version);
+                    let KeyOp { namespace, key, .. } = todo.op;
+                    let above = held.map(|held| held.version);
                     let version = env.store.next_version(env.ctx.now.wall, todo.author, todo.tag, above);
+                    let held = above.and_then(|_| env.store.get(&namespace, &key));
                     let record = Record {
-                        earlier: held.as_ref().map_or(Vec::new(), |held| held.earlier(version.wall_us)),
-                        namespace: key.0.clone(),
-                        key: key.1.clone(),
+                        earlier: held.map_or(Vec::new(), |held| held.earlier(version.wall_us)),
+                        namespace: namespace.clone(),
+                        key: key.clone(),
                         locality_bits: todo.op.locality_bits,
                         value,
                         version,
@@ -268,11 +270,11 @@ impl Owner {
                     };
                     let bytes = record.bytes();
                     let (keys, batch, sum) = writes.entry(name).or_default();
-                    batch.push(env.store.put_at(todo.id, record));
-                    env.store.uncommitted(key.clone(), held);
-                    keys.push(key.clone());
+                    batch.push(env.store.put_uncommitted(todo.id, record));
+                    keys.push(key_id);
                     *sum += bytes;
                     let busy = Busy {
+                        key: (namespace, key),
                         id: todo.id,
                         author: todo.author,
                         tag: todo.tag,
@@ -280,7 +282,7 @@ impl Owner {
                         told: vec![(todo.job, todo.index)],
                         waiting: VecDeque::new(),
                     };
-                    self.busy.insert(key, Box::new(busy));
+                    self.busy.insert(key_id, Box::new(busy));
                     if *sum >= WRITE_BYTES
                         && let Some((keys, batch, _)) = writes.remove(&name)
                     {
@@ -307,19 +309,20 @@ impl Owner {
             if !to.region.contains(&id) {
                 continue;
             }
-            if self.busy.get(&key).is_some() {
+            let key_id = key_id(&key.0, &key.1);
+            if self.busy.get(&key_id).is_some() {
                 pending = true;
                 continue;
             }
-            let held = env.store.get(&key.0, &key.1).cloned();
-            if let Some(held) = held.as_ref().filter(|held| held.conflicts(&record)) {
+            let held = env.store.get(&key.0, &key.1);
+            if let Some(held) = held.filter(|held| held.conflicts(&record)) {
                 let (loser, winner) = if held.version > record.version { (&record, held) } else { (held, &record) };
                 if !self.conflicts.keep(env.ctx, loser, Some(winner)) {
                     pending = true;
                     continue;
                 }
             }
-            if held.as_ref().is_some_and(|held| held.version >= record.version) {
+            if held.is_some_and(|held| held.version >= record.version) {
                 continue;
             }
             // Older than any tombstone: nobody knows whether it was removed since.
@@ -329,11 +332,11 @@ impl Owner {
             }
             pending = true;
             let (author, tag, version) = (record.version.author, record.version.counter, record.version);
-            batch.extend(env.store.merge(record, limit_us));
-            env.store.uncommitted(key.clone(), held);
-            let busy = Busy { id, author, tag, version, told: Vec::new(), waiting: VecDeque::new() };
-            self.busy.insert(key.clone(), Box::new(busy));
-            keys.push(key);
+            env.store.observe(&record.version, limit_us);
+            batch.push(env.store.put_uncommitted(id, record));
+            let busy = Busy { key, id, author, tag, version, told: Vec::new(), waiting: VecDeque::new() };
+            self.busy.insert(key_id, Box::new(busy));
+            keys.push(key_id);
         }
         if !keys.is_empty() {
             self.write(env, groups, to, keys, batch);
@@ -343,12 +346,34 @@ impl Owner {
         }
     }
 
-    fn write(&mut self, env: &mut Env, groups: &mut Groups, of: Name, keys: Vec<Key>, batch: Batch) {
+    fn write(&mut self, env: &mut Env, groups: &mut Groups, of: Name, keys: Vec<KeyId>, batch: Batch) {
         let serial = env.ctx.serial();
         let write = Write { of, keys, stored: Set::new(), failed: false, sent_us: env.ctx.now.mono };
-        replicate(env, groups, serial, &write);
+        self.replicate(env, groups, serial, &write);
         self.writes.insert(serial, write);
         groups.persist(env, batch, Vec::new(), Step::Write(serial));
+    }
+
+    /// The records of a write as they are now.
+    fn records(&self, env: &Env, write: &Write) -> Vec<Record> {
+        let keys = write.keys.iter().filter_map(|key| self.busy.get(key)).map(|busy| &busy.key);
+        keys.filter_map(|(namespace, key)| env.store.get(namespace, key)).cloned().collect()
+    }
+
+    fn replicate(&self, env: &mut Env, groups: &Groups, serial: u64, write: &Write) {
+        let Some(fragment) = groups.fragment(&write.of) else {
+            return;
+        };
+        let me = env.ctx.me;
+        let members = fragment.certificate().members.iter();
+        let late: Vec<Id> = members.filter(|id| **id != me && !write.stored.contains(id)).copied().collect();
+        if late.is_empty() {
+            return;
+        }
+        let records = self.records(env, write);
+        for to in late {
+            env.ctx.send(to, Message::Replicate { of: write.of, serial, records: records.clone() });
+        }
     }
 
     fn park(&mut self, env: &mut Env, groups: &Groups, todo: Todo) {
@@ -384,10 +409,10 @@ impl Owner {
 
     /// What a request was answered is what its other copies are answered.
     fn remember(&mut self, author: Id, tag: u64, outcome: &Outcome) {
-        if self.recent.insert((author, tag), Box::new(outcome.clone())).is_some() {
+        if self.recent.insert((tag, author), Box::new(outcome.clone())).is_some() {
             return;
         }
-        self.recent_order.push_back((author, tag));
+        self.recent_order.push_back((tag, author));
         self.recent_bytes += told_bytes(outcome);
         while (self.recent_order.len() > RECENT_MAX || self.recent_bytes > RECENT_BYTES)
             && let Some(oldest) = self.recent_order.pop_front()
@@ -420,17 +445,16 @@ impl Owner {
         let alone = groups.fragment(&write.of).is_some_and(|fragment| fragment.certificate().members.len() == 1);
         if alone && let Some(write) = self.writes.remove(&serial) {
             let mut waiting = Vec::new();
-            for key in write.keys {
-                match env.store.commit(&key).flatten() {
+            for busy in write.keys.iter().filter_map(|key| self.busy.remove(key)).collect::<Vec<_>>() {
+                let (namespace, key) = &busy.key;
+                match env.store.commit(namespace, key).flatten() {
                     Some(prior) => drop(env.store.put(prior)),
-                    None => drop(env.store.remove(&key.0, &key.1)),
+                    None => drop(env.store.remove(namespace, key)),
                 }
-                if let Some(busy) = self.busy.remove(&key) {
-                    for (job, index) in busy.told {
-                        self.tell(job, index, Some(Outcome::Refused(Refusal::DiskFailed)));
-                    }
-                    waiting.extend(busy.waiting);
+                for (job, index) in busy.told {
+                    self.tell(job, index, Some(Outcome::Refused(Refusal::DiskFailed)));
                 }
+                waiting.extend(busy.waiting);
             }
             self.run(env, groups, waiting);
         }
@@ -460,16 +484,17 @@ impl Owner {
     }
 
     /// A key's write is acknowledged, or nobody here will ever know. Gives what waited for it.
-    fn settle(&mut self, env: &mut Env, key: &Key, stored: bool) -> VecDeque<Todo> {
-        env.store.commit(key);
+    fn settle(&mut self, env: &mut Env, key: &KeyId, stored: bool) -> VecDeque<Todo> {
         self.limbo.remove(key);
         let Some(busy) = self.busy.remove(key) else {
             return VecDeque::new();
         };
+        let (namespace, key) = &busy.key;
+        env.store.commit(namespace, key);
         if stored {
             self.remember(busy.author, busy.tag, &Outcome::Stored { version: busy.version });
-            if self.subscribed.contains(&key.0)
-                && let Some(record) = env.store.get(&key.0, &key.1).filter(|held| held.version == busy.version)
+            if self.subscribed.contains(namespace)
+                && let Some(record) = env.store.get(namespace, key).filter(|held| held.version == busy.version)
             {
                 env.ctx.output(Output::NewData(record.clone()));
             }
@@ -490,11 +515,11 @@ impl Owner {
                 self.limbo.extend(write.keys);
             }
         }
-        let lost: Vec<Key> = self
+        let lost: Vec<KeyId> = self
             .limbo
             .iter()
-            .filter(|key| self.busy.get(key).is_none_or(|busy| !groups.owner_soon(&busy.id)))
-            .cloned()
+            .filter(|&key| self.busy.get(key).is_none_or(|busy| !groups.owner_soon(&busy.id)))
+            .copied()
             .collect();
         let mut waiting = Vec::new();
         for key in lost {
@@ -505,14 +530,14 @@ impl Owner {
 
     /// A fragment is active: what its members hold is acknowledged, and waiting operations run.
     pub fn on_activated(&mut self, env: &mut Env, groups: &mut Groups, name: &Name) {
-        let inside: Vec<(Key, bool)> = self
+        let inside: Vec<(KeyId, bool)> = self
             .limbo
             .iter()
             .filter_map(|key| Some((key, self.busy.get(key)?)))
             .filter(|(_, busy)| name.region.contains(&busy.id))
             .map(|(key, busy)| {
-                let held = env.store.get(&key.0, &key.1).is_some_and(|held| held.version == busy.version);
-                (key.clone(), held)
+                let held = env.store.get(&busy.key.0, &busy.key.1);
+                (*key, held.is_some_and(|held| held.version == busy.version))
             })
             .collect();
         let mut todos = Vec::new();
@@ -551,19 +576,20 @@ impl Owner {
             .map(|(serial, _)| *serial)
             .collect();
         for serial in late {
-            let Some(write) = self.writes.get_mut(&serial) else {
+            let Some(mut write) = self.writes.remove(&serial) else {
                 continue;
             };
             write.sent_us = now;
-            replicate(env, groups, serial, write);
+            self.replicate(env, groups, serial, &write);
             if std::mem::take(&mut write.failed) {
-                let records: Vec<Record> = records(env, write);
+                let records: Vec<Record> = self.records(env, &write);
                 let batch = records.into_iter().map(|record| env.store.put(record)).collect();
                 groups.persist(env, batch, Vec::new(), Step::Write(serial));
             }
+            self.writes.insert(serial, write);
         }
         self.unpark(env, groups, !self.parked.is_empty());
-        groups.purge(env, |key| self.busy.get(key).is_none());
+        groups.purge(env, |(namespace, key)| self.busy.get(&key_id(namespace, key)).is_none());
         self.keep_aside(env, groups);
     }
 
@@ -602,22 +628,6 @@ fn told_bytes(outcome: &Outcome) -> usize {
     }
 }
 
-fn records(env: &Env, write: &Write) -> Vec<Record> {
-    write.keys.iter().filter_map(|(namespace, key)| env.store.get(namespace, key)).cloned().collect()
-}
-
-fn replicate(env: &mut Env, groups: &Groups, serial: u64, write: &Write) {
-    let Some(fragment) = groups.fragment(&write.of) else {
-        return;
-    };
-    let me = env.ctx.me;
-    let members = fragment.certificate().members.iter();
-    let late: Vec<Id> = members.filter(|id| **id != me && !write.stored.contains(id)).copied().collect();
-    if late.is_empty() {
-        return;
-    }
-    let records = records(env, write);
-    for to in late {
-        env.ctx.send(to, Message::Replicate { of: write.of, serial, records: records.clone() });
-    }
+fn key_id(namespace: &str, key: &[u8]) -> KeyId {
+    Id::object(namespace, key, 0)
 }

@@ -10,6 +10,7 @@ use super::node::KEY_MAX;
 /// A prefix of keys, in bits. What is beyond its length is zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Label {
+    #[serde(with = "crate::wire::bytes")]
     bytes: Vec<u8>,
     bits: u16,
 }
@@ -97,6 +98,14 @@ impl Label {
         ((same * 8 + more) as u16).min(self.bits).min(other.bits)
     }
 
+    /// Whether a key begins with it.
+    pub fn begins(&self, key: &[u8]) -> bool {
+        let (whole, rest) = (usize::from(self.bits / 8), self.bits % 8);
+        key.get(..whole) == self.bytes.get(..whole)
+            && (rest == 0
+                || matches!((key.get(whole), self.bytes.get(whole)), (Some(a), Some(b)) if (a ^ b) >> (8 - rest) == 0))
+    }
+
     /// Whether `other` begins with it.
     pub fn is_prefix_of(&self, other: &Label) -> bool {
         self.common(other) == self.bits
@@ -135,6 +144,8 @@ mod tests {
             let common = bits(&a).iter().zip(bits(&b)).take_while(|(a, b)| **a == *b).count();
             prop_assert_eq!(usize::from(a.common(&b)), common);
             prop_assert_eq!(a.is_prefix_of(&b), bits(&b).starts_with(&bits(&a)));
+            let key = &b.to_key()[2..];
+            prop_assert_eq!(a.begins(key), a.is_prefix_of(&Label::of(key)));
             let child = a.child(bit);
             prop_assert_eq!(bits(&child), [bits(&a), vec![bit]].concat());
             prop_assert_eq!(child.sibling(), a.child(!bit));

@@ -34,8 +34,10 @@ pub const UPS_MAX: usize = 6;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// No key is a prefix of another.
+    #[serde(with = "crate::wire::bytes")]
     pub key: Vec<u8>,
     /// The value.
+    #[serde(with = "crate::wire::bytes")]
     pub value: Vec<u8>,
     /// Given by who wrote it.
     pub stamp: u64,
@@ -125,6 +127,7 @@ pub enum Edit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// Of this key.
+    #[serde(with = "crate::wire::bytes")]
     pub key: Vec<u8>,
     /// What becomes of it.
     pub what: What,
@@ -136,7 +139,7 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What {
     /// It has this value and stamp.
-    Set(Vec<u8>, u64),
+    Set(#[serde(with = "crate::wire::bytes")] Vec<u8>, u64),
     /// It goes, if it is there, unless it was written less than so many microseconds ago.
     Remove(u64),
 }
@@ -208,7 +211,7 @@ impl Node {
         };
         let entries = node.bucket();
         let ordered = entries.len() <= BUCKET_MAX && entries.windows(2).all(|pair| pair[0].key < pair[1].key);
-        let here = entries.iter().all(|entry| entry.key.len() <= KEY_MAX && node.holds(name, &Label::of(&entry.key)));
+        let here = entries.iter().all(|entry| entry.key.len() <= KEY_MAX && node.holds(name, &entry.key));
         (sound && ordered && here).then_some(node)
     }
 
@@ -221,18 +224,18 @@ impl Node {
     }
 
     /// Whether a key would be in its bucket.
-    pub fn holds(&self, name: &Label, key: &Label) -> bool {
-        name.is_prefix_of(key)
+    pub fn holds(&self, name: &Label, key: &[u8]) -> bool {
+        name.begins(key)
             && match &self.body {
                 Body::Leaf(_) => true,
-                Body::Inner { extent, .. } => !extent.is_prefix_of(key),
+                Body::Inner { extent, .. } => !extent.begins(key),
                 Body::Marker { .. } => false,
             }
     }
 
     /// Carries out changes of entries; on an error nothing has changed that counts.
     pub fn change(&mut self, name: &Label, changes: &[Change], low: bool, wall_us: u64) -> Result<(), Refused> {
-        let elsewhere = |change: &Change| change.key.len() > KEY_MAX || !self.holds(name, &Label::of(&change.key));
+        let elsewhere = |change: &Change| change.key.len() > KEY_MAX || !self.holds(name, &change.key);
         if self.state != State::Open || changes.iter().any(elsewhere) {
             return Err(Refused::Elsewhere);
         }
@@ -331,13 +334,10 @@ pub fn bytes(entries: &[Entry]) -> usize {
 pub fn apply(key: &[u8], value: Option<&[u8]>, edit: &[u8], wall_us: u64) -> Result<Vec<u8>, Refused> {
     let name = Label::from_key(key).ok_or(Refused::Malformed)?;
     let edit: Edit = postcard::from_bytes(edit).map_err(|_| Refused::Malformed)?;
-    let mut node = match value {
-        Some(value) => Node::decode(&name, value).ok_or(Refused::Elsewhere)?,
-        // The root is there from the beginning.
-        None if name.is_empty() => Node::leaf(None, Vec::new()),
-        None => return Err(Refused::Elsewhere),
-    };
-    let before = node.clone();
+    // The root is there from the beginning.
+    let root = Node::leaf(None, Vec::new()).encode();
+    let before = value.or(name.is_empty().then_some(&root)).ok_or(Refused::Elsewhere)?;
+    let mut node = Node::decode(&name, before).ok_or(Refused::Elsewhere)?;
     match edit {
         Edit::Entries { changes, low } => node.change(&name, &changes, low, wall_us)?,
         Edit::Cut { old, new } => {
@@ -363,5 +363,6 @@ pub fn apply(key: &[u8], value: Option<&[u8]>, edit: &[u8], wall_us: u64) -> Res
             (*cut, *page) = (upper(cut, extent.clone(), FOLD_LEVELS), false);
         }
     }
-    if node == before { Err(Refused::Nothing) } else { Ok(node.encode()) }
+    let after = node.encode();
+    if after == before { Err(Refused::Nothing) } else { Ok(after) }
 }

@@ -126,6 +126,8 @@ pub struct Task {
     goals: Vec<Goal>,
     found: Map<Vec<u8>, Entry>,
     items: Vec<Item>,
+    /// Those that are not over, by the label where they are looked for next.
+    waiting: Map<Label, Vec<usize>>,
     mends: Vec<Mend>,
     asked: Vec<Asked>,
     /// Versions of nodes that somebody else is busy with, seen once.
@@ -149,6 +151,7 @@ impl Task {
             goals: Vec::new(),
             found: Map::new(),
             items: Vec::new(),
+            waiting: Map::new(),
             mends: Vec::new(),
             asked: Vec::new(),
             busy: Map::new(),
@@ -180,9 +183,18 @@ impl Task {
                         Item { change, search, tries: 0, lost: 0, wrote }
                     })
                     .collect();
+                (0..task.items.len()).for_each(|index| task.wait(index));
             }
         }
         task
+    }
+
+    /// A change is looked for where its search says, unless it is over.
+    fn wait(&mut self, index: usize) {
+        let item = &self.items[index];
+        if item.wrote.is_none() {
+            self.waiting.entry(item.search.probe()).or_default().push(index);
+        }
     }
 
     /// The operations of the next round; none: it is over.
@@ -234,9 +246,9 @@ impl Task {
         self.answer
     }
 
-    /// Whether what stands under this label is being mended.
-    fn waits(&self, label: &Label) -> bool {
-        self.mends.iter().any(|mend| mend.name() == label || mend.blocked() == Some(label))
+    /// The labels under which something is being mended.
+    fn mended(&self) -> Set<Label> {
+        self.mends.iter().flat_map(|mend| core::iter::once(mend.name()).chain(mend.blocked())).cloned().collect()
     }
 
     fn read(&mut self, ops: &mut Vec<(Label, Action)>) {
@@ -254,9 +266,10 @@ impl Task {
         if self.range.backwards {
             order.reverse();
         }
+        let mended = self.mended();
         for index in order.into_iter().take(most) {
             let label = self.goals[index].search.probe();
-            if !self.waits(&label) {
+            if !mended.contains(&label) {
                 ops.push((label, Action::Get));
                 self.asked.push(Asked::Goal(index));
             }
@@ -278,26 +291,24 @@ impl Task {
     }
 
     fn write(&mut self, ops: &mut Vec<(Label, Action)>) {
-        let mut groups: Map<Label, (Vec<usize>, usize)> = Map::new();
-        for index in 0..self.items.len() {
-            let item = &self.items[index];
-            let label = item.search.probe();
-            if item.wrote.is_some() || self.waits(&label) || groups.len() + ops.len() >= ROUND_MAX {
-                continue;
+        let mended = self.mended();
+        for (label, waiting) in self.waiting.iter().filter(|(label, _)| !mended.contains(*label)) {
+            if ops.len() >= ROUND_MAX {
+                break;
             }
-            let most = self.room.get(&label).copied().unwrap_or(CHANGES_MAX);
-            let (group, sum) = groups.entry(label).or_default();
-            let more = item.change.bytes();
-            if group.is_empty() || group.len() < most && *sum + more < CHANGES_BYTES {
-                group.push(index);
-                *sum += more;
+            let most = self.room.get(label).copied().unwrap_or(CHANGES_MAX);
+            let (mut changes, mut sum) = (Vec::new(), 0);
+            for change in waiting.iter().map(|index| &self.items[*index].change) {
+                sum += change.bytes();
+                if !changes.is_empty() && (changes.len() >= most || sum >= CHANGES_BYTES) {
+                    break;
+                }
+                changes.push(change.clone());
             }
-        }
-        for (label, (group, _)) in groups {
-            let changes = group.iter().map(|index| self.items[*index].change.clone()).collect();
-            let edit = Edit::Entries { changes, low: self.low.contains_key(&label) };
+            let group = waiting[..changes.len()].to_vec();
+            let edit = Edit::Entries { changes, low: self.low.contains_key(label) };
             ops.push((label.clone(), Action::Edit { edit: edit.encode() }));
-            self.asked.push(Asked::Items(label, group));
+            self.asked.push(Asked::Items(label.clone(), group));
         }
     }
 
@@ -309,7 +320,11 @@ impl Task {
         for (asked, outcome) in std::mem::take(&mut self.asked).into_iter().zip(outcomes) {
             match asked {
                 Asked::Mend(index) => mended.entry(index).or_default().push(outcome),
-                Asked::Items(label, group) => self.on_edited(shape, &label, &group, outcome),
+                Asked::Items(label, group) => {
+                    let waited = self.waiting.remove(&label).unwrap_or_default();
+                    self.on_edited(shape, &label, &group, &waited[group.len()..], outcome);
+                    waited.into_iter().for_each(|index| self.wait(index));
+                }
                 Asked::Goal(index) => {
                     if let Some(found) = self.on_read(shape, index, outcome) {
                         read.insert(index);
@@ -376,7 +391,7 @@ impl Task {
                 for entry in node.bucket() {
                     let inside =
                         entry.key >= self.range.from && self.range.to.as_ref().is_none_or(|to| entry.key < *to);
-                    if inside && target.is_prefix_of(&Label::of(&entry.key)) {
+                    if inside && target.begins(&entry.key) {
                         self.found.insert(entry.key.clone(), entry.clone());
                     }
                 }
@@ -394,7 +409,8 @@ impl Task {
         }
     }
 
-    fn on_edited(&mut self, shape: &mut Shape, label: &Label, group: &[usize], outcome: Outcome) {
+    /// What came of the changes in `group`; the `others` are looked for under the same label.
+    fn on_edited(&mut self, shape: &mut Shape, label: &Label, group: &[usize], others: &[usize], outcome: Outcome) {
         let over = |task: &mut Task, wrote: Wrote| {
             group.iter().for_each(|index| task.items[*index].wrote = Some(wrote.clone()));
         };
@@ -447,6 +463,14 @@ impl Task {
                 // All keys below begin with it.
                 Step::Within => item.wrote = Some(Wrote::Refused(Refusal::Malformed)),
                 Step::On => {}
+            }
+        }
+        // They need not meet the same node to be looked for further on.
+        for index in others {
+            let item = &mut self.items[*index];
+            let before = item.search.clone();
+            if item.search.on(node) != Step::On {
+                item.search = before;
             }
         }
         for (name, child) in blocked {

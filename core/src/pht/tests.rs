@@ -279,7 +279,7 @@ fn hostile_nodes_and_edits_are_refused() {
             bytes.truncate(bytes.len() - (rng.next_u64() % 2) as usize);
             // Whatever decodes is a node: its entries are its own and in order, its parts make up its extent.
             if let Some(node) = Node::decode(&name, &bytes) {
-                assert!(node.bucket().iter().all(|entry| node.holds(&name, &Label::of(&entry.key))));
+                assert!(node.bucket().iter().all(|entry| node.holds(&name, &entry.key)));
                 let _ = apply(key, Some(&bytes), &edit, 0);
             }
             let mut hostile = edit.clone();

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Error,
-    data::{Column, Row, Type},
+    data::{Column, Row, Type, Value},
     exec::{
         change::{self, Conflict, Upsert},
         ops::sort::SortKey,
@@ -85,6 +85,10 @@ impl Binder<'_> {
             let mut row = Row::with_capacity(exprs.len());
             for (expr, position) in exprs.iter().zip(&plan.columns) {
                 let column = &table.columns[*position as usize];
+                if let Some(value) = self.given(expr, column.data_type) {
+                    row.push(value);
+                    continue;
+                }
                 row.push(match expr {
                     Expr::Default => constant(&plan.defaults[*position as usize])?,
                     expr => {
@@ -96,6 +100,14 @@ impl Binder<'_> {
             rows.push(row);
         }
         Ok(rows)
+    }
+
+    /// A parameter that has the column's type already, or NULL: nothing is to be bound.
+    fn given(&self, expr: &Expr, to: Type) -> Option<Value> {
+        let Expr::Param(number) = expr else { return None };
+        let value = self.params.get(usize::from(*number).checked_sub(1)?)?;
+        let plain = matches!(to, Type::Integer | Type::Real | Type::Text) && value.data_type() == Some(to);
+        (plain || value.is_null()).then(|| value.clone())
     }
 
     fn on_conflict(

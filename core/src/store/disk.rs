@@ -22,10 +22,13 @@ pub const ASIDE: u8 = b'l';
 pub const HINT: u8 = b'h';
 
 const CHECK_BYTES: usize = 8;
+/// What a small record takes.
+const SEALED_BYTES: usize = 256;
 
 /// Where a record lies.
 pub fn record_key(namespace: &str, key: &[u8]) -> Vec<u8> {
-    let mut out = vec![RECORD];
+    let mut out = Vec::with_capacity(5 + namespace.len() + key.len());
+    out.push(RECORD);
     out.extend((namespace.len() as u32).to_be_bytes());
     out.extend(namespace.as_bytes());
     out.extend(key);
@@ -65,7 +68,9 @@ pub fn aside_key(name: &[u8]) -> Vec<u8> {
 
 /// A value with its checksum.
 pub fn seal(key: &[u8], content: &impl Serialize) -> Vec<u8> {
-    match postcard::to_extend(content, vec![0; CHECK_BYTES]) {
+    let mut value = Vec::with_capacity(SEALED_BYTES);
+    value.resize(CHECK_BYTES, 0);
+    match postcard::to_extend(content, value) {
         Ok(mut value) => {
             let sum = check(key, &value[CHECK_BYTES..]);
             value[..CHECK_BYTES].copy_from_slice(&sum);
@@ -88,12 +93,9 @@ pub fn open<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Option<T> {
 }
 
 fn check(key: &[u8], content: &[u8]) -> [u8; CHECK_BYTES] {
-    let mut bytes = Vec::with_capacity(4 + key.len() + content.len());
-    bytes.extend((key.len() as u32).to_be_bytes());
-    bytes.extend(key);
-    bytes.extend(content);
     let mut sum = [0; CHECK_BYTES];
-    sum.copy_from_slice(&Id::hash(&bytes).0[..CHECK_BYTES]);
+    let hash = Id::hash_of(&[&(key.len() as u32).to_be_bytes(), key, content]);
+    sum.copy_from_slice(&hash.0[..CHECK_BYTES]);
     sum
 }
 

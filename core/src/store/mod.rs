@@ -7,6 +7,7 @@
 mod aside;
 pub mod digest;
 pub mod disk;
+mod key;
 pub mod record;
 
 use std::ops::Bound;
@@ -15,7 +16,7 @@ pub use aside::{CONFLICTS, name as conflict_name};
 pub use digest::Digest;
 pub use record::{Action, Expect, KeyOp, Outcome, Record, Refusal, Version};
 
-use self::aside::Aside;
+use self::{aside::Aside, key::Key};
 use crate::{
     group::{
         Name,
@@ -34,12 +35,24 @@ const LAPSED_KEEP_US: u64 = 60_000_000;
 struct Entry {
     id: Id,
     record: Record,
+    /// While the record is not acknowledged yet: the last one that is.
+    prior: Option<Option<Box<Record>>>,
+}
+
+impl Entry {
+    /// The newest record that is acknowledged, as far as this node knows.
+    fn acknowledged(&self) -> Option<&Record> {
+        match &self.prior {
+            Some(prior) => prior.as_deref(),
+            None => Some(&self.record),
+        }
+    }
 }
 
 /// The records of a namespace.
 #[derive(Default)]
 struct Space {
-    entries: LargeMap<Vec<u8>, Entry>,
+    entries: LargeMap<Key, Box<Entry>>,
     /// The number of the last change.
     change: u64,
     /// Records that lapse.
@@ -52,24 +65,54 @@ pub struct Store {
     spaces: Map<String, Space>,
     /// How many changes there were.
     changes: u64,
-    /// Keys whose newest record is not acknowledged yet, with the last acknowledged one.
-    uncommitted: LargeMap<Cursor, Option<Box<Record>>>,
-    tracked: Map<Name, Digest>,
+    /// How many records are not acknowledged yet.
+    uncommitted: usize,
+    totals: Totals,
     aside: Aside,
-    /// When records may be forgotten.
-    lapsing: LargeMap<(u64, Cursor), ()>,
-    tombstone_us: u64,
-    records: usize,
-    bytes: u64,
     /// The hybrid logical clock: the highest wall time of any version seen or given.
     clock_us: u64,
     damaged: u64,
 }
 
+/// What all records held come to.
+#[derive(Default)]
+struct Totals {
+    tracked: Map<Name, Digest>,
+    /// When records may be forgotten.
+    lapsing: LargeMap<(u64, Cursor), ()>,
+    tombstone_us: u64,
+    records: usize,
+    bytes: u64,
+}
+
+impl Totals {
+    fn add(&mut self, id: &Id, record: &Record) {
+        for (_, digest) in self.tracked.iter_mut().filter(|(name, _)| name.region.contains(id)) {
+            digest.add(id, &record.version);
+        }
+        self.records += 1;
+        self.bytes += record.bytes() as u64;
+        if let Some(due) = due(record, self.tombstone_us) {
+            self.lapsing.insert((due, (record.namespace.clone(), record.key.clone())), ());
+        }
+    }
+
+    fn remove(&mut self, id: &Id, record: &Record) {
+        for (_, digest) in self.tracked.iter_mut().filter(|(name, _)| name.region.contains(id)) {
+            digest.remove(id, &record.version);
+        }
+        self.records -= 1;
+        self.bytes -= record.bytes() as u64;
+        if let Some(due) = due(record, self.tombstone_us) {
+            self.lapsing.remove(&(due, (record.namespace.clone(), record.key.clone())));
+        }
+    }
+}
+
 impl Store {
     /// An empty store.
     pub fn new(tombstone_us: u64) -> Store {
-        Store { tombstone_us, ..Store::default() }
+        Store { totals: Totals { tombstone_us, ..Totals::default() }, ..Store::default() }
     }
 
     /// Takes in one value of the disk; a damaged one is counted and left out.
@@ -91,17 +134,17 @@ impl Store {
 
     /// Records held, tombstones included.
     pub fn len(&self) -> usize {
-        self.records
+        self.totals.records
     }
 
     /// Whether nothing is held.
     pub fn is_empty(&self) -> bool {
-        self.records == 0
+        self.totals.records == 0
     }
 
     /// Bytes held, about.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.totals.bytes
     }
 
     /// The reading of the hybrid logical clock.
@@ -111,15 +154,16 @@ impl Store {
 
     /// The newest record of a key, acknowledged or not.
     pub fn get(&self, namespace: &str, key: &[u8]) -> Option<&Record> {
-        Some(&self.spaces.get(namespace)?.entries.get(key)?.record)
+        self.entry(namespace, key).map(|entry| &entry.record)
+    }
+
+    fn entry(&self, namespace: &str, key: &[u8]) -> Option<&Entry> {
+        self.spaces.get(namespace)?.entries.get(key).map(|entry| &**entry)
     }
 
     /// The newest record of a key that is acknowledged, as far as this node knows.
     pub fn acknowledged(&self, namespace: &str, key: &[u8]) -> Option<&Record> {
-        match self.uncommitted.get(&(namespace.to_owned(), key.to_vec())) {
-            Some(prior) => prior.as_deref(),
-            None => self.get(namespace, key),
-        }
+        self.entry(namespace, key)?.acknowledged()
     }
 
     /// A version above `above` and everything seen (Kulkarni et al., *Logical physical clocks*, OPODIS 2014).
@@ -143,22 +187,43 @@ impl Store {
 
     /// The same of a record whose id is known.
     pub fn put_at(&mut self, id: Id, record: Record) -> (Vec<u8>, Option<Vec<u8>>) {
+        self.hold(id, record, false)
+    }
+
+    /// The same of a record that is not acknowledged before [`Store::commit`]: until then readers get what was there.
+    pub fn put_uncommitted(&mut self, id: Id, record: Record) -> (Vec<u8>, Option<Vec<u8>>) {
+        self.hold(id, record, true)
+    }
+
+    fn hold(&mut self, id: Id, record: Record, uncommitted: bool) -> (Vec<u8>, Option<Vec<u8>>) {
         let disk_key = disk::record_key(&record.namespace, &record.key);
         let value = disk::seal(&disk_key, &record);
-        self.forget(&record.namespace, &record.key);
-        for (_, digest) in self.tracked.iter_mut().filter(|(name, _)| name.region.contains(&id)) {
-            digest.add(&id, &record.version);
-        }
-        self.records += 1;
-        self.bytes += record.bytes() as u64;
-        if let Some(due) = due(&record, self.tombstone_us) {
-            self.lapsing.insert((due, (record.namespace.clone(), record.key.clone())), ());
-        }
         self.changes += 1;
-        let space = self.spaces.entry(record.namespace.clone()).or_default();
+        let space = match self.spaces.get_mut(&record.namespace) {
+            Some(space) => space,
+            None => self.spaces.entry(record.namespace.clone()).or_default(),
+        };
         space.change = self.changes;
         space.lapsing += usize::from(record.expiry_us.is_some());
-        space.entries.insert(record.key.clone(), Entry { id, record });
+        match space.entries.get_mut(&record.key[..]) {
+            Some(entry) => {
+                self.totals.remove(&entry.id, &entry.record);
+                self.totals.add(&id, &record);
+                entry.id = id;
+                let old = core::mem::replace(&mut entry.record, record);
+                space.lapsing -= usize::from(old.expiry_us.is_some());
+                if uncommitted && entry.prior.is_none() {
+                    self.uncommitted += 1;
+                    entry.prior = Some(Some(Box::new(old)));
+                }
+            }
+            None => {
+                self.totals.add(&id, &record);
+                self.uncommitted += usize::from(uncommitted);
+                let prior = uncommitted.then_some(None);
+                space.entries.insert(Key::from(&record.key[..]), Box::new(Entry { id, record, prior }));
+            }
+        }
         (disk_key, Some(value))
     }
 
@@ -232,52 +297,44 @@ impl Store {
         let Some(space) = self.spaces.get_mut(namespace) else {
             return false;
         };
-        let Some(Entry { id, record }) = space.entries.remove(key) else {
+        let Some(entry) = space.entries.remove(key) else {
             return false;
         };
+        let Entry { id, record, prior } = *entry;
         self.changes += 1;
         space.change = self.changes;
         space.lapsing -= usize::from(record.expiry_us.is_some());
         if space.entries.is_empty() {
             self.spaces.remove(namespace);
         }
-        for (_, digest) in self.tracked.iter_mut().filter(|(name, _)| name.region.contains(&id)) {
-            digest.remove(&id, &record.version);
-        }
-        self.records -= 1;
-        self.bytes -= record.bytes() as u64;
-        if let Some(due) = due(&record, self.tombstone_us) {
-            self.lapsing.remove(&(due, (record.namespace, record.key)));
-        }
+        self.uncommitted -= usize::from(prior.is_some());
+        self.totals.remove(&id, &record);
         true
     }
 
-    /// Marks the newest record of a key as not acknowledged; readers get `prior` until [`Store::commit`].
-    pub fn uncommitted(&mut self, key: Cursor, prior: Option<Record>) {
-        self.uncommitted.insert(key, prior.map(Box::new));
-    }
-
     /// The newest record of a key is acknowledged (or nobody will ask any more). Gives what readers saw before.
-    pub fn commit(&mut self, key: &Cursor) -> Option<Option<Record>> {
-        Some(self.uncommitted.remove(key)?.map(|prior| *prior))
+    pub fn commit(&mut self, namespace: &str, key: &[u8]) -> Option<Option<Record>> {
+        let prior = self.spaces.get_mut(namespace)?.entries.get_mut(key)?.prior.take()?;
+        self.uncommitted -= 1;
+        Some(prior.map(|prior| *prior))
     }
 
     /// Starts to keep a digest of a fragment: one look at every record.
     pub fn track(&mut self, name: Name) {
-        if !self.tracked.contains_key(&name) {
+        if !self.totals.tracked.contains_key(&name) {
             let digest = self.digest_of(&name.region);
-            self.tracked.insert(name, digest);
+            self.totals.tracked.insert(name, digest);
         }
     }
 
     /// Stops keeping a digest.
     pub fn untrack(&mut self, name: &Name) {
-        self.tracked.remove(name);
+        self.totals.tracked.remove(name);
     }
 
     /// The digest of a tracked fragment.
     pub fn digest(&self, name: &Name) -> Digest {
-        self.tracked.get(name).copied().unwrap_or_default()
+        self.totals.tracked.get(name).copied().unwrap_or_default()
     }
 
     /// The digest of a region: one look at every record.
@@ -295,10 +352,13 @@ impl Store {
         let after = after.cloned();
         self.spaces.range((start, Bound::Unbounded)).flat_map(move |(namespace, space)| {
             let from = match &after {
-                Some((first, key)) if first == namespace => Bound::Excluded(key.clone()),
+                Some((first, key)) if first == namespace => Bound::Excluded(Key::from(&key[..])),
                 _ => Bound::Unbounded,
             };
-            space.entries.range((from, Bound::Unbounded)).map(move |(key, entry)| (namespace, key, entry))
+            space
+                .entries
+                .range((from, Bound::Unbounded))
+                .map(move |(_, entry)| (namespace, &entry.record.key, &**entry))
         })
     }
 
@@ -357,11 +417,12 @@ impl Store {
 
     /// Keys whose records may be forgotten by now, the longest due first.
     pub fn lapsed(&self, wall_us: u64) -> impl Iterator<Item = (&Id, &Record)> {
-        self.lapsing
+        self.totals
+            .lapsing
             .iter()
             .map(|(lapsing, ())| lapsing)
             .take_while(move |(due, _)| *due <= wall_us)
-            .filter_map(|(_, key)| self.spaces.get(&key.0)?.entries.get(&key.1))
+            .filter_map(|(_, key)| self.entry(&key.0, &key.1))
             .map(|entry| (&entry.id, &entry.record))
     }
 
@@ -377,22 +438,14 @@ impl Store {
             .into_iter()
             .flat_map(|space| space.entries.values())
             .filter(move |entry| regions(&entry.id))
-            .filter_map(|entry| {
-                if self.uncommitted.is_empty() {
-                    return Some(&entry.record);
-                }
-                match self.uncommitted.get(&(entry.record.namespace.clone(), entry.record.key.clone())) {
-                    Some(prior) => prior.as_deref(),
-                    None => Some(&entry.record),
-                }
-            })
+            .filter_map(|entry| entry.acknowledged())
             .filter(move |record| record.visible(wall_us))
     }
 
     /// A number that is another one once what [`Store::scan`] gives of a namespace may be; `None` while that changes by
     /// itself: writes are under way, or records lapse.
     pub fn unchanged(&self, namespace: &str) -> Option<u64> {
-        let space = self.spaces.get(namespace).filter(|space| space.lapsing == 0 && self.uncommitted.is_empty())?;
+        let space = self.spaces.get(namespace).filter(|space| space.lapsing == 0 && self.uncommitted == 0)?;
         Some(space.change)
     }
 
@@ -408,5 +461,57 @@ fn due(record: &Record, tombstone_us: u64) -> Option<u64> {
         (None, _) => Some(record.version.wall_us.saturating_add(tombstone_us)),
         (Some(_), Some(expiry)) => Some(expiry.saturating_add(LAPSED_KEEP_US)),
         (Some(_), None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(wall_us: u64) -> Record {
+        Record {
+            namespace: "n".to_owned(),
+            key: b"k".to_vec(),
+            locality_bits: 0,
+            value: Some(vec![wall_us as u8]),
+            version: Version { wall_us, counter: 0, author: Id::ZERO },
+            parent: None,
+            expiry_us: None,
+            earlier: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn readers_get_what_is_acknowledged() {
+        let mut store = Store::new(1_000_000);
+        let seen = |store: &Store| {
+            let scanned: Vec<u64> = store.scan("n", |_| true, 9).map(|record| record.version.wall_us).collect();
+            let got = store.acknowledged("n", b"k").map(|record| record.version.wall_us);
+            assert_eq!(scanned, got.into_iter().collect::<Vec<_>>());
+            (got, store.unchanged("n").is_some())
+        };
+        let put = |store: &mut Store, wall_us| store.put_uncommitted(record(wall_us).id(), record(wall_us));
+        put(&mut store, 1);
+        assert_eq!(seen(&store), (None, false));
+        assert_eq!(store.commit("n", b"k"), Some(None));
+        assert_eq!(seen(&store), (Some(1), true));
+        put(&mut store, 2);
+        // The disk refused it; it is written again.
+        store.put(record(2));
+        assert_eq!((seen(&store), store.len()), ((Some(1), false), 1));
+        assert_eq!(store.commit("n", b"k"), Some(Some(record(1))));
+        assert_eq!((seen(&store), store.commit("n", b"k")), ((Some(2), true), None));
+        put(&mut store, 3);
+        store.remove("n", b"k");
+        store.put(record(4));
+        assert_eq!(seen(&store), (Some(4), true), "what went is not waited for");
+        let only = Store::digest_of(&store, &Region::ALL);
+        store.track(Name { region: Region::ALL, epoch: 1 });
+        put(&mut store, 5);
+        store.put(record(4));
+        assert_eq!(
+            (store.digest(&Name { region: Region::ALL, epoch: 1 }), store.bytes()),
+            (only, record(4).bytes() as u64)
+        );
     }
 }

@@ -22,6 +22,7 @@ pub struct Record {
     /// What the key belongs to.
     pub namespace: String,
     /// The key within the namespace.
+    #[serde(with = "crate::wire::bytes")]
     pub key: Vec<u8>,
     /// Bits of the namespace's hash that lead the object's id.
     pub locality_bits: u8,
@@ -103,6 +104,7 @@ pub struct KeyOp {
     /// See [`Record::locality_bits`].
     pub locality_bits: u8,
     /// The key within the namespace.
+    #[serde(with = "crate::wire::bytes")]
     pub key: Vec<u8>,
     /// What to do.
     pub action: Action,

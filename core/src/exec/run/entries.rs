@@ -136,6 +136,14 @@ enum Asked {
 /// A claim, the entry in its way, and the keys of the rows of others that this stands for.
 type Look = (Claim, Entry, Vec<Vec<u8>>);
 
+/// Claims in the order of their places, so that the first ones of any part of it lie all over that part: where leaves are
+/// full, what is written before they are split shows where they will be full again.
+fn scattered(claims: Vec<Claim>) -> Vec<Claim> {
+    let mut order: Vec<(u32, Claim)> = (0_u32..).map(u32::reverse_bits).zip(claims).collect();
+    order.sort_unstable_by_key(|(place, _)| *place);
+    order.into_iter().map(|(_, claim)| claim).collect()
+}
+
 /// See the module's documentation.
 pub(super) struct Entries {
     target: Target,
@@ -204,8 +212,11 @@ impl Entries {
                 rest.push(claim);
             }
         }
-        for claims in core::iter::once(rest).chain(stages.into_values().rev()) {
-            self.stages.extend(claims.rchunks(CLAIMS_MAX).map(<[Claim]>::to_vec));
+        for mut claims in core::iter::once(rest).chain(stages.into_values().rev()) {
+            while !claims.is_empty() {
+                let part = claims.split_off(claims.len().saturating_sub(CLAIMS_MAX));
+                self.stages.push(if self.building { scattered(part) } else { part });
+            }
         }
         self.advance(host);
     }
@@ -457,6 +468,10 @@ impl Entries {
     }
 
     fn keep(&mut self, claim: &Claim, before: Option<Entry>) {
+        // Of an index that cannot be filled nothing is left.
+        if self.building {
+            return;
+        }
         let row = claim.row.clone();
         self.kept.get_or_insert_with(claim.place.clone(), || Kept { before, row, used: false });
     }

@@ -12,7 +12,7 @@
 
 use super::{
     GatherEnd,
-    entries::{Entries, Place},
+    entries::{CLAIMS_MAX, Entries, Place},
     host::Host,
     job::{Job, Step},
     purge::Purge,
@@ -21,7 +21,7 @@ use crate::{
     Error,
     data::Value,
     exec::{fragment::Partial, schema::CreateIndex},
-    map::{LargeMap, Set},
+    map::Set,
     sql::{
         catalog::{IndexEntry, TableDescriptor, entry, index_entry},
         fault::{
@@ -45,9 +45,8 @@ pub(super) struct CreateIndexJob {
     named: Option<Version>,
     /// The index as it is to be.
     index: Index,
-    /// The keys of the entries, and of their rows.
-    found: LargeMap<Place, Vec<u8>>,
-    twice: bool,
+    /// The keys of entries that are to be claimed, and of their rows, in order.
+    found: Vec<(Place, Vec<u8>)>,
     entries: Option<Entries>,
     attempts: u8,
     /// Why it ends.
@@ -81,8 +80,7 @@ impl CreateIndexJob {
             stage: Stage::Name,
             named: None,
             index,
-            found: LargeMap::new(),
-            twice: false,
+            found: Vec::new(),
             entries: None,
             attempts: 0,
             failed: None,
@@ -110,27 +108,39 @@ impl CreateIndexJob {
     }
 
     fn fill(&mut self, host: &mut Host) -> Step {
-        if self.twice {
+        self.found.sort_unstable();
+        self.found.dedup();
+        if self.found.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             self.failed.get_or_insert(self.violation());
         }
-        if self.failed.is_some() {
-            return self.finish(host);
-        }
         self.stage = Stage::Fill;
-        let claims = core::mem::take(&mut self.found);
-        let claims = claims.into_iter().enumerate().map(|(at, (place, row))| Entries::claim(place, row, None, at));
-        let entries = self.entries.insert(Entries::building(&self.create.target));
-        entries.begin(host, claims.collect());
-        if entries.idle() { self.filled(host) } else { Ok(None) }
+        self.entries = Some(Entries::building(&self.create.target));
+        self.go_on(host)
     }
 
-    fn filled(&mut self, host: &mut Host) -> Step {
+    /// Claims the entries of some more rows.
+    fn go_on(&mut self, host: &mut Host) -> Step {
+        while let (None, Some(entries)) = (&self.failed, &mut self.entries) {
+            let part = self.found.split_off(self.found.len().saturating_sub(CLAIMS_MAX));
+            if part.is_empty() {
+                break;
+            }
+            let claims = part.into_iter().enumerate().map(|(at, (place, row))| Entries::claim(place, row, None, at));
+            entries.begin(host, claims.collect());
+            if !entries.idle() {
+                return Ok(None);
+            }
+            self.claimed();
+        }
+        self.finish(host)
+    }
+
+    fn claimed(&mut self) {
         match self.entries.as_mut().map(Entries::outcome) {
             Some(Err(error)) => self.failed = Some(error),
             Some(Ok(taken)) if !taken.is_empty() => self.failed = Some(self.violation()),
             _ => {}
         }
-        self.finish(host)
     }
 
     fn violation(&self) -> Error {
@@ -221,7 +231,11 @@ impl Job for CreateIndexJob {
 
     fn on_ops(&mut self, host: &mut Host, need: u32, mut outcomes: Vec<Outcome>) -> Step {
         if let Some(entries) = self.entries.as_mut().filter(|entries| entries.awaits(need)) {
-            return if entries.on_ops(host, need, outcomes) { self.filled(host) } else { Ok(None) };
+            if !entries.on_ops(host, need, outcomes) {
+                return Ok(None);
+            }
+            self.claimed();
+            return self.go_on(host);
         }
         match (self.stage, outcomes.pop()) {
             (Stage::Purge, _) => self.purged(host),
@@ -269,8 +283,7 @@ impl Job for CreateIndexJob {
             for ((slot, _), value) in self.index.columns.iter().zip(values) {
                 row[*slot as usize] = value;
             }
-            let place = (0, self.index.key(&row, &key));
-            self.twice |= self.found.insert(place, key.clone()).is_some_and(|other| other != key);
+            self.found.push(((0, self.index.key(&row, &key)), key));
         }
         Ok(None)
     }
