@@ -164,7 +164,9 @@ impl Sim {
         while let Some(need) = ask.asking.poll() {
             let (need, command) = match need {
                 Need::Ops { need, ops } => (need, Command::Keys { ops, deadline_us }),
-                Need::Gather { need, fragment } => (need, Command::Gather { fragment, deadline_us }),
+                Need::Gather { need, fragment } => {
+                    (need, Command::Gather { fragment, except: Vec::new(), deadline_us })
+                }
             };
             ask.open.push((need, self.command(ask.node, command)));
         }
