@@ -153,7 +153,7 @@ fn by_halves(a: u64, b: u64) -> (u64, u64) {
     let half = |word: u64| (word & 0xffff_ffff, word >> 32);
     let ((a_low, a_high), (b_low, b_high)) = (half(a), half(b));
     let (low_high, high_low) = (a_low * b_high, a_high * b_low);
-    let middle = (a_low * b_low >> 32) + (low_high & 0xffff_ffff) + (high_low & 0xffff_ffff);
+    let middle = ((a_low * b_low) >> 32) + (low_high & 0xffff_ffff) + (high_low & 0xffff_ffff);
     (a.wrapping_mul(b), a_high * b_high + (low_high >> 32) + (high_low >> 32) + (middle >> 32))
 }
 

@@ -221,7 +221,7 @@ impl Running {
                 };
                 let except = own.as_ref().map_or(&[][..], |own| own.regions());
                 let answer = self.engine.gather(&fragment.encode(), &encode(&except)?, left)?;
-                (Asked::Gather(need, own.map(|own| (fragment, own))), answer)
+                (Asked::Gather(need, own.map(|own| Box::new((fragment, own)))), answer)
             }
         };
         let Ok(promise) = answer.clone().dyn_into::<Promise>() else { return self.take(asked, &answer) };
@@ -246,7 +246,7 @@ impl Running {
             Asked::Gather(need, own) => {
                 let answer: Answer = decode(&bytes)?;
                 let answer = match own {
-                    Some((fragment, own)) => own.beside(&fragment, answer),
+                    Some(both) => both.1.beside(&both.0, answer),
                     None => answer,
                 };
                 self.gathered(need, answer);
@@ -288,7 +288,7 @@ impl Running {
 enum Asked {
     Ops(u32),
     /// With the fragment and this peer's own part of its answer, where it is there.
-    Gather(u32, Option<(FragmentPlan, Own)>),
+    Gather(u32, Option<Box<(FragmentPlan, Own)>>),
 }
 
 fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, JsValue> {

@@ -20,7 +20,7 @@ const ROUNDS: usize = 3;
 /// Rows that are selected by key: DuckDB takes milliseconds for each.
 const POINTS: usize = 2_000;
 /// How often a page runs each query.
-const TIMES: usize = 5;
+const TIMES: usize = 9;
 
 /// The columns of both tables, with their types.
 const COLUMNS: [&[(&str, &str)]; 2] = [
