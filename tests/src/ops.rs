@@ -171,7 +171,9 @@ impl Sim {
                     continue;
                 }
                 Need::Ops { need, ops } => (need, Command::Keys { ops, deadline_us }),
-                Need::Gather { need, fragment } => (need, Command::Gather { fragment, deadline_us }),
+                Need::Gather { need, fragment } => {
+                    (need, Command::Gather { fragment, except: Vec::new(), deadline_us })
+                }
             };
             ask.open.push((need, self.command(ask.node, command)));
         }

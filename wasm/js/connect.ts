@@ -30,7 +30,7 @@ export async function connect(options: ConnectOptions): Promise<Pontoon> {
   const leave = (): void => void db.close().catch(() => undefined);
   globalThis.addEventListener?.("pagehide", leave, { once: true });
   try {
-    await db.untilJoined(options.timeout ?? TIMEOUT_MS);
+    if (!options.alone) await db.untilJoined(options.timeout ?? TIMEOUT_MS);
     return db;
   } catch (error) {
     globalThis.removeEventListener?.("pagehide", leave);
@@ -45,6 +45,7 @@ function check(options: ConnectOptions): ConnectOptions {
   };
   if (typeof options?.network !== "string" || options.network === "") fail("`network` names the network to join");
   if (!Array.isArray(options.supernodes)) fail("`supernodes` is a list of addresses");
+  if (options.alone && options.supernodes.length > 0) fail("who is alone has no `supernodes`");
   if (options.tabs !== undefined && options.tabs !== "separate") fail("`tabs` is 'separate'");
   if (options.storage !== undefined && !["indexeddb", "memory"].includes(options.storage)) {
     fail("`storage` is 'indexeddb' or 'memory'");

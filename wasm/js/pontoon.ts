@@ -2,7 +2,7 @@
 
 import type { Engine } from "./core/pontoon_wasm.js";
 import { guard, PontoonError } from "./errors.js";
-import { placeholders, Sql } from "./sql.js";
+import { loadModule, placeholders, type Module } from "./sql.js";
 import { Tree } from "./tree.js";
 import type {
   CallOptions,
@@ -21,7 +21,6 @@ import type {
   RemoveOptions,
   Row,
   SqlParam,
-  SqlValue,
   Stats,
   Storable,
   Stored,
@@ -52,7 +51,7 @@ export class Pontoon {
   /** This peer's id: 40 hexadecimal digits. */
   readonly id: string;
   readonly #engine: Engine;
-  readonly #sql: Sql;
+  #sql: InstanceType<Module["Session"]> | undefined;
   readonly #messages = new Set<(message: Message) => void>();
   readonly #globals = new Set<(change: GlobalChange) => void>();
   readonly #data = new Map<string, Set<(change: DataChange) => void>>();
@@ -64,7 +63,6 @@ export class Pontoon {
   /** @internal */
   constructor(engine: Engine) {
     this.#engine = engine;
-    this.#sql = new Sql(engine);
     this.id = engine.id;
     engine.listen((event: EngineEvent) => this.#onEvent(event));
   }
@@ -77,9 +75,11 @@ export class Pontoon {
   }
 
   /** Runs SQL with parameters `$1`, `$2`, ... Several statements run one after the other; the last one's result is given. */
-  async query<R = Row>(text: string, params: readonly SqlParam[] = [], options: CallOptions = {}): Promise<QueryResult<R>> {
-    const { values, ...rest } = await guard(() => this.#sql.run(text, params, options.timeout));
-    return { rows: rowObjects<R>(rest.columns.map((column) => column.name), values), ...rest };
+  query<R = Row>(text: string, params: readonly SqlParam[] = [], options: CallOptions = {}): Promise<QueryResult<R>> {
+    return guard(async () => {
+      this.#sql ??= new (await loadModule()).Session(this.#engine);
+      return this.#sql.run<R>(text, params, options.timeout);
+    });
   }
 
   // --- Storage -----------------------------------------------------------------------------------------------------
@@ -306,17 +306,4 @@ function tell<T>(listeners: Set<(value: T) => void>, value: T): void {
       });
     }
   }
-}
-
-/** Cuts the engine's flat list of values into rows. */
-function rowObjects<R>(names: readonly string[], values: readonly SqlValue[]): R[] {
-  const rows: R[] = [];
-  for (let start = 0; names.length > 0 && start < values.length; start += names.length) {
-    const row: Row = {};
-    names.forEach((name, column) => {
-      row[name] = values[start + column] as SqlValue;
-    });
-    rows.push(row as R);
-  }
-  return rows;
 }

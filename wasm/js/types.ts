@@ -65,6 +65,11 @@ export interface ConnectOptions {
   network: string;
   /** Where to start: WebSocket addresses; `http(s)` and addresses relative to the page are understood. */
   supernodes: readonly string[];
+  /**
+   * A network of its own, which this page founds and nobody joins: a database in the page. `supernodes` is empty then, and
+   * the first statements wait until the network is founded, about two seconds.
+   */
+  alone?: boolean;
   /** Each tab is a peer with an identity and a store of its own; a reload gets its own back. */
   tabs?: "separate";
   /** `indexeddb` (where the browser has it), or `memory`: a peer that forgets when its page closes. */

@@ -17,10 +17,10 @@ const root = path.resolve(packageDir, "..");
 const pkg = path.join(packageDir, "pkg");
 const dist = path.join(packageDir, "dist");
 
-/** Each wasm module: its crate's file name and its folder in the package. */
+/** Each wasm module: its crate, its folder in the package, and the profile that it is built with. */
 const modules = [
-  { name: "pontoon_wasm", place: "core" },
-  { name: "pontoon_wasm_parser", place: "parser" },
+  { crate: "pontoon-wasm", place: "core", profile: "wasm" },
+  { crate: "pontoon-wasm-parser", place: "parser", profile: "wasm-sql" },
 ];
 
 // Tools that `make setup` put into the repository come first.
@@ -33,19 +33,20 @@ const modified = (file) => (existsSync(file) ? statSync(file).mtimeMs : 0);
 const registry = path.join(process.env.CARGO_HOME ?? path.join(homedir(), ".cargo"), "registry", "src");
 const flags = JSON.stringify([`--remap-path-prefix=${registry}${path.sep}=`]);
 // One by one: built together, the peer's module would have the parts of the engine that only SQL's asks for.
-for (const name of ["pontoon-wasm", "pontoon-wasm-parser"]) {
-  run("cargo", "build", "--quiet", "--locked", "--profile", "wasm", "--target", "wasm32-unknown-unknown",
-    "--config", `target.wasm32-unknown-unknown.rustflags=${flags}`, "-p", name);
+for (const { crate, profile } of modules) {
+  run("cargo", "build", "--quiet", "--locked", "--profile", profile, "--target", "wasm32-unknown-unknown",
+    "--config", `target.wasm32-unknown-unknown.rustflags=${flags}`, "-p", crate);
 }
 
 const metadata = execFileSync("cargo", ["metadata", "--format-version=1", "--no-deps", "--locked"], {
   cwd: root,
   maxBuffer: 1 << 26,
 });
-const built = path.join(JSON.parse(metadata).target_directory, "wasm32-unknown-unknown", "wasm");
+const built = path.join(JSON.parse(metadata).target_directory, "wasm32-unknown-unknown");
 
-for (const { name, place } of modules) {
-  const source = path.join(built, `${name}.wasm`);
+for (const { crate, place, profile } of modules) {
+  const name = crate.replaceAll("-", "_");
+  const source = path.join(built, profile, `${name}.wasm`);
   const out = path.join(pkg, place);
   // One file says when the module was made.
   const stamp = path.join(out, ".made");
@@ -63,13 +64,13 @@ for (const name of readdirSync(dist, { recursive: true, encoding: "utf8" })) {
   if (name.endsWith(".js")) minify(path.join(dist, name));
 }
 
-/** The names of imports end in hashes, which do not compress: each becomes a number of the same length. */
+/** The names of imports, which end in hashes, do not compress: each becomes a number of the same length. */
 function numberImports(bindings, module) {
   let [text, binary] = [readFileSync(bindings, "latin1"), readFileSync(module, "latin1")];
-  const hashes = new Set([...text.matchAll(/__wbg_\w+_([0-9a-f]{16})\b/g)].map(([, hash]) => hash));
-  for (const [index, hash] of [...hashes].entries()) {
-    const number = String(index).padStart(hash.length, "0");
-    [text, binary] = [text.replaceAll(hash, number), binary.replaceAll(hash, number)];
+  const names = new Set([...text.matchAll(/\b__wbg_(\w+_[0-9a-f]{16})\b/g)].map(([, name]) => name));
+  for (const [index, name] of [...names].entries()) {
+    const number = String(index).padStart(name.length, "0");
+    [text, binary] = [text.replaceAll(name, number), binary.replaceAll(name, number)];
   }
   writeFileSync(bindings, text, "latin1");
   writeFileSync(module, binary, "latin1");

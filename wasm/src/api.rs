@@ -46,9 +46,9 @@ extern "C" {
     /// See the TypeScript section.
     #[wasm_bindgen(typescript_type = "Promise<Reached>")]
     pub type ReachedPromise;
-    /// A promise of bytes.
-    #[wasm_bindgen(typescript_type = "Promise<Uint8Array>")]
-    pub type BytesPromise;
+    /// Bytes, or a promise of them.
+    #[wasm_bindgen(typescript_type = "Uint8Array | Promise<Uint8Array>")]
+    pub type Bytes;
     /// A promise of text.
     #[wasm_bindgen(typescript_type = "Promise<string>")]
     pub type TextPromise;
@@ -106,6 +106,7 @@ impl Engine {
             network,
             supernodes: strings(&js::property(&options, "supernodes").unwrap_or_default()),
             direct_links: can_rtc && wants_rtc,
+            founder: js::property(&options, "alone").is_some_and(|alone| alone.is_truthy()),
             ..Config::default()
         };
         let host_options = host::Options {
@@ -232,15 +233,35 @@ impl Engine {
     }
 
     /// Carries out encoded operations on keys; gives their outcomes and the cost, encoded. For SQL.
-    pub fn keys(&self, ops: &[u8], timeout: Option<f64>) -> Result<BytesPromise, JsValue> {
+    pub fn keys(&self, ops: &[u8], timeout: Option<f64>) -> Result<Bytes, JsValue> {
         let (ops, deadline_us) = (decode(ops)?, micros("timeout", timeout)?);
-        Ok(self.driver.call(Command::Keys { ops, deadline_us }, Shape::Encoded).unchecked_into())
+        Ok(self.driver.call_now(Command::Keys { ops, deadline_us }, Shape::Encoded)?.unchecked_into())
     }
 
-    /// Runs an encoded fragment; gives what came and how it ended, encoded. For SQL.
-    pub fn gather(&self, fragment: &[u8], timeout: Option<f64>) -> Result<BytesPromise, JsValue> {
-        let (fragment, deadline_us) = (decode(fragment)?, micros("timeout", timeout)?);
-        Ok(self.driver.call(Command::Gather { fragment, deadline_us }, Shape::Encoded).unchecked_into())
+    /// Runs an encoded fragment but for encoded regions; gives what came and how it ended, encoded. For SQL.
+    pub fn gather(&self, fragment: &[u8], except: &[u8], timeout: Option<f64>) -> Result<Bytes, JsValue> {
+        let (fragment, except, deadline_us) = (decode(fragment)?, decode(except)?, micros("timeout", timeout)?);
+        Ok(self.driver.call_now(Command::Gather { fragment, except, deadline_us }, Shape::Encoded)?.unchecked_into())
+    }
+
+    /// What this peer may answer for of a namespace right now, encoded ([`Owned`](pontoon_core::node::Owned)), and, unless
+    /// `known` says the same regions and change, encoded, the values of its records there, each after its length in four
+    /// bytes. Nothing where these take more than `most` bytes. For SQL.
+    pub fn owned(&self, namespace: &str, locality_bits: u8, known: &[u8], most: usize) -> Option<Vec<u8>> {
+        self.driver.node(|node| {
+            let owned = node.owned(clock::now(), namespace, locality_bits)?;
+            let mut all = postcard::to_allocvec(&owned).ok()?;
+            if !all.starts_with(known) || known.is_empty() {
+                for value in node.records(namespace, &owned.regions) {
+                    if all.len() + value.len() > most {
+                        return None;
+                    }
+                    all.extend_from_slice(&(value.len() as u32).to_le_bytes());
+                    all.extend_from_slice(value);
+                }
+            }
+            Some(all)
+        })
     }
 
     /// The network's locality bits, which the places of the catalog and of new tables depend on.

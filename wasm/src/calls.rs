@@ -1,4 +1,5 @@
-//! Calls in flight: each a promise that the engine's reply settles, in the shape the call wants.
+//! Calls in flight: each a promise that the engine's reply settles, in the shape the call wants. What is answered before
+//! anybody waits needs no promise.
 
 use js_sys::{Array, Function, Promise, Uint8Array};
 use pontoon_core::{
@@ -34,12 +35,14 @@ pub enum Shape {
 pub struct Calls {
     pending: Map<CallId, Pending>,
     last: u64,
+    /// The answer of the call opened last, while nobody waits for it.
+    answered: Option<(CallId, Result<JsValue, JsValue>)>,
 }
 
 struct Pending {
     shape: Shape,
-    resolve: Function,
-    reject: Function,
+    /// Resolves and rejects, once somebody waits.
+    promise: Option<(Function, Function)>,
 }
 
 /// A promise's fate, to be carried out when nothing is borrowed.
@@ -57,22 +60,37 @@ impl Settle {
 }
 
 impl Calls {
-    /// A fresh call and its promise.
-    pub fn open(&mut self, shape: Shape) -> (CallId, Promise) {
+    /// A fresh call.
+    pub fn open(&mut self, shape: Shape) -> CallId {
         self.last += 1;
         let call = CallId(self.last);
+        self.pending.insert(call, Pending { shape, promise: None });
+        call
+    }
+
+    /// The answer of a call that was opened just now, or a promise of it.
+    pub fn answer(&mut self, call: CallId) -> Result<JsValue, JsValue> {
+        match self.answered.take() {
+            Some((answered, result)) if answered == call => return result,
+            other => self.answered = other,
+        }
         let mut functions = None;
         let promise = Promise::new(&mut |resolve, reject| functions = Some((resolve, reject)));
-        if let Some((resolve, reject)) = functions {
-            self.pending.insert(call, Pending { shape, resolve, reject });
+        if let Some(pending) = self.pending.get_mut(&call) {
+            pending.promise = functions;
         }
-        (call, promise)
+        Ok(promise.into())
     }
 
     /// The engine's reply.
     pub fn settle(&mut self, call: CallId, result: Result<Reply, Error>) -> Option<Settle> {
-        let Pending { shape, resolve, reject } = self.pending.remove(&call)?;
-        Some(match result.map_err(|error| from_core(&error)).and_then(|reply| shaped(shape, reply)) {
+        let Pending { shape, promise } = self.pending.remove(&call)?;
+        let result = result.map_err(|error| from_core(&error)).and_then(|reply| shaped(shape, reply));
+        let Some((resolve, reject)) = promise else {
+            self.answered = Some((call, result));
+            return None;
+        };
+        Some(match result {
             Ok(value) => Settle { with: resolve, value },
             Err(value) => Settle { with: reject, value },
         })
@@ -81,7 +99,8 @@ impl Calls {
     /// Nobody will reply any more.
     pub fn close(&mut self) -> Vec<Settle> {
         let pending = core::mem::take(&mut self.pending);
-        pending.into_values().map(|call| Settle { with: call.reject, value: DriverError::Closed.into() }).collect()
+        let reject = |(_, reject)| Settle { with: reject, value: DriverError::Closed.into() };
+        pending.into_values().filter_map(|call| call.promise).map(reject).collect()
     }
 }
 

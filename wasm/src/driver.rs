@@ -127,14 +127,23 @@ impl Driver {
         }
     }
 
-    /// Starts a call of the application.
+    /// Starts a call of the application; a promise of its answer.
     pub fn call(&self, command: Command, shape: Shape) -> Promise {
-        if self.closed.get() {
-            return Promise::reject(&DriverError::Closed.into());
+        match self.call_now(command, shape) {
+            // A promise of a promise is that promise.
+            Ok(answer) => Promise::resolve(&answer),
+            Err(error) => Promise::reject(&error),
         }
-        let (call, promise) = self.calls.borrow_mut().open(shape);
+    }
+
+    /// Starts a call of the application: its answer if it is there at once, otherwise a promise of it.
+    pub fn call_now(&self, command: Command, shape: Shape) -> Result<JsValue, JsValue> {
+        if self.closed.get() {
+            return Err(DriverError::Closed.into());
+        }
+        let call = self.calls.borrow_mut().open(shape);
         self.feed(Input::Command { call, command });
-        promise
+        self.calls.borrow_mut().answer(call)
     }
 
     /// Who is told of messages, globals, new data, joining and traces; at once of those that came before.

@@ -105,6 +105,86 @@ test("decimals, dates, intervals, JSON and UUIDs have their values in JavaScript
   });
 });
 
+test("texts of every kind come back, and rows of no column", { timeout: 60_000 }, async () => {
+  const [a, b] = tabs;
+  const texts = ["", "plain", "ü", "a\u{1f600}b", "\u0000", "Zürich"];
+  const found = await a.evaluate(async (texts) => {
+    await db.sql`CREATE TABLE texts (id INTEGER PRIMARY KEY, s TEXT, t TEXT)`;
+    for (const [id, s] of texts.entries()) await db.sql`INSERT INTO texts VALUES (${id}, ${s}, ${s + s})`;
+    const { rows } = await db.sql`SELECT id, s AS "größe", t, NULL AS nothing FROM texts ORDER BY id`;
+    const torn = await db.query("SELECT $1 AS a, $2 AS b", ["\ud83d", "\ude00"]);
+    return { rows, torn: torn.rows[0], none: (await db.sql`DELETE FROM texts WHERE id > ${99}`).rows };
+  }, texts);
+  assert.deepEqual(found, {
+    rows: texts.map((s, id) => ({ id, größe: s, t: s + s, nothing: null })),
+    torn: { a: "\ufffd", b: "\ufffd" },
+    none: [],
+  });
+  const other = await b.evaluate(async () => (await db.sql`SELECT s FROM texts ORDER BY id`).rows.map(({ s }) => s));
+  assert.deepEqual(other, texts);
+});
+
+test("what a page owns and what others own add up, again and again", { timeout: 60_000 }, async () => {
+  const [a, b] = tabs;
+  const sums = await a.evaluate(async () => {
+    await db.sql`CREATE TABLE parts (id INTEGER PRIMARY KEY, kind INTEGER, amount REAL)`;
+    const insert = async (from, count) => {
+      const ids = Array.from({ length: count }, (_, index) => from + index);
+      const marks = ids.map((_, row) => `($${3 * row + 1}, $${3 * row + 2}, $${3 * row + 3})`);
+      await db.query(`INSERT INTO parts VALUES ${marks}`, ids.flatMap((id) => [id, id % 3, id / 4]));
+    };
+    const sums = [];
+    for (let round = 0; round < 4; round += 1) {
+      await insert(round * 100, 100);
+      for (let time = 0; time < 4; time += 1) {
+        const grouped = await db.sql`SELECT kind, count(*) AS n, sum(amount) AS sum FROM parts GROUP BY kind ORDER BY kind`;
+        const all = await db.sql`SELECT id, amount FROM parts WHERE kind < 2`;
+        const few = await db.sql`SELECT id FROM parts LIMIT 5`;
+        sums.push([grouped.coverage, all.coverage, ...grouped.rows.map(({ n, sum }) => [n, sum]), all.rows.length,
+          new Set(all.rows.map(({ id }) => id)).size, few.rows.length]);
+      }
+    }
+    return sums;
+  });
+  const expected = (count) => {
+    const of = (kind) => Array.from({ length: count }, (_, id) => id).filter((id) => id % 3 === kind);
+    const groups = [0, 1, 2].map((kind) => [of(kind).length, of(kind).reduce((sum, id) => sum + id / 4, 0)]);
+    const rows = of(0).length + of(1).length;
+    return [1, 1, ...groups, rows, rows, 5];
+  };
+  assert.deepEqual(sums, Array.from({ length: 16 }, (_, at) => expected(100 * (Math.floor(at / 4) + 1))));
+  const joined = await b.evaluate(async () => {
+    const { rows, coverage } = await db.sql`SELECT count(*) AS n FROM parts a JOIN parts b ON a.kind = b.id`;
+    return [rows[0].n, coverage];
+  });
+  assert.deepEqual(joined, [400, 1]);
+});
+
+test("a page alone founds its network", { timeout: 60_000 }, async () => {
+  const context = await browser.newContext();
+  const tab = await context.newPage();
+  await tab.goto(`http://127.0.0.1:${site.address().port}/`);
+  const found = await tab.evaluate(async () => {
+    const { connect } = await import("/index.js");
+    const options = { network: "own", supernodes: [], alone: true };
+    let db = await connect(options);
+    await db.sql`CREATE TABLE t (id INTEGER PRIMARY KEY, s TEXT)`;
+    await db.sql`INSERT INTO t VALUES (${1}, ${"one"}), (${2}, ${"two"})`;
+    const read = async () => {
+      const { rows, coverage, cost } = await db.sql`SELECT s FROM t ORDER BY id`;
+      return [rows.map(({ s }) => s), coverage, cost.peers];
+    };
+    const before = [await read(), await read(), await read()];
+    await db.close();
+    db = await connect(options);
+    const code = await connect({ ...options, supernodes: ["ws://127.0.0.1:1"] }).catch((error) => error.code);
+    return { before, after: await read(), joined: db.joined, code };
+  });
+  const read = [["one", "two"], 1, 1];
+  assert.deepEqual(found, { before: [read, read, read], after: read, joined: false, code: "invalid_argument" });
+  await context.close();
+});
+
 test("a tree is an ordered map of all tabs", { timeout: 60_000 }, async () => {
   const [a, b] = tabs;
   await a.evaluate(async () => {

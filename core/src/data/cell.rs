@@ -129,8 +129,47 @@ fn hash_bytes(seed: u64, bytes: &[u8]) -> u64 {
 }
 
 /// A folded product, and the factors: both halves of the result depend on all bits, and no word makes it forget the others.
+#[inline]
 fn mix(hash: u64, word: u64) -> u64 {
     let (a, b) = (hash ^ 0x9e37_79b9_7f4a_7c15, word ^ 0xe703_7ed1_a0b4_28db);
-    let product = u128::from(a) * u128::from(b);
-    a ^ b.rotate_left(32) ^ product as u64 ^ (product >> 64) as u64
+    let (low, high) = product(a, b);
+    a ^ b.rotate_left(32) ^ low ^ high
+}
+
+/// Both halves of a product.
+#[inline]
+fn product(a: u64, b: u64) -> (u64, u64) {
+    if !cfg!(target_arch = "wasm32") {
+        let product = u128::from(a) * u128::from(b);
+        return (product as u64, (product >> 64) as u64);
+    }
+    // There such a product is a call.
+    by_halves(a, b)
+}
+
+/// The same by four products of halves.
+#[inline]
+fn by_halves(a: u64, b: u64) -> (u64, u64) {
+    let half = |word: u64| (word & 0xffff_ffff, word >> 32);
+    let ((a_low, a_high), (b_low, b_high)) = (half(a), half(b));
+    let (low_high, high_low) = (a_low * b_high, a_high * b_low);
+    let middle = ((a_low * b_low) >> 32) + (low_high & 0xffff_ffff) + (high_low & 0xffff_ffff);
+    (a.wrapping_mul(b), a_high * b_high + (low_high >> 32) + (high_low >> 32) + (middle >> 32))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_product_by_halves_is_the_product(a in any::<u64>(), b in any::<u64>(), ends in any::<[bool; 2]>()) {
+            let of = |word, end| if end { u64::MAX - (word & 1) } else { word };
+            let (a, b) = (of(a, ends[0]), of(b, ends[1]));
+            let product = u128::from(a) * u128::from(b);
+            prop_assert_eq!(by_halves(a, b), (product as u64, (product >> 64) as u64));
+        }
+    }
 }

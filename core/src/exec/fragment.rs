@@ -242,6 +242,15 @@ impl FragmentPlan {
         self.columns.iter().map(|column| row.get(*column as usize).cloned().unwrap_or(Value::Null)).collect()
     }
 
+    /// Runs over the values of records, of which it reads columns of a table.
+    pub fn run_values<'a>(&self, values: impl Iterator<Item = &'a [u8]>, budget: &Budget) -> Result<Partial, Error> {
+        let version = Version { wall_us: 0, counter: 0, author: crate::Id::ZERO };
+        if !self.reads_columns() {
+            return fail(UNSUPPORTED, "a fragment that reads more than columns");
+        }
+        self.run(values.map(|value| (&[][..], value, &version)), budget)
+    }
+
     /// Runs over records whose columns are kept.
     pub fn run_kept(&self, space: &Space, budget: &Budget) -> Result<Partial, Error> {
         let mut running = Running::new(self, budget)?;
@@ -259,6 +268,16 @@ impl FragmentPlan {
     /// Whether nothing but columns of a table is read.
     pub fn by_column(&self) -> bool {
         COLUMNS && self.decode == Decode::Row && !self.identity
+    }
+
+    /// Whether a few records may be enough.
+    pub fn stops_early(&self) -> bool {
+        matches!(self.output, Output::First(_))
+    }
+
+    /// Whether a column of a table is read.
+    pub fn reads_columns(&self) -> bool {
+        self.by_column() && !self.columns.is_empty()
     }
 
     /// Adds `other`'s answer to `into`'s.

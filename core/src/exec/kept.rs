@@ -50,6 +50,14 @@ struct Slot {
 }
 
 impl Kept {
+    /// Where all columns that a fragment reads are kept: of which regions, and as of which change. While these are the
+    /// same, [`Kept::space`] needs no records.
+    pub fn holds(&self, plan: &FragmentPlan) -> Option<(&[Region], u64)> {
+        let space = self.spaces.iter().find(|space| space.namespace == plan.namespace)?;
+        let all = (0..plan.columns.len()).all(|index| space.slot(plan, index).is_some());
+        all.then_some((&space.regions, space.change))
+    }
+
     /// The columns that a fragment reads, if its namespace is in these regions what it was when it was scanned before:
     /// `change` says so. `records` gives its values: while nothing changes, all of them and in one order.
     pub fn space<'a>(

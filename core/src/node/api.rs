@@ -4,12 +4,14 @@
 //! the last thing it gave before that is always an [`Output::Wake`]. Feed [`Input::Wake`] at or after that time.
 //! The node reads no clock, opens no socket and writes no disk.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     ctx::Now,
     data::Cost,
     error::Error,
     exec::{FragmentPlan, GatherEnd, Partial},
-    id::Id,
+    id::{Id, Region},
     inspect::Trace,
     store::{Batch, KeyOp, Outcome, Record},
 };
@@ -237,6 +239,8 @@ pub enum Command {
     Gather {
         /// The fragment.
         fragment: FragmentPlan,
+        /// Disjoint regions that are covered already: see [`Node::owned`](super::Node::owned).
+        except: Vec<Region>,
         /// Give up after so many microseconds; `None` takes the configured deadline.
         deadline_us: Option<u64>,
     },
@@ -251,6 +255,17 @@ pub enum Command {
     },
     /// Hands everything over and says goodbye; replied when done or after a few seconds. The node is closed then.
     Leave,
+}
+
+/// What a node may answer for of a namespace.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Owned {
+    /// Where, disjoint.
+    pub regions: Vec<Region>,
+    /// The number of the last change: while it is the same, so are the records in the same regions.
+    pub change: u64,
+    /// Whether a majority was given up for lost there.
+    pub assumed_lost: bool,
 }
 
 /// What came of a command.

@@ -84,7 +84,7 @@ impl Node {
                 let result = self.globals.set(&mut ctx!(self), &links, name, value);
                 self.reply(call, result.map(|()| Reply::Done));
             }
-            Command::Gather { fragment, deadline_us } => self.gather(call, &fragment, deadline_us),
+            Command::Gather { fragment, except, deadline_us } => self.gather(call, &fragment, &except, deadline_us),
             Command::Subscribe { namespace, on } => {
                 let result = if self.dht.subscribe(namespace, on) { Ok(Reply::Done) } else { Err(Error::Overloaded) };
                 self.reply(call, result);
@@ -136,7 +136,7 @@ impl Node {
             let ticket = self.ticket(Ticket::Many { batch });
             let request = self.rng.next_u64();
             let work = Work::Keys { request, ops };
-            self.spread.start(&mut ctx!(self), &ground!(self), ticket, Region::ALL, work, deadline);
+            self.spread.start(&mut ctx!(self), &ground!(self), ticket, Region::ALL, &[], work, deadline);
         }
         self.check_batch(batch);
     }
@@ -192,7 +192,7 @@ impl Node {
         let deadline = self.deadline(None);
         let ticket = self.ticket(Ticket::All { call });
         let work = Work::Announce { number, payload };
-        self.spread.start(&mut ctx!(self), &ground!(self), ticket, Region::ALL, work, deadline);
+        self.spread.start(&mut ctx!(self), &ground!(self), ticket, Region::ALL, &[], work, deadline);
     }
 
     pub(super) fn spread_event(&mut self, event: spread::Event) {
@@ -284,13 +284,13 @@ impl Node {
 
     // Gathers.
 
-    fn gather(&mut self, call: CallId, fragment: &FragmentPlan, deadline_us: Option<u64>) {
+    fn gather(&mut self, call: CallId, fragment: &FragmentPlan, except: &[Region], deadline_us: Option<u64>) {
         let whole = Region::namespace(fragment.namespace(), fragment.locality_bits());
         ctx!(self).trace("query", "start", None, || fragment.namespace().to_owned());
         let deadline = self.deadline(deadline_us);
         let ticket = self.ticket(Ticket::Gather { call, whole });
         let work = Work::Query { plan: fragment.encode() };
-        self.spread.start(&mut ctx!(self), &ground!(self), ticket, whole, work, deadline);
+        self.spread.start(&mut ctx!(self), &ground!(self), ticket, whole, except, work, deadline);
     }
 
     // Leaving.

@@ -304,6 +304,26 @@ impl Node {
         }
     }
 
+    /// What this node may answer for of a namespace right now, if anything; `None` also while its records change by
+    /// themselves. For drivers that run fragments over them elsewhere: see [`Node::records`].
+    pub fn owned(&self, now: Now, namespace: &str, locality_bits: u8) -> Option<Owned> {
+        let change = self.dht.unchanged(namespace)?;
+        let whole = Region::namespace(namespace, locality_bits);
+        let mut owned = Owned { regions: Vec::new(), assumed_lost: false, change };
+        for (region, _, assumed_lost) in self.dht.owned(now) {
+            if let Some(part) = whole.intersect(&region) {
+                owned.regions.push(part);
+                owned.assumed_lost |= assumed_lost;
+            }
+        }
+        (!owned.regions.is_empty()).then_some(owned)
+    }
+
+    /// The values of a namespace's records in regions that [`Node::owned`] has named.
+    pub fn records<'a>(&'a self, namespace: &str, regions: &'a [Region]) -> impl Iterator<Item = &'a [u8]> {
+        self.dht.scan(namespace, regions, self.now.wall).filter_map(|record| record.value.as_deref())
+    }
+
     /// Whether it has found its place.
     pub fn joined(&self) -> bool {
         self.overlay.joined()

@@ -115,19 +115,21 @@ impl Spread {
         self.events.pop_front()
     }
 
-    /// Starts a task over a region. [`Event::Done`] comes when everything is covered, a query failed, or
-    /// `deadline_us` (monotone) has passed.
+    /// Starts a task over a region, of which some (disjoint) parts are covered already. [`Event::Done`] comes when
+    /// everything is covered, a query failed, or `deadline_us` (monotone) has passed.
+    #[allow(clippy::too_many_arguments)] // a task's parts, each of its own type
     pub fn start(
         &mut self,
         ctx: &mut Ctx<'_>,
         ground: &dyn Ground,
         ticket: u64,
         region: Region,
+        except: &[Region],
         work: Work,
         deadline_us: u64,
     ) {
         let me = ctx.me;
-        self.take(ctx, ground, Parent::Here { ticket }, me, region, 0, work, deadline_us);
+        self.take(ctx, ground, Parent::Here { ticket }, me, region, except, 0, work, deadline_us);
     }
 
     /// A message of this layer arrived.
@@ -141,7 +143,8 @@ impl Spread {
                     send_report(ctx, &from, branch, &report);
                     return;
                 }
-                self.take(ctx, ground, Parent::Peer { contact: from, branch }, asker, region, depth + 1, work, until);
+                let parent = Parent::Peer { contact: from, branch };
+                self.take(ctx, ground, parent, asker, region, &[], depth + 1, work, until);
             }
             Message::Working { branch } => {
                 if let Some(branch) = self.branch(branch) {
@@ -160,6 +163,7 @@ impl Spread {
         parent: Parent,
         asker: Id,
         region: Region,
+        except: &[Region],
         depth: u8,
         work: Work,
         until_us: u64,
@@ -176,7 +180,7 @@ impl Spread {
             branches: Map::new(),
             leaves: 0,
             counted: false,
-            report: Report::default(),
+            report: Report { covered: Coverage::of(except), ..Report::default() },
             backoff_us: BACKOFF_FIRST_US,
             waiting_again: false,
         };
@@ -201,7 +205,7 @@ impl Spread {
         }
         self.jobs.insert(id, job);
         ctx.timer(WORKING_US, crate::node::Timer::Spread(Timer::Check(id)));
-        self.split(ctx, ground, id, vec![region]);
+        self.split(ctx, ground, id, region.subtract_all(except));
         self.check_over(ctx, ground, id);
     }
 

@@ -77,6 +77,11 @@ fn id(bits: &[bool]) -> Id {
 /// The task over everything, begun by the owner of 0*; 10* is the region of the peer that it hands 1* to, and that is
 /// handed `foreign` in place of the plan. Gives the report, and how much time passed.
 fn ask(foreign: &[u8]) -> (Report, u64) {
+    ask_beside(foreign, &[])
+}
+
+/// The same where some regions are covered already.
+fn ask_beside(foreign: &[u8], except: &[Region]) -> (Report, u64) {
     let places: [&[bool]; 3] = [&[false], &[true, false], &[true, true]];
     let links = [1, 2, 1];
     let mut peers: Vec<Peer> = places
@@ -105,7 +110,7 @@ fn ask(foreign: &[u8]) -> (Report, u64) {
     };
     let work = Work::Query { plan: plan() };
     call(&mut peers[0], now, &mut |spread, ctx, known| {
-        spread.start(ctx, known, 1, Region::ALL, work.clone(), 20 * SECOND_US);
+        spread.start(ctx, known, 1, Region::ALL, except, work.clone(), 20 * SECOND_US);
     });
     let mut messages: VecDeque<(Id, usize, Message)> = VecDeque::new();
     while now.mono < 30 * SECOND_US {
@@ -148,6 +153,20 @@ fn ask(foreign: &[u8]) -> (Report, u64) {
 fn who_knows_the_plan_covers_all() {
     let (report, _) = ask(&plan());
     assert_eq!((report.covered, report.fault), (Region::ALL.size(), None));
+}
+
+#[test]
+fn what_is_covered_already_is_asked_of_nobody_and_counts() {
+    let peers = |except: &[Region]| {
+        let (report, _) = ask_beside(&plan(), except);
+        assert_eq!((report.covered, report.fault), (Region::ALL.size(), None));
+        report.peers
+    };
+    assert_eq!(peers(&[]), 3);
+    assert_eq!(peers(&[region(&[false])]), 2, "the asker's own part");
+    assert_eq!(peers(&[region(&[false]), region(&[true])]), 0);
+    let (report, _) = ask_beside(b"\xff\xff", &[region(&[false]), region(&[true, false])]);
+    assert_eq!(report.covered, Region::ALL.size(), "who does not know the plan need not");
 }
 
 #[test]

@@ -2,19 +2,21 @@
 //! the dataflow.
 //!
 //! The engine in its own module carries out operations on keys and gathers; the two share no memory, so these and their
-//! answers cross as bytes. A peer that only serves loads none of this. Prefix hash trees are such a client of the engine,
+//! answers cross as bytes. What the engine answers at once is taken in at once, so that most statements of a page alone
+//! wait for nothing. A peer that only serves loads none of this. Prefix hash trees are such a client of the engine,
 //! too, and are here with SQL, whose indexes they are.
 
+mod near;
 mod tree;
 mod values;
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use js_sys::{Date, Function, Promise, Uint8Array};
+use js_sys::{Array, Date, Function, Promise, Uint8Array};
 use pontoon_core::{
     Error, Id,
     data::Cost,
-    exec::{Env, GatherEnd, Need, Partial},
+    exec::{Env, FragmentPlan, Need},
     sql::{
         asking::{Asking, Definitions},
         ast::Statement,
@@ -26,17 +28,23 @@ use pontoon_core::{
     store::Outcome,
 };
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::spawn_local;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+
+use near::{Answer, Near, Own};
 
 #[wasm_bindgen]
 extern "C" {
     /// The engine, in the other module.
     #[derive(Clone)]
     pub type Engine;
+    /// Bytes, or a promise of them.
     #[wasm_bindgen(method, catch)]
-    async fn keys(this: &Engine, ops: &[u8], timeout: Option<f64>) -> Result<JsValue, JsValue>;
+    fn keys(this: &Engine, ops: &[u8], timeout: Option<f64>) -> Result<JsValue, JsValue>;
+    /// Bytes, or a promise of them.
     #[wasm_bindgen(method, catch)]
-    async fn gather(this: &Engine, fragment: &[u8], timeout: Option<f64>) -> Result<JsValue, JsValue>;
+    fn gather(this: &Engine, fragment: &[u8], except: &[u8], timeout: Option<f64>) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method)]
+    fn owned(this: &Engine, namespace: &str, locality_bits: u8, known: &[u8], most: usize) -> Option<Vec<u8>>;
     #[wasm_bindgen(method, catch)]
     fn inspect(this: &Engine) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, getter)]
@@ -54,12 +62,25 @@ pub fn locate(text: &str, statement: usize, name: &str) -> Option<u32> {
     pontoon_parser::locate(text, statement, name)
 }
 
-/// The statements of `text` in PostgreSQL's syntax, or SQLite's, each encoded. Throws an `Error` with a `code`.
-#[wasm_bindgen(unchecked_return_type = "Uint8Array[]")]
-pub fn parse(text: &str, sqlite: bool) -> Result<Vec<Uint8Array>, JsValue> {
+/// The statements of `text` in PostgreSQL's syntax, or SQLite's. Throws an `Error` with a `code`.
+#[wasm_bindgen]
+pub fn parse(text: &str, sqlite: bool) -> Result<Statements, JsValue> {
     let parsed = if sqlite { pontoon_parser::parse_sqlite(text) } else { pontoon_parser::parse(text) };
     let statements = parsed.map_err(|error| thrown(&error.into()))?;
-    statements.iter().map(|statement| Ok(Uint8Array::from(&encode(statement)?[..]))).collect()
+    Ok(Statements(statements.into_iter().map(Arc::new).collect()))
+}
+
+/// The statements of a text, to be run any number of times.
+#[wasm_bindgen]
+pub struct Statements(Vec<Arc<Statement>>);
+
+#[wasm_bindgen]
+impl Statements {
+    /// How many there are.
+    #[wasm_bindgen(getter)]
+    pub fn length(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// SQL over one engine; remembers the definitions of its network's tables.
@@ -67,7 +88,31 @@ pub fn parse(text: &str, sqlite: bool) -> Result<Vec<Uint8Array>, JsValue> {
 pub struct Sql {
     engine: Engine,
     me: Id,
-    definitions: Rc<RefCell<Definitions>>,
+    locality_bits: u8,
+    memory: Rc<Memory>,
+}
+
+/// What is remembered from one statement to the next.
+#[derive(Default)]
+struct Memory {
+    definitions: RefCell<Definitions>,
+    near: RefCell<Near>,
+    /// Random bytes that were drawn together.
+    random: RefCell<Vec<u8>>,
+}
+
+impl Memory {
+    /// A random number. The browser is asked for many at once, for each call takes longer than a short statement.
+    fn draw(&self) -> Result<u128, JsValue> {
+        let mut random = self.random.borrow_mut();
+        if random.is_empty() {
+            random.resize(256 * 16, 0);
+            get_random_values(&mut random)?;
+        }
+        let rest = random.len() - 16;
+        let drawn = random.split_off(rest).try_into().unwrap_or_default();
+        Ok(u128::from_le_bytes(drawn))
+    }
 }
 
 #[wasm_bindgen]
@@ -76,45 +121,46 @@ impl Sql {
     #[wasm_bindgen(constructor)]
     pub fn new(engine: Engine) -> Result<Sql, JsValue> {
         let me = engine.id().parse().map_err(|_| thrown(&error(INTERNAL, "an engine without an id")))?;
-        Ok(Sql { engine, me, definitions: Rc::default() })
+        Ok(Sql { locality_bits: engine.locality_bits(), engine, me, memory: Rc::default() })
     }
 
     /// Whether `SET pontoon.dialect` has chosen SQLite's.
     #[wasm_bindgen(getter)]
     pub fn sqlite(&self) -> bool {
-        self.definitions.borrow().dialect() == Dialect::Sqlite
+        self.memory.definitions.borrow().dialect() == Dialect::Sqlite
     }
 
-    /// Runs one encoded statement within `timeout` ms: a promise of its result.
-    pub fn run(&self, statement: &[u8], params: Vec<JsValue>, timeout: Option<f64>) -> Result<Promise, JsValue> {
+    /// Runs one of some statements within `timeout` ms: its result, or a promise of it where others are to be asked.
+    pub fn run(
+        &self,
+        statements: &Statements,
+        index: usize,
+        params: &Array,
+        timeout: Option<f64>,
+    ) -> Result<JsValue, JsValue> {
         if timeout.is_some_and(|timeout| !timeout.is_finite() || timeout < 0.0) {
             return Err(thrown(&Error::Invalid("`timeout` is a number of milliseconds".to_owned())));
         }
+        let statement = statements.0.get(index).ok_or_else(|| thrown(&error(INTERNAL, "no such statement")))?;
         let started = Date::now();
-        let mut random = [0; 16];
-        get_random_values(&mut random)?;
         let env = Env {
             now_us: (started * 1_000.0) as i64,
-            random: u128::from_le_bytes(random),
+            random: self.memory.draw()?,
             me: self.me,
-            locality_bits: self.engine.locality_bits(),
+            locality_bits: self.locality_bits,
         };
-        let statement: Statement = decode(statement)?;
-        let params = params.iter().enumerate().map(|(index, value)| values::parameter(index, value));
-        let params = params.collect::<Result<_, Error>>().map_err(|error| thrown(&error))?;
-        let asking = Asking::new(statement, params, env, &mut self.definitions.borrow_mut());
-        let mut settle = None;
-        let promise = Promise::new(&mut |resolve, reject| settle = Some((resolve, reject)));
+        let params = values::parameters(params).map_err(|error| thrown(&error))?;
+        let asking = Asking::new(statement.clone(), params, env, &mut self.memory.definitions.borrow_mut());
         let run = Rc::new(Running {
             engine: self.engine.clone(),
-            definitions: self.definitions.clone(),
+            memory: self.memory.clone(),
             asking: RefCell::new(asking),
-            settle: RefCell::new(settle),
+            settle: RefCell::default(),
             started,
             timeout,
         });
         run.advance();
-        Ok(promise)
+        run.settled()
     }
 }
 
@@ -139,28 +185,40 @@ const PARTS: [&str; 17] = [
     "state",
 ];
 
-/// A statement under way.
+/// A statement that is carried out.
 struct Running {
     engine: Engine,
-    definitions: Rc<RefCell<Definitions>>,
+    memory: Rc<Memory>,
     asking: RefCell<Asking>,
-    /// Resolves and rejects its promise; taken by whichever comes first.
-    settle: RefCell<Option<(Function, Function)>>,
+    settle: RefCell<Settle>,
     started: f64,
     timeout: Option<f64>,
 }
 
+/// What becomes of a statement's result.
+#[derive(Default)]
+enum Settle {
+    /// It is not there, and nobody waits.
+    #[default]
+    Open,
+    /// It is there before anybody waits.
+    Ended(Result<JsValue, JsValue>),
+    /// Who waits.
+    Promised(Function, Function),
+    /// It was given.
+    Over,
+}
+
 impl Running {
-    /// Lets the engine do what the statement needs next, or settles its promise.
+    /// Lets the engine do what the statement needs next; gives the result when it is there.
     fn advance(self: &Rc<Self>) {
         loop {
-            let Some(need) = self.asking.borrow_mut().poll() else { break };
-            let running = self.clone();
-            spawn_local(async move {
-                if let Err(error) = running.serve(need).await {
-                    running.end(Err(error));
-                }
-            });
+            // The borrow ends here: what follows tells `asking` more.
+            let need = self.asking.borrow_mut().poll();
+            let Some(need) = need else { break };
+            if let Err(error) = self.serve(need) {
+                return self.end(Err(error));
+            }
         }
         let finished = self.asking.borrow_mut().finished();
         if let Some(result) = finished {
@@ -171,40 +229,96 @@ impl Running {
         }
     }
 
-    async fn serve(self: &Rc<Self>, need: Need) -> Result<(), JsValue> {
+    /// Asks the engine. What it knows at once is taken in at once.
+    fn serve(self: &Rc<Self>, need: Need) -> Result<(), JsValue> {
         let left = self.timeout.map(|timeout| (self.started + timeout - Date::now()).max(0.0));
-        match need {
-            Need::Ops { need, ops } => {
-                let answer = Uint8Array::from(self.engine.keys(&encode(&ops)?, left).await?).to_vec();
-                let (outcomes, cost): (Vec<Outcome>, Cost) = decode(&answer)?;
-                self.asking.borrow_mut().on_ops(&mut self.definitions.borrow_mut(), need, outcomes, cost);
-            }
+        let (asked, answer) = match need {
+            Need::Ops { need, ops } => (Asked::Ops(need), self.engine.keys(&encode(&ops)?, left)?),
             Need::Gather { need, fragment } if fragment.namespace() == PEERS => {
-                let read: js_sys::Array = PARTS.iter().map(|name| JsValue::from_str(name)).collect();
+                let read: Array = PARTS.iter().map(|name| JsValue::from_str(name)).collect();
                 let snapshot = js_sys::JSON::stringify_with_replacer(&self.engine.inspect()?, &read)?;
-                let (partial, end) = gathered_peers(&fragment, &String::from(snapshot));
-                self.asking.borrow_mut().on_gathered(&mut self.definitions.borrow_mut(), need, partial, end);
+                self.gathered(need, gathered_peers(&fragment, &String::from(snapshot)));
+                return Ok(());
             }
             Need::Gather { need, fragment } => {
-                let answer = Uint8Array::from(self.engine.gather(&fragment.encode(), left).await?).to_vec();
-                let (partial, end): (Partial, GatherEnd) = decode(&answer)?;
-                self.asking.borrow_mut().on_gathered(&mut self.definitions.borrow_mut(), need, partial, end);
+                let own = self.memory.near.borrow_mut().run(&self.engine, &fragment)?;
+                let own = match own {
+                    Some(own) if own.is_all() => {
+                        self.gathered(need, own.answer());
+                        return Ok(());
+                    }
+                    own => own,
+                };
+                let except = own.as_ref().map_or(&[][..], |own| own.regions());
+                let answer = self.engine.gather(&fragment.encode(), &encode(&except)?, left)?;
+                (Asked::Gather(need, own.map(|own| Box::new((fragment, own)))), answer)
             }
-        }
-        self.advance();
+        };
+        let Ok(promise) = answer.clone().dyn_into::<Promise>() else { return self.take(asked, &answer) };
+        let running = self.clone();
+        spawn_local(async move {
+            match JsFuture::from(promise).await.and_then(|answer| running.take(asked, &answer)) {
+                Ok(()) => running.advance(),
+                Err(error) => running.end(Err(error)),
+            }
+        });
         Ok(())
     }
 
+    /// Takes in what the engine has answered.
+    fn take(&self, asked: Asked, answer: &JsValue) -> Result<(), JsValue> {
+        let bytes = answer.unchecked_ref::<Uint8Array>().to_vec();
+        match asked {
+            Asked::Ops(need) => {
+                let (outcomes, cost): (Vec<Outcome>, Cost) = decode(&bytes)?;
+                self.asking.borrow_mut().on_ops(&mut self.memory.definitions.borrow_mut(), need, outcomes, cost);
+            }
+            Asked::Gather(need, own) => {
+                let answer: Answer = decode(&bytes)?;
+                let answer = match own {
+                    Some(both) => both.1.beside(&both.0, answer),
+                    None => answer,
+                };
+                self.gathered(need, answer);
+            }
+        }
+        Ok(())
+    }
+
+    fn gathered(&self, need: u32, (partial, end): Answer) {
+        self.asking.borrow_mut().on_gathered(&mut self.memory.definitions.borrow_mut(), need, partial, end);
+    }
+
+    /// The result, or a promise of it.
+    fn settled(&self) -> Result<JsValue, JsValue> {
+        if let Settle::Ended(result) = self.settle.replace(Settle::Over) {
+            return result;
+        }
+        let mut functions = None;
+        let promise = Promise::new(&mut |resolve, reject| functions = Some((resolve, reject)));
+        if let Some((resolve, reject)) = functions {
+            self.settle.replace(Settle::Promised(resolve, reject));
+        }
+        Ok(promise.into())
+    }
+
     fn end(&self, result: Result<JsValue, JsValue>) {
-        if let Some((resolve, reject)) = self.settle.take() {
-            let (settle, value) = match result {
-                Ok(value) => (resolve, value),
-                Err(error) => (reject, error),
-            };
+        match (self.settle.replace(Settle::Over), result) {
+            (Settle::Open, result) => drop(self.settle.replace(Settle::Ended(result))),
             // The functions of a promise do not throw.
-            let _ = settle.call1(&JsValue::UNDEFINED, &value);
+            (Settle::Promised(resolve, _), Ok(value)) => drop(resolve.call1(&JsValue::UNDEFINED, &value)),
+            (Settle::Promised(_, reject), Err(error)) => drop(reject.call1(&JsValue::UNDEFINED, &error)),
+            // It was an error that ended it.
+            (ended @ (Settle::Ended(_) | Settle::Over), _) => drop(self.settle.replace(ended)),
         }
     }
+}
+
+/// What the engine was asked for.
+enum Asked {
+    Ops(u32),
+    /// With the fragment and this peer's own part of its answer, where it is there.
+    Gather(u32, Option<Box<(FragmentPlan, Own)>>),
 }
 
 fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, JsValue> {
@@ -212,7 +326,12 @@ fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, JsValue> {
 }
 
 fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, JsValue> {
-    postcard::from_bytes(bytes).map_err(|cause| coded(INTERNAL, &cause.to_string()))
+    decode_first(bytes).map(|(value, _)| value)
+}
+
+/// The same, and what follows.
+fn decode_first<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), JsValue> {
+    postcard::take_from_bytes(bytes).map_err(|cause| coded(INTERNAL, &cause.to_string()))
 }
 
 /// An error as JavaScript sees it: `code`, `sqlstate`, and where they are known `hint`, `position` and the name that it

@@ -10,7 +10,7 @@ use pontoon_core::{
     store::Outcome,
 };
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::future_to_promise;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 use super::{Engine, decode, encode, get_random_values, thrown, values};
 
@@ -105,7 +105,9 @@ impl Tree {
                     return end(task.into_answer());
                 }
                 let left = timeout.map(|timeout| (started + timeout - Date::now()).max(0.0));
-                let answer = Uint8Array::from(engine.keys(&encode(&ops)?, left).await?).to_vec();
+                // What is there at once is waited for as well: a promise of bytes, or bytes.
+                let answer = JsFuture::from(Promise::resolve(&engine.keys(&encode(&ops)?, left)?)).await?;
+                let answer = answer.unchecked_ref::<Uint8Array>().to_vec();
                 let (outcomes, _): (Vec<Outcome>, Cost) = decode(&answer)?;
                 task.on_outcomes(&mut shape.borrow_mut(), outcomes);
             }

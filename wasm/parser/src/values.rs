@@ -5,9 +5,77 @@ use pontoon_core::{
     Error,
     data::{QueryResult, Type, Value, json::Json, time},
 };
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::prelude::*;
 
-/// A parameter of a statement. A safe integer is an INTEGER, any other number a REAL.
+// The tags of `values.js`.
+const NULL: u8 = 0;
+const INTEGER: u8 = 1;
+const REAL: u8 = 2;
+const TEXT: u8 = 3;
+const TRUE: u8 = 4;
+const FALSE: u8 = 5;
+const OTHER: u8 = 6;
+
+#[wasm_bindgen(module = "/src/values.js")]
+extern "C" {
+    /// Values in bulk.
+    type Parameters;
+    #[wasm_bindgen(constructor)]
+    fn new(values: &Array) -> Parameters;
+    #[wasm_bindgen(method, getter)]
+    fn tags(this: &Parameters) -> Vec<u8>;
+    #[wasm_bindgen(method, getter)]
+    fn numbers(this: &Parameters) -> Vec<f64>;
+    #[wasm_bindgen(method, getter)]
+    fn text(this: &Parameters) -> String;
+    #[wasm_bindgen(method, getter)]
+    fn others(this: &Parameters) -> Array;
+
+    #[wasm_bindgen(js_name = result)]
+    fn make_result(width: usize, tags: &[u8], numbers: &[f64], text: &str, others: &Array) -> JsValue;
+}
+
+/// The parameters of a statement.
+pub fn parameters(values: &Array) -> Result<Vec<Value>, Error> {
+    let bulk = Parameters::new(values);
+    let (tags, numbers, text, others) = (bulk.tags(), bulk.numbers(), bulk.text(), bulk.others());
+    let (mut numbers, mut rest, mut others) = (numbers.into_iter(), &text[..], others.iter());
+    let ascii = text.is_ascii();
+    let mut parameters = Vec::with_capacity(tags.len());
+    for (index, tag) in tags.into_iter().enumerate() {
+        parameters.push(match tag {
+            INTEGER => Value::Integer(numbers.next().unwrap_or_default() as i64),
+            REAL => Value::Real(numbers.next().unwrap_or_default()),
+            TEXT => {
+                let units = numbers.next().unwrap_or_default() as usize;
+                let (text, more) =
+                    rest.split_at_checked(if ascii { units } else { bytes_of(rest, units) }).unwrap_or((rest, ""));
+                rest = more;
+                Value::Text(text.to_owned())
+            }
+            TRUE => Value::Boolean(true),
+            FALSE => Value::Boolean(false),
+            OTHER => parameter(index, &others.next().unwrap_or_default())?,
+            _ => Value::Null,
+        });
+    }
+    Ok(parameters)
+}
+
+/// How many bytes the first so many units of UTF-16 take in UTF-8.
+fn bytes_of(text: &str, units: usize) -> usize {
+    let mut left = units;
+    let ends = |(_, letter): &(usize, char)| match left.checked_sub(letter.len_utf16()) {
+        Some(less) => {
+            left = less;
+            false
+        }
+        None => true,
+    };
+    text.char_indices().find(ends).map_or(text.len(), |(at, _)| at)
+}
+
+/// One parameter of a statement. A safe integer is an INTEGER, any other number a REAL.
 pub fn parameter(index: usize, value: &JsValue) -> Result<Value, Error> {
     let bad = |what: &str| Error::Invalid(format!("parameter ${}: {what}", index + 1));
     if value.is_null() {
@@ -76,45 +144,59 @@ fn date(micros: i64) -> JsValue {
     Date::new(&JsValue::from_f64(micros.div_euclid(1_000) as f64)).into()
 }
 
-/// A result: columns, and the values of all rows in one flat list (fewer crossings between wasm and JavaScript).
+/// A result, as `values.js` reads it.
 pub fn query_result(result: &QueryResult) -> JsValue {
-    let columns = Array::new();
-    for column in &result.columns {
-        let data_type = column.data_type.map_or(JsValue::NULL, |data_type| type_name(data_type).into());
-        columns.push(&object([("name", JsValue::from_str(&column.name)), ("type", data_type)]));
+    let QueryResult { columns, rows, affected, coverage, assumed_lost, cost } = result;
+    let elapsed_ms = cost.elapsed_us as f64 / 1_000.0;
+    let mut written = Written::default();
+    written.numbers.extend([*affected as f64, *coverage, f64::from(*assumed_lost)]);
+    written.numbers.extend([cost.messages as f64, cost.bytes as f64, cost.peers as f64, elapsed_ms]);
+    for column in columns {
+        written.text(&column.name);
+        match column.data_type {
+            Some(data_type) => written.text(type_name(data_type)),
+            None => written.tags.push(NULL),
+        }
     }
-    let values = Array::new();
-    for value in result.rows.iter().flatten() {
-        values.push(&to_js(value));
-    }
-    let cost = object([
-        ("messages", number(result.cost.messages)),
-        ("bytes", number(result.cost.bytes)),
-        ("peers", number(result.cost.peers)),
-        ("elapsedMs", JsValue::from_f64(result.cost.elapsed_us as f64 / 1_000.0)),
-    ]);
-    object([
-        ("columns", columns.into()),
-        ("values", values.into()),
-        ("affected", number(result.affected)),
-        ("coverage", JsValue::from_f64(result.coverage)),
-        ("assumedLost", JsValue::from_bool(result.assumed_lost)),
-        ("cost", cost),
-    ])
+    rows.iter().flatten().for_each(|value| written.value(value));
+    let Written { tags, numbers, text, others } = written;
+    make_result(columns.len(), &tags, &numbers, &text, &others)
 }
 
-fn number(count: u64) -> JsValue {
-    JsValue::from_f64(count as f64)
+/// Values on their way to JavaScript.
+#[derive(Default)]
+struct Written {
+    tags: Vec<u8>,
+    numbers: Vec<f64>,
+    text: String,
+    others: Array,
 }
 
-/// A plain object.
-fn object<const N: usize>(pairs: [(&str, JsValue); N]) -> JsValue {
-    let entries = Array::new();
-    for (name, value) in pairs {
-        entries.push(&Array::of2(&JsValue::from_str(name), &value));
+impl Written {
+    fn value(&mut self, value: &Value) {
+        let (tag, number) = match value {
+            Value::Null => (NULL, None),
+            Value::Integer(integer) if (*integer as f64).abs() <= Number::MAX_SAFE_INTEGER => {
+                (INTEGER, Some(*integer as f64))
+            }
+            Value::Real(real) => (REAL, Some(*real)),
+            Value::Boolean(boolean) => (if *boolean { TRUE } else { FALSE }, None),
+            Value::Text(text) => return self.text(text),
+            other => {
+                self.others.push(&to_js(other));
+                (OTHER, None)
+            }
+        };
+        self.tags.push(tag);
+        self.numbers.extend(number);
     }
-    // Entries made here are always pairs.
-    Object::from_entries(&entries).unwrap_or_default().into()
+
+    fn text(&mut self, text: &str) {
+        let units = if text.is_ascii() { text.len() } else { text.encode_utf16().count() };
+        self.tags.push(TEXT);
+        self.numbers.push(units as f64);
+        self.text.push_str(text);
+    }
 }
 
 fn type_name(data_type: Type) -> &'static str {

@@ -132,7 +132,7 @@ impl State {
     }
 
     /// The same of a value in a column.
-    #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+    #[cfg_attr(feature = "columns", inline(always))]
     fn absorb_cell(&mut self, function: AggregateFunction, cell: &Cell<'_>, weight: i64) -> Result<(), Error> {
         match self {
             State::Count(count) => *count = count.checked_add(weight).ok_or_else(overflow)?,
@@ -140,7 +140,9 @@ impl State {
                 *count = count.checked_add(weight).ok_or_else(overflow)?;
                 match cell {
                     Cell::Integer(number) => {
-                        let product = i128::from(*number) * i128::from(weight);
+                        // Wide products are slow where words are narrow.
+                        let wide = i128::from(*number);
+                        let product = if weight == 1 { wide } else { wide * i128::from(weight) };
                         *integers = integers.checked_add(product).ok_or_else(overflow)?;
                     }
                     Cell::Real(number) => add(reals, lost, number * weight as f64),
@@ -239,6 +241,23 @@ pub(super) fn add(sum: &mut f64, lost: &mut f64, number: f64) {
 
 fn improve(best: &mut Option<Value>, function: AggregateFunction, cell: &Cell<'_>) {
     let wanted = if function == AggregateFunction::Min { Ordering::Less } else { Ordering::Greater };
+    if COLUMNS {
+        match (best.as_mut(), cell) {
+            (Some(Value::Integer(best)), Cell::Integer(number)) => {
+                if number.cmp(best) == wanted {
+                    *best = *number;
+                }
+                return;
+            }
+            (Some(Value::Real(best)), Cell::Real(number)) if !best.is_nan() && !number.is_nan() => {
+                if number.partial_cmp(best) == Some(wanted) {
+                    *best = *number;
+                }
+                return;
+            }
+            _ => {}
+        }
+    }
     if best.as_ref().is_none_or(|best| cell.compare(&Cell::from(best)) == wanted) {
         *best = Some(cell.clone().into());
     }
@@ -371,7 +390,10 @@ impl Aggregate {
         for (at, hash) in hashes.into_iter().enumerate() {
             let same = |group: usize| {
                 let held = &self.groups[group * keys.len()..];
-                keys.iter().zip(held).all(|(key, held)| key.cell(at).compare(&Cell::from(held)).is_eq())
+                keys.iter().zip(held).all(|(key, held)| match (key.cell(at), held) {
+                    (Cell::Integer(number), Value::Integer(held)) => number == *held,
+                    (cell, held) => cell.compare(&Cell::from(held)).is_eq(),
+                })
             };
             let group = match self.table.find(hash, same) {
                 Some(group) => group,

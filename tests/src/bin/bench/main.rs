@@ -11,6 +11,7 @@ mod ops;
 mod report;
 mod size;
 mod sql;
+mod sql_wasm;
 mod swarm;
 mod trees;
 
@@ -21,7 +22,7 @@ use report::{Options, Report};
 /// A scenario: its name, what it measures, and how.
 type Scenario = (&'static str, &'static str, fn(&Report) -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 11] = [
+const SCENARIOS: [Scenario; 12] = [
     ("broadcast", "sendAll to every node: messages, reached, hops, coverage", swarm::broadcast),
     ("dht-churn", "nodes come and go: consistent lookups, lost writes, upkeep", churn::dht_churn),
     ("dht-lookup", "messages to owners of random keys: hops, links, correct owners", swarm::dht_lookup),
@@ -35,6 +36,11 @@ const SCENARIOS: [Scenario; 11] = [
         "SQL at one peer without a network beside SQLite in memory: insert, point, range, group, join",
         sql::sql_local,
     ),
+    (
+        "sql-wasm",
+        "the same operations in a page, beside sql.js and DuckDB-wasm (after `make page`)",
+        sql_wasm::sql_wasm,
+    ),
     ("store-balance", "locality bits: how even the load is, how many peers a scan meets", balance::store_balance),
     ("short", "every simulated scenario on a small network", short),
 ];
@@ -42,7 +48,7 @@ const SCENARIOS: [Scenario; 11] = [
 fn short(report: &Report) -> Result<(), String> {
     let (nodes, minutes) = (report.options.nodes.or(Some(100)), report.options.minutes.or(Some(1)));
     let small = Report { options: Options { nodes, minutes, ..report.options.clone() } };
-    let simulated = SCENARIOS.iter().filter(|(name, ..)| !["size", "short", "sql-local"].contains(name));
+    let simulated = SCENARIOS.iter().filter(|(name, ..)| !["size", "short", "sql-local", "sql-wasm"].contains(name));
     simulated.clone().try_for_each(|(name, _, run)| run(&small).map_err(|error| format!("{name}: {error}")))
 }
 

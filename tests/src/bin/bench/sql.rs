@@ -30,25 +30,26 @@ use serde_json::json;
 use crate::{local::Local, report::Report};
 
 /// Rows of the large table, unless `--ops` says otherwise.
-const ROWS: usize = 100_000;
+pub const ROWS: usize = 100_000;
 /// Rows of the small one.
 const SMALL: usize = 1_000;
 /// Rows of one INSERT.
-const BATCH: usize = 1_000;
+pub const BATCH: usize = 1_000;
 /// Rows that are selected by key.
 const POINTS: usize = 20_000;
 /// How often a query runs; the median counts.
 const TIMES: usize = 9;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const TABLES: [&str; 2] = [
+/// Both tables.
+pub const TABLES: [&str; 2] = [
     "CREATE TABLE sales (id INTEGER PRIMARY KEY, item INTEGER, amount REAL, note TEXT, day INTEGER)",
     "CREATE TABLE items (item INTEGER PRIMARY KEY, name TEXT, kind INTEGER)",
 ];
 const WIDTHS: [usize; 2] = [5, 3];
 
 /// The queries that are timed: name and text. Half of the days pass the filter.
-const QUERIES: [(&str, &str); 3] = [
+pub const QUERIES: [(&str, &str); 3] = [
     ("range", "SELECT id, amount FROM sales WHERE day >= 500 AND day < 510"),
     (
         "group",
@@ -62,8 +63,9 @@ const QUERIES: [(&str, &str); 3] = [
     ),
 ];
 /// What the range is read by in the end.
-const INDEX: &str = "CREATE INDEX by_day ON sales (day)";
-const POINT: &str = "SELECT item, amount, note FROM sales WHERE id = $1";
+pub const INDEX: &str = "CREATE INDEX by_day ON sales (day)";
+/// A row by its key.
+pub const POINT: &str = "SELECT item, amount, note FROM sales WHERE id = $1";
 
 /// SQL over one node: parses, plans, runs, as a host may do.
 struct Host {
@@ -90,7 +92,9 @@ impl Host {
             while let Some(need) = asking.poll() {
                 let (need, command) = match need {
                     Need::Ops { need, ops } => (need, Command::Keys { ops, deadline_us: None }),
-                    Need::Gather { need, fragment } => (need, Command::Gather { fragment, deadline_us: None }),
+                    Need::Gather { need, fragment } => {
+                        (need, Command::Gather { fragment, except: Vec::new(), deadline_us: None })
+                    }
                 };
                 match self.local.ask(0, command, Instant::now() + PATIENCE) {
                     Some(Ok(Reply::Keys(outcomes, cost))) => {
@@ -114,7 +118,7 @@ impl Host {
 }
 
 /// The rows of both tables.
-fn data(seed: u64, rows: usize) -> [Vec<Row>; 2] {
+pub fn data(seed: u64, rows: usize) -> [Vec<Row>; 2] {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut draw = |below: u64| (rng.next_u64() % below) as i64;
     let sales = (0..rows as i64).map(|id| {
@@ -237,10 +241,15 @@ fn insert_rival(rival: &mut Connection, table: &str, width: usize, rows: &[Row])
     Ok(begun.elapsed())
 }
 
+/// Keys of rows that are there.
+pub fn keys(seed: u64, rows: usize, count: usize) -> Vec<i64> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed + 1);
+    (0..count).map(|_| (rng.next_u64() % rows as u64) as i64).collect()
+}
+
 /// Rows by their keys, one after the other.
 fn points(host: &mut Host, rival: &Connection, seed: u64, rows: usize) -> Result<(Duration, Duration), String> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed + 1);
-    let keys: Vec<i64> = (0..POINTS).map(|_| (rng.next_u64() % rows as u64) as i64).collect();
+    let keys = keys(seed, rows, POINTS);
     let begun = Instant::now();
     let mut mine = Vec::with_capacity(POINTS);
     for key in &keys {

@@ -1,0 +1,65 @@
+// SQL text over one engine; fetched with SQL's module, which runs it.
+
+import type { Engine } from "../core/pontoon_wasm.js";
+import { PontoonError } from "../errors.js";
+import type { QueryResult, SqlParam } from "../types.js";
+import { locate, parse, Sql, type Statements } from "./pontoon_wasm_parser.js";
+
+/** Texts whose statements are remembered, the latest used ones, and how long all of them are. */
+const CACHE_MAX = 256;
+const CACHE_LENGTH_MAX = 1 << 20;
+
+const cache = new Map<string, Statements>();
+let cachedLength = 0;
+
+/** Runs SQL text over one engine. */
+export class Session {
+  readonly #sql: Sql;
+
+  constructor(engine: Engine) {
+    this.#sql = new Sql(engine);
+  }
+
+  /** Runs the statements of `text` one after the other; gives the result of the last one. */
+  async run<R>(text: string, params: readonly SqlParam[], timeout: number | undefined): Promise<QueryResult<R>> {
+    if (typeof text !== "string") throw new PontoonError("invalid_argument", "SQL is given as a string");
+    const known = statements(text, this.#sql.sqlite);
+    let result: QueryResult<R> | undefined;
+    for (let index = 0; index < known.length; index += 1) {
+      try {
+        const running = this.#sql.run(known, index, params as unknown[], timeout);
+        result = (running instanceof Promise ? await running : running) as QueryResult<R>;
+      } catch (cause) {
+        throw located(text, index, cause);
+      }
+    }
+    if (!result) throw new PontoonError("syntax_error", "no statement");
+    return result;
+  }
+}
+
+/** An error with the place in the text of the name that it is about. */
+function located(text: string, index: number, cause: unknown): unknown {
+  const subject = (cause as { subject?: unknown } | null)?.subject;
+  if (cause instanceof Error && typeof subject === "string") {
+    const position = locate(text, index, subject);
+    if (position !== undefined) Object.assign(cause, { position });
+  }
+  return cause;
+}
+
+/** The statements of `text` in one of the two syntaxes, parsed once. */
+function statements(text: string, sqlite: boolean): Statements {
+  const name = `${sqlite} ${text}`;
+  const parsed = cache.get(name) ?? parse(text, sqlite);
+  if (name.length > CACHE_LENGTH_MAX / 2) return parsed;
+  // The latest used one stands last. What is let go is freed once nobody runs it any more, by the garbage collector.
+  if (!cache.delete(name)) cachedLength += name.length;
+  cache.set(name, parsed);
+  for (const oldest of cache.keys()) {
+    if (cache.size <= CACHE_MAX && cachedLength <= CACHE_LENGTH_MAX) break;
+    cache.delete(oldest);
+    cachedLength -= oldest.length;
+  }
+  return parsed;
+}
