@@ -78,11 +78,13 @@ pub(crate) fn expr(parsed: parsed::Expr, depth: u32) -> Result<Expr> {
         E::Between { expr: operand, negated, low, high } => {
             Expr::Between { expr: nested(operand)?, low: nested(low)?, high: nested(high)?, negated }
         }
-        E::Like { negated, any: false, expr: operand, pattern, escape_char: None } => {
-            Expr::Like { expr: nested(operand)?, pattern: nested(pattern)?, negated, fold_case: false }
+        E::Like { negated, any: false, expr: operand, pattern, escape_char } => {
+            let pattern = like_pattern(nested(pattern)?, escape_char)?;
+            Expr::Like { expr: nested(operand)?, pattern, negated, fold_case: false }
         }
-        E::ILike { negated, any: false, expr: operand, pattern, escape_char: None } => {
-            Expr::Like { expr: nested(operand)?, pattern: nested(pattern)?, negated, fold_case: true }
+        E::ILike { negated, any: false, expr: operand, pattern, escape_char } => {
+            let pattern = like_pattern(nested(pattern)?, escape_char)?;
+            Expr::Like { expr: nested(operand)?, pattern, negated, fold_case: true }
         }
         E::UnaryOp { op, expr: operand } => match (op, *operand) {
             (parsed::UnaryOperator::Plus, operand) => expr(operand, depth + 1)?,
@@ -129,6 +131,11 @@ pub(crate) fn expr(parsed: parsed::Expr, depth: u32) -> Result<Expr> {
             }
             call("overlay", args)
         }
+        // Times are UTC.
+        E::AtTimeZone { timestamp, time_zone } => match *time_zone {
+            E::Value(zone) if is_utc(&zone.value) => Expr::Cast(nested(timestamp)?, Type::Timestamp),
+            other => return unsupported(format!("AT TIME ZONE {other}; times are UTC")),
+        },
         E::Ceil { expr: operand, .. } => call("ceil", vec![expr(*operand, depth + 1)?]),
         E::Floor { expr: operand, .. } => call("floor", vec![expr(*operand, depth + 1)?]),
         E::Position { expr: part, r#in } => call("strpos", vec![expr(*r#in, depth + 1)?, expr(*part, depth + 1)?]),
@@ -216,6 +223,10 @@ fn named_operator(op: &parsed::BinaryOperator) -> Option<&'static str> {
         B::ArrowAt => "<@",
         B::Question => "?",
         B::PGExp => "power",
+        B::PGRegexMatch => "~",
+        B::PGRegexIMatch => "~*",
+        B::PGRegexNotMatch => "!~",
+        B::PGRegexNotIMatch => "!~*",
         B::BitwiseAnd => "&",
         B::BitwiseOr => "|",
         B::PGBitwiseXor => "#",
@@ -223,6 +234,35 @@ fn named_operator(op: &parsed::BinaryOperator) -> Option<&'static str> {
         B::PGBitwiseShiftRight => ">>",
         _ => return None,
     })
+}
+
+/// `LIKE pattern ESCAPE 'c'`: the pattern with a backslash in place of the character.
+fn like_pattern(pattern: Nested<Expr>, escape: Option<Box<parsed::Expr>>) -> Result<Nested<Expr>> {
+    let Some(escape) = escape else { return Ok(pattern) };
+    let escape = match *escape {
+        parsed::Expr::Value(value) => value.value.into_string(),
+        _ => None,
+    };
+    let (Some(escape), Expr::Literal(Value::Text(text))) = (escape, &*pattern) else {
+        return unsupported("ESCAPE of a pattern or character that is not constant");
+    };
+    let mut escapes = escape.chars();
+    let (escape, None) = (escapes.next(), escapes.next()) else {
+        return Err(ParseError::new(SYNTAX, "an escape character is one character"));
+    };
+    let (mut rewritten, mut chars) = (String::with_capacity(text.len()), text.chars());
+    while let Some(char) = chars.next() {
+        let (char, escaped) = if Some(char) == escape { (chars.next(), true) } else { (Some(char), char == '\\') };
+        if escaped {
+            rewritten.push('\\');
+        }
+        rewritten.extend(char);
+    }
+    Ok(Nested::new(Expr::Literal(Value::Text(rewritten))))
+}
+
+fn is_utc(zone: &parsed::Value) -> bool {
+    matches!(zone, parsed::Value::SingleQuotedString(name) if ["utc", "gmt", "z"].contains(&&*name.to_lowercase()))
 }
 
 /// `INTERVAL '1 day'`, `INTERVAL '1' DAY`.
@@ -327,10 +367,18 @@ fn quantified(
 }
 
 fn call(function: parsed::Function, depth: u32) -> Result<Expr> {
-    if !function.within_group.is_empty() || function.null_treatment.is_some() {
-        return unsupported("WITHIN GROUP, IGNORE NULLS and RESPECT NULLS");
+    if function.null_treatment.is_some() {
+        return unsupported("IGNORE NULLS and RESPECT NULLS");
     }
     let name = object_name(function.name)?;
+    let within = !function.within_group.is_empty();
+    if within != matches!(&*name, "percentile_cont" | "percentile_disc" | "mode") {
+        let message = format!("WITHIN GROUP {} {name}", if within { "does not belong to" } else { "is required for" });
+        return Err(ParseError::new(SYNTAX, message));
+    }
+    if within && function.over.is_some() {
+        return unsupported(format!("OVER of {name}"));
+    }
     let list = match function.args {
         parsed::FunctionArguments::None => None,
         parsed::FunctionArguments::List(list) => Some(list),
@@ -354,6 +402,9 @@ fn call(function: parsed::Function, depth: u32) -> Result<Expr> {
                 other => return unsupported(format!("argument {other}")),
             }
         }
+    }
+    if within {
+        order_by = inner_order(function.within_group, depth + 1)?;
     }
     let mut call = Expr::Call { name, args, distinct, star };
     let filter = function.filter.map(|filter| Ok(Nested::new(expr(*filter, depth + 1)?))).transpose()?;

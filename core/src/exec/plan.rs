@@ -163,11 +163,38 @@ pub enum Collected {
         /// Divided by how many there are.
         mean: bool,
     },
+    /// `corr(y, x)`, `regr_slope(y, x)`, ..
+    Pairs(Pairs),
+    /// `percentile_cont(share) WITHIN GROUP (ORDER BY value)`, `percentile_disc`; over the value, then the share.
+    Percentile {
+        /// Between two values what lies between them.
+        continuous: bool,
+    },
+    /// `mode() WITHIN GROUP (ORDER BY value)`.
+    Mode,
     /// `json_agg`, `json_object_agg`.
     Json {
         /// One object of objects; else an array.
         object: bool,
     },
+}
+
+/// What is asked of pairs of numbers `(y, x)`, by PostgreSQL's names of the functions.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pairs {
+    Corr,
+    CovarPop,
+    CovarSamp,
+    RegrAvgx,
+    RegrAvgy,
+    RegrCount,
+    RegrIntercept,
+    RegrR2,
+    RegrSlope,
+    RegrSxx,
+    RegrSxy,
+    RegrSyy,
 }
 
 /// One key of an order: an expression over the row.

@@ -5,7 +5,11 @@ use super::{
     fragment::FragmentPlan,
     plan::Flow,
 };
-use crate::{Error, sql::catalog::TableDescriptor, store::Version};
+use crate::{
+    Error,
+    sql::{catalog::TableDescriptor, scalar::Scalar},
+    store::Version,
+};
 
 /// A table's definition becomes another one.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +31,10 @@ pub struct Alter {
 /// Something that must not be found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Validation {
-    /// Gives a row where it is.
+    /// Gives a row where it is; or all rows, where only the asker can tell.
     pub fragment: FragmentPlan,
+    /// Then what is true of it.
+    pub judged: Option<Scalar>,
     /// The error then.
     pub error: Error,
 }

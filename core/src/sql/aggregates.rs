@@ -7,7 +7,7 @@
 use super::{
     ast::{Expr, OrderBy},
     bind::{boxed, call_listed, cast_to, numeric},
-    fault::{GROUPING, SYNTAX, UNDEFINED_FUNCTION, UNSUPPORTED, fail},
+    fault::{GROUPING, OUT_OF_RANGE, SYNTAX, UNDEFINED_FUNCTION, UNSUPPORTED, fail},
     logical::ColumnId,
     scalar::{Function, Scalar},
     scope::{Binder, Scope, Typed},
@@ -20,7 +20,7 @@ use crate::{
             aggregate::{AggregateCall, AggregateFunction},
             sort::SortKey,
         },
-        plan::{Call, Collected, OrderKey},
+        plan::{Call, Collected, OrderKey, Pairs},
     },
     map::Set,
 };
@@ -116,7 +116,10 @@ pub fn is_aggregate(name: &str) -> bool {
             | "jsonb_agg"
             | "json_object_agg"
             | "jsonb_object_agg"
-    )
+            | "percentile_cont"
+            | "percentile_disc"
+            | "mode"
+    ) || Pairs::by_name(name).is_some()
 }
 
 impl Binder<'_> {
@@ -194,9 +197,30 @@ impl Binder<'_> {
             let arg = filter.is_some().then(|| only(all));
             return basic(AggregateFunction::Count, arg, Some(Type::Integer));
         }
+        if let ("percentile_cont" | "percentile_disc" | "mode", [by]) = (name, of.order_by) {
+            let value = self.nested(&by.expr, scope, depth)?;
+            let value = if name == "percentile_cont" { numeric(value)?.coerce(Type::Real)? } else { value };
+            let function = match name {
+                "mode" => Collected::Mode,
+                _ => Collected::Percentile { continuous: name == "percentile_cont" },
+            };
+            let data_type = value.data_type;
+            let mut values = vec![only(value)];
+            match (name, args.pop(), args.pop()) {
+                ("mode", None, None) => {}
+                ("percentile_cont" | "percentile_disc", Some(share), None) => values.push(share_of(share)?),
+                _ => return fail(UNDEFINED_FUNCTION, format!("{name} does not take such arguments")),
+            }
+            if distinct {
+                return fail(SYNTAX, "DISTINCT together with WITHIN GROUP");
+            }
+            let call = Call::Collected { function, args: values, distinct, order };
+            return Ok(Bound { call, data_type, total: false });
+        }
         let separated = matches!(name, "string_agg" | "group_concat");
         let members = matches!(name, "json_object_agg" | "jsonb_object_agg");
-        let wanted = if name == "string_agg" || members {
+        let pairs = Pairs::by_name(name);
+        let wanted = if name == "string_agg" || members || pairs.is_some() {
             2..=2
         } else if separated {
             1..=2
@@ -223,17 +247,25 @@ impl Binder<'_> {
                 _ => numeric(self.number(arg))?,
             };
         }
+        let real = |binder: &Self, typed: Typed| numeric(binder.number(typed))?.coerce(Type::Real);
         let of_type = arg.data_type;
         let collected = |function, args| {
             let call = Call::Collected { function, args, distinct, order };
-            let data_type = Some(match function {
-                Collected::StringAgg => Type::Text,
-                Collected::Spread { .. } => Type::Real,
-                Collected::Span { .. } => Type::Interval,
-                Collected::Json { .. } => Type::Json,
-            });
+            let data_type = match function {
+                Collected::StringAgg => Some(Type::Text),
+                Collected::Spread { .. } => Some(Type::Real),
+                Collected::Span { .. } => Some(Type::Interval),
+                Collected::Json { .. } => Some(Type::Json),
+                Collected::Pairs(Pairs::RegrCount) => Some(Type::Integer),
+                Collected::Pairs(_) => Some(Type::Real),
+                Collected::Percentile { .. } | Collected::Mode => of_type,
+            };
             Ok(Bound { call, data_type, total: false })
         };
+        if let (Some(pairs), Some(x)) = (pairs, &separator) {
+            let (y, x) = (real(self, arg)?, real(self, x.clone())?);
+            return collected(Collected::Pairs(pairs), vec![only(y), x.scalar]);
+        }
         match name {
             "count" => basic(AggregateFunction::Count, Some(only(arg)), Some(Type::Integer)),
             "total" => {
@@ -286,5 +318,14 @@ impl Binder<'_> {
                 collected(Collected::Spread { sample, root }, vec![only(arg)])
             }
         }
+    }
+}
+
+/// A constant from 0 to 1.
+fn share_of(typed: Typed) -> Result<Scalar, Error> {
+    match numeric(typed)?.coerce(Type::Real)?.scalar {
+        Scalar::Literal(Value::Real(share)) if (0.0..=1.0).contains(&share) => Ok(Scalar::Literal(Value::Real(share))),
+        Scalar::Literal(_) => fail(OUT_OF_RANGE, "a percentile value is between 0 and 1"),
+        _ => fail(UNSUPPORTED, "a percentile value that is not constant"),
     }
 }

@@ -237,13 +237,17 @@ impl Binder<'_> {
             }
         };
         let id = |slot: u32| ids.get(slot as usize).map(|id| Scalar::Column(*id));
-        scan.filter = vec![condition.replace(&mut { id }).ok_or_else(lost_column)?];
-        scan.output.clear();
-        let Op::Source(mut source) = physical::source(scan)?.op else {
-            return fail(UNSUPPORTED, "a constraint that only askers can judge, on rows that are there already");
-        };
-        source.fragment.output = Output::First(1);
-        Ok(Validation { fragment: source.fragment, error })
+        let portable = condition.is_portable();
+        if portable {
+            scan.filter = vec![condition.replace(&mut { id }).ok_or_else(lost_column)?];
+            scan.output.clear();
+        }
+        let Op::Source(mut source) = physical::source(scan)?.op else { return Err(lost_column()) };
+        if portable {
+            source.fragment.output = Output::First(1);
+        }
+        // Of the stored row each slot has its place.
+        Ok(Validation { fragment: source.fragment, judged: (!portable).then_some(condition), error })
     }
 }
 

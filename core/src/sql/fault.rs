@@ -54,6 +54,8 @@ codes! {
     INVALID_POWER = "invalid_argument_for_power_function",
     /// A logarithm of what has none.
     INVALID_LOGARITHM = "invalid_argument_for_logarithm",
+    /// A regular expression that is none.
+    INVALID_REGEX = "invalid_regular_expression",
     /// An argument outside of what the function takes.
     INVALID_ARGUMENT = "invalid_parameter_value",
     /// An aggregate where none may be, or a column that is not grouped.

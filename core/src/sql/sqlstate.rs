@@ -35,6 +35,7 @@ pub fn sqlstate(code: &str) -> &'static str {
         INVALID_ARGUMENT | "invalid_argument" => "22023",
         INVALID_POWER => "2201F",
         INVALID_LOGARITHM => "2201E",
+        INVALID_REGEX => "2201B",
         GROUPING => "42803",
         INVALID_REFERENCE => "42P10",
         COLUMN_COUNT => "42601",

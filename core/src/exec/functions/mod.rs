@@ -5,6 +5,7 @@ pub(crate) mod json;
 pub mod listed;
 mod math;
 mod pattern;
+mod regex;
 mod stored;
 mod text;
 pub(crate) mod time;

@@ -146,6 +146,13 @@ fn collected(
         Collected::StringAgg => joined(&values),
         Collected::Spread { sample, root } => spread(&values, sample, root),
         Collected::Span { mean } => total(&values, mean),
+        Collected::Pairs(pairs) => pairs_of(&values).map(|of| pairs.of(&of)),
+        Collected::Percentile { continuous } => percentile(&values, continuous),
+        // Of several the first in the order.
+        Collected::Mode => {
+            let most = values.iter().rev().max_by_key(|(_, weight)| *weight);
+            Ok(most.and_then(|(args, _)| args.first()).cloned().unwrap_or(Value::Null))
+        }
         Collected::Json { object } => gathered(&values, object),
     }
 }
@@ -207,6 +214,39 @@ fn joined(values: &[(&[Value], i64)]) -> Result<Value, Error> {
         }
     }
     Ok(text.map_or(Value::Null, Value::Text))
+}
+
+/// The value below which a share of the values lies, which are in order.
+fn percentile(values: &[(&[Value], i64)], continuous: bool) -> Result<Value, Error> {
+    let count: i64 = values.iter().map(|(_, weight)| *weight).sum();
+    let Some((args, _)) = values.first() else { return Ok(Value::Null) };
+    let share = args.get(1).map_or(Ok(0.0), as_real)?;
+    let at = |index: f64| {
+        let mut before = 0;
+        let found = values.iter().find(|(_, weight)| {
+            before += weight;
+            before as f64 > index
+        });
+        found.or(values.last()).and_then(|(args, _)| args.first()).cloned().unwrap_or(Value::Null)
+    };
+    if !continuous {
+        return Ok(at((share * count as f64).ceil().max(1.0) - 1.0));
+    }
+    let place = share * (count - 1) as f64;
+    let (below, above) = (as_real(&at(place.floor()))?, as_real(&at(place.ceil()))?);
+    Ok(Value::Real(below + (above - below) * (place - place.floor())))
+}
+
+fn pairs_of(values: &[(&[Value], i64)]) -> Result<Vec<(f64, f64, f64)>, Error> {
+    let mut pairs = Vec::with_capacity(values.len());
+    for (args, weight) in values {
+        if let [y, x] = args
+            && !x.is_null()
+        {
+            pairs.push((as_real(y)?, as_real(x)?, *weight as f64));
+        }
+    }
+    Ok(pairs)
 }
 
 /// How far values are from their mean, in two passes.

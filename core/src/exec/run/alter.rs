@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Error,
     exec::{
+        eval::truth,
         fragment::Partial,
         schema::{Alter, Dangling, Validation},
     },
@@ -230,6 +231,17 @@ impl AlterJob {
     }
 }
 
+/// Whether there is a wrong row.
+fn wrong(validation: &Validation, found: Partial) -> Result<bool, Error> {
+    let Some(judged) = &validation.judged else { return Ok(!found.batch.is_empty()) };
+    for signed in found.batch.by_row().rows {
+        if truth(judged, &signed.row)? == Some(true) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 impl Job for AlterJob {
     fn start(&mut self, host: &mut Host) -> Step {
         self.validate(host)?;
@@ -274,7 +286,7 @@ impl Job for AlterJob {
         }
         match (&mut self.purge, self.open.get(&need)) {
             (Some(purge), _) => purge.found(partial),
-            (None, Some(validation)) if !partial.batch.is_empty() => {
+            (None, Some(validation)) if wrong(validation, partial)? => {
                 self.failed.get_or_insert_with(|| validation.error.clone());
             }
             _ => {}
