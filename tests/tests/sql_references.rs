@@ -661,11 +661,11 @@ fn race(seed: u64) -> (usize, usize) {
     let mut sim = Sim::new(SimConfig { signing: Signing::KeyedHash, ..SimConfig::new(seed, 6) });
     assert!(sim.settle(10 * MINUTE_US).is_ok(), "a quiet network does not settle");
     let action = ACTIONS[seed as usize % ACTIONS.len()];
-    let mut run = |sim: &mut Sim, sql: &str| shown(sim.sql(0, sql).unwrap_or_else(|error| panic!("{sql}: {error}")));
+    let run = |sim: &mut Sim, sql: &str| shown(sim.sql(0, sql).unwrap_or_else(|error| panic!("{sql}: {error}")));
     run(&mut sim, "CREATE TABLE p (id INTEGER PRIMARY KEY)");
     let actions = format!("ON DELETE {action} ON UPDATE {action}");
     run(&mut sim, &format!("CREATE TABLE c (id INTEGER PRIMARY KEY, p INTEGER DEFAULT 0 REFERENCES p {actions})"));
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         run(&mut sim, "CREATE INDEX ON c (p)");
     }
     run(&mut sim, "INSERT INTO p VALUES (0), (1), (2), (3)");
