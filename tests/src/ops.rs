@@ -172,7 +172,7 @@ impl Sim {
                 }
                 Need::Ops { need, ops } => (need, Command::Keys { ops, deadline_us }),
                 Need::Gather { need, fragment } => {
-                    (need, Command::Gather { fragment, except: Vec::new(), deadline_us })
+                    (need, Command::Gather { fragment, except: Box::default(), deadline_us })
                 }
             };
             ask.open.push((need, self.command(ask.node, command)));

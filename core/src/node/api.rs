@@ -240,7 +240,7 @@ pub enum Command {
         /// The fragment.
         fragment: FragmentPlan,
         /// Disjoint regions that are covered already: see [`Node::owned`](super::Node::owned).
-        except: Vec<Region>,
+        except: Box<[Region]>,
         /// Give up after so many microseconds; `None` takes the configured deadline.
         deadline_us: Option<u64>,
     },

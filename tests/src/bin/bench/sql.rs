@@ -93,7 +93,7 @@ impl Host {
                 let (need, command) = match need {
                     Need::Ops { need, ops } => (need, Command::Keys { ops, deadline_us: None }),
                     Need::Gather { need, fragment } => {
-                        (need, Command::Gather { fragment, except: Vec::new(), deadline_us: None })
+                        (need, Command::Gather { fragment, except: Box::default(), deadline_us: None })
                     }
                 };
                 match self.local.ask(0, command, Instant::now() + PATIENCE) {
