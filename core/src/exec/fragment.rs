@@ -83,7 +83,8 @@ fn size(batch: &Batch) -> usize {
     batch.rows.iter().map(|signed| of(&signed.row)).chain(groups).fold(batch.columns_bytes(), usize::saturating_add)
 }
 
-/// How the value of a record reads as a row.
+/// How the value of a record reads as a row. Owners know rows of tables; of everything else they give the whole value, and
+/// who asks knows how it reads ([`FragmentPlan::of_system`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Decode {
     /// A row of a table.
@@ -222,7 +223,15 @@ impl FragmentPlan {
         running.end()
     }
 
-    /// Runs over rows that are no records: a node's own.
+    /// Of a system table: what its owners run in its place, which gives values of records as they are.
+    pub fn of_system(&self) -> Option<FragmentPlan> {
+        let (project, output, missing) = (None, Output::Rows, Vec::new());
+        let values =
+            FragmentPlan { columns: vec![0], identity: false, filter: None, project, output, missing, ..self.clone() };
+        (!matches!(self.decode, Decode::Row | Decode::Key)).then_some(values)
+    }
+
+    /// Runs over rows that are no records: a node's own, those of a system table.
     pub fn run_rows(&self, rows: &[Row], budget: &Budget) -> Result<Partial, Error> {
         let (mut running, mut input) = (Running::new(self, budget)?, Batch::default());
         for (at, row) in rows.iter().enumerate() {
@@ -339,28 +348,23 @@ impl FragmentPlan {
 
     fn read(&self, key: &[u8], value: &[u8], version: &Version, out: &mut Batch) -> Result<(), Error> {
         let mut beyond: &[u8] = &[];
-        let rows: Vec<Row> = match self.decode {
+        let mut row: Row = match self.decode {
             Decode::Row => match codec::decode_columns(value, &self.columns, &self.missing) {
                 Ok((row, rest)) => {
                     beyond = rest;
-                    vec![row]
+                    row
                 }
                 Err(codec::Malformed) => return self.corrupted(),
             },
-            Decode::Key => vec![Row::new()],
-            decode => {
-                let rows = crate::sql::system::system_rows(value, decode)?;
-                rows.iter().map(|row| self.pick(row)).collect()
-            }
+            Decode::Key => Row::new(),
+            _ => vec![Value::Blob(value.to_vec())],
         };
-        for mut row in rows {
-            if self.identity {
-                row.push(Value::Blob(key.to_vec()));
-                row.push(encode_version(version));
-                row.push(Value::Blob(beyond.to_vec()));
-            }
-            out.push(row, 1);
+        if self.identity {
+            row.push(Value::Blob(key.to_vec()));
+            row.push(encode_version(version));
+            row.push(Value::Blob(beyond.to_vec()));
         }
+        out.push(row, 1);
         Ok(())
     }
 }

@@ -178,6 +178,7 @@ fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>
             lines.push(indented(depth, &format!("KeyLookup [exchange] {}: {} get(s)", source.name, keys.len())));
             ("asker", "")
         }
+        (None, _) if fragment.of_system().is_some() => ("asker", "records"),
         (None, Output::Rows) => ("owners", "rows"),
         (None, Output::First(_)) => ("owners", "first rows"),
         (None, Output::Distinct) => ("owners", "distinct rows"),

@@ -1,6 +1,7 @@
 //! System tables, which show as SQL what there is beside rows: the catalog, losers of conflicts, peers.
 //!
-//! They are read like any table and cannot be written to. The catalog and the losers are records, read by their owners.
+//! They are read like any table and cannot be written to. The catalog and the losers are records, which their owners give
+//! whole, for they would need to know how these read ([`as_rows`]).
 //! A loser tells in which namespace it was: which table that is, and how its row reads, is joined from the catalog at the
 //! asker. Peers are what the asker's own node says of itself when it is inspected: a host answers a gather of [`PEERS`] by
 //! [`gathered_peers`], and the node, which has to be small in a page, knows nothing of it.
@@ -30,6 +31,9 @@ pub const SYSTEM_TABLES: &[&str] =
 
 /// The namespace of `pontoon_peers`: no record is ever of it.
 pub const PEERS: &str = "pontoon.peers";
+
+/// What a statement holds of a system table.
+const BUDGET: Budget = Budget { rows_max: 1_000_000, bytes_max: 256 << 20 };
 
 /// Of a system table: where its rows are, how their records read, its columns.
 pub type SystemTable = (&'static str, Decode, Vec<(&'static str, Type)>);
@@ -97,7 +101,6 @@ pub fn system_table(name: &str) -> Option<SystemTable> {
 /// The answer of a gather of [`PEERS`], from the JSON of what [`Node::inspect`](crate::node::Node::inspect) gives: of its
 /// parts `id`, `role`, `links`, `peers` and `fragments`.
 pub fn gathered_peers(fragment: &FragmentPlan, snapshot: &str) -> (Partial, GatherEnd) {
-    const BUDGET: Budget = Budget { rows_max: 100_000, bytes_max: 64 << 20 };
     let rows = Json::parse(snapshot).map(|snapshot| peer_rows(&snapshot)).unwrap_or_default();
     let (partial, fault) = match fragment.run_rows(&rows, &BUDGET) {
         Ok(partial) => (partial, None),
@@ -226,8 +229,22 @@ fn loser_row(value: &[u8]) -> Option<Row> {
     Some(row)
 }
 
+/// What a fragment makes of the records of a system table, which came as they are; what came of any other table is that.
+pub fn as_rows(fragment: &FragmentPlan, partial: Partial) -> Result<Partial, Error> {
+    if fragment.of_system().is_none() {
+        return Ok(partial);
+    }
+    let mut rows = Vec::new();
+    for value in partial.batch.values(0) {
+        if let Value::Blob(record) = value {
+            rows.extend(system_rows(&record, fragment.decode)?);
+        }
+    }
+    fragment.run_rows(&rows, &BUDGET)
+}
+
 /// The rows that a record has in a system table.
-pub fn system_rows(entry: &[u8], decode: Decode) -> Result<Vec<Row>, Error> {
+fn system_rows(entry: &[u8], decode: Decode) -> Result<Vec<Row>, Error> {
     if decode == Decode::Conflicts {
         // What an application put there by itself is none.
         return Ok(loser_row(entry).into_iter().collect());

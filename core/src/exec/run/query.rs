@@ -21,7 +21,7 @@ use crate::{
     },
     map::{Map, Set},
     pht::{Answer, Range, Request},
-    sql::{catalog::entry, index::value_to_rows},
+    sql::{catalog::entry, index::value_to_rows, system::as_rows},
     store::{Action, KeyOp, Outcome, Version},
 };
 
@@ -168,7 +168,8 @@ impl QueryJob {
                 self.ended(host, index)?;
             }
         } else {
-            self.feeds.insert(host.gather(source.fragment.clone()), (index, source, None));
+            let fragment = source.fragment.of_system().unwrap_or_else(|| source.fragment.clone());
+            self.feeds.insert(host.gather(fragment), (index, source, None));
         }
         Ok(())
     }
@@ -355,9 +356,10 @@ impl Job for QueryJob {
     }
 
     fn on_batch(&mut self, _host: &mut Host, need: u32, partial: Partial) -> Step {
-        if let Some((index, ..)) = self.feeds.get(&need) {
+        if let Some((index, source, _)) = self.feeds.get(&need) {
             let index = *index;
             self.spent.entry(index).or_default().records += partial.scanned;
+            let partial = as_rows(&source.fragment, partial)?;
             self.feed(index, partial.batch)?;
         }
         Ok(None)
