@@ -7,8 +7,9 @@ use super::{
     host::Host,
     references::{ByValues, Guard, Held, Lost, RowId, Slot, Stage},
     refusal::columns,
+    write::Write,
     write_set::{Final, Planned},
-    writer::{Write, Writer},
+    writer::Writer,
 };
 use crate::{
     Error,

@@ -16,7 +16,7 @@
 //! names them in it until then; and who has written a row asks whether its entry is still its own ([`Entries::confirm`]). Of
 //! two with the same values at least one sees the other.
 
-use super::{host::Host, trees::Trees, writer::Written};
+use super::{host::Host, trees::Trees, write::Written};
 use crate::{
     Error,
     exec::change::Target,

@@ -10,7 +10,7 @@ use super::{
     query::QueryJob,
     references::Guard,
     refusal::{duplicate, violation},
-    writer::{Change, Write},
+    write::{Change, Write},
 };
 use crate::{
     Error,

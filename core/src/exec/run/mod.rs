@@ -29,6 +29,7 @@ mod regret;
 mod seek;
 mod trees;
 mod wait;
+mod write;
 mod write_set;
 mod writer;
 

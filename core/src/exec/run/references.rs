@@ -27,8 +27,9 @@ use super::{
     query::QueryJob,
     refusal::violation,
     seek::seek,
+    write::{Redo, Write},
     write_set::{Final, Planned, Wrote, finals},
-    writer::{Redo, Write, Writer},
+    writer::Writer,
 };
 use crate::{
     Error,

@@ -4,8 +4,9 @@ use super::{
     host::Host,
     references::{ByValues, Guard, Slot, Stage},
     refusal::standing,
+    write::{Change, Write},
     write_set::Final,
-    writer::{Change, Write, Writer},
+    writer::Writer,
 };
 use crate::{
     Error,

@@ -1,6 +1,6 @@
 //! The rows of a statement as they were and as they become, for who has to judge them together.
 
-use super::writer::{Change, Write};
+use super::write::{Change, Write};
 use crate::{
     Error,
     data::{Row, Value, codec},
