@@ -443,10 +443,11 @@ Project [asker] id
   Sort [asker] b.at
     Project [asker] b.id, b.at
       HashJoin [asker] inner on b.item = i.id
-        Gather [exchange] b: rows, combined up the region tree
-          Project [owners] b.id, b.item, b.at
-            Filter [owners] b.amount > 5
-              Scan [owners] b (b.id, b.item, b.amount, b.at)
+        SemiJoin [asker] b.item among the values of i.id: a filter at the owners, for up to 100 values; where these are too many:
+          Gather [exchange] b: rows, combined up the region tree
+            Project [owners] b.id, b.item, b.at
+              Filter [owners] b.amount > 5
+                Scan [owners] b (b.id, b.item, b.amount, b.at)
         Gather [exchange] i: rows, combined up the region tree
           Project [owners] i.id
             Filter [owners] i.city = 'Oslo'

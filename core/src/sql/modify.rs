@@ -116,7 +116,8 @@ impl Binder<'_> {
 
         let mut conjuncts = filter.clone().map(Scalar::conjuncts).unwrap_or_default();
         scan.filter = conjuncts.extract_if(.., |conjunct| conjunct.within(&schema)).collect();
-        let found = physical::source(scan)?;
+        let mut found = physical::source(scan)?;
+        reduce(&mut found);
         let flow = found.clone().into_flow();
         let Some(plan) = others else {
             let over = |scalar: Scalar| scalar.remap(&schema).ok_or_else(lost_column);
@@ -137,7 +138,8 @@ impl Binder<'_> {
         let plan = Logical::Filter { input: Box::new(plan), conjuncts: alone };
         let exprs = beyond.into_iter().filter(|id| read.contains(id)).map(|id| (id, Scalar::Column(id))).collect();
         let plan = rules::optimise(Logical::Project { input: Box::new(plan), exprs });
-        let beside = physical::lower(plan)?;
+        let mut beside = physical::lower(plan)?;
+        reduce(&mut beside);
         let (flow_beside, pair) = (beside.clone().into_flow(), [&schema[..], &beside.schema].concat());
         let node = physical::join(found, beside, JoinKind::Inner, conjuncts)?;
         let Op::HashJoin(join) = &node.op else { return fail(INTERNAL, "not a join") };

@@ -32,6 +32,17 @@ pub const FILTER_VALUES_MAX: usize = 100;
 pub fn reduce(node: &mut Node) {
     number(node, &mut 0);
     joins(node);
+    forget(node);
+}
+
+/// What waits for nothing is not planned again.
+fn forget(node: &mut Node) {
+    if let Op::Source(source) = &mut node.op
+        && source.after.is_none()
+    {
+        source.scan = None;
+    }
+    node.inputs.iter_mut().for_each(forget);
 }
 
 /// Gives every source its place in the flow.
