@@ -61,7 +61,7 @@ pub enum Way {
     /// The columns are the primary key: for each of its columns the position among them.
     Key(Vec<usize>),
     /// By an index whose first columns they are: for each of these the position among them, and whether it descends.
-    Index(IndexScan, Vec<(usize, bool)>),
+    Index(Box<IndexScan>, Vec<(usize, bool)>),
     /// Owners look through all rows.
     Scan,
 }

@@ -467,7 +467,7 @@ fn way(table: &TableDescriptor, details: &Details, version: Option<Version>, slo
             ranges: Vec::new(),
             order: None,
         };
-        return Way::Index(scan, order);
+        return Way::Index(Box::new(scan), order);
     }
     Way::Scan
 }

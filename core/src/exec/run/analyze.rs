@@ -8,8 +8,9 @@ use super::{
 };
 use crate::{
     Error,
-    data::QueryResult,
+    data::{QueryResult, Row},
     exec::{fragment::Partial, plan::Analyze},
+    map::Map,
     sql::report::{Measures, report},
     store::Outcome,
 };
@@ -29,6 +30,15 @@ pub(super) struct Spent {
     pub peers: u64,
 }
 
+/// What a query came to.
+pub(super) struct Measured {
+    pub rows: Vec<Row>,
+    /// How many rows each operator of the flow gave.
+    pub gave: Vec<u64>,
+    /// What each source cost, by its place in the flow.
+    pub spent: Map<usize, Spent>,
+}
+
 /// See the module's documentation.
 pub(super) struct AnalyzeJob {
     query: QueryJob,
@@ -42,7 +52,7 @@ impl AnalyzeJob {
     }
 
     fn result(&mut self, host: &Host) -> Step {
-        let Some((rows, gave, spent)) = self.query.measured()? else { return Ok(None) };
+        let Some(Measured { rows, gave, spent }) = self.query.measured()? else { return Ok(None) };
         let mut lines = self.analyze.lines.text.clone();
         let mut measures = Measures::new();
         for (line, step) in &self.analyze.lines.steps {

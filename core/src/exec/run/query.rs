@@ -2,7 +2,7 @@
 
 use super::{
     GatherEnd,
-    analyze::Spent,
+    analyze::{Measured, Spent},
     as_planned,
     host::Host,
     job::{Job, Step},
@@ -115,12 +115,12 @@ impl QueryJob {
         self.flow.take().map(Dataflow::into_rows).transpose()
     }
 
-    /// The same, and how many rows each operator of the flow gave, and what each source cost, by its place in the flow.
-    pub fn measured(&mut self) -> Result<Option<(Vec<Row>, Vec<u64>, Map<usize, Spent>)>, Error> {
+    /// The same, with what was measured.
+    pub fn measured(&mut self) -> Result<Option<Measured>, Error> {
         let Some(flow) = self.flow.as_ref().filter(|_| !self.is_open()) else { return Ok(None) };
         let spent = self.spent.iter().filter_map(|(source, spent)| Some((flow.place(*source)?, *spent))).collect();
         let gave = flow.gave();
-        Ok(self.rows()?.map(|rows| (rows, gave, spent)))
+        Ok(self.rows()?.map(|rows| Measured { rows, gave, spent }))
     }
 
     fn is_open(&self) -> bool {

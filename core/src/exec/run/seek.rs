@@ -53,7 +53,7 @@ fn source(related: &Related, way: &Way, slots: &[u32], values: &[Row]) -> Source
         Way::Index(scan, order) => {
             let begin = |row: &Row| order.iter().flat_map(|(at, turn)| encode(&row[*at], *turn)).collect::<Vec<u8>>();
             let ranges = values.iter().map(|row| beginning(begin(row))).collect();
-            source.index = Some(Box::new(IndexScan { ranges, ..scan.clone() }));
+            source.index = Some(Box::new(IndexScan { ranges, ..(**scan).clone() }));
             source.fragment.filter = filter(slots, values);
         }
         Way::Scan => source.fragment.filter = filter(slots, values),
