@@ -288,6 +288,32 @@ fn who_slept_before_it_wrote_its_row_finds_that_its_value_is_taken() {
 }
 
 #[test]
+fn what_somebody_claimed_who_vanished_is_not_given_to_two_rows() {
+    let mut refused = 0;
+    for steps in 0..16 {
+        for sql in ["INSERT INTO t VALUES (1, 5), (2, 5)", "UPDATE t SET u = 5 WHERE k > 6"] {
+            let mut local = Local::new();
+            local.wall_us = 1_000_000_000;
+            ok(&mut local, "CREATE TABLE t (k INTEGER PRIMARY KEY, u INTEGER UNIQUE)");
+            ok(&mut local, "INSERT INTO t VALUES (7, 7), (8, 8)");
+            let claimed = if sql.starts_with("INSERT") {
+                "INSERT INTO t VALUES (1, 5)"
+            } else {
+                "UPDATE t SET u = 5 WHERE k = 7"
+            };
+            let mut client = Client::new(claimed.to_owned(), 1_000, Definitions::default());
+            (0..steps).for_each(|step| drop(client.step(&mut local, step % 2 == 1)));
+            drop(client);
+            local.wall_us += 31_000_000;
+            refused += usize::from(run(&mut local, sql).is_err());
+            let rows = shown(&mut local, "SELECT k FROM t WHERE u + 0 = 5");
+            assert!(rows.len() <= 1, "{sql} after {steps} steps: {rows:?}");
+        }
+    }
+    assert_eq!(refused, 32);
+}
+
+#[test]
 fn what_is_refused_leaves_nothing_behind() {
     let mut local = Local::new();
     ok(

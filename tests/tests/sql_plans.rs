@@ -98,6 +98,32 @@ fn what_waits_for_nothing_begins_at_once() {
 }
 
 #[test]
+fn views_and_tables_of_queries_wait_like_tables() {
+    let mut local = shop();
+    ok(&mut local, "CREATE VIEW people AS SELECT name AS called, id AS number FROM customers");
+    let sql = "SELECT called FROM orders o JOIN people p ON p.number = o.customer WHERE o.id = 7";
+    assert_eq!(ok(&mut local, sql), (vec!["c7".to_owned()], Asked { gets: 2, gathers: vec![] }));
+    // What is computed is no column of the table: all rows at once.
+    let sql = "SELECT called FROM orders o JOIN (SELECT name AS called, id + 0 AS number FROM customers) p
+               ON p.number = o.customer WHERE o.id = 7";
+    assert_eq!(ok(&mut local, sql), (vec!["c7".to_owned()], Asked { gets: 1, gathers: vec![(50, 50)] }));
+    let plan = ok(&mut local, &format!("EXPLAIN {sql}")).0.join("\n");
+    assert!(!plan.contains("SemiJoin"), "{plan}");
+}
+
+#[test]
+fn what_is_grouped_gives_other_columns_than_its_rows_have() {
+    let mut local = shop();
+    ok(&mut local, "CREATE TABLE t (k INTEGER, g INTEGER, b INTEGER, kind INTEGER)");
+    ok(&mut local, "CREATE TABLE u (a INTEGER)");
+    ok(&mut local, "INSERT INTO t VALUES (1, 1, 70, 5), (1, 2, 80, 5), (2, 1, 90, 6)");
+    ok(&mut local, "INSERT INTO u VALUES (1), (2), (3)");
+    let sql = "SELECT o.id, (SELECT sum(s.c) FROM u, LATERAL (SELECT count(DISTINCT t.b) AS c FROM t
+               WHERE t.k = o.id AND t.kind = 5 GROUP BY t.g) s WHERE u.a = o.id) FROM orders o WHERE o.id IN (1, 2)";
+    assert_eq!(ok(&mut local, sql).0, ["1 2", "2 NULL"]);
+}
+
+#[test]
 fn changes_by_a_subquery_read_what_matters() {
     let mut local = shop();
     let (rows, asked) =

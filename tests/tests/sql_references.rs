@@ -715,6 +715,29 @@ fn askers_who_race_on_a_network_leave_nothing_that_refers_to_nothing() {
 }
 
 #[test]
+fn a_key_that_is_added_is_looked_after_whatever_was_there_before() {
+    let mut local = Local::new();
+    for sql in [
+        "CREATE TABLE p (id INTEGER PRIMARY KEY, u INTEGER UNIQUE)",
+        "CREATE TABLE q (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE c (id INTEGER PRIMARY KEY, a INTEGER REFERENCES p, b INTEGER)",
+        "INSERT INTO p VALUES (1, 10)",
+        "INSERT INTO q VALUES (1)",
+        "INSERT INTO c VALUES (1, 1, 10)",
+        // A second one to the same table.
+        "ALTER TABLE c ADD FOREIGN KEY (b) REFERENCES p (u)",
+    ] {
+        ok(&mut local, sql);
+    }
+    assert_eq!(run(&mut local, "UPDATE p SET u = 11").unwrap_err().code(), "foreign_key_violation");
+    assert_eq!(dependents(&mut local, "p"), 2);
+    // One in the place of another one.
+    ok(&mut local, "ALTER TABLE c DROP CONSTRAINT c_a_fkey, ADD FOREIGN KEY (a) REFERENCES q");
+    assert_eq!(run(&mut local, "DELETE FROM q").unwrap_err().code(), "foreign_key_violation");
+    assert_eq!(run(&mut local, "DROP TABLE q").unwrap_err().code(), "dependent_objects");
+}
+
+#[test]
 fn rows_that_others_refer_to_by_then_are_not_taken_back() {
     let setup = |local: &mut Local| {
         ok(local, "CREATE TABLE p (id INTEGER PRIMARY KEY)");

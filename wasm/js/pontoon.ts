@@ -77,7 +77,9 @@ export class Pontoon {
   /** Runs SQL with parameters `$1`, `$2`, ... Several statements run one after the other; the last one's result is given. */
   query<R = Row>(text: string, params: readonly SqlParam[] = [], options: CallOptions = {}): Promise<QueryResult<R>> {
     return guard(async () => {
-      this.#sql ??= new (await loadModule()).Session(this.#engine);
+      const { Session } = await loadModule();
+      // Of several first statements one makes it: nothing is awaited between the look and the assignment.
+      this.#sql ??= new Session(this.#engine);
       return this.#sql.run<R>(text, params, options.timeout);
     });
   }

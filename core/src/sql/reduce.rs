@@ -16,6 +16,7 @@ use super::{
     lookup::lookup_keys,
     physical::Node,
     scalar::Scalar,
+    system::PEERS,
 };
 use crate::{
     data::{Nested, Value},
@@ -112,6 +113,8 @@ fn origin(node: &Node, id: ColumnId) -> Option<Origin> {
     match &node.op {
         Op::Source(source) if matches!(source.fragment.output, Output::Groups(..)) => None,
         Op::Source(source) => Some(Origin { source: source.number, column, id, weight: weight(source) }),
+        // What is grouped has other columns than it says where its owners do a part of that.
+        Op::Aggregate { .. } | Op::Collect(..) => None,
         _ => node.inputs.iter().find_map(|input| origin(input, id)),
     }
 }
@@ -141,17 +144,25 @@ fn weight(source: &Source) -> u8 {
 
 /// Lets the source of a column wait, where a row of it that does not match has no effect on what `node` gives of others.
 fn wait(node: &mut Node, id: ColumnId, from: &Origin) {
-    if !node.schema.contains(&id) {
-        return;
-    }
+    let Some(at) = node.schema.iter().position(|other| *other == id) else { return };
     let inputs = match &mut node.op {
         Op::Source(source) => {
             let all = matches!(source.fragment.output, Output::Rows | Output::Distinct);
-            if all && source.after.is_none() && source.scan.is_some() {
+            // The column of the table that it is.
+            let column = match &source.fragment.project {
+                None => Some(at),
+                Some(exprs) => match exprs.get(at) {
+                    Some(Scalar::Column(column)) => Some(*column as usize),
+                    _ => None,
+                },
+            };
+            let equals = column.and_then(|column| source.read.get(column).copied());
+            let records = source.fragment.of_system().is_none() && source.fragment.namespace() != PEERS;
+            if let (Some(equals), true) = (equals, all && records && source.after.is_none() && source.scan.is_some()) {
                 source.after = Some(After {
                     source: from.source,
                     column: from.column,
-                    equals: id,
+                    equals,
                     value: from.id,
                     weight: from.weight,
                 });

@@ -10,6 +10,7 @@ use super::{
     ast::BinaryOp,
     bind::call_listed,
     catalog::{CATALOG, INDEXES, IndexEntry, TableColumn, TableDescriptor},
+    fault::{CORRUPTED, fail},
     logical::{ColumnId, Logical},
     scalar::Scalar,
     scope::{Binder, Scope, Typed, Visible},
@@ -236,9 +237,8 @@ pub fn as_rows(fragment: &FragmentPlan, partial: Partial) -> Result<Partial, Err
     }
     let mut rows = Vec::new();
     for value in partial.batch.values(0) {
-        if let Value::Blob(record) = value {
-            rows.extend(system_rows(&record, fragment.decode)?);
-        }
+        let Value::Blob(record) = value else { return fail(CORRUPTED, "not a record of a system table") };
+        rows.extend(system_rows(&record, fragment.decode)?);
     }
     fragment.run_rows(&rows, &BUDGET)
 }

@@ -16,7 +16,7 @@ use crate::{dht, globals, group, id::Id, messaging, overlay, spread};
 /// The version of this encoding; both ends of a link must speak the same.
 pub const WIRE_VERSION: u8 = 2;
 /// The version of query plans: a peer that does not know a plan says so and is not covered.
-pub const PLAN_VERSION: u16 = 2;
+pub const PLAN_VERSION: u16 = 3;
 
 /// One frame between the two ends of a link.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

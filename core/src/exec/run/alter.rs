@@ -28,6 +28,7 @@ use crate::{
     sql::{
         catalog::{TableDescriptor, entry},
         fault::{DUPLICATE_TABLE, FOREIGN_KEY_VIOLATION, INCOMPLETE, SERIALIZATION, STALE_PLAN, error, fail},
+        references::Reference,
     },
     store::{Action, Expect, Outcome, Version},
 };
@@ -146,7 +147,8 @@ impl AlterJob {
     }
 
     fn enter(&mut self, host: &mut Host) -> Step {
-        if self.alter.to.details()?.references.len() > self.alter.from.details()?.references.len() {
+        let unknown = |it: &Reference| it.stamp == 0 && !it.namespace.is_empty();
+        if self.alter.to.details()?.references.iter().any(unknown) {
             self.parents = Parents::enter(host, &mut self.alter.to)?;
         }
         let Some(parents) = &mut self.parents else { return self.write(host) };

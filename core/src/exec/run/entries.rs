@@ -52,6 +52,8 @@ pub(super) struct Claim {
     pub write: usize,
     /// The keys of rows whose entry it was.
     former: Vec<Vec<u8>>,
+    /// Whether the row is written, and its entry claimed once more.
+    again: bool,
     next: Next,
     tries: u8,
 }
@@ -77,8 +79,10 @@ enum Next {
     Set(Held, Option<Entry>),
     /// Look at the rows of others that the entry stands for.
     Look(Entry),
-    /// Look again, now that the entry is not that of others any more.
-    LookAgain(Entry),
+    /// Look again, now that the entry is not that of others any more; with the flag it was evicted before.
+    LookAgain(Entry, bool),
+    /// Look whether the row, which is written, still has these values; then what there is in the place of its entry counts.
+    Own(Option<Entry>),
     /// Take the entry away, which stands for nothing, if it is old enough.
     Evict(Entry),
 }
@@ -133,8 +137,8 @@ enum Asked {
     Reclaim(Vec<Vec<u8>>),
 }
 
-/// A claim, the entry in its way, and the keys of the rows of others that this stands for.
-type Look = (Claim, Entry, Vec<Vec<u8>>);
+/// A claim, and the keys of the rows that are looked at for it.
+type Look = (Claim, Vec<Vec<u8>>);
 
 /// Claims in the order of their places, so that the first ones of any part of it lie all over that part: where leaves are
 /// full, what is written before they are split shows where they will be full again.
@@ -199,7 +203,16 @@ impl Entries {
 
     /// An entry to claim.
     pub fn claim(place: Place, row: Vec<u8>, also: Option<Vec<u8>>, write: usize) -> Claim {
-        Claim { place, row, also, write, former: Vec::new(), next: Next::Set(Held::Absent, None), tries: 0 }
+        Claim {
+            place,
+            row,
+            also,
+            write,
+            former: Vec::new(),
+            again: false,
+            next: Next::Set(Held::Absent, None),
+            tries: 0,
+        }
     }
 
     /// Begins to claim entries.
@@ -262,6 +275,7 @@ impl Entries {
             let next = Next::Set(Held::Stamp(self.stamp), None);
             let claim = |place: &Place| Claim {
                 next: next.clone(),
+                again: true,
                 ..Entries::claim(place.clone(), written.row.clone(), also.clone(), at)
             };
             written.places.iter().map(claim).collect::<Vec<_>>()
@@ -339,9 +353,9 @@ impl Entries {
     pub fn on_ops(&mut self, host: &mut Host, need: u32, outcomes: Vec<Outcome>) -> bool {
         if let Some(looks) = self.looks.remove(&need) {
             let mut outcomes = outcomes.into_iter();
-            for (claim, entry, rows) in looks {
+            for (claim, rows) in looks {
                 let outcomes = outcomes.by_ref().take(rows.len()).collect();
-                self.looked_at(claim, entry, rows, outcomes);
+                self.looked_at(claim, rows, outcomes);
             }
         } else if let Some((asked, answer)) = self.trees.on_ops(host, need, outcomes) {
             self.answered(asked, answer);
@@ -385,16 +399,18 @@ impl Entries {
             let change = match &claim.next {
                 Next::Set(expect, _) => Change { key, what: What::Set(claim.value(), self.stamp), expect: *expect },
                 Next::Evict(entry) => Change { key, what: What::Remove(LEASE_US), expect: Held::Stamp(entry.stamp) },
-                Next::Look(entry) | Next::LookAgain(entry) => {
-                    let rows = claim.others(entry);
+                Next::Look(_) | Next::LookAgain(..) | Next::Own(_) => {
+                    let rows = match &claim.next {
+                        Next::Look(entry) | Next::LookAgain(entry, _) => claim.others(entry),
+                        _ => vec![claim.row.clone()],
+                    };
                     gets.extend(rows.iter().map(|row| KeyOp {
                         namespace: self.target.namespace.clone(),
                         locality_bits: self.target.locality_bits,
                         key: row.clone(),
                         action: Action::Get,
                     }));
-                    let entry = entry.clone();
-                    looks.push((claim, entry, rows));
+                    looks.push((claim, rows));
                     continue;
                 }
             };
@@ -431,6 +447,10 @@ impl Entries {
         };
         for (mut claim, wrote) in claims.into_iter().zip(answer.wrote) {
             match (wrote, claim.next.clone()) {
+                (Wrote::Unexpected(found), _) if claim.again => {
+                    (claim.again, claim.next) = (false, Next::Own(found));
+                    self.pending.push(claim);
+                }
                 (Wrote::Done, next @ Next::Set(..)) => self.has(claim, &next),
                 (Wrote::Done, Next::Evict(entry)) => {
                     claim.next = Next::Set(Held::Absent, Some(entry));
@@ -450,20 +470,22 @@ impl Entries {
                 (Wrote::Refused(refusal), _) => {
                     self.failed.get_or_insert(refusal.into());
                 }
-                (Wrote::Done, Next::Look(_) | Next::LookAgain(_)) => {}
+                (Wrote::Done, Next::Look(_) | Next::LookAgain(..) | Next::Own(_)) => {}
             }
         }
     }
 
     /// The entry is that of a claim.
     fn has(&mut self, mut claim: Claim, asked: &Next) {
-        // What was evicted stood for nothing.
-        self.keep(&claim, asked.overwrites());
-        if let Next::Set(_, Some(before)) = asked
-            && !claim.others(before).is_empty()
-        {
-            claim.next = Next::LookAgain(before.clone());
-            self.pending.push(claim);
+        let before = asked.overwrites();
+        match asked {
+            // What was evicted may yet turn out to be the entry of a row that has come meanwhile.
+            Next::Set(_, Some(other)) if !claim.others(other).is_empty() => {
+                self.keep(&claim, Some(other.clone()));
+                claim.next = Next::LookAgain(other.clone(), before.is_none());
+                self.pending.push(claim);
+            }
+            _ => self.keep(&claim, before),
         }
     }
 
@@ -479,7 +501,7 @@ impl Entries {
     /// There is an entry already.
     fn met(&mut self, mut claim: Claim, entry: Entry, asked: &Next) {
         let others = claim.others(&entry);
-        if entry.stamp == self.stamp && others.iter().all(|row| claim.former.contains(row)) {
+        if entry.stamp == self.stamp && value_to_rows(&entry.value).first() == Some(&claim.row) {
             // This statement wrote it, perhaps just now, told twice.
             self.has(claim, asked);
         } else if others.is_empty() {
@@ -498,9 +520,10 @@ impl Entries {
         }
     }
 
-    /// What the rows of others are like that an entry stands for.
-    fn looked_at(&mut self, mut claim: Claim, entry: Entry, rows: Vec<Vec<u8>>, outcomes: Vec<Outcome>) {
+    /// What the rows are like that were looked at.
+    fn looked_at(&mut self, mut claim: Claim, rows: Vec<Vec<u8>>, outcomes: Vec<Outcome>) {
         let Some(index) = self.target.indexes.get(claim.place.0) else { return };
+        let mut by = None;
         for (key, outcome) in rows.iter().zip(outcomes) {
             let found = match outcome {
                 Outcome::Found { value, version, .. } => {
@@ -512,9 +535,7 @@ impl Entries {
             };
             match found {
                 Ok(Some((row, value, version))) if index.key(&row, key) == claim.place.1 => {
-                    let by = Some((key.clone(), value, version));
-                    self.taken.push(Taken { write: claim.write, index: claim.place.0, by });
-                    return;
+                    by.get_or_insert((key.clone(), value, version));
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -523,17 +544,32 @@ impl Entries {
                 }
             }
         }
-        if matches!(claim.next, Next::LookAgain(_)) {
-            return;
+        match (claim.next.clone(), by) {
+            (Next::Own(None), Some(_)) => {
+                claim.next = Next::Set(Held::Absent, None);
+                self.pending.push(claim);
+            }
+            (Next::Own(Some(entry)), Some(_)) => self.met(claim, entry, &Next::Set(Held::Stamp(self.stamp), None)),
+            // Somebody has changed the row since, and its entries with it.
+            (Next::Own(_), None) => {}
+            (_, by @ Some(_)) => self.taken.push(Taken { write: claim.write, index: claim.place.0, by }),
+            (Next::LookAgain(_, evicted), None) => {
+                if let Some(kept) = self.kept.get_mut(&claim.place).filter(|_| evicted) {
+                    kept.before = None;
+                }
+            }
+            (Next::Look(entry), None) => {
+                claim.former = rows;
+                if claim.former.len() + 1 + usize::from(claim.also.is_some()) > ROWS_MAX {
+                    self.taken.push(Taken { write: claim.write, index: claim.place.0, by: None });
+                    return;
+                }
+                // What stands for a row of ours, too, is not in the way.
+                let shared = value_to_rows(&entry.value).len() > claim.former.len();
+                claim.next = if shared { Next::Set(Held::Stamp(entry.stamp), Some(entry)) } else { Next::Evict(entry) };
+                self.pending.push(claim);
+            }
+            (Next::Set(..) | Next::Evict(_), None) => {}
         }
-        claim.former = rows;
-        if claim.former.len() + 1 + usize::from(claim.also.is_some()) > ROWS_MAX {
-            self.taken.push(Taken { write: claim.write, index: claim.place.0, by: None });
-            return;
-        }
-        // What stands for a row of ours, too, is not in the way.
-        let shared = value_to_rows(&entry.value).len() > claim.former.len();
-        claim.next = if shared { Next::Set(Held::Stamp(entry.stamp), Some(entry)) } else { Next::Evict(entry) };
-        self.pending.push(claim);
     }
 }

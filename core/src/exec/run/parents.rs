@@ -142,13 +142,16 @@ impl Parents {
             let mut details = parent.details()?;
             let before = details.dependents.len();
             let own = |it: &Dependent| wanted.iter().any(|own| own.stamp == it.stamp && own.table == it.table);
-            let there = details.dependents.iter().any(own);
+            let there = |one: &&Dependent| {
+                details.dependents.iter().any(|it| own(it) && it.stamp == one.stamp && it.columns == one.columns)
+            };
+            let missing: Vec<Dependent> = wanted.iter().filter(|one| !there(one)).cloned().collect();
             let gone = |it: &Dependent| gone.contains(&it.table) || it.table == self.child && is_old(host, it);
             details.dependents.retain(|it| if own(it) { !self.leaves } else { self.leaves || !gone(it) });
-            if !self.leaves && !there {
-                details.dependents.extend(wanted.iter().cloned());
+            if !self.leaves {
+                details.dependents.extend(missing.iter().cloned());
             }
-            if before != details.dependents.len() || !self.leaves && !there {
+            if before != details.dependents.len() || !self.leaves && !missing.is_empty() {
                 parent.set_details(&details)?;
                 let action = Action::Put { value: parent.encode(), expect: Expect::Version(version), ttl_us: None };
                 ops.push(entry(&parent.name, host.env.locality_bits, action));

@@ -44,7 +44,9 @@ impl Guard {
         let (mut writer, mut stand) = (Writer::new(target), Vec::new());
         writer.hold(self.slots.len());
         for (key, Final { old, new }) in self.finals(0)? {
-            let Some(row) = new.filter(|_| old.is_none()) else { continue };
+            // What refers to nothing itself does not come back.
+            let doomed = self.slots.iter().any(|slot| slot.table == 0 && slot.writer.is_doomed(&key));
+            let Some(row) = new.filter(|_| old.is_none() && !doomed) else { continue };
             let is_to = |at: &usize| encoded(&row, &keys[*at].to);
             if referred.iter().any(|(at, values)| is_to(at).is_some_and(|value| values.get(&value).is_some())) {
                 writer.push(Write::new(key.clone(), Change::Insert(codec::encode_row(&row)), stand.len(), None));

@@ -27,7 +27,7 @@ use crate::{
     data::{Column, QueryResult, Row},
     exec::change::Target,
     map::{Map, Set},
-    sql::fault::{SERIALIZATION, error, fail},
+    sql::fault::{SERIALIZATION, STALE_PLAN, error, fail},
     store::{Action, KeyOp, Outcome, Version},
 };
 
@@ -150,6 +150,11 @@ impl Writer {
     /// What it wrote so far, if it waits.
     pub fn wrote(&self) -> &[Wrote] {
         &self.wrote
+    }
+
+    /// Whether a row is to be taken back even if somebody else changes it before.
+    pub fn is_doomed(&self, key: &[u8]) -> bool {
+        self.doomed.get(key).is_some()
     }
 
     /// A row is to be taken back even if somebody else changes it before.
@@ -384,6 +389,10 @@ impl Writer {
             return Ok(false);
         }
         match self.failed.take() {
+            // Somebody wrote on top of what was to be taken back: it would be done twice.
+            Some(failed) if failed.code() == STALE_PLAN && !self.stand.is_empty() => {
+                fail(SERIALIZATION, format!("rows of \"{}\" were changed meanwhile, and stand", self.target.name))
+            }
             Some(failed) => Err(standing(&self.target, failed, &self.unsure, &self.standing)),
             None => Ok(true),
         }
@@ -463,7 +472,9 @@ impl Writer {
             },
             Outcome::Found { .. } | Outcome::Stale { .. } | Outcome::Hinted => Ok(()),
             Outcome::Unreachable => {
-                self.unsure.push(write.key);
+                if !matches!(write.change, Change::Look(_)) {
+                    self.unsure.push(write.key);
+                }
                 Err(Error::Unreachable)
             }
             Outcome::Refused(refusal) => Err(refusal.into()),
