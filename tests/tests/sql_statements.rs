@@ -368,6 +368,23 @@ fn settings_belong_to_the_connection() {
     run(&mut local, "SET pontoon.dialect TO sqlite").unwrap();
     run(&mut local, "RESET pontoon.dialect").unwrap();
     assert_eq!(rows(&mut local, show), [[text("postgres")]]);
+    let strategy = "SHOW pontoon.join_strategy";
+    assert_eq!(rows(&mut local, strategy), [[text("auto")]]);
+    for name in ["gather", "symmetric-hash", "fetch-matches", "semi-join", "bloom", "broadcast", "auto", "bloom"] {
+        run(&mut local, &format!("SET pontoon.join_strategy = '{}'", name.to_uppercase())).unwrap();
+        assert_eq!(
+            (rows(&mut local, strategy), rows(&mut local, show)),
+            (vec![vec![text(name)]], vec![vec![text("postgres")]])
+        );
+        assert_eq!(rows(&mut other, strategy), [[text("auto")]]);
+    }
+    let wrong = run(&mut local, "SET pontoon.join_strategy = 'nested-loop'").unwrap_err();
+    assert_eq!(wrong.code(), "invalid_parameter_value");
+    let valid = "'auto', 'gather', 'symmetric-hash', 'fetch-matches', 'semi-join', 'bloom', 'broadcast'";
+    assert!(wrong.to_string().contains(valid), "{wrong}");
+    assert_eq!(rows(&mut local, strategy), [[text("bloom")]]);
+    run(&mut local, "RESET pontoon.join_strategy").unwrap();
+    assert_eq!(rows(&mut local, strategy), [[text("auto")]]);
 }
 
 #[test]

@@ -210,7 +210,8 @@ impl Asking {
     /// Plans with what is known, and begins to run.
     fn run(&mut self, definitions: &mut Definitions) -> Result<(), Error> {
         let Env { now_us, random, locality_bits, .. } = self.env;
-        let settings = Settings { now_us, random, locality_bits, dialect: definitions.session.dialect };
+        let Session { dialect, join_strategy } = definitions.session;
+        let settings = Settings { now_us, random, locality_bits, dialect, join_strategy };
         let plan = definitions.plans.plan(&self.statement, &self.params, &definitions.tables, settings)?;
         let env = Env { now_us: definitions.begin(now_us), ..self.env.clone() };
         self.state = State::Running(Box::new(Run::new(plan, env, self.serial, &mut definitions.shapes)));

@@ -44,6 +44,7 @@ pub mod select;
 pub mod session;
 mod set;
 pub mod sqlstate;
+pub mod strategy;
 mod subquery;
 pub mod system;
 mod target;

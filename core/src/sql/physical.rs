@@ -19,6 +19,7 @@ use super::{
     recursion,
     scalar::Scalar,
     select::lost_column,
+    strategy::JoinStrategy,
 };
 use crate::{
     Error,
@@ -82,14 +83,16 @@ impl Node {
 }
 
 /// The physical plan of a logical one.
-pub fn lower(plan: Logical) -> Result<Node, Error> {
-    Lowering::default().lower(plan)
+pub fn lower(plan: Logical, join_strategy: JoinStrategy) -> Result<Node, Error> {
+    Lowering { shared: Map::new(), join_strategy }.lower(plan)
 }
 
-/// The columns of what is evaluated once, by slot.
-#[derive(Default)]
-pub(super) struct Lowering {
+/// What lowering knows beside the plan.
+pub struct Lowering {
+    /// The columns of what is evaluated once, by slot.
     shared: Map<u32, Vec<ColumnId>>,
+    /// How the sides of joins meet.
+    pub join_strategy: JoinStrategy,
 }
 
 impl Lowering {

@@ -12,6 +12,7 @@ use super::{
     report::report,
     rules,
     scope::Binder,
+    strategy::JoinStrategy,
     system, view,
 };
 use crate::{
@@ -39,6 +40,8 @@ pub struct Settings {
     pub locality_bits: u8,
     /// How values are typed and compared where databases differ.
     pub dialect: Dialect,
+    /// How the sides of joins meet.
+    pub join_strategy: JoinStrategy,
 }
 
 /// Whose SQL it is, where databases differ.
@@ -129,7 +132,7 @@ impl Binder<'_> {
     /// The physical plan of a query.
     pub(super) fn physical(&mut self, select: &Select) -> Result<(Node, Vec<Column>), Error> {
         let query = self.select(select)?;
-        let mut node = physical::lower(rules::optimise(query.plan))?;
+        let mut node = physical::lower(rules::optimise(query.plan), self.settings.join_strategy)?;
         reduce(&mut node);
         Ok((node, query.columns))
     }

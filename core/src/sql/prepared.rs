@@ -235,6 +235,7 @@ mod tests {
             catalog::TableDescriptor,
             plan::Dialect,
             schema::{ColumnDef, CreateTable},
+            strategy::JoinStrategy,
         },
         store::Version,
     };
@@ -281,7 +282,8 @@ mod tests {
         let definition = |version| (table(), Version { wall_us: version, counter: 0, author: Id::ZERO });
         let mut tables = Tables::new();
         tables.insert("t".to_owned(), definition(1));
-        let settings = |now_us| Settings { now_us, random: 0, locality_bits: 0, dialect: Dialect::default() };
+        let (dialect, join_strategy) = (Dialect::default(), JoinStrategy::default());
+        let settings = |now_us| Settings { now_us, random: 0, locality_bits: 0, dialect, join_strategy };
         let column = |name: &str| Nested::new(Expr::Column { table: None, name: name.to_owned() });
         let is = |name, value| Expr::Binary(BinaryOp::Eq, column(name), Nested::new(value));
         let and = |a, b| Expr::Binary(BinaryOp::And, Nested::new(a), Nested::new(b));
@@ -313,6 +315,12 @@ mod tests {
         let kept =
             |plans: &Plans, at: usize| plans.known.iter().any(|known| Arc::ptr_eq(&known.statement, &statements[at]));
         assert_eq!([0, 1, 2, 3].map(|at| kept(&plans, at)), [true, true, true, false]);
+        let other = Settings { join_strategy: JoinStrategy::Bloom, ..settings(0) };
+        let fits = |settings| {
+            let params = [Value::Integer(7)];
+            plans.known.iter().filter(|known| known.fits(&statements[0], &params, &tables, settings)).count()
+        };
+        assert_eq!((fits(settings(0)), fits(other)), (1, 0), "a plan is of its settings");
         let null = [Value::Null];
         assert_eq!(
             plans.plan(&statements[0], &null, &tables, settings(0)),

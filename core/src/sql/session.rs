@@ -5,6 +5,7 @@
 use super::{
     fault::{INVALID_ARGUMENT, UNDEFINED_OBJECT, fail},
     plan::Dialect,
+    strategy::JoinStrategy,
 };
 use crate::{
     Error,
@@ -16,32 +17,33 @@ use crate::{
 pub struct Session {
     /// `pontoon.dialect`: how values are typed and compared where databases differ.
     pub dialect: Dialect,
+    /// `pontoon.join_strategy`: how the sides of joins meet.
+    pub join_strategy: JoinStrategy,
 }
 
 const DIALECT: &str = "pontoon.dialect";
+const JOIN_STRATEGY: &str = "pontoon.join_strategy";
 
 impl Session {
     /// `SET name = value`, or the default.
     pub fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), Error> {
-        known(name)?;
-        self.dialect = match value {
-            None => Dialect::default(),
-            Some(value) if value.eq_ignore_ascii_case("postgres") => Dialect::Postgres,
-            Some(value) if value.eq_ignore_ascii_case("sqlite") => Dialect::Sqlite,
-            Some(value) => {
-                let message = format!("invalid value for {DIALECT}: \"{value}\"; it is 'postgres' or 'sqlite'");
-                return fail(INVALID_ARGUMENT, message);
+        match name {
+            DIALECT => self.dialect = value.map(dialect).transpose()?.unwrap_or_default(),
+            JOIN_STRATEGY => {
+                self.join_strategy = value.map(JoinStrategy::by_name).transpose()?.unwrap_or_default();
             }
-        };
+            _ => return unknown(name),
+        }
         Ok(())
     }
 
     /// `SHOW name`.
     pub fn show(&self, name: &str) -> Result<QueryResult, Error> {
-        known(name)?;
-        let value = match self.dialect {
-            Dialect::Postgres => "postgres",
-            Dialect::Sqlite => "sqlite",
+        let value = match (name, self.dialect) {
+            (DIALECT, Dialect::Postgres) => "postgres",
+            (DIALECT, Dialect::Sqlite) => "sqlite",
+            (JOIN_STRATEGY, _) => self.join_strategy.name(),
+            _ => return unknown(name),
         };
         Ok(QueryResult {
             columns: vec![Column { name: name.to_owned(), data_type: Some(Type::Text) }],
@@ -63,6 +65,17 @@ pub fn done() -> QueryResult {
     }
 }
 
-fn known(name: &str) -> Result<(), Error> {
-    if name == DIALECT { Ok(()) } else { fail(UNDEFINED_OBJECT, format!("there is no setting \"{name}\"")) }
+fn dialect(name: &str) -> Result<Dialect, Error> {
+    match name {
+        _ if name.eq_ignore_ascii_case("postgres") => Ok(Dialect::Postgres),
+        _ if name.eq_ignore_ascii_case("sqlite") => Ok(Dialect::Sqlite),
+        _ => {
+            let message = format!("invalid value for {DIALECT}: \"{name}\"; it is 'postgres' or 'sqlite'");
+            fail(INVALID_ARGUMENT, message)
+        }
+    }
+}
+
+fn unknown<T>(name: &str) -> Result<T, Error> {
+    fail(UNDEFINED_OBJECT, format!("there is no setting \"{name}\""))
 }
