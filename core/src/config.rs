@@ -106,6 +106,8 @@ pub struct Config {
     pub query_bytes_max: usize,
     /// Bytes of decoded columns that one peer keeps of what is scanned again and again.
     pub columns_bytes_max: usize,
+    /// Bytes of rows that one peer keeps for joins of others.
+    pub exchange_bytes_max: usize,
     /// Dissemination tasks that one peer takes part in at once.
     pub tasks_max: usize,
 }
@@ -165,6 +167,7 @@ impl Default for Config {
             query_rows_max: 1_000_000,
             query_bytes_max: 128 << 20,
             columns_bytes_max: 64 << 20,
+            exchange_bytes_max: 256 << 20,
             tasks_max: 1_024,
         }
     }

@@ -26,6 +26,7 @@ pub mod ctx;
 pub mod data;
 pub mod dht;
 pub mod error;
+pub mod exchange;
 pub mod exec;
 pub mod globals;
 pub mod group;

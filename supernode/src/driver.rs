@@ -234,6 +234,8 @@ impl Driver {
                 self.joined = joined;
                 tracing::info!(joined, network = self.parts.network, "{}", if joined { "joined" } else { "alone" });
             }
+            // Nobody asks a supernode for a join but over its HTTP interface, which waits for the answer.
+            Output::Progress { .. } => {}
             Output::Trace(event) => {
                 let peer = event.peer.map(|peer| peer.short()).unwrap_or_default();
                 tracing::trace!(target: "pontoon", layer = event.layer, peer, "{} {}", event.event, event.detail);

@@ -174,6 +174,7 @@ impl Sim {
                 Need::Gather { need, fragment } => {
                     (need, Command::Gather { fragment, except: Box::default(), deadline_us })
                 }
+                Need::Join { need, plan } => (need, Command::Join { plan, deadline_us }),
             };
             ask.open.push((need, self.command(ask.node, command)));
         }

@@ -370,6 +370,7 @@ impl Client {
         } else if let Some(need) = self.asking.poll() {
             self.held.push_back(match need {
                 Need::Ops { need, ops } => Told::Ops(need, ops.iter().map(|op| local.apply(op)).collect()),
+                Need::Join { .. } => unreachable!("peers are asked for joins only where that is chosen"),
                 Need::Gather { need, fragment } => {
                     let end =
                         GatherEnd { coverage: 1.0, assumed_lost: false, peers: 1, messages: 0, bytes: 0, fault: None };

@@ -51,6 +51,7 @@ fn run_with(
                         Cost { messages: 2, bytes: 30, peers: 3, elapsed_us: 0 },
                     );
                 }
+                Need::Join { .. } => unreachable!("peers are asked for joins only where that is chosen"),
                 Need::Gather { need, fragment } => {
                     let partial = local.gather(&fragment).unwrap();
                     let end =

@@ -204,6 +204,7 @@ impl Slow {
                     let outcomes = ops.iter().map(|op| local.apply(op)).collect();
                     self.asking.on_ops(&mut self.definitions, need, outcomes, Cost::default());
                 }
+                Need::Join { .. } => unreachable!("peers are asked for joins only where that is chosen"),
                 Need::Gather { need, fragment } => {
                     let partial = local.gather(&fragment).unwrap();
                     let end =

@@ -244,6 +244,12 @@ impl Engine {
         Ok(self.driver.call_now(Command::Gather { fragment, except, deadline_us }, Shape::Encoded)?.unchecked_into())
     }
 
+    /// Has the peers join two tables, by an encoded plan; gives what `gather` gives. For SQL.
+    pub fn join(&self, plan: &[u8], timeout: Option<f64>) -> Result<Bytes, JsValue> {
+        let (plan, deadline_us) = (decode(plan)?, micros("timeout", timeout)?);
+        Ok(self.driver.call_now(Command::Join { plan, deadline_us }, Shape::Encoded)?.unchecked_into())
+    }
+
     /// What this peer may answer for of a namespace right now, encoded ([`Owned`](pontoon_core::node::Owned)), and, unless
     /// `known` says the same regions and change, encoded, the values of its records there, each after its length in four
     /// bytes. Nothing where these take more than `most` bytes. For SQL.

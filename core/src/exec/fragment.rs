@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     columns::{Builder, COLUMNS},
+    exchange::{Beside, Buckets, Sent},
     kept::Space,
     ops::{
         Batch, Operator,
@@ -114,6 +115,10 @@ pub enum Output {
     Top(Vec<SortKey>, u64),
     /// Groups with partial aggregates; the keys and arguments are over the projected row.
     Groups(Vec<Scalar>, Vec<AggregateCall>),
+    /// They are sent to the buckets of an exchange; how many were is the answer.
+    Buckets(Box<Buckets>),
+    /// They are joined with rows that came along.
+    Beside(Box<Beside>),
 }
 
 /// What owners run over the records of one namespace in their regions. Append only.
@@ -146,9 +151,18 @@ pub struct Partial {
     pub batch: Batch,
     /// Records looked at.
     pub scanned: u64,
+    /// What was sent to buckets.
+    pub sent: Sent,
     /// Bytes of rows and groups, about; never sent, counted by whoever combines.
     #[serde(skip)]
     bytes: usize,
+}
+
+impl Partial {
+    /// The answer of an owner whose rows went to buckets.
+    pub fn of_sent(sent: Sent, scanned: u64) -> Partial {
+        Partial { sent, scanned, ..Partial::default() }
+    }
 }
 
 /// A record's version as a value.
@@ -274,6 +288,13 @@ impl FragmentPlan {
         running.end()
     }
 
+    /// Runs over rows that others made: pairs of a join.
+    pub fn run_batch(&self, rows: Batch, budget: &Budget) -> Result<Partial, Error> {
+        let mut running = Running::new(self, budget)?;
+        running.push(rows)?;
+        running.end()
+    }
+
     /// Whether nothing but columns of a table is read.
     pub fn by_column(&self) -> bool {
         COLUMNS && self.decode == Decode::Row && !self.identity
@@ -290,9 +311,16 @@ impl FragmentPlan {
     }
 
     /// Adds `other`'s answer to `into`'s.
-    pub fn combine(&self, into: &mut Partial, other: Partial, budget: &Budget) -> Result<(), Error> {
-        into.scanned = into.scanned.saturating_add(other.scanned);
-        into.bytes = into.bytes.saturating_add(size(&other.batch));
+    pub fn combine(&self, into: &mut Partial, mut other: Partial, budget: &Budget) -> Result<(), Error> {
+        into.scanned = into.scanned.saturating_add(core::mem::take(&mut other.scanned));
+        match &self.output {
+            Output::Beside(beside) => return beside.tail.combine(into, other, budget),
+            Output::Buckets(_) => {
+                into.sent.add(other.sent);
+                return Ok(());
+            }
+            _ => into.bytes = into.bytes.saturating_add(size(&other.batch)),
+        }
         if self.output == Output::Rows {
             into.batch.append(other.batch);
             return budget.check(into);
@@ -300,7 +328,7 @@ impl FragmentPlan {
         let other = other.batch.by_row();
         let (rows, groups) = (&mut into.batch.rows, other.groups);
         match &self.output {
-            Output::Rows => {}
+            Output::Rows | Output::Buckets(_) | Output::Beside(_) => {}
             Output::First(count) => {
                 rows.extend(other.rows);
                 sort::cut(rows, *count);
@@ -331,7 +359,7 @@ impl FragmentPlan {
             operators.push(Box::new(Project::new(exprs.clone())));
         }
         match &self.output {
-            Output::Rows => {}
+            Output::Rows | Output::Buckets(_) | Output::Beside(_) => {}
             Output::First(count) => operators.push(Box::new(Limit::new(0, *count))),
             Output::Distinct => operators.push(Box::new(Distinct::new(true))),
             Output::Top(keys, count) => operators.push(Box::new(Sort::new(keys.clone(), Some(*count)))),
@@ -399,6 +427,10 @@ impl<'a> Running<'a> {
 
     fn end(mut self) -> Result<Partial, Error> {
         end(&mut self.operators, &mut self.partial.batch)?;
+        if let Output::Beside(beside) = &self.plan.output {
+            let rows = core::mem::take(&mut self.partial.batch);
+            return Ok(Partial { scanned: self.partial.scanned, ..beside.run(rows, self.budget)? });
+        }
         self.partial.bytes = size(&self.partial.batch);
         self.budget.check(&mut self.partial)?;
         Ok(self.partial)

@@ -5,6 +5,7 @@
 //! owners held them, runs the fragment over each and combines the answers pairwise.
 
 use super::{
+    exchange::JoinPlan,
     fragment::{Budget, FragmentPlan, Partial},
     run::{Env, GatherEnd, Need},
 };
@@ -82,12 +83,11 @@ impl Local {
                         asking.on_ops(&mut definitions, need, outcomes, Cost::default());
                     }
                     Need::Gather { need, fragment } => {
-                        let (partial, fault) = match self.gather(&fragment) {
-                            Ok(partial) => (partial, None),
-                            Err(error) => (Partial::default(), Some(Fault::from(&error))),
-                        };
-                        let end =
-                            GatherEnd { coverage: 1.0, assumed_lost: false, peers: 1, messages: 0, bytes: 0, fault };
+                        let (partial, end) = ended(self.gather(&fragment));
+                        asking.on_gathered(&mut definitions, need, partial, end);
+                    }
+                    Need::Join { need, plan } => {
+                        let (partial, end) = ended(self.join(&plan));
                         asking.on_gathered(&mut definitions, need, partial, end);
                     }
                 }
@@ -101,6 +101,12 @@ impl Local {
         };
         self.definitions = definitions;
         result
+    }
+
+    /// Joins two tables.
+    pub fn join(&self, plan: &JoinPlan) -> Result<Partial, Error> {
+        let [left, right] = &plan.sides.fragments;
+        plan.run([self.gather(left)?, self.gather(right)?], &BUDGET)
     }
 
     /// Carries out one operation.
@@ -178,4 +184,12 @@ impl Local {
         }
         Ok(partials.pop().unwrap_or_default())
     }
+}
+
+fn ended(answer: Result<Partial, Error>) -> (Partial, GatherEnd) {
+    let (partial, fault) = match answer {
+        Ok(partial) => (partial, None),
+        Err(error) => (Partial::default(), Some(Fault::from(&error))),
+    };
+    (partial, GatherEnd { coverage: 1.0, assumed_lost: false, peers: 1, messages: 0, bytes: 0, fault })
 }

@@ -18,6 +18,7 @@ pub mod change;
 pub mod columns;
 pub mod dataflow;
 pub mod eval;
+pub mod exchange;
 pub mod fragment;
 pub mod functions;
 pub mod kept;
@@ -30,6 +31,7 @@ pub mod schema;
 pub mod table;
 pub mod vector;
 
+pub use exchange::JoinPlan;
 pub use fragment::{Budget, FragmentPlan, Partial};
 pub use plan::Plan;
 pub use run::{Env, GatherEnd, Need, Run};

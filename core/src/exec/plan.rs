@@ -3,8 +3,11 @@
 //! [`sql::plan`](crate::sql::plan) makes it, [`Run`](super::Run) carries it out, both at the peer that asks. What other
 //! peers run of it are its [`FragmentPlan`]s.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     change::{Insert, Modify},
+    exchange::{JoinPlan, Sides, Way},
     fragment::FragmentPlan,
     ops::{
         aggregate::{AggregateCall, Mode},
@@ -333,7 +336,7 @@ impl Window {
 }
 
 /// Which join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JoinKind {
     /// Pairs that match.
     Inner,
@@ -369,7 +372,7 @@ pub struct MarkJoin {
 }
 
 /// What two rows must have in common.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct On {
     /// Over the left row.
     pub left: Vec<Scalar>,
@@ -395,7 +398,7 @@ pub struct Recursion {
 }
 
 /// See [`Op::HashJoin`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Join {
     /// Which join.
     pub kind: JoinKind,
@@ -424,6 +427,30 @@ pub struct Source {
     pub after: Option<After>,
     /// What it was planned from; `None` where it is as it is.
     pub scan: Option<Box<Scan>>,
+    /// What peers join in its place; the fragment then is what becomes of the pairs.
+    pub join: Option<Box<Joined>>,
+}
+
+/// Two sources that peers join.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Joined {
+    /// The left and the right one.
+    pub inputs: [Source; 2],
+    /// When rows match.
+    pub join: Join,
+    /// How they are brought together.
+    pub way: Way,
+    /// At how many places at most.
+    pub buckets: u16,
+}
+
+impl Joined {
+    /// What the node is asked for.
+    pub fn plan(&self, tail: &FragmentPlan) -> JoinPlan {
+        let fragments = [self.inputs[0].fragment.clone(), self.inputs[1].fragment.clone()];
+        let sides = Sides { fragments, join: self.join.clone(), way: self.way, buckets: self.buckets };
+        JoinPlan { sides, tail: tail.clone() }
+    }
 }
 
 /// What a source waits for: only those of its rows count that have one of the values which another source gives.

@@ -10,7 +10,7 @@ use crate::{
     ctx::Now,
     data::Cost,
     error::Error,
-    exec::{FragmentPlan, GatherEnd, Partial},
+    exec::{FragmentPlan, GatherEnd, JoinPlan, Partial},
     id::{Id, Region},
     inspect::Trace,
     store::{Batch, KeyOp, Outcome, Record},
@@ -185,6 +185,15 @@ pub enum Output {
     /// As its owner this node committed a record of a namespace that the application subscribed to: a new version, or
     /// the key's removal (no value).
     NewData(Record),
+    /// A call goes on: so many rows have come, some of which may still be dropped.
+    Progress {
+        /// The call.
+        call: CallId,
+        /// Rows so far.
+        rows: u64,
+        /// The share of the work that is done.
+        share: f64,
+    },
     /// A trace event, while tracing is on.
     Trace(Trace),
     /// Nothing more to do before this time of the monotone clock.
@@ -244,6 +253,13 @@ pub enum Command {
         /// Give up after so many microseconds; `None` takes the configured deadline.
         deadline_us: Option<u64>,
     },
+    /// Joins two tables at the peers; replied as `Gather` is, with [`Output::Progress`] meanwhile.
+    Join {
+        /// What is joined.
+        plan: Box<JoinPlan>,
+        /// Give up after so many microseconds; `None` takes the configured deadline.
+        deadline_us: Option<u64>,
+    },
     /// Begins or ends [`Output::NewData`] for a namespace (PIER's `newData`: Huebsch et al., VLDB 2003, section 3.2).
     /// It is told where the data is, at the owner of each key, at most once for a version; a write that is acknowledged
     /// while its owner changes may be told by nobody.
@@ -284,7 +300,7 @@ pub enum Reply {
         /// 1.0 when everybody confirmed.
         coverage: f64,
     },
-    /// `Gather`.
+    /// `Gather`, `Join`.
     Gathered(Partial, GatherEnd),
     /// `SetGlobal`, `Subscribe`, `Leave`.
     Done,
@@ -301,6 +317,8 @@ pub enum Timer {
     Dht(crate::dht::Timer),
     /// Dissemination's.
     Spread(crate::spread::Timer),
+    /// Exchanges'.
+    Exchange(crate::exchange::Timer),
     /// The application's messages'.
     Messaging(crate::messaging::Timer),
     /// The replicated map's.

@@ -9,7 +9,7 @@ use crate::{
     data::{Cost, real},
     dht::DhtEvent,
     error::Error,
-    exec::{Budget, FragmentPlan, GatherEnd, columns::COLUMNS},
+    exec::{Budget, FragmentPlan, GatherEnd, Partial, columns::COLUMNS},
     id::{Id, Region},
     map::Map,
     overlay::View as _,
@@ -30,7 +30,7 @@ pub struct Calls {
 }
 
 /// Who is told when something of a lower layer is over.
-enum Ticket {
+pub(super) enum Ticket {
     /// One operation of a batch.
     One { batch: u64, index: usize },
     /// Operations of a batch, by index.
@@ -41,6 +41,8 @@ enum Ticket {
     All { call: CallId },
     /// `Gather`.
     Gather { call: CallId, whole: Region },
+    /// A side of a join.
+    Side { number: u64, side: u8, whole: Region },
 }
 
 /// Operations on keys that are answered together.
@@ -85,6 +87,7 @@ impl Node {
                 self.reply(call, result.map(|()| Reply::Done));
             }
             Command::Gather { fragment, except, deadline_us } => self.gather(call, &fragment, &except, deadline_us),
+            Command::Join { plan, deadline_us } => self.join(call, *plan, deadline_us),
             Command::Subscribe { namespace, on } => {
                 let result = if self.dht.subscribe(namespace, on) { Ok(Reply::Done) } else { Err(Error::Overloaded) };
                 self.reply(call, result);
@@ -93,15 +96,15 @@ impl Node {
         }
     }
 
-    fn reply(&mut self, call: CallId, result: Result<Reply, Error>) {
+    pub(super) fn reply(&mut self, call: CallId, result: Result<Reply, Error>) {
         self.out.outputs.push_back(Output::Reply { call, result });
     }
 
-    fn deadline(&self, asked_us: Option<u64>) -> u64 {
+    pub(super) fn deadline(&self, asked_us: Option<u64>) -> u64 {
         self.now.mono.saturating_add(asked_us.unwrap_or(self.config.deadline_us))
     }
 
-    fn ticket(&mut self, ticket: Ticket) -> u64 {
+    pub(super) fn ticket(&mut self, ticket: Ticket) -> u64 {
         let name = ctx!(self).serial();
         self.calls.tickets.insert(name, ticket);
         name
@@ -229,15 +232,17 @@ impl Node {
                 let values = records().filter_map(|record| record.value.as_deref());
                 let bytes_max = self.config.columns_bytes_max;
                 if let Some(space) = self.kept.space(&plan, regions, change, bytes_max, values) {
-                    return plan.run_kept(space, &Budget::from(&self.config));
+                    let partial = plan.run_kept(space, &Budget::from(&self.config))?;
+                    return Ok((plan, partial));
                 }
             }
             let records = records();
             let rows = records.filter_map(|record| Some((&record.key[..], record.value.as_deref()?, &record.version)));
-            plan.run(rows, &Budget::from(&self.config))
+            let partial = plan.run(rows, &Budget::from(&self.config))?;
+            Ok((plan, partial))
         });
-        match result {
-            Ok(partial) => Report { partial, ..Report::default() },
+        match result.and_then(|(plan, partial)| self.to_buckets(&plan, partial)) {
+            Ok(report) => report,
             Err(error) => Report { fault: Some((&error).into()), ..Report::default() },
         }
     }
@@ -263,20 +268,17 @@ impl Node {
                 let nodes = report.peers.saturating_sub(1);
                 self.reply(call, Ok(Reply::Reached { nodes, coverage }));
             }
+            Some(Ticket::Side { number, side, whole }) => {
+                let (answer, end) = gathered(report, &whole);
+                self.side_done(number, side, answer, end);
+            }
             Some(Ticket::Gather { call, whole }) => {
-                let end = GatherEnd {
-                    coverage: report.covered.share_of(whole.size()),
-                    assumed_lost: report.assumed_lost,
-                    peers: report.peers,
-                    messages: report.messages,
-                    bytes: report.bytes,
-                    fault: report.fault,
-                };
+                let (partial, end) = gathered(report, &whole);
                 ctx!(self).trace("query", "end", None, || {
-                    let rows = report.partial.batch.len();
+                    let rows = partial.batch.len();
                     format!("{rows} rows, coverage {}", real::print(end.coverage))
                 });
-                self.reply(call, Ok(Reply::Gathered(report.partial, end)));
+                self.reply(call, Ok(Reply::Gathered(partial, end)));
             }
             Some(Ticket::One { .. } | Ticket::Leaf { .. }) | None => {}
         }
@@ -325,6 +327,19 @@ impl Node {
         self.closed = true;
         self.reply(call, Ok(Reply::Done));
     }
+}
+
+/// What a task over a region came to.
+fn gathered(report: Report, whole: &Region) -> (Partial, GatherEnd) {
+    let end = GatherEnd {
+        coverage: report.covered.share_of(whole.size()),
+        assumed_lost: report.assumed_lost,
+        peers: report.peers,
+        messages: report.messages,
+        bytes: report.bytes,
+        fault: report.fault,
+    };
+    (report.partial, end)
 }
 
 /// Cuts operations into tasks of bounded size.

@@ -10,6 +10,7 @@
 
 mod api;
 mod calls;
+mod joins;
 
 use chacha20::rand_core::SeedableRng as _;
 
@@ -21,6 +22,7 @@ use crate::{
     crypto::Identity,
     ctx::{Ctx, Now, Outbox, Rng},
     dht::Dht,
+    exchange::Exchanges,
     exec::kept::Kept,
     globals::Globals,
     group::Held,
@@ -41,6 +43,7 @@ pub struct Node {
     overlay: Overlay,
     dht: Dht,
     spread: Spread,
+    exchanges: Exchanges,
     messaging: Messaging,
     globals: Globals,
     calls: Calls,
@@ -125,6 +128,7 @@ impl Node {
             overlay: Overlay::new(identity),
             dht,
             spread: Spread::default(),
+            exchanges: Exchanges::default(),
             messaging: Messaging::default(),
             globals: Globals::default(),
             calls: Calls::default(),
@@ -197,6 +201,7 @@ impl Node {
                 Timer::Group(timer) => self.dht.on_group_timer(&mut ctx!(self), &self.overlay, timer),
                 Timer::Dht(timer) => self.dht.on_timer(&mut ctx!(self), &self.overlay, timer),
                 Timer::Spread(timer) => self.spread.on_timer(&mut ctx!(self), &ground!(self), timer),
+                Timer::Exchange(timer) => self.exchanges.on_timer(&mut ctx!(self), &self.overlay, &timer),
                 Timer::Messaging(timer) => self.messaging.on_timer(&mut ctx!(self), timer),
                 Timer::Globals => self.globals.on_timer(&mut ctx!(self), self.overlay.siblings()),
                 Timer::Call(call) => self.leave_late(call),
@@ -216,6 +221,8 @@ impl Node {
                 self.dht_event(event);
             } else if let Some(event) = self.spread.poll_event() {
                 self.spread_event(event);
+            } else if let Some(event) = self.exchanges.poll_event() {
+                self.exchange_event(event);
             } else {
                 break;
             }
@@ -250,6 +257,7 @@ impl Node {
             Body::Group(message) => self.dht.on_group_message(&mut ctx!(self), &self.overlay, from.id, message),
             Body::Dht(message) => self.dht.on_message(&mut ctx!(self), &self.overlay, from.id, message),
             Body::Spread(message) => self.spread.on_message(&mut ctx!(self), &ground!(self), from, message),
+            Body::Exchange(message) => self.exchanges.on_message(&mut ctx!(self), &self.overlay, message),
             Body::App(message) => self.messaging.on_message(&mut ctx!(self), from, message),
             Body::Globals(message) => {
                 let links: Vec<Id> = self.overlay.live().map(|(id, _)| *id).collect();
@@ -276,6 +284,7 @@ impl Node {
             "rtc_budget_left".to_owned(),
             u64::from(self.config.rtc_lifetime_max.saturating_sub(self.overlay.rtc_opened())),
         );
+        counters.insert("exchange_buckets".to_owned(), self.exchanges.held().0 as u64);
         for (name, bytes) in self.overlay.traffic.named() {
             counters.insert(name.to_owned(), bytes);
         }

@@ -61,7 +61,7 @@ impl Seen {
 
 /// Whether a message has to do with what the application asks for, rather than with upkeep.
 fn asked_by_application(body: &Body) -> bool {
-    matches!(body, Body::Dht(_) | Body::App(_))
+    matches!(body, Body::Dht(_) | Body::App(_) | Body::Exchange(_))
 }
 
 enum Hop {
@@ -201,6 +201,12 @@ impl Overlay {
             }
         }
         best.map(|(_, _, id)| id)
+    }
+
+    /// The next hop towards a key for what a layer above hands on by itself, and how its receiver may; `None`: nobody is
+    /// nearer.
+    pub fn towards(&self, key: &Id, step: Step) -> Option<(Id, Step)> {
+        self.step(key, &self.me, &[], step)
     }
 
     /// A live neighbour that is nearer to `target` than this node.

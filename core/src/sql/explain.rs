@@ -12,13 +12,14 @@ use super::{
 use crate::{
     data::{Nested, Value},
     exec::{
+        exchange::Way,
         fragment::Output,
         functions::listed,
         ops::{
             aggregate::{AggregateCall, AggregateFunction, Mode},
             sort::SortKey,
         },
-        plan::{IndexOrder, Join, JoinKind, MarkJoin, MarkKind, On, Op, Source},
+        plan::{IndexOrder, Join, JoinKind, Joined, MarkJoin, MarkKind, On, Op, Source},
     },
 };
 
@@ -54,17 +55,13 @@ fn tree(node: &Node, names: &[String], depth: usize, first: Option<usize>, lines
     let over_output = |position| name(&node.schema, position);
     let line = match &node.op {
         Op::Unit => "OneRow [asker]".to_owned(),
-        Op::Source(source) => return leaf(source, names, depth, &mut lines.text),
+        Op::Source(source) => return leaf(source, names, depth, None, &mut lines.text),
         Op::Filter(condition) => format!("Filter [asker] {}", scalar(condition, &over_input)),
         Op::Project(exprs) => format!("Project [asker] {}", list(exprs, &over_input)),
         Op::Rows(rows) => format!("Values [asker] {} row(s)", rows.len()),
         Op::HashJoin(Join { kind, on, .. }) => {
             let right = node.inputs.get(1).map_or(&[][..], |input| &input.schema[..]);
-            let kind = match kind {
-                JoinKind::Inner => "inner",
-                JoinKind::Left => "left",
-                JoinKind::Full => "full",
-            };
+            let kind = join_kind(*kind);
             let method = if on.left.is_empty() { "NestedLoopJoin" } else { "HashJoin" };
             let on = conditions(on, input, right, &name);
             let on = if on.is_empty() { "every pair".to_owned() } else { format!("on {}", on.join(" AND ")) };
@@ -148,7 +145,8 @@ fn tree(node: &Node, names: &[String], depth: usize, first: Option<usize>, lines
     }
 }
 
-fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>) {
+/// The lines of a source; `sent` says where its rows go if not to the asker.
+fn leaf(source: &Source, names: &[String], depth: usize, sent: Option<&str>, lines: &mut Vec<String>) {
     let fragment = &source.fragment;
     let label = |id: &u32| names.get(*id as usize).cloned().unwrap_or_else(|| "?".to_owned());
     let over_read = |position: u32| source.read.get(position as usize).map_or_else(|| "?".to_owned(), label);
@@ -173,6 +171,10 @@ fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>
         depth += 1;
     }
     let (place, combining) = match (&source.keys, &fragment.output) {
+        (None, _) if source.join.as_ref().is_some_and(|joined| matches!(joined.way, Way::Broadcast(_))) => {
+            ("owners", "")
+        }
+        (None, _) if source.join.is_some() => ("buckets", ""),
         (None, _) if source.index.is_some() => ("asker", ""),
         (Some(keys), _) => {
             lines.push(indented(depth, &format!("KeyLookup [exchange] {}: {} get(s)", source.name, keys.len())));
@@ -184,6 +186,8 @@ fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>
         (None, Output::Distinct) => ("owners", "distinct rows"),
         (None, Output::Top(..)) => ("owners", "top-k"),
         (None, Output::Groups(..)) => ("owners", "partial aggregates"),
+        // What a node makes of a plan, not the planner.
+        (None, Output::Buckets(_) | Output::Beside(_)) => ("owners", "nothing"),
     };
     if let Some(index) = &source.index {
         let ranges = index.ranges.len();
@@ -196,6 +200,14 @@ fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>
         let (name, of) = (&source.name, &index.name);
         let line = format!("IndexScan [exchange] {name}: {ranges} range(s) of {of}{order}, then gets");
         lines.push(indented(depth, &line));
+    } else if let Some(sent) = sent {
+        lines.push(indented(depth, &format!("Exchange [exchange] {sent}")));
+    } else if let Some(joined) = &source.join {
+        let way = match joined.way {
+            Way::Broadcast(_) => "found at the owners",
+            Way::Hash | Way::Bloom(..) => "found at the buckets",
+        };
+        lines.push(indented(depth, &format!("Gather [exchange] {}: {way}, sent to the asker", source.name)));
     } else if source.keys.is_none() {
         let line = format!("Gather [exchange] {}: {combining}, combined up the region tree", source.name);
         lines.push(indented(depth, &line));
@@ -205,7 +217,7 @@ fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>
         lines.push(indented(depth, &line));
     };
     match &fragment.output {
-        Output::Rows => {}
+        Output::Rows | Output::Buckets(_) | Output::Beside(_) => {}
         Output::First(count) => push(format!("Limit [{place}] {count}")),
         Output::Distinct => push(format!("Distinct [{place}]")),
         Output::Top(keys, count) => push(format!("TopK [{place}] {count} by {}", order(keys, &over_projected))),
@@ -221,9 +233,52 @@ fn leaf(source: &Source, names: &[String], depth: usize, lines: &mut Vec<String>
     if let Some(filter) = &fragment.filter {
         push(format!("Filter [{place}] {}", scalar(filter, &over_read)));
     }
+    if let Some(joined) = &source.join {
+        let line = self::joined(joined, &source.read, names);
+        push(format!("HashJoin [{place}] {line}"));
+        for (port, input) in joined.inputs.iter().enumerate() {
+            leaf(input, names, depth + 1, Some(&self::sent(joined, port)), lines);
+        }
+        return;
+    }
     let columns: Vec<String> = source.read.iter().map(label).collect();
     let what = if source.keys.is_some() || source.index.is_some() { "Records" } else { "Scan" };
     push(format!("{what} [{place}] {} ({})", source.name, columns.join(", ")));
+}
+
+fn join_kind(kind: JoinKind) -> &'static str {
+    match kind {
+        JoinKind::Inner => "inner",
+        JoinKind::Left => "left",
+        JoinKind::Full => "full",
+    }
+}
+
+/// A join that peers make of two rows whose columns are `read`, one after the other.
+fn joined(joined: &Joined, read: &[u32], names: &[String]) -> String {
+    let name = |ids: &[u32], position: u32| {
+        ids.get(position as usize).and_then(|id| names.get(*id as usize)).cloned().unwrap_or_else(|| "?".to_owned())
+    };
+    let (left, right) = read.split_at(joined.join.widths[0].min(read.len()));
+    let on = conditions(&joined.join.on, left, right, &name).join(" AND ");
+    format!("{} on {on}", join_kind(joined.join.kind))
+}
+
+/// Where the rows of a side of it go.
+fn sent(joined: &Joined, port: usize) -> String {
+    let name = &joined.inputs[port].name;
+    match joined.way {
+        Way::Broadcast(small) if usize::from(small) == port => {
+            format!("{name}: all rows, to the owners of the other side")
+        }
+        Way::Broadcast(_) => format!("{name}: stays where it is"),
+        Way::Bloom(first, _) if usize::from(first) != port => {
+            format!("{name}: by the hash of what must be equal, where the other side's Bloom filter has it")
+        }
+        Way::Hash | Way::Bloom(..) => {
+            format!("{name}: by the hash of what must be equal, to up to {} buckets", joined.buckets)
+        }
+    }
 }
 
 /// What two rows must have in common.

@@ -19,7 +19,7 @@ use super::{
     recursion,
     scalar::Scalar,
     select::lost_column,
-    strategy::JoinStrategy,
+    strategy::{JoinStrategy, distribute},
 };
 use crate::{
     Error,
@@ -107,7 +107,10 @@ impl Lowering {
                 Ok(above(Op::Filter(condition), input))
             }
             Logical::Project { input, exprs } => project(self.lower(*input)?, exprs),
-            Logical::Join { left, right, kind, on } => join(self.lower(*left)?, self.lower(*right)?, kind, on),
+            Logical::Join { left, right, kind, on } => {
+                let node = join(self.lower(*left)?, self.lower(*right)?, kind, on)?;
+                Ok(distribute(node, self.join_strategy))
+            }
             Logical::Aggregate { input, keys, calls } => match ordered::extremes(&input, &keys, &calls) {
                 Some(extremes) => self.extremes(extremes, calls.iter().map(|(id, _)| *id).collect()),
                 None => aggregate(self.lower(*input)?, keys, calls),
@@ -260,7 +263,17 @@ pub fn source(mut scan: Scan) -> Result<Node, Error> {
         missing,
     };
     check(&fragment)?;
-    let source = Source { name: scan.name, fragment, keys, index, read, number: 0, after: None, scan: Some(planned) };
+    let source = Source {
+        name: scan.name,
+        fragment,
+        keys,
+        index,
+        read,
+        number: 0,
+        after: None,
+        scan: Some(planned),
+        join: None,
+    };
     Ok(Node::new(Op::Source(source), Vec::new(), scan.output))
 }
 

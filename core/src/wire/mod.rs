@@ -11,12 +11,12 @@ mod chunk;
 pub use chunk::{Chunks, cut};
 use serde::{Deserialize, Serialize};
 
-use crate::{dht, globals, group, id::Id, messaging, overlay, spread};
+use crate::{dht, exchange, globals, group, id::Id, messaging, overlay, spread};
 
 /// The version of this encoding; both ends of a link must speak the same.
 pub const WIRE_VERSION: u8 = 2;
 /// The version of query plans: a peer that does not know a plan says so and is not covered.
-pub const PLAN_VERSION: u16 = 3;
+pub const PLAN_VERSION: u16 = 4;
 
 /// One frame between the two ends of a link.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,8 @@ pub enum Body {
     App(messaging::Message),
     /// The replicated map.
     Globals(globals::Message),
+    /// Rows on their way to where they meet.
+    Exchange(exchange::Message),
 }
 
 macro_rules! body_from {
@@ -61,7 +63,8 @@ body_from!(
     Dht(dht::Message),
     Spread(spread::Message),
     App(messaging::Message),
-    Globals(globals::Message)
+    Globals(globals::Message),
+    Exchange(exchange::Message)
 );
 
 /// Bytes that are not a frame.

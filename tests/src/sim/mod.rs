@@ -118,6 +118,7 @@ pub struct Sim {
     globals: Vec<(usize, String, Option<Vec<u8>>)>,
     traces: Vec<(usize, Trace)>,
     new_data: Vec<(usize, Record)>,
+    progress: Vec<(u64, CallId, u64)>,
     recorded: Vec<Recorded>,
 }
 
@@ -136,6 +137,7 @@ impl Sim {
             globals: Vec::new(),
             traces: Vec::new(),
             new_data: Vec::new(),
+            progress: Vec::new(),
             recorded: Vec::new(),
         };
         for index in 0..nodes {
@@ -312,6 +314,11 @@ impl Sim {
         std::mem::take(&mut self.new_data)
     }
 
+    /// Takes what was told of commands that go on: when, of which, and how many rows had come.
+    pub fn take_progress(&mut self) -> Vec<(u64, CallId, u64)> {
+        std::mem::take(&mut self.progress)
+    }
+
     /// Takes the trace events of nodes that trace.
     pub fn take_traces(&mut self) -> Vec<(usize, Trace)> {
         std::mem::take(&mut self.traces)
@@ -348,6 +355,7 @@ impl Sim {
                 What::Reply(call, answer) => {
                     self.replies.insert(call, (at_us, answer));
                 }
+                What::Progress(call, rows) => self.progress.push((at_us, call, rows)),
                 What::Message { from, to_key, payload } => {
                     self.deliveries.push(Delivery { at_us, node, from, to_key, payload });
                 }

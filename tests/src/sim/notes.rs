@@ -9,6 +9,8 @@ use super::{Answer, Recorded, Stats};
 pub enum What {
     /// A command was answered.
     Reply(CallId, Answer),
+    /// A command goes on: rows so far.
+    Progress(CallId, u64),
     /// An application message arrived.
     Message {
         /// Its sender.

@@ -43,6 +43,9 @@ extern "C" {
     /// Bytes, or a promise of them.
     #[wasm_bindgen(method, catch)]
     fn gather(this: &Engine, fragment: &[u8], except: &[u8], timeout: Option<f64>) -> Result<JsValue, JsValue>;
+    /// Bytes, or a promise of them.
+    #[wasm_bindgen(method, catch)]
+    fn join(this: &Engine, plan: &[u8], timeout: Option<f64>) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method)]
     fn owned(this: &Engine, namespace: &str, locality_bits: u8, known: &[u8], most: usize) -> Option<Vec<u8>>;
     #[wasm_bindgen(method, catch)]
@@ -253,6 +256,7 @@ impl Running {
                 let answer = self.engine.gather(&fragment.encode(), &encode(&except)?, left)?;
                 (Asked::Gather(need, own.map(|own| Box::new((fragment, own)))), answer)
             }
+            Need::Join { need, plan } => (Asked::Gather(need, None), self.engine.join(&encode(&plan)?, left)?),
         };
         let Ok(promise) = answer.clone().dyn_into::<Promise>() else { return self.take(asked, &answer) };
         let running = self.clone();

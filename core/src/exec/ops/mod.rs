@@ -15,6 +15,7 @@ pub mod filter;
 pub mod hash_join;
 pub mod limit;
 pub mod mark_join;
+pub mod matcher;
 mod pairs;
 pub mod project;
 pub mod recursive;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::{Env, GatherEnd, Need, Shapes};
 use crate::{
     data::{Cost, QueryResult},
-    exec::fragment::FragmentPlan,
+    exec::{exchange::JoinPlan, fragment::FragmentPlan},
     map::Map,
     store::KeyOp,
 };
@@ -53,6 +53,13 @@ impl Host {
         self.serial += 1;
         self.open.insert(self.serial, None);
         self.queue.push_back(Need::Gather { need: self.serial, fragment });
+        self.serial
+    }
+
+    pub fn join(&mut self, plan: JoinPlan) -> u32 {
+        self.serial += 1;
+        self.open.insert(self.serial, None);
+        self.queue.push_back(Need::Join { need: self.serial, plan: Box::new(plan) });
         self.serial
     }
 

@@ -50,6 +50,7 @@ use self::{
     query::QueryJob,
 };
 use super::{
+    exchange::JoinPlan,
     fragment::{FragmentPlan, Partial},
     plan::{Plan, Task},
 };
@@ -79,6 +80,13 @@ pub enum Need {
         need: u32,
         /// What they run.
         fragment: FragmentPlan,
+    },
+    /// Join two tables at the peers; answered as a gather is.
+    Join {
+        /// Names this need.
+        need: u32,
+        /// What is joined.
+        plan: Box<JoinPlan>,
     },
 }
 

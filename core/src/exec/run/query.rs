@@ -149,7 +149,10 @@ impl QueryJob {
 
     /// Asks for what a source needs.
     fn begin(&mut self, host: &mut Host, index: usize, source: Source) -> Result<(), Error> {
-        if let Some(keys) = source.keys.clone() {
+        if let Some(joined) = &source.join {
+            let need = host.join(joined.plan(&source.fragment));
+            self.feeds.insert(need, (index, source, None));
+        } else if let Some(keys) = source.keys.clone() {
             self.look_up(host, index, source, keys)?;
         } else if let Some(ordered) = Ordered::new(&source) {
             self.ordered.insert(index, ordered);

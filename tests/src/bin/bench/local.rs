@@ -244,6 +244,7 @@ impl Local {
             | Output::Global { .. }
             | Output::NewData(_)
             | Output::Joined(_)
+            | Output::Progress { .. }
             | Output::Trace(_) => {}
         }
     }

@@ -95,6 +95,7 @@ impl Host {
                     Need::Gather { need, fragment } => {
                         (need, Command::Gather { fragment, except: Box::default(), deadline_us: None })
                     }
+                    Need::Join { need, plan } => (need, Command::Join { plan, deadline_us: None }),
                 };
                 match self.local.ask(0, command, Instant::now() + PATIENCE) {
                     Some(Ok(Reply::Keys(outcomes, cost))) => {

@@ -1,0 +1,200 @@
+//! A bucket: where rows of both sides meet.
+//!
+//! Rows may come before the plan, and in any order. Pairs go to the asker as soon as they are there, if they are wanted
+//! one by one; else what they come to, once all that was sent is there.
+
+use super::{Message, message::Open};
+use crate::{
+    Error,
+    config::SECOND_US,
+    ctx::Ctx,
+    data::SignedRow,
+    exec::{
+        Budget, Fault, Partial,
+        exchange::{BucketPlan, Name, parcel_name},
+        fragment::Output,
+        ops::{Batch, matcher::Matcher},
+    },
+    map::Set,
+    sql::fault::{BUDGET, CORRUPTED, error, fail},
+    wire::Contact,
+};
+
+/// Without a plan a bucket is kept for so long.
+const UNKNOWN_US: u64 = 10 * SECOND_US;
+/// Nothing came for so long: nothing will.
+const SILENCE_US: u64 = 2 * SECOND_US;
+/// Rows are sent to the asker in messages of so many bytes, about.
+const PIECE_BYTES: usize = 64 * 1_024;
+
+/// See the module's documentation.
+pub(super) struct Bucket {
+    name: Name,
+    number: u16,
+    open: Option<(Contact, BucketPlan, Matcher)>,
+    /// Rows that came before the plan.
+    early: Vec<(u8, Vec<u8>)>,
+    /// Parcels that came.
+    seen: Set<(u64, u32)>,
+    sum: u64,
+    expect: Option<(u32, u64)>,
+    /// Bytes of rows that came.
+    pub bytes: usize,
+    found: Partial,
+    pieces: u32,
+    heard_us: u64,
+    until_us: u64,
+}
+
+impl Bucket {
+    pub fn new(ctx: &Ctx<'_>, name: Name, number: u16) -> Bucket {
+        Bucket {
+            name,
+            number,
+            open: None,
+            early: Vec::new(),
+            seen: Set::new(),
+            sum: 0,
+            expect: None,
+            bytes: 0,
+            found: Partial::default(),
+            pieces: 0,
+            heard_us: ctx.now.mono,
+            until_us: ctx.now.mono + UNKNOWN_US,
+        }
+    }
+
+    /// It learns what to do.
+    pub fn open(&mut self, ctx: &mut Ctx<'_>, open: &Open) -> Result<(), Error> {
+        if self.open.is_some() {
+            return Ok(());
+        }
+        self.until_us = ctx.now.mono + open.patience_us.min(10 * ctx.config.deadline_us);
+        let plan = BucketPlan::decode(&open.plan)?;
+        let matcher = Matcher::new(plan.join.clone());
+        self.open = Some((open.asker, plan, matcher));
+        for (side, rows) in core::mem::take(&mut self.early) {
+            self.join(ctx, side, &rows)?;
+        }
+        Ok(())
+    }
+
+    /// Rows came.
+    pub fn rows(&mut self, ctx: &mut Ctx<'_>, side: u8, run: u64, index: u32, rows: Vec<u8>) -> Result<(), Error> {
+        self.heard_us = ctx.now.mono;
+        if !self.seen.insert((run, index)) {
+            return Ok(());
+        }
+        self.sum = self.sum.wrapping_add(parcel_name(run, index));
+        self.bytes += rows.len();
+        if self.bytes > ctx.config.query_bytes_max {
+            return fail(BUDGET, format!("more than {} bytes of rows in one bucket", ctx.config.query_bytes_max));
+        }
+        if self.open.is_some() {
+            return self.join(ctx, side, &rows);
+        }
+        self.early.push((side, rows));
+        Ok(())
+    }
+
+    /// It learns how much was sent.
+    pub fn expect(&mut self, count: u32, sum: u64) {
+        self.expect = Some((count, sum));
+    }
+
+    fn join(&mut self, ctx: &Ctx<'_>, side: u8, rows: &[u8]) -> Result<(), Error> {
+        let Some((_, plan, matcher)) = &mut self.open else { return Ok(()) };
+        let rows: Vec<SignedRow> = match postcard::from_bytes(rows) {
+            Ok(rows) if side <= 1 => rows,
+            _ => return fail(CORRUPTED, "a parcel that does not read as rows"),
+        };
+        let mut pairs = Batch::default();
+        matcher.push(usize::from(side), rows, &mut pairs)?;
+        take(ctx, plan, &mut self.found, pairs)
+    }
+
+    /// Whether there is nothing more to do: all has been there.
+    pub fn settle(&mut self, ctx: &mut Ctx<'_>) -> Result<bool, Error> {
+        let whole = self.expect == Some((self.seen.len() as u32, self.sum));
+        let Some((_, plan, matcher)) = &mut self.open else { return Ok(false) };
+        if whole {
+            let mut pairs = Batch::default();
+            matcher.end(&mut pairs);
+            take(ctx, plan, &mut self.found, pairs)?;
+        }
+        if whole || plan.tail.output == Output::Rows {
+            self.tell(ctx, whole);
+        }
+        Ok(whole)
+    }
+
+    /// Tells the asker what was found.
+    fn tell(&mut self, ctx: &mut Ctx<'_>, last: bool) {
+        let mut found = core::mem::take(&mut self.found);
+        found.batch = found.batch.by_row();
+        let mut rows = core::mem::take(&mut found.batch.rows).into_iter();
+        loop {
+            let (mut piece, mut bytes) = (Partial::default(), 0);
+            for signed in rows.by_ref() {
+                bytes += 16 + signed.row.iter().map(crate::data::Value::bytes).sum::<usize>();
+                piece.batch.rows.push(signed);
+                if bytes > PIECE_BYTES {
+                    break;
+                }
+            }
+            let end = rows.len() == 0;
+            if end {
+                piece.batch.groups = core::mem::take(&mut found.batch.groups);
+            }
+            if !piece.batch.is_empty() || last && end {
+                let partial = postcard::to_allocvec(&piece).unwrap_or_default();
+                self.send(ctx, last && end, None, partial);
+            }
+            if end {
+                return;
+            }
+        }
+    }
+
+    /// It cannot go on.
+    pub fn fail(&mut self, ctx: &mut Ctx<'_>, error: &Error) {
+        ctx.count("buckets_failed");
+        self.send(ctx, true, Some(error.into()), Vec::new());
+    }
+
+    fn send(&mut self, ctx: &mut Ctx<'_>, last: bool, fault: Option<Fault>, partial: Vec<u8>) {
+        let (name, bucket, index) = (self.name, self.number, self.pieces);
+        self.pieces += 1;
+        self.post(ctx, Message::Found { name, bucket, index, last, fault, partial });
+    }
+
+    fn post(&self, ctx: &mut Ctx<'_>, message: Message) {
+        let relay = self.open.as_ref().and_then(|(asker, ..)| asker.relay);
+        ctx.send_via(self.name.asker, relay, message);
+    }
+
+    /// Time passed; whether it is of no use any more.
+    pub fn tick(&mut self, ctx: &mut Ctx<'_>) -> bool {
+        let now = ctx.now.mono;
+        if self.expect.is_some() {
+            let flowing = now < self.heard_us + SILENCE_US;
+            self.post(ctx, Message::Waiting { name: self.name, bucket: self.number, flowing });
+        }
+        now >= self.until_us
+    }
+}
+
+/// Pairs were made.
+fn take(ctx: &Ctx<'_>, plan: &BucketPlan, found: &mut Partial, pairs: Batch) -> Result<(), Error> {
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let budget = Budget::from(ctx.config);
+    let partial = plan.tail.run_batch(pairs, &budget)?;
+    plan.tail.combine(found, partial, &budget)
+}
+
+/// A bucket that a peer has no room for.
+pub(super) fn no_room() -> Error {
+    error(BUDGET, "no room for another bucket at a peer")
+}

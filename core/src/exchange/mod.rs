@@ -1,0 +1,307 @@
+//! Exchanges: rows of two tables meet at peers that neither of them lives at.
+//!
+//! ```text
+//!   asker ──┬─ tasks over the regions of both tables ──▶ owners ──┬─ parcels of rows ──▶ buckets ── what they found ──▶ asker
+//!           ├─ the plan ───────────────────────────────────────────┼────────────────────▶
+//!           └─ how much was sent (the owners say it up the tree) ──┴────────────────────▶
+//! ```
+//!
+//! A bucket is at whoever is nearest to its key ([`Name::place`]): nothing is agreed on before. Cargo goes hop by hop over
+//! open links, all that has the same next hop in one message (PIER's rehash, Huebsch et al., VLDB 2003, section 4.1,
+//! without a put for each tuple).
+//!
+//! **Exactness by counting.** Cargo is not acknowledged and may be lost, and an owner that nobody vouches for may have sent
+//! some. Each run of a fragment tells, up the tree with its coverage, how many parcels it sent to each bucket and what
+//! their names add up to; the asker adds up the runs that count, and tells each bucket. What came is what was sent exactly
+//! if both agree, and only then does a bucket end. Where they do not, that bucket is tried again under a new name, so at
+//! another peer, with new runs; what it had told is dropped. No timer decides what is right, only when to try again.
+//!
+//! A bucket lives no longer than its asker has patience; every table here has a bound.
+
+mod asker;
+mod bucket;
+mod message;
+
+use std::collections::VecDeque;
+
+use chacha20::rand_core::Rng as _;
+
+pub use self::message::{Cargo, Load, Message, Open};
+use self::{asker::Asked, bucket::Bucket};
+use crate::{
+    Error,
+    config::SECOND_US,
+    ctx::Ctx,
+    exec::{
+        FragmentPlan, GatherEnd, Partial,
+        exchange::{Buckets, JoinPlan, Name, Sent},
+    },
+    id::Id,
+    map::Map,
+    node::CallId,
+    overlay::Step,
+    wire::Contact,
+};
+
+const TICK_US: u64 = SECOND_US;
+/// Cargo of one message, about.
+const SHIP_BYTES: usize = 192 * 1_024;
+/// Buckets that one peer keeps, of all askers.
+const BUCKETS_MAX: usize = 4_096;
+
+/// What this layer waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Timer {
+    /// Look after buckets and what is asked.
+    Tick,
+}
+
+/// What this layer tells the node.
+#[derive(Debug, PartialEq)]
+pub enum Event {
+    /// Spread this over the region of its namespace, and answer by [`Exchanges::side_done`].
+    Gather {
+        /// The asker's number of the exchange.
+        number: u64,
+        /// Which side.
+        side: u8,
+        /// What owners run.
+        fragment: Box<FragmentPlan>,
+        /// Until when, monotone.
+        deadline_us: u64,
+    },
+    /// A join is over.
+    Done {
+        /// Whose it is.
+        call: CallId,
+        /// What came of it.
+        partial: Box<Partial>,
+        /// How it ended.
+        end: Box<GatherEnd>,
+    },
+    /// A join goes on.
+    Progress {
+        /// Whose it is.
+        call: CallId,
+        /// Rows so far.
+        rows: u64,
+        /// The share of its buckets that have ended.
+        share: f64,
+    },
+}
+
+/// Where cargo may go.
+pub trait Ways {
+    /// The next hop towards a key, and how its receiver may go on; `None`: nobody is nearer.
+    fn towards(&self, key: &Id, step: Step) -> Option<(Id, Step)>;
+    /// How others reach this node.
+    fn contact(&self, ctx: &Ctx<'_>) -> Contact;
+    /// How many peers are linked.
+    fn linked(&self) -> usize;
+}
+
+/// What one node does for joins, its own and those of others.
+#[derive(Default)]
+pub struct Exchanges {
+    asked: Map<u64, Asked>,
+    buckets: Map<(Name, u16), Bucket>,
+    bytes: usize,
+    ticking: bool,
+    events: VecDeque<Event>,
+}
+
+impl Exchanges {
+    /// What happened; drain after every call.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Begins a join; [`Event::Done`] comes when it is over or `deadline_us` (monotone) has passed.
+    pub fn start(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, call: CallId, plan: JoinPlan, deadline_us: u64) {
+        let number = ctx.rng.next_u64();
+        let asked = Asked::new(call, number, plan, deadline_us, ways.linked());
+        self.asked.insert(number, asked);
+        self.tick_later(ctx);
+        self.go_on(ctx, ways, number);
+    }
+
+    /// What came of [`Event::Gather`].
+    pub fn side_done(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        ways: &dyn Ways,
+        number: u64,
+        side: u8,
+        answer: Partial,
+        end: GatherEnd,
+    ) {
+        if let Some(asked) = self.asked.get_mut(&number) {
+            asked.side_done(ctx, side, answer, end);
+            self.go_on(ctx, ways, number);
+        }
+    }
+
+    /// Takes the next steps of a join.
+    fn go_on(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, number: u64) {
+        let Some(asked) = self.asked.get_mut(&number) else { return };
+        let ship = asked.go_on(ctx, ways, &mut self.events);
+        if asked.is_over() {
+            self.asked.remove(&number);
+        }
+        if let Some((name, open, cargo)) = ship {
+            self.ship(ctx, ways, name, open, cargo);
+        }
+    }
+
+    /// An owner sends the rows of its fragment to their buckets; how much that was.
+    pub fn send(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        ways: &dyn Ways,
+        to: &Buckets,
+        rows: Partial,
+    ) -> Result<(Sent, u64), Error> {
+        let run = ctx.rng.next_u64();
+        let (parcels, sent) = to.cut(rows.batch.by_row().rows, run)?;
+        let bytes = parcels.iter().map(|parcel| parcel.rows.len() as u64).sum();
+        let cargo = parcels.into_iter().map(|parcel| Cargo {
+            bucket: parcel.bucket,
+            step: Step::Free,
+            load: Load::Rows { side: to.side, run, index: parcel.index, rows: parcel.rows },
+        });
+        let cargo = cargo.collect();
+        self.ship(ctx, ways, to.name, None, cargo);
+        Ok((sent, bytes))
+    }
+
+    /// Brings cargo one hop further; what is for buckets here is taken in.
+    fn ship(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, name: Name, open: Option<Box<Open>>, cargo: Vec<Cargo>) {
+        let mut by_hop: Map<Id, Vec<Cargo>> = Map::new();
+        let mut here = Vec::new();
+        let mut known: Option<(u16, Step, Option<(Id, Step)>)> = None;
+        for mut cargo in cargo {
+            // Parcels for one bucket stand together.
+            let way = match known {
+                Some((bucket, step, way)) if bucket == cargo.bucket && step == cargo.step => way,
+                _ => ways.towards(&name.place(cargo.bucket), cargo.step),
+            };
+            known = Some((cargo.bucket, cargo.step, way));
+            match way {
+                Some((hop, step)) => {
+                    cargo.step = step;
+                    by_hop.entry(hop).or_default().push(cargo);
+                }
+                None => here.push(cargo),
+            }
+        }
+        for (hop, cargo) in by_hop {
+            let (mut load, mut bytes) = (Vec::new(), 0);
+            for cargo in cargo {
+                let more = cargo.bytes();
+                if bytes + more > SHIP_BYTES && !load.is_empty() {
+                    let cargo = core::mem::take(&mut load);
+                    ctx.send(hop, Message::Ship { name, open: open.clone(), cargo });
+                    bytes = 0;
+                }
+                bytes += more;
+                load.push(cargo);
+            }
+            ctx.add("exchange_ships", 1);
+            ctx.send(hop, Message::Ship { name, open: open.clone(), cargo: load });
+        }
+        if !here.is_empty() {
+            self.unload(ctx, name, open.as_deref(), here);
+        }
+    }
+
+    /// Takes in what is for buckets here.
+    fn unload(&mut self, ctx: &mut Ctx<'_>, name: Name, open: Option<&Open>, cargo: Vec<Cargo>) {
+        let mut touched: Vec<u16> = Vec::new();
+        for Cargo { bucket: number, load, .. } in cargo {
+            let room = self.buckets.len() < BUCKETS_MAX && self.bytes <= ctx.config.exchange_bytes_max;
+            let bucket = self.buckets.entry((name, number)).or_insert_with(|| Bucket::new(ctx, name, number));
+            let before = bucket.bytes;
+            let result = match load {
+                _ if !room => Err(bucket::no_room()),
+                Load::Open => open.map_or(Ok(()), |open| bucket.open(ctx, open)),
+                Load::Rows { side, run, index, rows } => bucket.rows(ctx, side, run, index, rows),
+                Load::Expect { count, sum } => {
+                    bucket.expect(count, sum);
+                    Ok(())
+                }
+            };
+            self.bytes += bucket.bytes - before;
+            match result {
+                Ok(()) if touched.last() != Some(&number) => touched.push(number),
+                Ok(()) => {}
+                Err(error) => {
+                    bucket.fail(ctx, &error);
+                    self.forget((name, number));
+                }
+            }
+        }
+        for number in touched {
+            let Some(bucket) = self.buckets.get_mut(&(name, number)) else { continue };
+            match bucket.settle(ctx) {
+                Ok(false) => {}
+                Ok(true) => self.forget((name, number)),
+                Err(error) => {
+                    bucket.fail(ctx, &error);
+                    self.forget((name, number));
+                }
+            }
+        }
+        self.tick_later(ctx);
+    }
+
+    fn forget(&mut self, key: (Name, u16)) {
+        if let Some(bucket) = self.buckets.remove(&key) {
+            self.bytes -= bucket.bytes;
+        }
+    }
+
+    /// A message of this layer arrived.
+    pub fn on_message(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, message: Message) {
+        let (name, told) = match message {
+            Message::Ship { name, open, cargo } => return self.ship(ctx, ways, name, open, cargo),
+            Message::Found { name, bucket, index, last, fault, partial } => {
+                (name, asker::Told::Found { bucket, index, last, fault, partial })
+            }
+            Message::Waiting { name, bucket, flowing } => (name, asker::Told::Waiting { bucket, flowing }),
+        };
+        match self.asked.get_mut(&name.number) {
+            Some(asked) if name.asker == ctx.me && name.round == asked.round() => {
+                asked.told(ctx, told);
+                self.go_on(ctx, ways, name.number);
+            }
+            _ => ctx.count("exchange_late"),
+        }
+    }
+
+    fn tick_later(&mut self, ctx: &mut Ctx<'_>) {
+        if !core::mem::replace(&mut self.ticking, true) {
+            ctx.timer(TICK_US, crate::node::Timer::Exchange(Timer::Tick));
+        }
+    }
+
+    /// A timer of this layer fired.
+    pub fn on_timer(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, timer: &Timer) {
+        let Timer::Tick = timer;
+        self.ticking = false;
+        let idle: Vec<(Name, u16)> =
+            self.buckets.iter_mut().filter_map(|(key, bucket)| bucket.tick(ctx).then_some(*key)).collect();
+        idle.into_iter().for_each(|key| self.forget(key));
+        let asked: Vec<u64> = self.asked.keys().copied().collect();
+        for number in asked {
+            self.go_on(ctx, ways, number);
+        }
+        if !self.buckets.is_empty() || !self.asked.is_empty() {
+            self.tick_later(ctx);
+        }
+    }
+
+    /// Buckets kept here, and joins asked for here: for debug pages and tests.
+    pub fn held(&self) -> (usize, usize) {
+        (self.buckets.len(), self.asked.len())
+    }
+}

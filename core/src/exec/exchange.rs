@@ -1,0 +1,324 @@
+//! Joins that peers make among themselves: what they are told of one, and what they say of it.
+//!
+//! ```text
+//!   owners of left:   fragment ──▶ rows ─┐ by the hash of the key          ┌─▶ bucket 0: join ──▶ tail ─┐
+//!                                        ├─────────── parcels ─────────────┼─▶ ..                       ├──▶ asker
+//!   owners of right:  fragment ──▶ rows ─┘                                 └─▶ bucket n: join ──▶ tail ─┘
+//! ```
+//!
+//! The strategies are those of PIER (Huebsch et al., *Querying the Internet with PIER*, VLDB 2003, section 4), and one
+//! for small tables: see [`Way`]. How parcels travel, and how it is known that all are there, is the
+//! [`exchange`](crate::exchange) layer's.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    fragment::{Budget, FragmentPlan, Partial},
+    ops::{
+        Batch,
+        matcher::{Matcher, key_of},
+    },
+    plan::Join,
+};
+use crate::{
+    Error, Id,
+    data::{Row, SignedRow},
+    map::Map,
+    sql::fault::{UNSUPPORTED, fail},
+    wire::PLAN_VERSION,
+};
+
+/// Buckets of one join at most.
+pub const BUCKETS_MAX: u16 = 1_024;
+/// Rows of one parcel take about so many bytes at most.
+const PARCEL_BYTES: usize = 64 * 1_024;
+/// Bytes of a filter at most.
+const FILTER_BYTES_MAX: u32 = 64 * 1_024;
+/// Bits of a filter that a value sets.
+const FILTER_PROBES: u64 = 5;
+
+/// How two tables are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// Rows of both sides are sent to buckets (VLDB 2003, section 4.1: symmetric hash join).
+    Hash,
+    /// The same; rows of the other side only where a Bloom filter of this side's keys, of so many bytes, has them
+    /// (section 4.2: Bloom join).
+    Bloom(u8, u32),
+    /// All rows of this side are sent to the owners of the other, unless they are too many for that: then as `Hash`.
+    Broadcast(u8),
+}
+
+/// Two sources, joined at peers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sides {
+    /// What the owners of each side run; it gives plain rows.
+    pub fragments: [FragmentPlan; 2],
+    /// When rows match.
+    pub join: Join,
+    /// How they are brought together.
+    pub way: Way,
+    /// At how many places at most.
+    pub buckets: u16,
+}
+
+/// A join with what becomes of its pairs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JoinPlan {
+    /// What is joined.
+    pub sides: Sides,
+    /// What becomes of a pair.
+    pub tail: FragmentPlan,
+}
+
+/// What a bucket is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BucketPlan {
+    /// See [`PLAN_VERSION`].
+    version: u16,
+    /// When rows match.
+    pub join: Join,
+    /// What becomes of a pair.
+    pub tail: FragmentPlan,
+}
+
+/// Names an exchange, in one round of its attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Name {
+    /// Who asks.
+    pub asker: Id,
+    /// The asker's number for it.
+    pub number: u64,
+    /// Which attempt.
+    pub round: u16,
+}
+
+impl Name {
+    /// Where a bucket is: at the owner of this key.
+    pub fn place(&self, bucket: u16) -> Id {
+        let numbers = [&self.number.to_be_bytes()[..], &self.round.to_be_bytes(), &bucket.to_be_bytes()].concat();
+        Id::hash_of(&[b"bucket", &self.asker.0, &numbers])
+    }
+}
+
+/// Where owners send the rows of their fragment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Buckets {
+    /// Of which exchange.
+    pub name: Name,
+    /// How many buckets there are.
+    pub count: u16,
+    /// These only; `None`: all.
+    pub only: Option<Vec<u16>>,
+    /// The side whose rows they are.
+    pub side: u8,
+    /// When rows match.
+    pub join: Join,
+    /// Rows whose keys are not in it match nothing.
+    pub filter: Option<Filter>,
+    /// Bytes of the filter that is made of the keys; 0: none.
+    pub filter_bytes: u32,
+}
+
+/// How much was sent to each bucket, so that a bucket knows when all is there: the number of its parcels, and the sum of
+/// their names, for parcels of attempts that nobody vouches for may have come instead.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+pub struct Sent {
+    /// By bucket, ascending.
+    pub parcels: Vec<(u16, u32, u64)>,
+    /// The keys of the rows.
+    pub filter: Option<Filter>,
+}
+
+/// A Bloom filter of keys (Bloom, *Space/time trade-offs in hash coding with allowable errors*, CACM 1970).
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+pub struct Filter(#[serde(with = "crate::wire::bytes")] Vec<u8>);
+
+/// Some rows for a bucket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Parcel {
+    /// Which bucket.
+    pub bucket: u16,
+    /// The run of a fragment that made it; no two have the same.
+    pub run: u64,
+    /// Its number in that run.
+    pub index: u32,
+    /// Encoded rows.
+    #[serde(with = "crate::wire::bytes")]
+    pub rows: Vec<u8>,
+}
+
+/// The name of a parcel, to be added up.
+pub fn parcel_name(run: u64, index: u32) -> u64 {
+    let mixed = (run ^ u64::from(index).wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    mixed ^ mixed >> 32
+}
+
+impl Filter {
+    fn bits(&self, hash: u64) -> impl Iterator<Item = (usize, u8)> + use<> {
+        let bits = self.0.len() as u64 * 8;
+        // Two hashes do for any number of probes (Kirsch and Mitzenmacher, ESA 2006).
+        let step = hash >> 32 | 1;
+        (0..FILTER_PROBES).map(move |probe| {
+            let bit = hash.wrapping_add(step.wrapping_mul(probe)) % bits.max(1);
+            ((bit / 8) as usize, 1 << (bit % 8))
+        })
+    }
+
+    fn insert(&mut self, hash: u64) {
+        for (byte, bit) in self.bits(hash) {
+            if let Some(byte) = self.0.get_mut(byte) {
+                *byte |= bit;
+            }
+        }
+    }
+
+    /// Whether a key may be there.
+    fn has(&self, hash: u64) -> bool {
+        self.bits(hash).all(|(byte, bit)| self.0.get(byte).is_none_or(|byte| byte & bit != 0))
+    }
+
+    /// Adds the keys of another one.
+    fn unite(&mut self, other: &Filter) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        self.0.iter_mut().zip(&other.0).for_each(|(into, byte)| *into |= byte);
+    }
+}
+
+impl Sent {
+    /// Adds what others sent.
+    pub fn add(&mut self, other: Sent) {
+        for (bucket, count, sum) in other.parcels {
+            match self.parcels.binary_search_by_key(&bucket, |(other, ..)| *other) {
+                Ok(at) => {
+                    let (_, into, total) = &mut self.parcels[at];
+                    *into = into.saturating_add(count);
+                    *total = total.wrapping_add(sum);
+                }
+                Err(at) => self.parcels.insert(at, (bucket, count, sum)),
+            }
+        }
+        match (&mut self.filter, other.filter) {
+            (Some(into), Some(other)) => into.unite(&other),
+            (into, other) => *into = into.take().or(other),
+        }
+    }
+}
+
+impl Buckets {
+    /// Cuts the rows of a run into parcels; how much that was.
+    pub fn cut(&self, rows: Vec<SignedRow>, run: u64) -> Result<(Vec<Parcel>, Sent), Error> {
+        let side = usize::from(self.side);
+        let preserved = self.join.preserves(side);
+        let filter_bytes = self.filter_bytes.min(FILTER_BYTES_MAX) as usize;
+        let mut filter = (filter_bytes > 0).then(|| Filter(vec![0; filter_bytes]));
+        let mut by_bucket: Map<u16, Vec<SignedRow>> = Map::new();
+        for row in rows {
+            let (key, hash) = key_of(self.join.on.exprs(side), &row.row)?;
+            if !preserved && self.join.on.matches_nothing(&key) {
+                continue;
+            }
+            if let Some(filter) = &mut filter {
+                filter.insert(hash);
+            }
+            if !preserved && self.filter.as_ref().is_some_and(|filter| !filter.has(hash)) {
+                continue;
+            }
+            let bucket = ((hash >> 16) % u64::from(self.count.max(1))) as u16;
+            if self.only.as_ref().is_none_or(|only| only.contains(&bucket)) {
+                by_bucket.entry(bucket).or_default().push(row);
+            }
+        }
+        let (mut parcels, mut sent) = (Vec::new(), Sent { parcels: Vec::new(), filter });
+        for (bucket, rows) in by_bucket {
+            let (mut count, mut sum) = (0, 0_u64);
+            for rows in pieces(rows) {
+                let index = parcels.len() as u32;
+                let rows = postcard::to_allocvec(&rows).unwrap_or_default();
+                parcels.push(Parcel { bucket, run, index, rows });
+                count += 1;
+                sum = sum.wrapping_add(parcel_name(run, index));
+            }
+            sent.parcels.push((bucket, count, sum));
+        }
+        Ok((parcels, sent))
+    }
+}
+
+/// Rows in pieces of bounded size.
+fn pieces(rows: Vec<SignedRow>) -> Vec<Vec<SignedRow>> {
+    let (mut pieces, mut bytes): (Vec<Vec<SignedRow>>, usize) = (Vec::new(), 0);
+    for row in rows {
+        let more = 16 + row.row.iter().map(crate::data::Value::bytes).sum::<usize>();
+        bytes += more;
+        match pieces.last_mut() {
+            Some(piece) if bytes <= PARCEL_BYTES => piece.push(row),
+            _ => {
+                bytes = more;
+                pieces.push(vec![row]);
+            }
+        }
+    }
+    pieces
+}
+
+/// Rows of one side, for the owners of the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Beside {
+    /// When rows match.
+    pub join: Join,
+    /// The side whose rows came along.
+    pub side: u8,
+    /// These rows.
+    pub rows: Vec<Row>,
+    /// What becomes of a pair.
+    pub tail: FragmentPlan,
+}
+
+impl Beside {
+    /// Joins an owner's rows.
+    pub(super) fn run(&self, rows: Batch, budget: &Budget) -> Result<Partial, Error> {
+        let side = usize::from(self.side != 0);
+        // Rows that match nothing here may match at another owner.
+        if self.join.preserves(side) {
+            return fail(UNSUPPORTED, "a join that preserves the side that came along");
+        }
+        let (mut matcher, mut pairs) = (Matcher::new(self.join.clone()), Batch::default());
+        let beside = self.rows.iter().map(|row| SignedRow { row: row.clone(), weight: 1 }).collect();
+        matcher.push(side, beside, &mut pairs)?;
+        matcher.push(1 - side, rows.by_row().rows, &mut pairs)?;
+        matcher.end(&mut pairs);
+        self.tail.run_batch(pairs, budget)
+    }
+}
+
+impl JoinPlan {
+    /// The same over what both sides gave: where everything is in one place.
+    pub fn run(&self, sides: [Partial; 2], budget: &Budget) -> Result<Partial, Error> {
+        let (mut matcher, mut pairs) = (Matcher::new(self.sides.join.clone()), Batch::default());
+        for (port, side) in sides.into_iter().enumerate() {
+            matcher.push(port, side.batch.by_row().rows, &mut pairs)?;
+        }
+        matcher.end(&mut pairs);
+        self.tail.run_batch(pairs, budget)
+    }
+
+    /// What buckets are told.
+    pub fn bucket_plan(&self) -> Vec<u8> {
+        let plan = BucketPlan { version: PLAN_VERSION, join: self.sides.join.clone(), tail: self.tail.clone() };
+        postcard::to_allocvec(&plan).unwrap_or_default()
+    }
+}
+
+impl BucketPlan {
+    /// A plan from bytes that came from anywhere.
+    pub fn decode(bytes: &[u8]) -> Result<BucketPlan, Error> {
+        match postcard::from_bytes::<BucketPlan>(bytes) {
+            Ok(plan) if plan.version == PLAN_VERSION => Ok(plan),
+            Ok(plan) => fail(UNSUPPORTED, format!("plan version {}, expected {PLAN_VERSION}", plan.version)),
+            Err(error) => fail(UNSUPPORTED, format!("a plan that this peer does not know: {error}")),
+        }
+    }
+}

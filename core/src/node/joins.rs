@@ -1,0 +1,67 @@
+//! Joins: what the exchange layer wants of the others.
+
+use super::{CallId, Node, NodeGround, Output, Reply, calls::Ticket, ctx, ground};
+use crate::{
+    ctx::Ctx,
+    error::Error,
+    exchange::{self, Ways},
+    exec::{FragmentPlan, GatherEnd, JoinPlan, Partial, fragment::Output as Becomes},
+    id::{Id, Region},
+    overlay::{Overlay, Step},
+    spread::{Report, Work},
+    wire::Contact,
+};
+
+impl Ways for Overlay {
+    fn towards(&self, key: &Id, step: Step) -> Option<(Id, Step)> {
+        Overlay::towards(self, key, step)
+    }
+
+    fn contact(&self, ctx: &Ctx<'_>) -> Contact {
+        Overlay::contact(self, ctx)
+    }
+
+    fn linked(&self) -> usize {
+        self.live().count()
+    }
+}
+
+impl Node {
+    pub(super) fn join(&mut self, call: CallId, plan: JoinPlan, deadline_us: Option<u64>) {
+        if self.exchanges.held().1 >= self.config.calls_max {
+            self.reply(call, Err(Error::Overloaded));
+            return;
+        }
+        let deadline = self.deadline(deadline_us);
+        self.exchanges.start(&mut ctx!(self), &self.overlay, call, plan, deadline);
+    }
+
+    pub(super) fn exchange_event(&mut self, event: exchange::Event) {
+        match event {
+            exchange::Event::Gather { number, side, fragment, deadline_us } => {
+                let whole = Region::namespace(fragment.namespace(), fragment.locality_bits());
+                let ticket = self.ticket(Ticket::Side { number, side, whole });
+                let work = Work::Query { plan: fragment.encode() };
+                self.spread.start(&mut ctx!(self), &ground!(self), ticket, whole, &[], work, deadline_us);
+            }
+            exchange::Event::Done { call, partial, end } => self.reply(call, Ok(Reply::Gathered(*partial, *end))),
+            exchange::Event::Progress { call, rows, share } => {
+                self.out.outputs.push_back(Output::Progress { call, rows, share });
+            }
+        }
+    }
+
+    pub(super) fn side_done(&mut self, number: u64, side: u8, answer: Partial, end: GatherEnd) {
+        self.exchanges.side_done(&mut ctx!(self), &self.overlay, number, side, answer, end);
+    }
+
+    /// What an owner answers: rows that were wanted in buckets are sent there.
+    pub(super) fn to_buckets(&mut self, plan: &FragmentPlan, partial: Partial) -> Result<Report, Error> {
+        let Becomes::Buckets(buckets) = &plan.output else { return Ok(Report { partial, ..Report::default() }) };
+        let scanned = partial.scanned;
+        let (sent, bytes) = self.exchanges.send(&mut ctx!(self), &self.overlay, buckets, partial)?;
+        let messages = sent.parcels.len() as u64;
+        let answer = Partial::of_sent(sent, scanned);
+        Ok(Report { partial: answer, messages, bytes, ..Report::default() })
+    }
+}
