@@ -8,6 +8,7 @@ mod balance;
 mod churn;
 mod local;
 mod ops;
+mod pier;
 mod report;
 mod size;
 mod sql;
@@ -22,12 +23,17 @@ use report::{Options, Report};
 /// A scenario: its name, what it measures, and how.
 type Scenario = (&'static str, &'static str, fn(&Report) -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 12] = [
+const SCENARIOS: [Scenario; 13] = [
     ("broadcast", "sendAll to every node: messages, reached, hops, coverage", swarm::broadcast),
     ("dht-churn", "nodes come and go: consistent lookups, lost writes, upkeep", churn::dht_churn),
     ("dht-lookup", "messages to owners of random keys: hops, links, correct owners", swarm::dht_lookup),
     ("dht-ops", "puts and gets of in-process nodes in real time; --rival measures rust-libp2p kad too", ops::dht_ops),
     ("pht-range", "lookups and ranges of a prefix hash tree: probes cold and warm, leaves, time", trees::pht_range),
+    (
+        "pier-joins",
+        "PIER's join by each strategy, 100 ms between any two: time to the first and last tuple",
+        pier::joins,
+    ),
     ("scan-exact", "count(*) while 5% of the nodes crash: exact, short and said so, or wrong", swarm::scan_exact),
     ("sim-speed", "how fast the simulator runs a network that joins, settles and idles", swarm::sim_speed),
     ("size", "what a page downloads: raw, gzip and brotli bytes", size::size),

@@ -14,7 +14,7 @@ const SECOND_US: u64 = 1_000_000;
 /// Between two joins of a large network, unless the command line says otherwise.
 const JOIN_US: u64 = 2_000;
 
-fn settled(config: &SimConfig) -> Result<(Scale, f64), String> {
+pub fn settled(config: &SimConfig) -> Result<(Scale, f64), String> {
     let mut scale = Scale::new(config.clone());
     let mut watch = |sim: &mut Sim| {
         let seconds = sim.now_us() / SECOND_US;
@@ -29,7 +29,7 @@ fn settled(config: &SimConfig) -> Result<(Scale, f64), String> {
 }
 
 /// A network without a supernode that the others join quickly, unless the command line says otherwise.
-fn alone(options: &Options, nodes: usize) -> SimConfig {
+pub fn alone(options: &Options, nodes: usize) -> SimConfig {
     let mut config = options.network(nodes);
     config.supernode = options.supernode.unwrap_or(false);
     config.join_every_us = options.join_us.unwrap_or(JOIN_US);
