@@ -360,6 +360,11 @@ impl Dht {
         self.store.scan(namespace, |id| regions.iter().any(|region| region.contains(id)), wall_us)
     }
 
+    /// The acknowledged, visible record of a key. The caller asks only for what this node owns.
+    pub fn record(&self, namespace: &str, key: &[u8], wall_us: u64) -> Option<&Record> {
+        self.store.acknowledged(namespace, key).filter(|record| record.visible(wall_us))
+    }
+
     /// A number that is another one once what [`Dht::scan`] gives of a namespace may be, in the same regions.
     pub fn unchanged(&self, namespace: &str) -> Option<u64> {
         self.store.unchanged(namespace)

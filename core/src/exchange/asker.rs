@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use super::{Cargo, Event, Load, Open, Ways};
+use super::{Cargo, Event, Load, Ways};
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
     exec::{
         Budget, Fault, FragmentPlan, GatherEnd, Partial,
-        exchange::{BUCKETS_MAX, Beside, Buckets, Filter, JoinPlan, Name, Sent, Way},
+        exchange::{BUCKETS_MAX, Beside, Buckets, Filter, JoinPlan, Name, Open, Sent, To, Way},
         fragment::Output,
     },
     map::Map,
@@ -28,6 +28,29 @@ pub const BROADCAST_BYTES_MAX: usize = 256 * 1_024;
 pub(super) enum Told {
     Found { bucket: u16, index: u32, last: bool, fault: Option<Fault>, partial: Vec<u8> },
     Waiting { bucket: u16, flowing: bool },
+    Followed { stop: u8, taken: (u32, u64), next: (u32, u64), fault: Option<Fault>, partial: Vec<u8> },
+}
+
+/// What is known of the rows of this round that go past owners.
+#[derive(Default)]
+struct Trail {
+    /// By stop: parcels sent there and taken there, and the sums of their names.
+    stops: Vec<[(u32, u64); 2]>,
+    found: Partial,
+    heard_us: u64,
+}
+
+impl Trail {
+    fn add(&mut self, stop: usize, taken: bool, (count, sum): (u32, u64)) {
+        if let Some(stop) = self.stops.get_mut(stop) {
+            let into = &mut stop[usize::from(taken)];
+            *into = (into.0.saturating_add(count), into.1.wrapping_add(sum));
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.stops.iter().all(|[sent, taken]| sent == taken)
+    }
 }
 
 /// A side of the join.
@@ -60,6 +83,7 @@ pub(super) struct Asked {
     sides: [Side; 2],
     /// Buckets of this round that have not ended.
     awaited: Map<u16, Awaited>,
+    trail: Trail,
     /// Whether this round is under way, and whether its buckets know what was sent.
     begun: bool,
     counted: bool,
@@ -78,6 +102,7 @@ impl Asked {
         let peers = u16::try_from(2 * (linked + 1)).unwrap_or(u16::MAX);
         let buckets = plan.sides.buckets.clamp(1, BUCKETS_MAX);
         let buckets = if linked < 32 { buckets.min(peers) } else { buckets };
+        let buckets = if matches!(plan.sides.way, Way::Fetch(_)) { 0 } else { buckets };
         let end = GatherEnd { coverage: 1.0, assumed_lost: false, peers: 0, messages: 0, bytes: 0, fault: None };
         Asked {
             call,
@@ -89,6 +114,7 @@ impl Asked {
             round: 0,
             sides: Default::default(),
             awaited: Map::new(),
+            trail: Trail::default(),
             begun: false,
             counted: false,
             ended: 0,
@@ -131,11 +157,15 @@ impl Asked {
 
     /// A bucket said something of this round.
     pub fn told(&mut self, ctx: &mut Ctx<'_>, told: Told) {
-        let (Told::Found { bucket: number, .. } | Told::Waiting { bucket: number, .. }) = &told;
-        let number = *number;
+        self.trail.heard_us = ctx.now.mono;
+        let number = match &told {
+            Told::Found { bucket, .. } | Told::Waiting { bucket, .. } => *bucket,
+            Told::Followed { .. } => return self.followed(ctx, told),
+        };
         let Some(bucket) = self.awaited.get_mut(&number) else { return };
         bucket.heard_us = ctx.now.mono;
         match told {
+            Told::Followed { .. } => {}
             Told::Waiting { flowing, .. } => bucket.failed |= !flowing && self.counted,
             Told::Found { fault: Some(fault), .. } => self.end.fault = Some(fault),
             Told::Found { index, last, partial, .. } => {
@@ -161,12 +191,36 @@ impl Asked {
         }
     }
 
+    /// Rows went past an owner.
+    fn followed(&mut self, ctx: &Ctx<'_>, told: Told) {
+        let Told::Followed { stop, taken, next, fault, partial } = told else { return };
+        self.end.messages += 1;
+        self.end.bytes += partial.len() as u64 + 60;
+        self.trail.add(usize::from(stop), true, taken);
+        self.trail.add(usize::from(stop) + 1, false, next);
+        let found = match fault {
+            Some(fault) => return self.end.fault = Some(fault),
+            None => postcard::from_bytes::<Partial>(&partial),
+        };
+        let Ok(found) = found else {
+            self.end.fault = Some((&error(CORRUPTED, "what an owner found does not read")).into());
+            return;
+        };
+        self.rows += found.batch.len() as u64;
+        if let Err(error) = self.plan.tail.combine(&mut self.trail.found, found, &Budget::from(ctx.config)) {
+            self.end.fault = Some((&error).into());
+        }
+    }
+
     /// A bucket has ended: what it found counts.
     fn take(&mut self, ctx: &Ctx<'_>, number: u16) {
         let Some(bucket) = self.awaited.remove(&number) else { return };
         self.ended += 1;
         let budget = Budget::from(ctx.config);
-        for partial in bucket.pieces.into_values() {
+        for mut partial in bucket.pieces.into_values() {
+            for (_, count, sum) in core::mem::take(&mut partial.sent).parcels {
+                self.trail.add(0, false, (count, sum));
+            }
             if let Err(error) = self.plan.tail.combine(&mut self.result, partial, &budget) {
                 self.end.fault = Some((&error).into());
             }
@@ -176,7 +230,7 @@ impl Asked {
     /// The next steps.
     pub fn go_on(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, events: &mut VecDeque<Event>) -> Option<Shipment> {
         if self.end.fault.is_some() || ctx.now.mono >= self.until_us {
-            self.finish(events);
+            self.finish(ctx, events);
             return None;
         }
         if let Way::Broadcast(small) = self.way {
@@ -191,21 +245,22 @@ impl Asked {
         if !core::mem::replace(&mut self.begun, true) {
             shipment = Some(self.begin(ctx, ways, (0..self.buckets).collect()));
         }
-        self.ask_sides(ctx, events);
+        self.ask_sides(ctx, ways, events);
         if !self.counted && self.sides.iter().all(|side| side.answer.is_some()) {
             shipment = Some(self.count(ctx));
         }
-        let failed = self.failed(ctx.now.mono);
-        if self.counted && failed.len() == self.awaited.len() {
-            if failed.is_empty() || ctx.now.mono + ROUND_US >= self.until_us {
-                self.finish(events);
+        let again = if self.counted { self.failed(ctx.now.mono) } else { None };
+        if let Some(again) = again {
+            let over = again.is_empty() && self.is_whole();
+            if over || ctx.now.mono + ROUND_US >= self.until_us {
+                self.finish(ctx, events);
                 return None;
             }
             ctx.count("exchange_rounds");
-            ctx.trace("exchange", "again", None, || format!("{} buckets", failed.len()));
+            ctx.trace("exchange", "again", None, || format!("{} buckets", again.len()));
             self.round = self.round.saturating_add(1);
-            shipment = Some(self.begin(ctx, ways, failed));
-            self.ask_sides(ctx, events);
+            shipment = Some(self.begin(ctx, ways, again));
+            self.ask_sides(ctx, ways, events);
         }
         if self.rows > self.told {
             self.told = self.rows;
@@ -215,10 +270,35 @@ impl Asked {
         shipment
     }
 
-    /// Buckets of this round of which nothing is to be hoped for any more.
-    fn failed(&self, now: u64) -> Vec<u16> {
-        let failed = self.awaited.iter().filter(|(_, it)| it.failed || now >= it.heard_us + SILENCE_US);
-        failed.map(|(number, _)| *number).collect()
+    /// The buckets that are to be tried again, all others of this round having ended; `None`: some may yet end.
+    fn failed(&mut self, now: u64) -> Option<Vec<u16>> {
+        let failed = |bucket: &Awaited| bucket.failed || now >= bucket.heard_us + SILENCE_US;
+        let failed: Vec<u16> = self.awaited.iter().filter(|(_, it)| failed(it)).map(|(number, _)| *number).collect();
+        if failed.len() < self.awaited.len() {
+            return None;
+        }
+        if self.plan.sides.follow.is_none() || failed.is_empty() && self.is_whole() {
+            return Some(failed);
+        }
+        if failed.is_empty() && now < self.trail.heard_us + SILENCE_US {
+            return None;
+        }
+        // What went past owners is not known by bucket: all of it is dropped.
+        self.ended = 0;
+        Some((0..self.buckets).collect())
+    }
+
+    /// Whether all rows that go past owners have been there.
+    fn is_whole(&self) -> bool {
+        self.counted && self.awaited.is_empty() && self.trail.is_whole()
+    }
+
+    /// The side whose rows stay where they are.
+    fn staying(&self) -> Option<usize> {
+        match self.way {
+            Way::Fetch(side) => Some(usize::from(side != 0)),
+            _ => None,
+        }
     }
 
     /// Begins a round for some buckets.
@@ -226,16 +306,26 @@ impl Asked {
         self.counted = false;
         self.sides = Default::default();
         let heard_us = ctx.now.mono;
+        let stops = self.plan.sides.follow.as_ref().map_or(0, |follow| follow.stops.len());
+        self.trail = Trail { stops: vec![Default::default(); stops], heard_us, ..Trail::default() };
+        if let Some(side) = self.staying() {
+            let none = Partial::default();
+            self.sides[side] = Side { asked: true, answer: Some((none, GatherEnd { peers: 0, ..self.end.clone() })) };
+        }
         let awaited = |number: &u16| (*number, Awaited { pieces: Map::new(), count: None, heard_us, failed: false });
         self.awaited = buckets.iter().map(awaited).collect();
-        let patience_us = self.until_us.saturating_sub(ctx.now.mono);
-        let open = Open { asker: ways.contact(ctx), patience_us, plan: self.plan.bucket_plan() };
-        let cargo = buckets.iter().map(|bucket| Cargo { bucket: *bucket, step: Step::Free, load: Load::Open });
+        let open = self.open(ctx, ways);
+        let cargo = buckets.iter().map(|bucket| Cargo { to: To::Bucket(*bucket), step: Step::Free, load: Load::Open });
         (self.name(ctx), Some(Box::new(open)), cargo.collect())
     }
 
+    fn open(&self, ctx: &Ctx<'_>, ways: &dyn Ways) -> Open {
+        let patience_us = self.until_us.saturating_sub(ctx.now.mono);
+        Open { asker: ways.contact(ctx), patience_us, plan: self.plan.bucket_plan() }
+    }
+
     /// Asks the owners of the sides whose turn it is.
-    fn ask_sides(&mut self, ctx: &Ctx<'_>, events: &mut VecDeque<Event>) {
+    fn ask_sides(&mut self, ctx: &Ctx<'_>, ways: &dyn Ways, events: &mut VecDeque<Event>) {
         for side in [0, 1] {
             let (filter, filter_bytes) = match self.way {
                 Way::Bloom(first, bytes) if first == side => (None, bytes),
@@ -246,7 +336,8 @@ impl Asked {
                 },
                 _ => (None, 0),
             };
-            self.ask(ctx, side, filter, filter_bytes, events);
+            let along = self.staying().map(|_| Box::new(self.open(ctx, ways)));
+            self.ask(ctx, side, (filter, filter_bytes), along, events);
         }
     }
 
@@ -254,8 +345,8 @@ impl Asked {
         &mut self,
         ctx: &Ctx<'_>,
         side: u8,
-        filter: Option<Filter>,
-        filter_bytes: u32,
+        (filter, filter_bytes): (Option<Filter>, u32),
+        along: Option<Box<Open>>,
         events: &mut VecDeque<Event>,
     ) {
         if core::mem::replace(&mut self.sides[usize::from(side)].asked, true) {
@@ -267,9 +358,10 @@ impl Asked {
             count: self.buckets,
             only: (!all).then(|| self.awaited.keys().copied().collect()),
             side,
-            join: self.plan.sides.join.clone(),
+            join: self.plan.meeting(),
             filter,
             filter_bytes,
+            along,
         };
         let output = Output::Buckets(Box::new(buckets));
         self.gather(ctx, side, output, events);
@@ -293,16 +385,23 @@ impl Asked {
             }
         }
         let mut cargo = Vec::new();
+        if self.staying().is_some() {
+            sent.parcels.drain(..).for_each(|(_, count, sum)| self.trail.add(0, false, (count, sum)));
+        }
         for (bucket, count, sum) in sent.parcels {
             if let Some(awaited) = self.awaited.get_mut(&bucket) {
                 awaited.heard_us = ctx.now.mono;
-                cargo.push(Cargo { bucket, step: Step::Free, load: Load::Expect { count, sum } });
+                cargo.push((bucket, count, sum));
             }
         }
         let before = self.awaited.len();
-        self.awaited.retain(|number, _| cargo.iter().any(|cargo| cargo.bucket == *number));
+        self.awaited.retain(|number, _| cargo.iter().any(|(bucket, ..)| bucket == number));
         self.ended += (before - self.awaited.len()) as u16;
-        (self.name(ctx), None, cargo)
+        let expect = |(bucket, count, sum)| {
+            let load = Load::Expect { count, sum };
+            Cargo { to: To::Bucket(bucket), step: Step::Free, load }
+        };
+        (self.name(ctx), None, cargo.into_iter().map(expect).collect())
     }
 
     /// The small side comes here and goes to all owners of the other.
@@ -331,14 +430,23 @@ impl Asked {
             if let Err(error) = self.plan.tail.combine(&mut self.result, answer, &Budget::from(ctx.config)) {
                 self.end.fault = Some((&error).into());
             }
-            self.finish(events);
+            self.finish(ctx, events);
         }
     }
 
-    fn finish(&mut self, events: &mut VecDeque<Event>) {
+    fn finish(&mut self, ctx: &Ctx<'_>, events: &mut VecDeque<Event>) {
         self.over = true;
+        let whole = self.is_whole();
         let answered = match self.way {
             Way::Broadcast(small) => f64::from(u8::from(self.sides[usize::from(small == 0)].asked)),
+            Way::Fetch(_) | Way::SemiJoin => {
+                let found = core::mem::take(&mut self.trail.found);
+                if whole && let Err(error) = self.plan.tail.combine(&mut self.result, found, &Budget::from(ctx.config))
+                {
+                    self.end.fault = Some((&error).into());
+                }
+                f64::from(u8::from(whole))
+            }
             _ => f64::from(self.ended) / f64::from(self.buckets),
         };
         if answered < 1.0 {

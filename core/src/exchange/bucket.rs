@@ -3,7 +3,9 @@
 //! Rows may come before the plan, and in any order. Pairs go to the asker as soon as they are there, if they are wanted
 //! one by one; else what they come to, once all that was sent is there.
 
-use super::{Message, message::Open};
+use chacha20::rand_core::Rng as _;
+
+use super::Message;
 use crate::{
     Error,
     config::SECOND_US,
@@ -11,13 +13,12 @@ use crate::{
     data::SignedRow,
     exec::{
         Budget, Fault, Partial,
-        exchange::{BucketPlan, Name, parcel_name},
+        exchange::{BucketPlan, Name, Open, Parcel, parcel_name, tally},
         fragment::Output,
         ops::{Batch, matcher::Matcher},
     },
     map::Set,
     sql::fault::{BUDGET, CORRUPTED, error, fail},
-    wire::Contact,
 };
 
 /// Without a plan a bucket is kept for so long.
@@ -31,7 +32,10 @@ const PIECE_BYTES: usize = 64 * 1_024;
 pub(super) struct Bucket {
     name: Name,
     number: u16,
-    open: Option<(Contact, BucketPlan, Matcher)>,
+    open: Option<(Open, BucketPlan, Matcher)>,
+    /// Its rows that go on to owners: their run, and how many parcels there were.
+    run: u64,
+    went: (u32, u64),
     /// Rows that came before the plan.
     early: Vec<(u8, Vec<u8>)>,
     /// Parcels that came.
@@ -47,11 +51,13 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    pub fn new(ctx: &Ctx<'_>, name: Name, number: u16) -> Bucket {
+    pub fn new(ctx: &mut Ctx<'_>, name: Name, number: u16) -> Bucket {
         Bucket {
             name,
             number,
             open: None,
+            run: ctx.rng.next_u64(),
+            went: (0, 0),
             early: Vec::new(),
             seen: Set::new(),
             sum: 0,
@@ -72,7 +78,7 @@ impl Bucket {
         self.until_us = ctx.now.mono + open.patience_us.min(10 * ctx.config.deadline_us);
         let plan = BucketPlan::decode(&open.plan)?;
         let matcher = Matcher::new(plan.join.clone());
-        self.open = Some((open.asker, plan, matcher));
+        self.open = Some((open.clone(), plan, matcher));
         for (side, rows) in core::mem::take(&mut self.early) {
             self.join(ctx, side, &rows)?;
         }
@@ -97,6 +103,11 @@ impl Bucket {
         Ok(())
     }
 
+    /// What it was told first.
+    pub fn opened(&self) -> Option<&Open> {
+        self.open.as_ref().map(|(open, ..)| open)
+    }
+
     /// It learns how much was sent.
     pub fn expect(&mut self, count: u32, sum: u64) {
         self.expect = Some((count, sum));
@@ -113,14 +124,27 @@ impl Bucket {
         take(ctx, plan, &mut self.found, pairs)
     }
 
-    /// Whether there is nothing more to do: all has been there.
-    pub fn settle(&mut self, ctx: &mut Ctx<'_>) -> Result<bool, Error> {
+    /// Whether there is nothing more to do: all has been there. What goes on to owners is put into `on`.
+    pub fn settle(&mut self, ctx: &mut Ctx<'_>, on: &mut Vec<Parcel>) -> Result<bool, Error> {
         let whole = self.expect == Some((self.seen.len() as u32, self.sum));
         let Some((_, plan, matcher)) = &mut self.open else { return Ok(false) };
         if whole {
             let mut pairs = Batch::default();
             matcher.end(&mut pairs);
             take(ctx, plan, &mut self.found, pairs)?;
+        }
+        if let Some((follow, _)) = &plan.follow {
+            let rows = core::mem::take(&mut self.found.batch).by_row().rows;
+            let parcels = follow.cut(0, rows, self.run, self.went.0)?;
+            let (count, sum) = tally(&parcels).unwrap_or_default();
+            self.went = (self.went.0 + count, self.went.1.wrapping_add(sum));
+            on.extend(parcels);
+            if whole {
+                let (count, sum) = self.went;
+                self.found.sent.parcels = vec![(0, count, sum)];
+                self.tell(ctx, true);
+            }
+            return Ok(whole);
         }
         if whole || plan.tail.output == Output::Rows {
             self.tell(ctx, whole);
@@ -145,6 +169,7 @@ impl Bucket {
             let end = rows.len() == 0;
             if end {
                 piece.batch.groups = core::mem::take(&mut found.batch.groups);
+                piece.sent = core::mem::take(&mut found.sent);
             }
             if !piece.batch.is_empty() || last && end {
                 let partial = postcard::to_allocvec(&piece).unwrap_or_default();
@@ -169,7 +194,7 @@ impl Bucket {
     }
 
     fn post(&self, ctx: &mut Ctx<'_>, message: Message) {
-        let relay = self.open.as_ref().and_then(|(asker, ..)| asker.relay);
+        let relay = self.open.as_ref().and_then(|(open, ..)| open.asker.relay);
         ctx.send_via(self.name.asker, relay, message);
     }
 

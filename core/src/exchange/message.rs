@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    exec::{Fault, exchange::Name},
+    exec::{
+        Fault,
+        exchange::{Name, Open, To},
+    },
     overlay::Step,
-    wire::Contact,
 };
 
 /// Between peers that take part in an exchange.
@@ -45,25 +47,29 @@ pub enum Message {
         /// Something came lately. If not, it will not come any more.
         flowing: bool,
     },
+    /// From the owners of records to the asker: what became of rows that came by.
+    Followed {
+        /// Of which exchange.
+        name: Name,
+        /// At which stop.
+        stop: u8,
+        /// Parcels that came, and the sum of their names.
+        taken: (u32, u64),
+        /// Parcels that went on.
+        next: (u32, u64),
+        /// It failed.
+        fault: Option<Fault>,
+        /// An encoded [`Partial`](crate::exec::Partial): what was found at the last stop.
+        #[serde(with = "crate::wire::bytes")]
+        partial: Vec<u8>,
+    },
 }
 
-/// What a bucket is told first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Open {
-    /// Where to answer.
-    pub asker: Contact,
-    /// How long the asker waits, microseconds.
-    pub patience_us: u64,
-    /// An encoded [`BucketPlan`](crate::exec::exchange::BucketPlan).
-    #[serde(with = "crate::wire::bytes")]
-    pub plan: Vec<u8>,
-}
-
-/// Something for a bucket.
+/// Something for a bucket, or for the owner of a record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cargo {
-    /// Which bucket.
-    pub bucket: u16,
+    /// Which.
+    pub to: To,
     /// How the receiver may hand it on.
     pub step: Step,
     /// What it is.

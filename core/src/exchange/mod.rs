@@ -10,7 +10,7 @@
 //! open links, all that has the same next hop in one message (PIER's rehash, Huebsch et al., VLDB 2003, section 4.1,
 //! without a put for each tuple).
 //!
-//! **Exactness by counting.** Cargo is not acknowledged and may be lost, and an owner that nobody vouches for may have sent
+//! **Exactness by counting.** Cargo is acknowledged hop by hop and may be lost with a peer, and an owner that nobody vouches for may have sent
 //! some. Each run of a fragment tells, up the tree with its coverage, how many parcels it sent to each bucket and what
 //! their names add up to; the asker adds up the runs that count, and tells each bucket. What came is what was sent exactly
 //! if both agree, and only then does a bucket end. Where they do not, that bucket is tried again under a new name, so at
@@ -26,20 +26,23 @@ use std::collections::VecDeque;
 
 use chacha20::rand_core::Rng as _;
 
-pub use self::message::{Cargo, Load, Message, Open};
+pub use self::message::{Cargo, Load, Message};
 use self::{asker::Asked, bucket::Bucket};
 use crate::{
     Error,
     config::SECOND_US,
     ctx::Ctx,
+    data::SignedRow,
     exec::{
-        FragmentPlan, GatherEnd, Partial,
-        exchange::{Buckets, JoinPlan, Name, Sent},
+        Budget, FragmentPlan, GatherEnd, Partial,
+        exchange::{BucketPlan, Buckets, JoinPlan, Name, Open, Parcel, Sent, To, parcel_name, tally},
     },
     id::Id,
     map::Map,
     node::CallId,
     overlay::Step,
+    sql::fault::{CORRUPTED, UNSUPPORTED, fail},
+    store::Version,
     wire::Contact,
 };
 
@@ -98,6 +101,8 @@ pub trait Ways {
     fn contact(&self, ctx: &Ctx<'_>) -> Contact;
     /// How many peers are linked.
     fn linked(&self) -> usize;
+    /// The record of a key that this node may vouch for right now; `None`: it may not.
+    fn record(&self, namespace: &str, key: &[u8], id: &Id) -> Option<Option<(&[u8], &Version)>>;
 }
 
 /// What one node does for joins, its own and those of others.
@@ -164,13 +169,7 @@ impl Exchanges {
         let run = ctx.rng.next_u64();
         let (parcels, sent) = to.cut(rows.batch.by_row().rows, run)?;
         let bytes = parcels.iter().map(|parcel| parcel.rows.len() as u64).sum();
-        let cargo = parcels.into_iter().map(|parcel| Cargo {
-            bucket: parcel.bucket,
-            step: Step::Free,
-            load: Load::Rows { side: to.side, run, index: parcel.index, rows: parcel.rows },
-        });
-        let cargo = cargo.collect();
-        self.ship(ctx, ways, to.name, None, cargo);
+        self.ship(ctx, ways, to.name, to.along.clone(), loaded(parcels, to.side));
         Ok((sent, bytes))
     }
 
@@ -178,15 +177,12 @@ impl Exchanges {
     fn ship(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, name: Name, open: Option<Box<Open>>, cargo: Vec<Cargo>) {
         let mut by_hop: Map<Id, Vec<Cargo>> = Map::new();
         let mut here = Vec::new();
-        let mut known: Option<(u16, Step, Option<(Id, Step)>)> = None;
         for mut cargo in cargo {
-            // Parcels for one bucket stand together.
-            let way = match known {
-                Some((bucket, step, way)) if bucket == cargo.bucket && step == cargo.step => way,
-                _ => ways.towards(&name.place(cargo.bucket), cargo.step),
+            let place = match &cargo.to {
+                To::Bucket(bucket) => name.place(*bucket),
+                To::Owner { id, .. } => *id,
             };
-            known = Some((cargo.bucket, cargo.step, way));
-            match way {
+            match ways.towards(&place, cargo.step) {
                 Some((hop, step)) => {
                     cargo.step = step;
                     by_hop.entry(hop).or_default().push(cargo);
@@ -200,24 +196,31 @@ impl Exchanges {
                 let more = cargo.bytes();
                 if bytes + more > SHIP_BYTES && !load.is_empty() {
                     let cargo = core::mem::take(&mut load);
-                    ctx.send(hop, Message::Ship { name, open: open.clone(), cargo });
+                    ctx.hand_on(hop, Message::Ship { name, open: open.clone(), cargo });
                     bytes = 0;
                 }
                 bytes += more;
                 load.push(cargo);
             }
             ctx.add("exchange_ships", 1);
-            ctx.send(hop, Message::Ship { name, open: open.clone(), cargo: load });
+            ctx.hand_on(hop, Message::Ship { name, open: open.clone(), cargo: load });
         }
         if !here.is_empty() {
-            self.unload(ctx, name, open.as_deref(), here);
+            self.unload(ctx, ways, name, open.as_deref(), here);
         }
     }
 
     /// Takes in what is for buckets here.
-    fn unload(&mut self, ctx: &mut Ctx<'_>, name: Name, open: Option<&Open>, cargo: Vec<Cargo>) {
-        let mut touched: Vec<u16> = Vec::new();
-        for Cargo { bucket: number, load, .. } in cargo {
+    fn unload(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, name: Name, open: Option<&Open>, cargo: Vec<Cargo>) {
+        let (mut touched, mut passing): (Vec<u16>, Map<u8, Vec<Cargo>>) = (Vec::new(), Map::new());
+        for cargo in cargo {
+            let (number, load) = match cargo.to {
+                To::Bucket(number) => (number, cargo.load),
+                To::Owner { stop, .. } => {
+                    passing.entry(stop).or_default().push(cargo);
+                    continue;
+                }
+            };
             let room = self.buckets.len() < BUCKETS_MAX && self.bytes <= ctx.config.exchange_bytes_max;
             let bucket = self.buckets.entry((name, number)).or_insert_with(|| Bucket::new(ctx, name, number));
             let before = bucket.bytes;
@@ -242,16 +245,42 @@ impl Exchanges {
         }
         for number in touched {
             let Some(bucket) = self.buckets.get_mut(&(name, number)) else { continue };
-            match bucket.settle(ctx) {
-                Ok(false) => {}
-                Ok(true) => self.forget((name, number)),
-                Err(error) => {
-                    bucket.fail(ctx, &error);
-                    self.forget((name, number));
-                }
+            let mut on = Vec::new();
+            let settled = bucket.settle(ctx, &mut on);
+            let open = if on.is_empty() { None } else { bucket.opened().cloned().map(Box::new) };
+            if let Err(error) = &settled {
+                bucket.fail(ctx, error);
+            }
+            if !matches!(settled, Ok(false)) {
+                self.forget((name, number));
+            }
+            if open.is_some() {
+                self.ship(ctx, ways, name, open, loaded(on, 0));
             }
         }
-        self.tick_later(ctx);
+        for (stop, cargo) in passing {
+            if let Some(open) = open {
+                self.pass(ctx, ways, name, open, stop, cargo);
+            }
+        }
+        if !self.buckets.is_empty() {
+            self.tick_later(ctx);
+        }
+    }
+
+    /// Rows came by the owner of records, this node.
+    fn pass(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, name: Name, open: &Open, stop: u8, cargo: Vec<Cargo>) {
+        let (mut taken, mut next, mut on) = ((0, 0_u64), (0, 0), Vec::new());
+        let (partial, fault) = match self::passing(ctx, ways, open, stop, cargo, &mut taken, &mut on) {
+            Ok(partial) => (postcard::to_allocvec(&partial).unwrap_or_default(), None),
+            Err(error) => (Vec::new(), Some((&error).into())),
+        };
+        if fault.is_none() && !on.is_empty() {
+            next = tally(&on).unwrap_or_default();
+            self.ship(ctx, ways, name, Some(Box::new(open.clone())), loaded(on, 0));
+        }
+        let relay = open.asker.relay;
+        ctx.send_via(name.asker, relay, Message::Followed { name, stop, taken, next, fault, partial });
     }
 
     fn forget(&mut self, key: (Name, u16)) {
@@ -268,6 +297,9 @@ impl Exchanges {
                 (name, asker::Told::Found { bucket, index, last, fault, partial })
             }
             Message::Waiting { name, bucket, flowing } => (name, asker::Told::Waiting { bucket, flowing }),
+            Message::Followed { name, stop, taken, next, fault, partial } => {
+                (name, asker::Told::Followed { stop, taken, next, fault, partial })
+            }
         };
         match self.asked.get_mut(&name.number) {
             Some(asked) if name.asker == ctx.me && name.round == asked.round() => {
@@ -304,4 +336,49 @@ impl Exchanges {
     pub fn held(&self) -> (usize, usize) {
         (self.buckets.len(), self.asked.len())
     }
+}
+
+/// Parcels as cargo.
+fn loaded(parcels: Vec<Parcel>, side: u8) -> Vec<Cargo> {
+    let load =
+        |Parcel { to, run, index, rows }| Cargo { to, step: Step::Free, load: Load::Rows { side, run, index, rows } };
+    parcels.into_iter().map(load).collect()
+}
+
+/// Adds what this node owns to rows that came by; those that go on are put into `on`, with `taken` what came. What this
+/// node may not vouch for is not taken.
+fn passing(
+    ctx: &mut Ctx<'_>,
+    ways: &dyn Ways,
+    open: &Open,
+    stop: u8,
+    cargo: Vec<Cargo>,
+    taken: &mut (u32, u64),
+    on: &mut Vec<Parcel>,
+) -> Result<Partial, Error> {
+    let budget = Budget::from(ctx.config);
+    let Some((follow, tail)) = BucketPlan::decode(&open.plan)?.follow else {
+        return fail(UNSUPPORTED, "rows that go nowhere");
+    };
+    let at = usize::from(stop);
+    let namespace = follow.stop(at)?.fragment.namespace();
+    let mut added = Vec::new();
+    for Cargo { to, load, .. } in cargo {
+        let (To::Owner { id, key, .. }, Load::Rows { run, index, rows, .. }) = (to, load) else { continue };
+        let Some(record) = ways.record(namespace, &key, &id) else {
+            ctx.count("exchange_not_owned");
+            continue;
+        };
+        let Ok(rows) = postcard::from_bytes::<Vec<SignedRow>>(&rows) else {
+            return fail(CORRUPTED, "a parcel that does not read as rows");
+        };
+        *taken = (taken.0 + 1, taken.1.wrapping_add(parcel_name(run, index)));
+        let record = record.map(|(value, version)| (&key[..], value, version));
+        added.extend(follow.add(at, rows, record, &budget)?);
+    }
+    if at + 1 == follow.stops.len() {
+        return tail.run_batch(follow.pairs(added)?, &budget);
+    }
+    on.extend(follow.cut(at + 1, added, ctx.rng.next_u64(), 0)?);
+    Ok(Partial::default())
 }

@@ -13,19 +13,24 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    fragment::{Budget, FragmentPlan, Partial},
+    eval::truth,
+    fragment::{Budget, FragmentPlan, Output, Partial},
     ops::{
         Batch,
         matcher::{Matcher, key_of},
     },
-    plan::Join,
+    plan::{Join, On},
 };
 use crate::{
     Error, Id,
-    data::{Row, SignedRow},
+    data::{Row, SignedRow, Value, codec},
     map::Map,
-    sql::fault::{UNSUPPORTED, fail},
-    wire::PLAN_VERSION,
+    sql::{
+        fault::{CORRUPTED, UNSUPPORTED, fail},
+        scalar::Scalar,
+    },
+    store::Version,
+    wire::{Contact, PLAN_VERSION},
 };
 
 /// Buckets of one join at most.
@@ -47,6 +52,12 @@ pub enum Way {
     Bloom(u8, u32),
     /// All rows of this side are sent to the owners of the other, unless they are too many for that: then as `Hash`.
     Broadcast(u8),
+    /// Rows of the other side are sent to the owners of those of this one, whose key they have (section 4.1: fetch
+    /// matches; but the row travels, not what it fetches).
+    Fetch(u8),
+    /// What must be equal and the keys of records are sent to buckets; what matches goes to the owner of the left row
+    /// and on to that of the right one (section 4.2: symmetric semi-join).
+    SemiJoin,
 }
 
 /// Two sources, joined at peers.
@@ -60,6 +71,8 @@ pub struct Sides {
     pub way: Way,
     /// At how many places at most.
     pub buckets: u16,
+    /// For `Fetch` and `SemiJoin`: the way of a row past the owners of others.
+    pub follow: Option<Follow>,
 }
 
 /// A join with what becomes of its pairs.
@@ -78,8 +91,34 @@ pub struct BucketPlan {
     version: u16,
     /// When rows match.
     pub join: Join,
-    /// What becomes of a pair.
+    /// What becomes of a pair that is found here.
     pub tail: FragmentPlan,
+    /// Where a row that is found goes on to.
+    pub follow: Option<(Follow, FragmentPlan)>,
+}
+
+/// The way of a row past the owners of others, each of which adds its own to it.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+pub struct Follow {
+    /// At whose owners it stops.
+    pub stops: Vec<Stop>,
+    /// A row to which nothing is added stays, with so many NULLs.
+    pub keep: Option<usize>,
+    /// Columns of the whole row that make the pair, in its order.
+    pub order: Vec<u32>,
+    /// Which pairs count.
+    pub condition: Option<Scalar>,
+}
+
+/// See [`Follow`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stop {
+    /// The key of a record, over the row so far.
+    pub key: Vec<Scalar>,
+    /// It is one value, which is that key as it is stored.
+    pub stored: bool,
+    /// What is added of the record.
+    pub fragment: FragmentPlan,
 }
 
 /// Names an exchange, in one round of its attempts.
@@ -118,6 +157,8 @@ pub struct Buckets {
     pub filter: Option<Filter>,
     /// Bytes of the filter that is made of the keys; 0: none.
     pub filter_bytes: u32,
+    /// They go to the owners of others instead, with this plan.
+    pub along: Option<Box<Open>>,
 }
 
 /// How much was sent to each bucket, so that a bucket knows when all is there: the number of its parcels, and the sum of
@@ -134,11 +175,40 @@ pub struct Sent {
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Filter(#[serde(with = "crate::wire::bytes")] Vec<u8>);
 
-/// Some rows for a bucket.
+/// What a bucket is told first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Open {
+    /// Where to answer.
+    pub asker: Contact,
+    /// How long the asker waits, microseconds.
+    pub patience_us: u64,
+    /// An encoded [`BucketPlan`].
+    #[serde(with = "crate::wire::bytes")]
+    pub plan: Vec<u8>,
+}
+
+/// Where a parcel goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum To {
+    /// To a bucket.
+    Bucket(u16),
+    /// To the owner of a record.
+    Owner {
+        /// Its id.
+        id: Id,
+        /// Its key.
+        #[serde(with = "crate::wire::bytes")]
+        key: Vec<u8>,
+        /// At which stop.
+        stop: u8,
+    },
+}
+
+/// Some rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Parcel {
-    /// Which bucket.
-    pub bucket: u16,
+    /// Where they go.
+    pub to: To,
     /// The run of a fragment that made it; no two have the same.
     pub run: u64,
     /// Its number in that run.
@@ -214,6 +284,15 @@ impl Buckets {
         let preserved = self.join.preserves(side);
         let filter_bytes = self.filter_bytes.min(FILTER_BYTES_MAX) as usize;
         let mut filter = (filter_bytes > 0).then(|| Filter(vec![0; filter_bytes]));
+        if let Some(open) = &self.along {
+            let Some((follow, _)) = BucketPlan::decode(&open.plan)?.follow else {
+                return fail(UNSUPPORTED, "rows that go nowhere");
+            };
+            let parcels = follow.cut(0, rows, run, 0)?;
+            let sent =
+                Sent { parcels: tally(&parcels).map(|(count, sum)| (0, count, sum)).into_iter().collect(), filter };
+            return Ok((parcels, sent));
+        }
         let mut by_bucket: Map<u16, Vec<SignedRow>> = Map::new();
         for row in rows {
             let (key, hash) = key_of(self.join.on.exprs(side), &row.row)?;
@@ -237,13 +316,100 @@ impl Buckets {
             for rows in pieces(rows) {
                 let index = parcels.len() as u32;
                 let rows = postcard::to_allocvec(&rows).unwrap_or_default();
-                parcels.push(Parcel { bucket, run, index, rows });
+                parcels.push(Parcel { to: To::Bucket(bucket), run, index, rows });
                 count += 1;
                 sum = sum.wrapping_add(parcel_name(run, index));
             }
             sent.parcels.push((bucket, count, sum));
         }
         Ok((parcels, sent))
+    }
+}
+
+/// How many parcels there are, and what their names add up to; `None`: there is none.
+pub fn tally(parcels: &[Parcel]) -> Option<(u32, u64)> {
+    let sum = parcels.iter().fold(0_u64, |sum, parcel| sum.wrapping_add(parcel_name(parcel.run, parcel.index)));
+    (!parcels.is_empty()).then_some((parcels.len() as u32, sum))
+}
+
+impl Follow {
+    /// Cuts rows into parcels for the owners at a stop.
+    pub fn cut(&self, stop: usize, rows: Vec<SignedRow>, run: u64, first: u32) -> Result<Vec<Parcel>, Error> {
+        let Stop { key: exprs, stored, fragment } = self.stop(stop)?;
+        let mut by_key: Map<Vec<u8>, Vec<SignedRow>> = Map::new();
+        for row in rows {
+            let (key, _) = key_of(exprs, &row.row)?;
+            let key = match &key[..] {
+                [Value::Blob(key)] if *stored => key.clone(),
+                key if self.keep.is_none() && key.iter().any(Value::is_null) => continue,
+                key => codec::encode_key(key),
+            };
+            by_key.entry(key).or_default().push(row);
+        }
+        let mut parcels: Vec<Parcel> = Vec::new();
+        for (key, rows) in by_key {
+            let id = Id::object(fragment.namespace(), &key, fragment.locality_bits());
+            for rows in pieces(rows) {
+                let index = first + parcels.len() as u32;
+                let rows = postcard::to_allocvec(&rows).unwrap_or_default();
+                let to = To::Owner { id, key: key.clone(), stop: stop as u8 };
+                parcels.push(Parcel { to, run, index, rows });
+            }
+        }
+        Ok(parcels)
+    }
+
+    /// Adds what an owner has under the key of these rows, which is one row or none.
+    pub fn add(
+        &self,
+        stop: usize,
+        rows: Vec<SignedRow>,
+        record: Option<(&[u8], &[u8], &Version)>,
+        budget: &Budget,
+    ) -> Result<Vec<SignedRow>, Error> {
+        let found = self.stop(stop)?.fragment.run(record.into_iter(), budget)?.batch.by_row().rows;
+        let mut added = Vec::new();
+        for SignedRow { row, weight } in rows {
+            let mut matched = false;
+            for other in &found {
+                let whole = [&row[..], &other.row].concat();
+                let last = stop + 1 == self.stops.len();
+                if last && let Some(condition) = &self.condition {
+                    let pair = self.pair(&whole)?;
+                    if truth(condition, &pair)? != Some(true) {
+                        continue;
+                    }
+                }
+                matched = true;
+                added.push(SignedRow { row: whole, weight: weight.saturating_mul(other.weight) });
+            }
+            if let (false, Some(width)) = (matched, self.keep) {
+                let mut whole = row;
+                whole.extend(core::iter::repeat_n(Value::Null, width));
+                added.push(SignedRow { row: whole, weight });
+            }
+        }
+        Ok(added)
+    }
+
+    /// What is done at a stop.
+    pub fn stop(&self, stop: usize) -> Result<&Stop, Error> {
+        self.stops.get(stop).map_or_else(|| fail(UNSUPPORTED, "a stop that is not there"), Ok)
+    }
+
+    /// The pair that a whole row is.
+    fn pair(&self, whole: &[Value]) -> Result<Row, Error> {
+        let columns = self.order.iter().map(|at| whole.get(*at as usize).cloned());
+        columns.collect::<Option<Row>>().map_or_else(|| fail(CORRUPTED, "a row of another width than the plan's"), Ok)
+    }
+
+    /// The pairs that whole rows are.
+    pub fn pairs(&self, rows: Vec<SignedRow>) -> Result<Batch, Error> {
+        let mut pairs = Batch::default();
+        for SignedRow { row, weight } in rows {
+            pairs.push(self.pair(&row)?, weight);
+        }
+        Ok(pairs)
     }
 }
 
@@ -295,6 +461,16 @@ impl Beside {
 }
 
 impl JoinPlan {
+    /// What the owners of each side give of whole rows.
+    pub fn whole(&self) -> [FragmentPlan; 2] {
+        match (&self.sides.follow, self.sides.way) {
+            (Some(Follow { stops, .. }), Way::SemiJoin) if stops.len() == 2 => {
+                [stops[0].fragment.clone(), stops[1].fragment.clone()]
+            }
+            _ => self.sides.fragments.clone(),
+        }
+    }
+
     /// The same over what both sides gave: where everything is in one place.
     pub fn run(&self, sides: [Partial; 2], budget: &Budget) -> Result<Partial, Error> {
         let (mut matcher, mut pairs) = (Matcher::new(self.sides.join.clone()), Batch::default());
@@ -305,9 +481,30 @@ impl JoinPlan {
         self.tail.run_batch(pairs, budget)
     }
 
+    /// When rows match at a bucket: in a semi-join those of what must be equal and of the record's key.
+    pub fn meeting(&self) -> Join {
+        let join = self.sides.join.clone();
+        if self.sides.way != Way::SemiJoin {
+            return join;
+        }
+        let equal = join.on.left.len();
+        let columns: Vec<Scalar> = (0..equal as u32).map(Scalar::Column).collect();
+        let on = On { left: columns.clone(), right: columns, residual: None, ..join.on };
+        Join { on, widths: [equal + 1; 2], ..join }
+    }
+
     /// What buckets are told.
     pub fn bucket_plan(&self) -> Vec<u8> {
-        let plan = BucketPlan { version: PLAN_VERSION, join: self.sides.join.clone(), tail: self.tail.clone() };
+        let (join, mut tail) = (self.meeting(), self.tail.clone());
+        let follow = self.sides.follow.as_ref().map(|follow| (follow.clone(), self.tail.clone()));
+        if self.sides.way == Way::SemiJoin {
+            // What buckets give are the keys of both records.
+            let equal = join.on.left.len() as u32;
+            tail.columns = (0..2 * equal + 2).collect();
+            tail.project = Some(vec![Scalar::Column(equal), Scalar::Column(2 * equal + 1)]);
+            (tail.filter, tail.output) = (None, Output::Rows);
+        }
+        let plan = BucketPlan { version: PLAN_VERSION, join, tail, follow };
         postcard::to_allocvec(&plan).unwrap_or_default()
     }
 }

@@ -105,7 +105,7 @@ impl Local {
 
     /// Joins two tables.
     pub fn join(&self, plan: &JoinPlan) -> Result<Partial, Error> {
-        let [left, right] = &plan.sides.fragments;
+        let [left, right] = &plan.whole();
         plan.run([self.gather(left)?, self.gather(right)?], &BUDGET)
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     change::{Insert, Modify},
-    exchange::{JoinPlan, Sides, Way},
+    exchange::{Follow, JoinPlan, Sides, Way},
     fragment::FragmentPlan,
     ops::{
         aggregate::{AggregateCall, Mode},
@@ -442,13 +442,17 @@ pub struct Joined {
     pub way: Way,
     /// At how many places at most.
     pub buckets: u16,
+    /// The way of rows past the owners of others, and for a semi-join what owners send beforehand.
+    pub follow: Option<(Follow, Option<[FragmentPlan; 2]>)>,
 }
 
 impl Joined {
     /// What the node is asked for.
     pub fn plan(&self, tail: &FragmentPlan) -> JoinPlan {
-        let fragments = [self.inputs[0].fragment.clone(), self.inputs[1].fragment.clone()];
-        let sides = Sides { fragments, join: self.join.clone(), way: self.way, buckets: self.buckets };
+        let first = self.follow.as_ref().and_then(|(_, first)| first.clone());
+        let fragments = first.unwrap_or_else(|| [self.inputs[0].fragment.clone(), self.inputs[1].fragment.clone()]);
+        let follow = self.follow.as_ref().map(|(follow, _)| follow.clone());
+        let sides = Sides { fragments, join: self.join.clone(), way: self.way, buckets: self.buckets, follow };
         JoinPlan { sides, tail: tail.clone() }
     }
 }

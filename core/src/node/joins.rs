@@ -2,29 +2,51 @@
 
 use super::{CallId, Node, NodeGround, Output, Reply, calls::Ticket, ctx, ground};
 use crate::{
-    ctx::Ctx,
+    ctx::{Ctx, Now},
+    dht::Dht,
     error::Error,
     exchange::{self, Ways},
     exec::{FragmentPlan, GatherEnd, JoinPlan, Partial, fragment::Output as Becomes},
     id::{Id, Region},
     overlay::{Overlay, Step},
     spread::{Report, Work},
+    store::Version,
     wire::Contact,
 };
 
-impl Ways for Overlay {
+/// What exchanges need of the other layers.
+pub(super) struct NodeWays<'a> {
+    pub overlay: &'a Overlay,
+    pub dht: &'a Dht,
+    pub now: Now,
+}
+
+impl Ways for NodeWays<'_> {
     fn towards(&self, key: &Id, step: Step) -> Option<(Id, Step)> {
-        Overlay::towards(self, key, step)
+        self.overlay.towards(key, step)
     }
 
     fn contact(&self, ctx: &Ctx<'_>) -> Contact {
-        Overlay::contact(self, ctx)
+        self.overlay.contact(ctx)
     }
 
     fn linked(&self) -> usize {
-        self.live().count()
+        self.overlay.live().count()
+    }
+
+    fn record(&self, namespace: &str, key: &[u8], id: &Id) -> Option<Option<(&[u8], &Version)>> {
+        let owned = self.dht.owned(self.now).iter().any(|(region, ..)| region.contains(id));
+        let record = self.dht.record(namespace, key, self.now.wall);
+        owned.then(|| record.and_then(|record| Some((record.value.as_deref()?, &record.version))))
     }
 }
+
+macro_rules! ways {
+    ($node:expr) => {
+        crate::node::joins::NodeWays { overlay: &$node.overlay, dht: &$node.dht, now: $node.now }
+    };
+}
+pub(super) use ways;
 
 impl Node {
     pub(super) fn join(&mut self, call: CallId, plan: JoinPlan, deadline_us: Option<u64>) {
@@ -33,7 +55,7 @@ impl Node {
             return;
         }
         let deadline = self.deadline(deadline_us);
-        self.exchanges.start(&mut ctx!(self), &self.overlay, call, plan, deadline);
+        self.exchanges.start(&mut ctx!(self), &ways!(self), call, plan, deadline);
     }
 
     pub(super) fn exchange_event(&mut self, event: exchange::Event) {
@@ -52,14 +74,14 @@ impl Node {
     }
 
     pub(super) fn side_done(&mut self, number: u64, side: u8, answer: Partial, end: GatherEnd) {
-        self.exchanges.side_done(&mut ctx!(self), &self.overlay, number, side, answer, end);
+        self.exchanges.side_done(&mut ctx!(self), &ways!(self), number, side, answer, end);
     }
 
     /// What an owner answers: rows that were wanted in buckets are sent there.
     pub(super) fn to_buckets(&mut self, plan: &FragmentPlan, partial: Partial) -> Result<Report, Error> {
         let Becomes::Buckets(buckets) = &plan.output else { return Ok(Report { partial, ..Report::default() }) };
         let scanned = partial.scanned;
-        let (sent, bytes) = self.exchanges.send(&mut ctx!(self), &self.overlay, buckets, partial)?;
+        let (sent, bytes) = self.exchanges.send(&mut ctx!(self), &ways!(self), buckets, partial)?;
         let messages = sent.parcels.len() as u64;
         let answer = Partial::of_sent(sent, scanned);
         Ok(Report { partial: answer, messages, bytes, ..Report::default() })

@@ -16,7 +16,7 @@ use chacha20::rand_core::SeedableRng as _;
 
 pub use api::*;
 
-use self::calls::Calls;
+use self::{calls::Calls, joins::ways};
 use crate::{
     config::Config,
     crypto::Identity,
@@ -201,7 +201,7 @@ impl Node {
                 Timer::Group(timer) => self.dht.on_group_timer(&mut ctx!(self), &self.overlay, timer),
                 Timer::Dht(timer) => self.dht.on_timer(&mut ctx!(self), &self.overlay, timer),
                 Timer::Spread(timer) => self.spread.on_timer(&mut ctx!(self), &ground!(self), timer),
-                Timer::Exchange(timer) => self.exchanges.on_timer(&mut ctx!(self), &self.overlay, &timer),
+                Timer::Exchange(timer) => self.exchanges.on_timer(&mut ctx!(self), &ways!(self), &timer),
                 Timer::Messaging(timer) => self.messaging.on_timer(&mut ctx!(self), timer),
                 Timer::Globals => self.globals.on_timer(&mut ctx!(self), self.overlay.siblings()),
                 Timer::Call(call) => self.leave_late(call),
@@ -257,7 +257,7 @@ impl Node {
             Body::Group(message) => self.dht.on_group_message(&mut ctx!(self), &self.overlay, from.id, message),
             Body::Dht(message) => self.dht.on_message(&mut ctx!(self), &self.overlay, from.id, message),
             Body::Spread(message) => self.spread.on_message(&mut ctx!(self), &ground!(self), from, message),
-            Body::Exchange(message) => self.exchanges.on_message(&mut ctx!(self), &self.overlay, message),
+            Body::Exchange(message) => self.exchanges.on_message(&mut ctx!(self), &ways!(self), message),
             Body::App(message) => self.messaging.on_message(&mut ctx!(self), from, message),
             Body::Globals(message) => {
                 let links: Vec<Id> = self.overlay.live().map(|(id, _)| *id).collect();

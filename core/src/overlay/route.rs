@@ -89,6 +89,7 @@ impl Overlay {
                     self.route(ctx, Dest::Node { id: to, via }, body);
                 }
             }
+            Post::Hop { to, body } => self.route(ctx, Dest::Node { id: to, via: None }, body),
             Post::Key { key, body } => self.route(ctx, Dest::Key(key), body),
         }
     }

@@ -171,10 +171,7 @@ fn leaf(source: &Source, names: &[String], depth: usize, sent: Option<&str>, lin
         depth += 1;
     }
     let (place, combining) = match (&source.keys, &fragment.output) {
-        (None, _) if source.join.as_ref().is_some_and(|joined| matches!(joined.way, Way::Broadcast(_))) => {
-            ("owners", "")
-        }
-        (None, _) if source.join.is_some() => ("buckets", ""),
+        (None, _) if source.join.is_some() => (source.join.as_ref().map_or("", |joined| meeting(joined).1), ""),
         (None, _) if source.index.is_some() => ("asker", ""),
         (Some(keys), _) => {
             lines.push(indented(depth, &format!("KeyLookup [exchange] {}: {} get(s)", source.name, keys.len())));
@@ -203,11 +200,9 @@ fn leaf(source: &Source, names: &[String], depth: usize, sent: Option<&str>, lin
     } else if let Some(sent) = sent {
         lines.push(indented(depth, &format!("Exchange [exchange] {sent}")));
     } else if let Some(joined) = &source.join {
-        let way = match joined.way {
-            Way::Broadcast(_) => "found at the owners",
-            Way::Hash | Way::Bloom(..) => "found at the buckets",
-        };
-        lines.push(indented(depth, &format!("Gather [exchange] {}: {way}, sent to the asker", source.name)));
+        let place = meeting(joined).1;
+        let line = format!("Gather [exchange] {}: found at the {place}, sent to the asker", source.name);
+        lines.push(indented(depth, &line));
     } else if source.keys.is_none() {
         let line = format!("Gather [exchange] {}: {combining}, combined up the region tree", source.name);
         lines.push(indented(depth, &line));
@@ -235,7 +230,7 @@ fn leaf(source: &Source, names: &[String], depth: usize, sent: Option<&str>, lin
     }
     if let Some(joined) = &source.join {
         let line = self::joined(joined, &source.read, names);
-        push(format!("HashJoin [{place}] {line}"));
+        push(format!("{} [{place}] {line}", meeting(joined).0));
         for (port, input) in joined.inputs.iter().enumerate() {
             leaf(input, names, depth + 1, Some(&self::sent(joined, port)), lines);
         }
@@ -264,6 +259,16 @@ fn joined(joined: &Joined, read: &[u32], names: &[String]) -> String {
     format!("{} on {on}", join_kind(joined.join.kind))
 }
 
+/// What the operator is called, and where pairs are found.
+fn meeting(joined: &Joined) -> (&'static str, &'static str) {
+    match joined.way {
+        Way::Hash | Way::Bloom(..) => ("HashJoin", "buckets"),
+        Way::Broadcast(_) => ("HashJoin", "owners"),
+        Way::Fetch(_) => ("FetchMatches", "owners"),
+        Way::SemiJoin => ("SymmetricSemiJoin", "owners"),
+    }
+}
+
 /// Where the rows of a side of it go.
 fn sent(joined: &Joined, port: usize) -> String {
     let name = &joined.inputs[port].name;
@@ -271,7 +276,14 @@ fn sent(joined: &Joined, port: usize) -> String {
         Way::Broadcast(small) if usize::from(small) == port => {
             format!("{name}: all rows, to the owners of the other side")
         }
-        Way::Broadcast(_) => format!("{name}: stays where it is"),
+        Way::Fetch(inner) if usize::from(inner) != port => {
+            format!("{name}: to the owners of the rows of the other side, by their key")
+        }
+        Way::Broadcast(_) | Way::Fetch(_) => format!("{name}: stays where it is"),
+        Way::SemiJoin => format!(
+            "{name}: what must be equal and the key, by the hash of the first, to up to {} buckets; what matches goes by the rows",
+            joined.buckets
+        ),
         Way::Bloom(first, _) if usize::from(first) != port => {
             format!("{name}: by the hash of what must be equal, where the other side's Bloom filter has it")
         }

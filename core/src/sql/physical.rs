@@ -334,7 +334,7 @@ fn small(exprs: &[Scalar], projection: &Option<Vec<Scalar>>) -> bool {
 }
 
 /// Expressions over the result of a projection, as expressions over its input.
-fn through(exprs: &[Scalar], projection: &Option<Vec<Scalar>>) -> Result<Vec<Scalar>, Error> {
+pub(super) fn through(exprs: &[Scalar], projection: &Option<Vec<Scalar>>) -> Result<Vec<Scalar>, Error> {
     let Some(projection) = projection else { return Ok(exprs.to_vec()) };
     let over = |expr: &Scalar| expr.replace(&mut |position| projection.get(position as usize).cloned());
     exprs.iter().map(|expr| over(expr).ok_or_else(lost_column)).collect()

@@ -3,17 +3,20 @@
 //! Four of the strategies are PIER's (Huebsch et al., VLDB 2003, section 4.1).
 
 use super::{
+    ast::BinaryOp,
     fault::{INVALID_ARGUMENT, fail},
-    physical::Node,
+    logical::{ColumnId, Scan},
+    physical::{Node, through},
     scalar::Scalar,
     system::PEERS,
 };
 use crate::{
     Error,
+    data::Nested,
     exec::{
-        exchange::Way,
+        exchange::{Follow, Stop, Way},
         fragment::{Decode, FragmentPlan, Output},
-        plan::{JoinKind, Joined, Op, Source},
+        plan::{Join, JoinKind, Joined, Op, Source},
     },
     wire::PLAN_VERSION,
 };
@@ -82,33 +85,113 @@ impl JoinStrategy {
 
 /// Lets peers make a join, where both sides are plain rows of tables and the strategy is one of theirs.
 pub fn distribute(mut node: Node, strategy: JoinStrategy) -> Node {
-    let Op::HashJoin(join) = &node.op else { return node };
+    if let Some(joined) = joined(&node, strategy) {
+        let [left, right] = &joined.inputs;
+        node.op = Op::Source(Source {
+            name: format!("{} with {}", left.name, right.name),
+            fragment: pairs(node.schema.len()),
+            keys: None,
+            index: None,
+            read: node.schema.clone(),
+            number: 0,
+            after: None,
+            scan: None,
+            join: Some(Box::new(joined)),
+        });
+        node.inputs.clear();
+    }
+    node
+}
+
+/// The join as peers make it, if they may.
+fn joined(node: &Node, strategy: JoinStrategy) -> Option<Joined> {
+    let (Op::HashJoin(join), [left, right]) = (&node.op, &node.inputs[..]) else { return None };
+    let (Op::Source(a), Op::Source(b)) = (&left.op, &right.op) else { return None };
     let portable = |all: &[Scalar]| all.iter().all(Scalar::is_portable);
     let portable = portable(&join.on.left) && portable(&join.on.right) && portable(join.on.residual.as_slice());
-    let way = way(strategy, join.kind).filter(|_| portable && !join.on.left.is_empty());
-    let Some(way) = way else { return node };
-    match &node.inputs[..] {
-        [Node { op: Op::Source(left), .. }, Node { op: Op::Source(right), .. }]
-            if is_plain(left) && is_plain(right) =>
-        {
-            let inputs = [left.clone(), right.clone()];
-            let joined = Joined { inputs, join: join.clone(), way, buckets: BUCKETS };
-            node.op = Op::Source(Source {
-                name: format!("{} with {}", left.name, right.name),
-                fragment: pairs(node.schema.len()),
-                keys: None,
-                index: None,
-                read: node.schema.clone(),
-                number: 0,
-                after: None,
-                scan: None,
-                join: Some(Box::new(joined)),
-            });
-            node.inputs.clear();
-            node
-        }
-        _ => node,
+    if !portable || join.on.left.is_empty() || !is_plain(a) || !is_plain(b) {
+        return None;
     }
+    let (way, follow) = match strategy {
+        JoinStrategy::FetchMatches => fetch(join, left, right)?,
+        JoinStrategy::SemiJoin => semi_join(join, a, b)?,
+        _ => (way(strategy, join.kind)?, None),
+    };
+    Some(Joined { inputs: [a.clone(), b.clone()], join: join.clone(), way, buckets: BUCKETS, follow })
+}
+
+/// What rows go past, and what owners send beforehand.
+type Followed = (Way, Option<(Follow, Option<[FragmentPlan; 2]>)>);
+
+/// Everything that must be true of a pair.
+fn condition(join: &Join) -> Option<Scalar> {
+    let [width, _] = join.widths;
+    let over_right = |expr: &Scalar| expr.replace(&mut |at| Some(Scalar::Column(at + width as u32)));
+    let mut all = Vec::new();
+    for ((left, right), null_safe) in join.on.left.iter().zip(&join.on.right).zip(&join.on.null_safe) {
+        let op = if *null_safe { BinaryOp::IsNotDistinct } else { BinaryOp::Eq };
+        all.push(Scalar::Binary(op, Nested::new(left.clone()), Nested::new(over_right(right)?)));
+    }
+    all.extend(join.on.residual.clone());
+    Scalar::all(all)
+}
+
+/// Rows of one side go to the owners of those of the other, where what must be equal is their whole key.
+fn fetch(join: &Join, left: &Node, right: &Node) -> Option<Followed> {
+    let [a, b] = join.widths.map(|width| width as u32);
+    let (inner, key, fragment, order) = match (join.kind, keys_of(join, 1, left, right), keys_of(join, 0, right, left))
+    {
+        (JoinKind::Inner | JoinKind::Left, Some((key, fragment)), _) => (1, key, fragment, (0..a + b).collect()),
+        (JoinKind::Inner, None, Some((key, fragment))) => (0, key, fragment, (b..a + b).chain(0..b).collect()),
+        _ => return None,
+    };
+    let keep = (join.kind == JoinKind::Left).then_some(join.widths[1]);
+    let stops = vec![Stop { key, stored: false, fragment }];
+    Some((Way::Fetch(inner), Some((Follow { stops, keep, order, condition: Some(condition(join)?) }, None))))
+}
+
+/// The key of the inner side's records over the other's rows, and what owners give of a record.
+fn keys_of(join: &Join, port: usize, outer: &Node, inner: &Node) -> Option<(Vec<Scalar>, FragmentPlan)> {
+    let (Op::Source(outside), Op::Source(inside)) = (&outer.op, &inner.op) else { return None };
+    let (outer_scan, inner_scan) = (outside.scan.as_ref()?, inside.scan.as_ref()?);
+    let typed =
+        |scan: &Scan, id: ColumnId| scan.columns.iter().find(|(other, ..)| *other == id).map(|(.., typed)| *typed);
+    let column = |node: &Node, expr: &Scalar| match expr {
+        Scalar::Column(at) => node.schema.get(*at as usize).copied(),
+        _ => None,
+    };
+    if inner_scan.primary_key.is_empty() {
+        return None;
+    }
+    let key = inner_scan.primary_key.iter().map(|id| {
+        let at = join.on.exprs(port).iter().position(|expr| column(inner, expr) == Some(*id))?;
+        let other = join.on.exprs(1 - port).get(at)?;
+        // A value of another type has another key, if it is equal or not.
+        let same = typed(outer_scan, column(outer, other)?)? == typed(inner_scan, *id)?;
+        (same && join.on.null_safe.get(at) == Some(&false)).then(|| other.clone())
+    });
+    Some((key.collect::<Option<_>>()?, inside.fragment.clone()))
+}
+
+/// What must be equal is sent beforehand, with the keys of records.
+fn semi_join(join: &Join, left: &Source, right: &Source) -> Option<Followed> {
+    if join.kind != JoinKind::Inner {
+        return None;
+    }
+    let first = |source: &Source, port: usize| {
+        let fragment = source.fragment.clone();
+        let mut project = through(join.on.exprs(port), &fragment.project).ok()?;
+        project.push(Scalar::Column(fragment.columns.len() as u32));
+        Some(FragmentPlan { identity: true, project: Some(project), ..fragment })
+    };
+    let stop = |at: u32, source: &Source| {
+        let (key, fragment) = (vec![Scalar::Column(at)], source.fragment.clone());
+        Stop { key, stored: true, fragment }
+    };
+    let stops = vec![stop(0, left), stop(1, right)];
+    let order = (2..2 + join.widths.iter().sum::<usize>() as u32).collect();
+    let follow = Follow { stops, keep: None, order, condition: Some(condition(join)?) };
+    Some((Way::SemiJoin, Some((follow, Some([first(left, 0)?, first(right, 1)?])))))
 }
 
 /// How peers go about it; `None` where the strategy is not for this join.
