@@ -167,3 +167,71 @@ fn approximate_aggregates_are_near_however_rows_are_spread() {
         [[Value::Real(2.0), Value::Real(2.0)]]
     );
 }
+
+/// The tables in the order in which a plan joins them, the first two on the same level.
+fn joined(local: &mut Local, sql: &str) -> String {
+    let lines = rows(local, &format!("EXPLAIN {sql}"));
+    let leaf = |row: &Row| {
+        let line = row[0].to_string();
+        let (_, rest) = line.split_once("[exchange] ")?;
+        Some(rest.split(':').next()?.to_owned())
+    };
+    lines.iter().filter_map(leaf).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn joins_go_where_few_rows_are_in_between() {
+    let mut local = Local::new();
+    for table in [
+        "tags (doc INTEGER, tag INTEGER)",
+        "likes (doc INTEGER, who INTEGER)",
+        "docs (doc INTEGER PRIMARY KEY, kind INTEGER)",
+    ] {
+        run(&mut local, &format!("CREATE TABLE {table}")).unwrap();
+    }
+    let many = |count: i64, row: &dyn Fn(i64) -> String| (0..count).map(row).collect::<Vec<_>>().join(", ");
+    let pairs = |n: i64| format!("({}, {})", n % 20, n);
+    run(&mut local, &format!("INSERT INTO tags VALUES {}", many(400, &pairs))).unwrap();
+    run(&mut local, &format!("INSERT INTO likes VALUES {}", many(400, &pairs))).unwrap();
+    run(&mut local, &format!("INSERT INTO docs VALUES {}", many(200, &|n| format!("({n}, {})", n / 2)))).unwrap();
+    // Two tables of which each document has 20, and one of which the condition leaves two rows.
+    let sql = "SELECT t.tag, l.who, d.kind FROM tags t JOIN likes l ON l.doc = t.doc JOIN docs d ON d.doc = t.doc \
+               WHERE d.kind < 1 ORDER BY 1, 2, 3";
+    assert_eq!(joined(&mut local, sql), "t l d", "nothing is known");
+    let before = rows(&mut local, sql);
+    assert_eq!(before.len(), 800);
+    run(&mut local, "ANALYZE").unwrap();
+    assert_eq!(joined(&mut local, sql), "t d l");
+    assert_eq!(rows(&mut local, sql), before);
+    // No gain, no change; and outer joins stay.
+    let same = "SELECT count(*) FROM docs d JOIN tags t ON t.doc = d.doc JOIN likes l ON l.doc = t.doc";
+    assert_eq!(joined(&mut local, same), "d t l");
+    let outer =
+        "SELECT count(*) FROM tags t JOIN likes l ON l.doc = t.doc LEFT JOIN docs d ON d.doc = t.doc AND d.kind < 1";
+    assert_eq!(joined(&mut local, outer), "t l d");
+    // Of another table of that name nothing is known.
+    run(&mut local, "DROP TABLE docs").unwrap();
+    run(&mut local, "CREATE TABLE docs (doc INTEGER PRIMARY KEY, kind INTEGER)").unwrap();
+    assert_eq!(joined(&mut local, sql), "t l d");
+}
+
+#[test]
+fn more_joins_than_can_all_be_looked_at_are_ordered_too() {
+    let mut local = Local::new();
+    let names: Vec<String> = (0..10).map(|at| format!("r{at}")).collect();
+    for (at, name) in names.iter().enumerate() {
+        run(&mut local, &format!("CREATE TABLE {name} (a INTEGER, b INTEGER)")).unwrap();
+        // The last one is small, and each is joined with the next.
+        let count = if at == 9 { 1 } else { 30 };
+        let values = (0..count).map(|n| format!("({n}, {n})")).collect::<Vec<_>>().join(", ");
+        run(&mut local, &format!("INSERT INTO {name} VALUES {values}")).unwrap();
+    }
+    let on = (1..10).map(|at| format!("r{}.b = r{at}.a", at - 1)).collect::<Vec<_>>().join(" AND ");
+    let sql = format!("SELECT count(*), sum(r0.a) FROM {} WHERE {on}", names.join(", "));
+    let before = rows(&mut local, &sql);
+    run(&mut local, "ANALYZE").unwrap();
+    assert_eq!(rows(&mut local, &sql), before);
+    let order = joined(&mut local, &sql);
+    assert_ne!(order, names.join(" "));
+    assert!(order.starts_with("r8 r9") || order.starts_with("r9 r8"), "{order}");
+}
