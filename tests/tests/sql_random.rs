@@ -216,6 +216,8 @@ fn simple() -> BoxedStrategy<(String, bool)> {
         1 => Just("t FULL JOIN u ON t.a > u.v".to_owned()),
         1 => Just("t LEFT JOIN u ON t.a < u.v AND t.b IS NOT NULL".to_owned()),
         1 => Just("t JOIN u USING (a)".to_owned()),
+        1 => Just("t JOIN u ON t.a = u.a JOIN t AS s ON s.k = u.v".to_owned()),
+        1 => Just("t JOIN t AS s ON s.b = t.b LEFT JOIN u ON u.a = s.a JOIN u AS w ON w.v = t.k".to_owned()),
         1 => Just("t LEFT JOIN u ON t.a = u.a AND u.v IN (SELECT b FROM t)".to_owned()),
         1 => Just("t JOIN u ON t.a = u.a AND EXISTS (SELECT 1 FROM t AS s WHERE s.b = u.v OR s.k < t.b)".to_owned()),
     ];
@@ -333,6 +335,8 @@ proptest! {
             let whole = ours(&mut local, &sql, ordered);
             local.split(parts, salt);
             prop_assert_eq!(&ours(&mut local, &sql, ordered), &whole, "spread over {} owners: {}", parts, sql);
+            ours(&mut local, "ANALYZE", true);
+            prop_assert_eq!(&ours(&mut local, &sql, ordered), &whole, "with statistics: {}", sql);
             prop_assert_eq!(&sqlite(&connection, &sql, ordered), &whole, "SQLite: {}", sql);
             let plan = ours(&mut local, &format!("EXPLAIN {sql}"), true);
             prop_assert!(!plan.is_empty());

@@ -63,6 +63,11 @@ pub(crate) fn statement(statement: parsed::Statement) -> Result<Statement> {
                 (analyze, json) => Statement::ExplainWith { statement, analyze, json },
             }
         }
+        parsed::Statement::Analyze(parsed::Analyze {
+            table_name, columns, partitions, for_columns, noscan, ..
+        }) if columns.is_empty() && partitions.is_none() && !for_columns && !noscan => {
+            Statement::Analyze(table_name.map(object_name).transpose()?)
+        }
         other => return unsupported(other),
     })
 }

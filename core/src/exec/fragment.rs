@@ -22,7 +22,7 @@ use super::{
     kept::Space,
     ops::{
         Batch, Operator,
-        aggregate::{Aggregate, AggregateCall, Mode},
+        aggregate::{Aggregate, AggregateCall, Group, Mode},
         distinct::Distinct,
         filter::Filter,
         limit::Limit,
@@ -80,7 +80,8 @@ impl Budget {
 /// The bytes of rows and groups, about.
 fn size(batch: &Batch) -> usize {
     let of = |row: &Row| 16 + row.iter().map(Value::bytes).sum::<usize>();
-    let groups = batch.groups.iter().map(|group| of(&group.key) + 48 * group.states.len());
+    let states = |group: &Group| group.states.iter().map(|state| 48 + state.bytes()).sum::<usize>();
+    let groups = batch.groups.iter().map(|group| of(&group.key) + states(group));
     batch.rows.iter().map(|signed| of(&signed.row)).chain(groups).fold(batch.columns_bytes(), usize::saturating_add)
 }
 
@@ -100,6 +101,8 @@ pub enum Decode {
     Key,
     /// A loser of a conflict.
     Conflicts,
+    /// Statistics of a table: one row for each column.
+    Statistics,
 }
 
 /// What becomes of the rows of a fragment.

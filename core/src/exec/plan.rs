@@ -66,6 +66,8 @@ pub enum Task {
     DropIndex(String, bool),
     /// Carries a query out and tells what each operator gave.
     Analyze(Box<Analyze>),
+    /// Gathers statistics of a table, or of all.
+    Profile(Option<Box<TableDescriptor>>),
 }
 
 /// See [`Task::Analyze`].

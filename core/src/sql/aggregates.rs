@@ -16,6 +16,7 @@ use crate::{
     Error,
     data::{Nested, Type, Value},
     exec::{
+        functions::listed,
         ops::{
             aggregate::{AggregateCall, AggregateFunction},
             sort::SortKey,
@@ -66,19 +67,34 @@ pub struct Bound {
     pub call: Call,
     /// The type of what it gives.
     pub data_type: Option<Type>,
-    /// Whether it is 0 over nothing.
-    total: bool,
+    /// How its value is read.
+    reading: Reading,
+}
+
+/// How the value of an aggregate is read from the column that holds it.
+enum Reading {
+    /// It is that.
+    Plain,
+    /// 0 over nothing.
+    Total,
+    /// A function of the lists reads it off a sketch, with these arguments.
+    Sketch(&'static str, Vec<Scalar>),
 }
 
 impl Bound {
     /// The value of the aggregate from the column that holds it.
     pub fn value(&self, id: ColumnId) -> Typed {
         let column = Scalar::Column(id);
-        let scalar = if self.total {
-            let zero = Nested::new(Scalar::Literal(Value::Real(0.0)));
-            Scalar::Call(Function::Coalesce, vec![Nested::new(column), zero])
-        } else {
-            column
+        let call = |function, more: Vec<Scalar>| {
+            Scalar::Call(function, core::iter::once(column.clone()).chain(more).map(Nested::new).collect())
+        };
+        let scalar = match &self.reading {
+            Reading::Plain => column,
+            Reading::Total => call(Function::Coalesce, vec![Scalar::Literal(Value::Real(0.0))]),
+            Reading::Sketch(name, more) => {
+                let number = listed::named(name).next().map_or(u16::MAX, |(number, _)| number);
+                call(Function::Listed(number), more.clone())
+            }
         };
         Typed::new(scalar, self.data_type)
     }
@@ -118,7 +134,10 @@ pub fn is_aggregate(name: &str) -> bool {
             | "jsonb_object_agg"
             | "percentile_cont"
             | "percentile_disc"
+            | "median"
             | "mode"
+            | "approx_count_distinct"
+            | "approx_percentile"
     ) || Pairs::by_name(name).is_some()
 }
 
@@ -187,7 +206,8 @@ impl Binder<'_> {
         };
         let basic = |function, arg: Option<Scalar>, data_type| {
             let call = Call::Basic(AggregateCall { function, arg, distinct });
-            Ok(Bound { call, data_type, total: name == "total" })
+            let reading = if name == "total" { Reading::Total } else { Reading::Plain };
+            Ok(Bound { call, data_type, reading })
         };
         if of.star {
             if name != "count" || distinct || !args.is_empty() {
@@ -215,12 +235,23 @@ impl Binder<'_> {
                 return fail(SYNTAX, "DISTINCT together with WITHIN GROUP");
             }
             let call = Call::Collected { function, args: values, distinct, order };
-            return Ok(Bound { call, data_type, total: false });
+            return Ok(Bound { call, data_type, reading: Reading::Plain });
+        }
+        if name == "median" {
+            let [_] = &args[..] else { return fail(UNDEFINED_FUNCTION, "median takes one argument") };
+            let value = args.remove(0);
+            let value = if let Some(Type::Numeric(_)) = value.data_type { value } else { numeric(self.number(value))? };
+            let half = Scalar::Literal(Value::Real(0.5));
+            let value = value.coerce(Type::Real)?;
+            let order = vec![OrderKey { scalar: value.scalar.clone(), descending: false, nulls_first: false }];
+            let args = vec![only(value), half];
+            let call = Call::Collected { function: Collected::Percentile { continuous: true }, args, distinct, order };
+            return Ok(Bound { call, data_type: Some(Type::Real), reading: Reading::Plain });
         }
         let separated = matches!(name, "string_agg" | "group_concat");
         let members = matches!(name, "json_object_agg" | "jsonb_object_agg");
         let pairs = Pairs::by_name(name);
-        let wanted = if name == "string_agg" || members || pairs.is_some() {
+        let wanted = if name == "string_agg" || name == "approx_percentile" || members || pairs.is_some() {
             2..=2
         } else if separated {
             1..=2
@@ -260,13 +291,28 @@ impl Binder<'_> {
                 Collected::Pairs(_) => Some(Type::Real),
                 Collected::Percentile { .. } | Collected::Mode => of_type,
             };
-            Ok(Bound { call, data_type, total: false })
+            Ok(Bound { call, data_type, reading: Reading::Plain })
         };
         if let (Some(pairs), Some(x)) = (pairs, &separator) {
             let (y, x) = (real(self, arg)?, real(self, x.clone())?);
             return collected(Collected::Pairs(pairs), vec![only(y), x.scalar]);
         }
+        let sketch = |function, arg, data_type, name, more| {
+            let call = Call::Basic(AggregateCall { function, arg: Some(arg), distinct });
+            Ok(Bound { call, data_type: Some(data_type), reading: Reading::Sketch(name, more) })
+        };
         match name {
+            "approx_count_distinct" => {
+                sketch(AggregateFunction::Distinct, only(arg), Type::Integer, "distinct of sketch", Vec::new())
+            }
+            "approx_percentile" => {
+                let number = match arg.data_type {
+                    Some(Type::Numeric(_)) => arg.coerce(Type::Real)?,
+                    _ => real(self, arg)?,
+                };
+                let share = separator.map(share_of).transpose()?.into_iter().collect();
+                sketch(AggregateFunction::Digest, only(number), Type::Real, "percentile of sketch", share)
+            }
             "count" => basic(AggregateFunction::Count, Some(only(arg)), Some(Type::Integer)),
             "total" => {
                 let real = Typed::new(Scalar::Cast(boxed(arg), Type::Real), Some(Type::Real));

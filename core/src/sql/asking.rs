@@ -19,20 +19,23 @@
 use std::sync::Arc;
 
 use super::{
-    ast::{AlterTable, Alteration, CreateIndex, CreateTable, CreateView, Statement},
+    ast::{
+        AlterTable, Alteration, CreateIndex, CreateTable, CreateView, Insert, InsertSource, Select, Statement, TableRef,
+    },
     catalog::{TableDescriptor, entry},
     fault::{INTERNAL, SERIALIZATION, TOO_COMPLEX, fail},
     hint::helped,
     plan::{Dialect, Settings, Tables, tables_of},
     prepared::Plans,
     session::{Session, done},
+    statistics::{self, Statistics, TableStatistics},
 };
 use crate::{
     Error,
     data::{Cost, QueryResult, Value},
     exec::{
         Partial,
-        run::{Env, GatherEnd, Need, Run, Shapes},
+        run::{Env, GatherEnd, Learned, Need, Run, Shapes},
     },
     store::{Action, Outcome},
 };
@@ -53,6 +56,8 @@ pub struct Definitions {
     plans: Plans,
     /// The shapes of the trees of indexes. They may be old, too.
     shapes: Shapes,
+    /// What is known of their rows, old or not.
+    statistics: Statistics,
     /// What `SET` set.
     session: Session,
     /// The latest time that a statement began.
@@ -71,6 +76,16 @@ impl Definitions {
         self.began_us
     }
 
+    /// Takes in what a run has found out.
+    fn learn(&mut self, learned: Learned, now_us: i64) {
+        for (namespace, rows) in learned.counts {
+            self.statistics.count(namespace, rows, now_us);
+        }
+        for found in learned.statistics {
+            self.statistics.learn(&found.table.clone(), Some(found), now_us);
+        }
+    }
+
     /// The dialect that `SET pontoon.dialect` has chosen.
     pub fn dialect(&self) -> Dialect {
         self.session.dialect
@@ -83,6 +98,8 @@ pub struct Asking {
     params: Vec<Value>,
     env: Env,
     names: Vec<String>,
+    /// The tables whose statistics are asked for.
+    wanted: Vec<String>,
     state: State,
     /// The number of the last need.
     serial: u32,
@@ -92,10 +109,10 @@ pub struct Asking {
 }
 
 enum State {
-    /// The catalog is to be asked for the tables.
-    Unknown,
-    /// The catalog is asked for the tables, by the need of that number.
-    Defining(u32),
+    /// The catalog is to be asked for the tables; or nothing but their statistics.
+    Unknown(bool),
+    /// So it is, by the need of that number.
+    Defining(bool, u32),
     /// A plan is carried out.
     Running(Box<Run>),
     /// It is over without a run; the result is there until it is taken.
@@ -120,14 +137,19 @@ impl Asking {
             _ => None,
         };
         let names = tables_of(&statement, &definitions.tables).into_iter().collect();
-        let mut asking =
-            Asking { statement, params, env, names, state: State::Unknown, serial: 0, again: 0, rounds: 0 };
+        let (wanted, state) = (Vec::new(), State::Unknown(true));
+        let mut asking = Asking { statement, params, env, names, wanted, state, serial: 0, again: 0, rounds: 0 };
+        asking.want(definitions);
         let bounded = asking.bounded();
         if settled.is_some() {
             asking.state = State::Over(settled);
         } else if bounded.is_err() {
             asking.fail(bounded, definitions);
         } else if asking.names.iter().all(|name| definitions.tables.contains_key(name)) {
+            if !asking.wanted.is_empty() {
+                asking.state = State::Unknown(false);
+                return asking;
+            }
             // With what is remembered it may be wrong and right all the same.
             match asking.run(definitions) {
                 Err(error) if asking.names.is_empty() => asking.fail(Err(error), definitions),
@@ -140,26 +162,34 @@ impl Asking {
     /// The next thing it needs, if any.
     pub fn poll(&mut self) -> Option<Need> {
         match &mut self.state {
-            State::Unknown => {
+            State::Unknown(tables) => {
+                let (tables, bits) = (*tables, self.env.locality_bits);
                 self.serial += 1;
-                self.state = State::Defining(self.serial);
-                let get = |name: &String| entry(name, self.env.locality_bits, Action::Get);
-                Some(Need::Ops { need: self.serial, ops: self.names.iter().map(get).collect() })
+                self.state = State::Defining(tables, self.serial);
+                let names = if tables { &self.names[..] } else { &[] };
+                let entries = names.iter().map(|name| entry(name, bits, Action::Get));
+                let known = self.wanted.iter().map(|name| statistics::entry(name, bits, Action::Get));
+                Some(Need::Ops { need: self.serial, ops: entries.chain(known).collect() })
             }
             State::Running(run) => run.poll(),
-            State::Defining(_) | State::Over(_) => None,
+            State::Defining(..) | State::Over(_) => None,
         }
     }
 
     /// The outcomes of [`Need::Ops`], in the order of the operations.
     pub fn on_ops(&mut self, definitions: &mut Definitions, need: u32, outcomes: Vec<Outcome>, cost: Cost) {
         match &mut self.state {
-            State::Defining(asked) if *asked == need && outcomes.len() == self.names.len() => {
-                let result = self.define(definitions, outcomes).and_then(|()| self.look_further(definitions));
-                self.fail(result, definitions);
+            State::Defining(tables, asked) if *asked == need => {
+                let tables = if *tables { self.names.len() } else { 0 };
+                if outcomes.len() == tables + self.wanted.len() {
+                    let result = self.define(definitions, tables, outcomes);
+                    let result = result.and_then(|()| self.look_further(definitions));
+                    self.fail(result, definitions);
+                }
             }
             State::Running(run) => {
                 run.knowing(&mut definitions.shapes, |run| run.on_ops(need, outcomes, cost));
+                definitions.learn(run.learned(), self.env.now_us);
                 self.check(definitions);
             }
             _ => {}
@@ -173,6 +203,7 @@ impl Asking {
                 run.on_batch(need, partial);
                 run.on_gathered(need, end);
             });
+            definitions.learn(run.learned(), self.env.now_us);
             self.check(definitions);
         }
     }
@@ -182,8 +213,23 @@ impl Asking {
         match &mut self.state {
             State::Running(run) => run.finished(),
             State::Over(result) => result.take(),
-            State::Unknown | State::Defining(_) => None,
+            State::Unknown(_) | State::Defining(..) => None,
         }
+    }
+
+    /// Which statistics are to be asked for: a plan of several tables depends on them, and EXPLAIN shows them.
+    fn want(&mut self, definitions: &Definitions) {
+        let wants = match &*self.statement {
+            Statement::Select(select) => self.names.len() > 1 || joins(select),
+            Statement::CreateTableAs { query, .. } => self.names.len() > 1 || joins(query),
+            Statement::Insert(Insert { source: InsertSource::Query(query), .. }) => joins(query),
+            Statement::Update(update) => !update.from.is_empty(),
+            Statement::Delete(delete) => !delete.using.is_empty(),
+            Statement::Explain(_) | Statement::ExplainWith { .. } => true,
+            _ => false,
+        };
+        let wanted = self.names.iter().filter(|name| wants && definitions.statistics.wants(name, self.env.now_us));
+        self.wanted = wanted.cloned().collect();
     }
 
     /// Asks for what views name that is not known yet; when everything is known, plans.
@@ -194,9 +240,10 @@ impl Asking {
             return self.run(definitions);
         }
         self.names = names;
+        self.want(definitions);
         self.rounds += 1;
         self.bounded()?;
-        self.state = State::Unknown;
+        self.state = State::Unknown(true);
         Ok(())
     }
 
@@ -212,7 +259,8 @@ impl Asking {
         let Env { now_us, random, locality_bits, .. } = self.env;
         let Session { dialect, join_strategy } = definitions.session;
         let settings = Settings { now_us, random, locality_bits, dialect, join_strategy };
-        let plan = definitions.plans.plan(&self.statement, &self.params, &definitions.tables, settings)?;
+        let known = (&definitions.tables, &definitions.statistics);
+        let plan = definitions.plans.plan(&self.statement, &self.params, known, settings)?;
         let env = Env { now_us: definitions.begin(now_us), ..self.env.clone() };
         self.state = State::Running(Box::new(Run::new(plan, env, self.serial, &mut definitions.shapes)));
         if let Statement::AlterTable(AlterTable { table, .. })
@@ -240,7 +288,20 @@ impl Asking {
     }
 
     /// Takes in the catalog's entries. A name that it does not know is an error only where it is used.
-    fn define(&mut self, definitions: &mut Definitions, outcomes: Vec<Outcome>) -> Result<(), Error> {
+    fn define(
+        &mut self,
+        definitions: &mut Definitions,
+        tables: usize,
+        mut outcomes: Vec<Outcome>,
+    ) -> Result<(), Error> {
+        // Without statistics it is planned, too.
+        for (name, outcome) in self.wanted.drain(..).zip(outcomes.split_off(tables)) {
+            let found = match outcome {
+                Outcome::Found { value, .. } => TableStatistics::decode(&value).ok(),
+                _ => None,
+            };
+            definitions.statistics.learn(&name, found, self.env.now_us);
+        }
         if definitions.tables.len() + outcomes.len() > REMEMBERED_MAX {
             definitions.tables.clear();
         }
@@ -277,7 +338,8 @@ impl Asking {
         self.serial = run.serial();
         self.names.iter().for_each(|name| drop(definitions.tables.remove(name)));
         self.names = tables_of(&self.statement, &definitions.tables).into_iter().collect();
-        self.state = State::Unknown;
+        self.want(definitions);
+        self.state = State::Unknown(true);
     }
 
     fn fail(&mut self, result: Result<(), Error>, definitions: &Definitions) {
@@ -297,4 +359,9 @@ fn defines(statement: &Statement) -> Option<&String> {
         | Statement::DropTable { name, .. } => Some(name),
         _ => None,
     }
+}
+
+/// Whether a query reads something beside something else.
+fn joins(select: &Select) -> bool {
+    select.from.len() > 1 || select.from.iter().any(|item| matches!(item, TableRef::Join { .. }))
 }

@@ -85,6 +85,8 @@ pub enum Statement {
         /// As JSON; else as text.
         json: bool,
     },
+    /// `ANALYZE` of a table, or of all.
+    Analyze(Option<String>),
 }
 
 /// `INSERT INTO table (columns) VALUES ..`.

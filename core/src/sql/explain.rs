@@ -339,6 +339,10 @@ fn aggregate(call: &AggregateCall, names: Names) -> String {
         AggregateFunction::Avg | AggregateFunction::AvgNumeric => "avg",
         AggregateFunction::Min => "min",
         AggregateFunction::Max => "max",
+        AggregateFunction::Distinct => "distinct_sketch",
+        AggregateFunction::Common => "common_values",
+        AggregateFunction::Digest => "digest",
+        AggregateFunction::Width => "bytes",
     };
     let arg = call.arg.as_ref().map_or("*".to_owned(), |arg| scalar(arg, names));
     format!("{name}({}{arg})", if call.distinct { "DISTINCT " } else { "" })

@@ -104,7 +104,7 @@ impl Binder<'_> {
             let plan = self.attached(plan, in_set)?;
             let schema = [&schema[..], &beyond].concat();
             let exprs = schema.iter().map(|id| (*id, Scalar::Column(*id))).collect();
-            let plan = rules::optimise(Logical::Project { input: Box::new(plan), exprs });
+            let plan = rules::optimise(Logical::Project { input: Box::new(plan), exprs }, self.statistics);
             let mut node = physical::lower(plan, self.settings.join_strategy)?;
             reduce(&mut node);
             let assignments = assignments.map(|all| over_rows(all, &schema)).transpose()?;
@@ -137,7 +137,7 @@ impl Binder<'_> {
         let alone = conjuncts.extract_if(.., |conjunct| conjunct.within(&beyond)).collect();
         let plan = Logical::Filter { input: Box::new(plan), conjuncts: alone };
         let exprs = beyond.into_iter().filter(|id| read.contains(id)).map(|id| (id, Scalar::Column(id))).collect();
-        let plan = rules::optimise(Logical::Project { input: Box::new(plan), exprs });
+        let plan = rules::optimise(Logical::Project { input: Box::new(plan), exprs }, self.statistics);
         let mut beside = physical::lower(plan, self.settings.join_strategy)?;
         reduce(&mut beside);
         let (flow_beside, pair) = (beside.clone().into_flow(), [&schema[..], &beside.schema].concat());

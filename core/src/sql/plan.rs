@@ -12,6 +12,7 @@ use super::{
     report::report,
     rules,
     scope::Binder,
+    statistics::Statistics,
     strategy::JoinStrategy,
     system, view,
 };
@@ -54,9 +55,15 @@ pub enum Dialect {
     Sqlite,
 }
 
-/// The plan of a statement; `$1` is `params[0]`. A table that is not in `tables` does not exist.
-pub fn plan(statement: &Statement, params: &[Value], tables: &Tables, settings: Settings) -> Result<Plan, Error> {
-    let mut binder = Binder::new(tables, params, settings);
+/// The plan of a statement; `$1` is `params[0]`. A table that is not in `tables` does not exist; of one that is not in
+/// `statistics` nothing is known.
+pub fn plan(
+    statement: &Statement,
+    params: &[Value],
+    (tables, statistics): (&Tables, &Statistics),
+    settings: Settings,
+) -> Result<Plan, Error> {
+    let mut binder = Binder::new(tables, statistics, params, settings);
     let task = match statement {
         Statement::CreateTable(create) => Task::Create(binder.define(create)?, create.if_not_exists),
         Statement::DropTable { name, if_exists, cascade } => {
@@ -106,6 +113,8 @@ pub fn plan(statement: &Statement, params: &[Value], tables: &Tables, settings: 
             Task::CreateIndex(Box::new(binder.create_index(create, &table, version)?))
         }
         Statement::DropIndex { name, if_exists } => Task::DropIndex(name.clone(), *if_exists),
+        Statement::Analyze(None) => Task::Profile(None),
+        Statement::Analyze(Some(name)) => Task::Profile(Some(Box::new(analyzed(tables, name)?))),
         Statement::Set { .. } | Statement::Show(_) => return fail(UNSUPPORTED, "settings belong to a session"),
         Statement::Explain(inner) => {
             let (rows, columns) = report(&explained(inner, binder)?, &Map::new(), false);
@@ -132,7 +141,7 @@ impl Binder<'_> {
     /// The physical plan of a query.
     pub(super) fn physical(&mut self, select: &Select) -> Result<(Node, Vec<Column>), Error> {
         let query = self.select(select)?;
-        let mut node = physical::lower(rules::optimise(query.plan), self.settings.join_strategy)?;
+        let mut node = physical::lower(rules::optimise(query.plan, self.statistics), self.settings.join_strategy)?;
         reduce(&mut node);
         Ok((node, query.columns))
     }
@@ -157,6 +166,16 @@ fn entry(tables: &Tables, name: &str) -> Result<(TableDescriptor, Version), Erro
         }
         Some((table, version)) => Ok((table.clone(), *version)),
         None => fail(UNDEFINED_TABLE, format!("relation \"{name}\" does not exist")),
+    }
+}
+
+/// The table that is to be analyzed.
+fn analyzed(tables: &Tables, name: &str) -> Result<TableDescriptor, Error> {
+    match tables.get(name) {
+        Some((table, _)) if table.details()?.view.is_some() => {
+            fail(WRONG_OBJECT, format!("\"{name}\" is a view, which has no rows of its own"))
+        }
+        _ => table(tables, name),
     }
 }
 
@@ -252,6 +271,7 @@ fn explained(statement: &Statement, mut binder: Binder<'_>) -> Result<Vec<String
         Statement::DropIndex { name, .. } => {
             (vec![format!("DropIndex [exchange] {name}: out of the table's entry, then its entries go")], None)
         }
+        Statement::Analyze(_) => return fail(UNSUPPORTED, "EXPLAIN of ANALYZE"),
         Statement::Set { .. } | Statement::Show(_) => return fail(UNSUPPORTED, "EXPLAIN of a setting"),
     };
     let names = binder.into_names();
@@ -334,6 +354,7 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
         Statement::CreateIndex(create) => {
             names.insert(create.table.clone());
         }
+        Statement::Analyze(name) => names.extend(name.iter().cloned()),
         Statement::DropIndex { .. } | Statement::DropView { .. } | Statement::Set { .. } | Statement::Show(_) => {}
     }
 }

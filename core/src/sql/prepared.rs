@@ -4,7 +4,7 @@
 //! A plan depends on parameters and definitions as well. It is kept for a query whose parameters stand in nothing but
 //! `column = $n`, where it says the same of every value of a type, and once it was seen to: it is then made again with
 //! other parameters, and has to be the same but for these. Kept plans are told apart by statement, types of parameters,
-//! settings, and the versions of their tables in the catalog.
+//! settings, and the versions of their tables in the catalog. Statistics do not matter: lookups have no joins.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use super::{
     ast::{BinaryOp, Body, Expr, Select, Statement},
     plan::{Dialect, Settings, Tables, plan},
     scalar::Scalar,
+    statistics::Statistics,
 };
 use crate::{
     Error,
@@ -88,7 +89,7 @@ impl Plans {
         &mut self,
         statement: &Arc<Statement>,
         params: &[Value],
-        tables: &Tables,
+        (tables, statistics): (&Tables, &Statistics),
         settings: Settings,
     ) -> Result<Plan, Error> {
         let at = self.known.iter().position(|known| known.fits(statement, params, tables, settings));
@@ -100,13 +101,13 @@ impl Plans {
                 return Ok(found);
             }
         }
-        let made = plan(statement, params, tables, settings)?;
+        let made = plan(statement, params, (tables, statistics), settings)?;
         // What nobody else holds is not asked again.
         if at.is_none() && Arc::strong_count(statement) > 1 && is_lookup(statement, params, settings) {
             let others: Vec<Value> = params.iter().map(other).collect();
             // Another time and other dice, too: views and functions may ask for them.
             let (now_us, random) = (settings.now_us.wrapping_add(PROOF_US), !settings.random);
-            let proof = plan(statement, &others, tables, Settings { now_us, random, ..settings }).ok();
+            let proof = plan(statement, &others, (tables, statistics), Settings { now_us, random, ..settings }).ok();
             if proof.is_some() && proof == with(&made, params, &others) {
                 // Of a table that became another one.
                 self.known.retain(|known| !Arc::ptr_eq(&known.statement, statement));
@@ -279,6 +280,7 @@ mod tests {
 
     #[test]
     fn a_kept_plan_is_the_plan_that_would_be_made() {
+        let statistics = Statistics::default();
         let definition = |version| (table(), Version { wall_us: version, counter: 0, author: Id::ZERO });
         let mut tables = Tables::new();
         tables.insert("t".to_owned(), definition(1));
@@ -307,8 +309,8 @@ mod tests {
                 for (statement, texts) in statements.iter().zip([0, 1, 0, 0]) {
                     let mut params = vec![Value::Integer(number)];
                     params.extend((0..texts).map(|_| Value::Text(format!("note {number}"))));
-                    let kept = plans.plan(statement, &params, &tables, settings(number));
-                    assert_eq!(kept, plan(statement, &params, &tables, settings(number)));
+                    let kept = plans.plan(statement, &params, (&tables, &statistics), settings(number));
+                    assert_eq!(kept, plan(statement, &params, (&tables, &statistics), settings(number)));
                 }
             }
         }
@@ -323,13 +325,13 @@ mod tests {
         assert_eq!((fits(settings(0)), fits(other)), (1, 0), "a plan is of its settings");
         let null = [Value::Null];
         assert_eq!(
-            plans.plan(&statements[0], &null, &tables, settings(0)),
-            plan(&statements[0], &null, &tables, settings(0))
+            plans.plan(&statements[0], &null, (&tables, &statistics), settings(0)),
+            plan(&statements[0], &null, (&tables, &statistics), settings(0))
         );
         for _ in 0..2 * PLANS_MAX {
             let statement = select(is("id", Expr::Param(1)));
             let _held = statement.clone();
-            plans.plan(&statement, &[Value::Integer(3)], &tables, settings(0)).unwrap();
+            plans.plan(&statement, &[Value::Integer(3)], (&tables, &statistics), settings(0)).unwrap();
         }
         assert_eq!(plans.known.len(), PLANS_MAX);
     }

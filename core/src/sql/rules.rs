@@ -5,13 +5,17 @@
 //!   conditions of a left join go to its other side.
 //! - *What is evaluated once but read once only* is put where it is read; what nobody reads is left out.
 //! - *Inner joins are ordered* so that each next input is connected to what is joined already by a condition, where
-//!   there is one: comma joins become hash joins instead of products.
+//!   there is one: comma joins become hash joins instead of products; and by how many rows are between them, where that is
+//!   known ([`order`](super::order)).
 //! - *Columns that nobody reads are dropped* where they are read.
 
 use super::{
     ast::SetOp,
+    estimate::Estimator,
     logical::{ColumnId, Logical, Mark, SUBSTITUTED_MAX},
+    order::order,
     scalar::Scalar,
+    statistics::Statistics,
 };
 use crate::{
     exec::plan::JoinKind,
@@ -22,10 +26,11 @@ use crate::{
 type Uses = Map<u32, Set<ColumnId>>;
 
 /// Applies all rules.
-pub fn optimise(mut plan: Logical) -> Logical {
+pub fn optimise(mut plan: Logical, statistics: &Statistics) -> Logical {
     inline(&mut plan);
     let needed = plan.schema().into_iter().collect();
-    prune(push(plan, Vec::new()), &needed, &mut Uses::new())
+    let plan = order(push(plan, Vec::new()), &mut Estimator::new(statistics));
+    prune(plan, &needed, &mut Uses::new())
 }
 
 /// Puts what is read once where it is read.
@@ -156,7 +161,7 @@ pub fn grown(conjunct: &Scalar, exprs: &[(ColumnId, Scalar)]) -> usize {
 }
 
 /// The inputs and conditions of neighbouring inner joins.
-fn flatten(plan: Logical, inputs: &mut Vec<Logical>, conjuncts: &mut Vec<Scalar>) {
+pub(super) fn flatten(plan: Logical, inputs: &mut Vec<Logical>, conjuncts: &mut Vec<Scalar>) {
     match plan {
         Logical::Join { left, right, kind: JoinKind::Inner, on } => {
             conjuncts.extend(on);
@@ -168,13 +173,18 @@ fn flatten(plan: Logical, inputs: &mut Vec<Logical>, conjuncts: &mut Vec<Scalar>
 }
 
 fn join_all(inputs: Vec<Logical>, mut conjuncts: Vec<Scalar>) -> Logical {
-    let mut inputs: Vec<Logical> = inputs
+    let inputs = inputs
         .into_iter()
         .map(|input| {
             let own = take_within(&mut conjuncts, &input.schema());
             push(input, own)
         })
         .collect();
+    join_in_order(inputs, conjuncts)
+}
+
+/// Joins one input after the other, next the first one that a condition connects with those before.
+pub(super) fn join_in_order(mut inputs: Vec<Logical>, mut conjuncts: Vec<Scalar>) -> Logical {
     let mut joined = inputs.remove(0);
     while !inputs.is_empty() {
         let schema = joined.schema();

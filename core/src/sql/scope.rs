@@ -7,6 +7,7 @@ use super::{
     plan::{Settings, Tables},
     scalar::Scalar,
     set::InSight,
+    statistics::Statistics,
     subquery::Subquery,
     windows::Windowed,
 };
@@ -81,6 +82,7 @@ pub struct Typed {
 /// Binds one statement: hands out identities and knows names and types by them.
 pub struct Binder<'a> {
     pub(super) tables: &'a Tables,
+    pub(super) statistics: &'a Statistics,
     pub(super) params: &'a [Value],
     pub(super) settings: Settings,
     names: Vec<String>,
@@ -114,11 +116,12 @@ pub struct Binder<'a> {
 
 impl<'a> Binder<'a> {
     /// A binder that knows these tables and parameters.
-    pub fn new(tables: &'a Tables, params: &'a [Value], settings: Settings) -> Binder<'a> {
+    pub fn new(tables: &'a Tables, statistics: &'a Statistics, params: &'a [Value], settings: Settings) -> Binder<'a> {
         // Who binds expressions computes all of them.
         listed::enable();
         Binder {
             tables,
+            statistics,
             params,
             settings,
             names: Vec::new(),

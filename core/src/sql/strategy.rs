@@ -154,23 +154,31 @@ fn fetch(join: &Join, left: &Node, right: &Node) -> Option<Followed> {
 fn keys_of(join: &Join, port: usize, outer: &Node, inner: &Node) -> Option<(Vec<Scalar>, FragmentPlan)> {
     let (Op::Source(outside), Op::Source(inside)) = (&outer.op, &inner.op) else { return None };
     let (outer_scan, inner_scan) = (outside.scan.as_ref()?, inside.scan.as_ref()?);
-    let typed =
-        |scan: &Scan, id: ColumnId| scan.columns.iter().find(|(other, ..)| *other == id).map(|(.., typed)| *typed);
-    let column = |node: &Node, expr: &Scalar| match expr {
-        Scalar::Column(at) => node.schema.get(*at as usize).copied(),
-        _ => None,
-    };
+    let typed = |scan: &Scan, id| scan.columns.iter().find(|(other, ..)| *other == id).map(|(.., typed)| *typed);
     if inner_scan.primary_key.is_empty() {
         return None;
     }
     let key = inner_scan.primary_key.iter().map(|id| {
-        let at = join.on.exprs(port).iter().position(|expr| column(inner, expr) == Some(*id))?;
+        let at = join.on.exprs(port).iter().position(|expr| column(inside, expr) == Some(*id))?;
         let other = join.on.exprs(1 - port).get(at)?;
         // A value of another type has another key, if it is equal or not.
-        let same = typed(outer_scan, column(outer, other)?)? == typed(inner_scan, *id)?;
+        let same = typed(outer_scan, column(outside, other)?)? == typed(inner_scan, *id)?;
         (same && join.on.null_safe.get(at) == Some(&false)).then(|| other.clone())
     });
     Some((key.collect::<Option<_>>()?, inside.fragment.clone()))
+}
+
+/// The column of the table that an expression over what owners give is.
+fn column(source: &Source, expr: &Scalar) -> Option<ColumnId> {
+    let Scalar::Column(at) = expr else { return None };
+    let at = match &source.fragment.project {
+        None => *at,
+        Some(exprs) => match exprs.get(*at as usize)? {
+            Scalar::Column(at) => *at,
+            _ => return None,
+        },
+    };
+    source.read.get(at as usize).copied()
 }
 
 /// What must be equal is sent beforehand, with the keys of records.

@@ -14,6 +14,7 @@ use super::{
     logical::{ColumnId, Logical},
     scalar::Scalar,
     scope::{Binder, Scope, Typed, Visible},
+    statistics::{STATISTICS, TableStatistics},
 };
 use crate::{
     Error,
@@ -27,8 +28,14 @@ use crate::{
 };
 
 /// The system tables.
-pub const SYSTEM_TABLES: &[&str] =
-    &["pontoon_tables", "pontoon_columns", "pontoon_indexes", "pontoon_peers", "pontoon_conflicts"];
+pub const SYSTEM_TABLES: &[&str] = &[
+    "pontoon_tables",
+    "pontoon_columns",
+    "pontoon_indexes",
+    "pontoon_statistics",
+    "pontoon_peers",
+    "pontoon_conflicts",
+];
 
 /// The namespace of `pontoon_peers`: no record is ever of it.
 pub const PEERS: &str = "pontoon.peers";
@@ -66,6 +73,21 @@ pub fn system_table(name: &str) -> Option<SystemTable> {
                 ("is_ready", Type::Boolean),
             ];
             Some((INDEXES, Decode::CatalogIndexes, columns))
+        }
+        "pontoon_statistics" => {
+            let columns = vec![
+                ("table_name", Type::Text),
+                ("column_name", Type::Text),
+                ("row_count", Type::Integer),
+                ("null_fraction", Type::Real),
+                ("average_bytes", Type::Real),
+                ("distinct_values", Type::Integer),
+                ("min_value", Type::Text),
+                ("max_value", Type::Text),
+                ("common_values", Type::Json),
+                ("analyzed_at", Type::Timestamp),
+            ];
+            Some((STATISTICS, Decode::Statistics, columns))
         }
         "pontoon_peers" => {
             let columns = vec![
@@ -248,6 +270,9 @@ fn system_rows(entry: &[u8], decode: Decode) -> Result<Vec<Row>, Error> {
     if decode == Decode::Conflicts {
         // What an application put there by itself is none.
         return Ok(loser_row(entry).into_iter().collect());
+    }
+    if decode == Decode::Statistics {
+        return TableStatistics::decode(entry)?.shown();
     }
     if decode == Decode::CatalogIndexes {
         let index = IndexEntry::decode(entry)?;

@@ -22,10 +22,21 @@ use crate::{
     Error,
     data::{Nested, Type, Value},
     exec::{
-        ops::aggregate::AggregateFunction,
+        ops::state::{AggregateFunction, State},
         plan::{Call, JoinKind, OrderKey},
     },
 };
+
+/// What an aggregate over nothing is, where that is not NULL.
+fn of_nothing(call: &Call) -> Option<Value> {
+    match call {
+        Call::Basic(call) if call.function == AggregateFunction::Count => Some(Value::Integer(0)),
+        Call::Basic(call) if call.function == AggregateFunction::Distinct => {
+            Some(Value::Blob(State::new(call.function).encode()))
+        }
+        _ => None,
+    }
+}
 
 /// The different values that a query depends on.
 struct Domain {
@@ -168,10 +179,13 @@ impl Binder<'_> {
                 let joined = Logical::Join { left, right, kind: JoinKind::Left, on };
                 let exprs = calls.iter().map(|(id, call)| {
                     let value = Scalar::Column(*id);
-                    let zero = Nested::new(Scalar::Literal(Value::Integer(0)));
-                    let counts = matches!(call, Call::Basic(call) if call.function == AggregateFunction::Count);
-                    let args = || vec![Nested::new(value.clone()), zero];
-                    (*id, if counts { Scalar::Call(Function::Coalesce, args()) } else { value.clone() })
+                    let scalar = match of_nothing(call) {
+                        Some(zero) => {
+                            Scalar::Call(Function::Coalesce, [value, Scalar::Literal(zero)].map(Nested::new).into())
+                        }
+                        None => value,
+                    };
+                    (*id, scalar)
                 });
                 let exprs = exprs.chain(pass(all.iter().copied())).collect();
                 (Logical::Project { input: Box::new(joined), exprs }, all)

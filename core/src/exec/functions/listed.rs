@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 
-use super::{convert, json, math, regex, stored, text, time};
+use super::{convert, json, math, regex, sketch, stored, text, time};
 use crate::{
     Error,
     data::{Type, Value},
@@ -85,7 +85,8 @@ pub(super) mod types {
     pub const TIME: Option<Type> = Some(Type::Timestamp);
 }
 
-const LISTS: &[&[Listed]] = &[text::LIST, math::LIST, time::LIST, json::LIST, convert::LIST, stored::LIST, regex::LIST];
+const LISTS: &[&[Listed]] =
+    &[text::LIST, math::LIST, time::LIST, json::LIST, convert::LIST, stored::LIST, regex::LIST, sketch::LIST];
 
 /// The functions of a name, with their numbers.
 pub fn named(name: &str) -> impl Iterator<Item = (u16, &'static Listed)> {

@@ -13,269 +13,29 @@
 //! weights and therefore run complete; only different values travel to them.
 //! Without grouping expressions there is one row, also over no rows at all. Emits in group order.
 
-use core::cmp::Ordering;
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-
+pub use super::state::{AggregateCall, AggregateFunction, Group, State};
 use super::{Batch, Operator, sort::sort_and_cut};
 use crate::{
     Error,
     data::{
-        Numeric, Row, SignedRow, Value,
+        SignedRow, Value,
         cell::Cell,
         order::{Key, compare},
     },
     exec::{
         columns::{COLUMNS, Columns, Made},
-        eval::{eval, mismatch, overflow},
-        functions::listed,
+        eval::{eval, overflow},
         table::Table,
         vector::{evaluate, evaluate_all},
     },
     map::LargeMap,
     sql::{
-        fault::{INTERNAL, UNSUPPORTED, fail},
+        fault::{INTERNAL, fail},
         scalar::Scalar,
     },
 };
-
-/// An aggregate function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AggregateFunction {
-    /// `count(*)`, `count(e)`.
-    Count,
-    /// `sum(integer)`.
-    Sum,
-    /// `sum(real)`.
-    SumReal,
-    /// `avg(e)`.
-    Avg,
-    /// `min(e)`.
-    Min,
-    /// `max(e)`.
-    Max,
-    /// `sum(numeric)`.
-    SumNumeric,
-    /// `avg(numeric)`.
-    AvgNumeric,
-}
-
-/// An aggregate over an expression.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AggregateCall {
-    /// Which.
-    pub function: AggregateFunction,
-    /// Over what; NULLs do not count. `None` is `count(*)`.
-    pub arg: Option<Scalar>,
-    /// Over different values only.
-    pub distinct: bool,
-}
-
-/// The partial state of an aggregate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum State {
-    /// How many.
-    Count(i64),
-    /// How many and their sum: integers exactly, reals with what rounding lost (Neumaier's summation).
-    Sum {
-        /// How many.
-        count: i64,
-        /// Sum of the integers.
-        integers: i128,
-        /// Sum of the reals.
-        reals: f64,
-        /// What adding up the reals has lost.
-        lost: f64,
-    },
-    /// The best value so far.
-    Best(Option<Value>),
-    /// How many decimals, and their sum.
-    Decimals {
-        /// How many.
-        count: i64,
-        /// The sum without its point.
-        whole: i128,
-        /// Digits behind the point.
-        scale: u8,
-    },
-}
-
-/// One group with the partial states of its aggregates.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Group {
-    /// Values of the grouping expressions.
-    pub key: Row,
-    /// Rows in it.
-    pub weight: i64,
-    /// One for each aggregate.
-    pub states: Vec<State>,
-}
-
-impl State {
-    pub(super) fn new(function: AggregateFunction) -> State {
-        match function {
-            AggregateFunction::Count => State::Count(0),
-            AggregateFunction::Sum | AggregateFunction::SumReal | AggregateFunction::Avg => {
-                State::Sum { count: 0, integers: 0, reals: 0.0, lost: 0.0 }
-            }
-            AggregateFunction::Min | AggregateFunction::Max => State::Best(None),
-            AggregateFunction::SumNumeric | AggregateFunction::AvgNumeric => {
-                State::Decimals { count: 0, whole: 0, scale: 0 }
-            }
-        }
-    }
-
-    /// Takes in a value (NULL for the row itself in `count(*)` never comes here).
-    pub(super) fn absorb(&mut self, function: AggregateFunction, value: &Value, weight: i64) -> Result<(), Error> {
-        self.absorb_cell(function, &Cell::from(value), weight)
-    }
-
-    /// The same of a value in a column.
-    #[cfg_attr(feature = "columns", inline(always))]
-    fn absorb_cell(&mut self, function: AggregateFunction, cell: &Cell<'_>, weight: i64) -> Result<(), Error> {
-        match self {
-            State::Count(count) => *count = count.checked_add(weight).ok_or_else(overflow)?,
-            State::Sum { count, integers, reals, lost } => {
-                *count = count.checked_add(weight).ok_or_else(overflow)?;
-                match cell {
-                    Cell::Integer(number) => {
-                        // Wide products are slow where words are narrow.
-                        let wide = i128::from(*number);
-                        let product = if weight == 1 { wide } else { wide * i128::from(weight) };
-                        *integers = integers.checked_add(product).ok_or_else(overflow)?;
-                    }
-                    Cell::Real(number) => add(reals, lost, number * weight as f64),
-                    other => return mismatch("sum", &other.clone().into()),
-                }
-            }
-            State::Decimals { count, whole, scale } => {
-                let (Cell::Other(Value::Numeric(number)) | Cell::Owned(Value::Numeric(number))) = cell else {
-                    return mismatch("sum", &cell.clone().into());
-                };
-                *count = count.checked_add(weight).ok_or_else(overflow)?;
-                let product = number.whole().checked_mul(i128::from(weight)).ok_or_else(overflow)?;
-                add_decimal(whole, scale, product, number.scale())?;
-            }
-            State::Best(best) => {
-                if weight < 0 {
-                    return fail(UNSUPPORTED, "min and max over rows that disappear");
-                }
-                improve(best, function, cell);
-            }
-        }
-        Ok(())
-    }
-
-    fn merge(&mut self, function: AggregateFunction, other: &State) -> Result<(), Error> {
-        match (self, other) {
-            (State::Count(count), State::Count(more)) => *count = count.checked_add(*more).ok_or_else(overflow)?,
-            (
-                State::Sum { count, integers, reals, lost },
-                State::Sum { count: more, integers: more_integers, reals: more_reals, lost: more_lost },
-            ) => {
-                *count = count.checked_add(*more).ok_or_else(overflow)?;
-                *integers = integers.checked_add(*more_integers).ok_or_else(overflow)?;
-                add(reals, lost, *more_reals);
-                *lost += more_lost;
-            }
-            (
-                State::Decimals { count, whole, scale },
-                State::Decimals { count: more, whole: more_whole, scale: more_scale },
-            ) => {
-                *count = count.checked_add(*more).ok_or_else(overflow)?;
-                add_decimal(whole, scale, *more_whole, *more_scale)?;
-            }
-            (State::Best(best), State::Best(Some(value))) => improve(best, function, &Cell::from(value)),
-            (State::Best(_), State::Best(None)) => {}
-            _ => return fail(INTERNAL, "partial aggregates of different kinds"),
-        }
-        Ok(())
-    }
-
-    pub(super) fn result(&self, function: AggregateFunction) -> Result<Value, Error> {
-        Ok(match self {
-            State::Count(count) => Value::Integer(*count),
-            State::Sum { count: 0, .. } => Value::Null,
-            State::Sum { count, integers, reals, lost } => {
-                // A sum that is not finite has lost NaN.
-                let reals = if lost.is_finite() { reals + lost } else { *reals };
-                match function {
-                    AggregateFunction::Sum => Value::Integer(i64::try_from(*integers).map_err(|_| overflow())?),
-                    AggregateFunction::SumReal => Value::Real(*integers as f64 + reals),
-                    _ => Value::Real((*integers as f64 + reals) / *count as f64),
-                }
-            }
-            State::Best(best) => best.clone().unwrap_or(Value::Null),
-            State::Decimals { count: 0, .. } => Value::Null,
-            State::Decimals { count, whole, scale } => {
-                let sum = Value::Numeric(Numeric::new(*whole, *scale).ok_or_else(overflow)?);
-                match function {
-                    AggregateFunction::AvgNumeric => listed::by_name("/", &[&sum, &Value::Integer(*count)])?,
-                    _ => sum,
-                }
-            }
-        })
-    }
-}
-
-/// Adds to a sum of decimals, in the larger of both scales.
-fn add_decimal(sum: &mut i128, scale: &mut u8, more: i128, more_scale: u8) -> Result<(), Error> {
-    let common = more_scale.max(*scale);
-    let aligned = |whole: i128, scale: u8| {
-        let unit = 10_i128.checked_pow(u32::from(common - scale))?;
-        whole.checked_mul(unit)
-    };
-    let total = aligned(*sum, *scale).zip(aligned(more, more_scale)).and_then(|(sum, more)| sum.checked_add(more));
-    *sum = total.ok_or_else(overflow)?;
-    *scale = common;
-    Ok(())
-}
-
-/// Adds to a sum of reals and keeps what rounding loses.
-pub(super) fn add(sum: &mut f64, lost: &mut f64, number: f64) {
-    let total = *sum + number;
-    *lost += if sum.abs() >= number.abs() { (*sum - total) + number } else { (number - total) + *sum };
-    *sum = total;
-}
-
-fn improve(best: &mut Option<Value>, function: AggregateFunction, cell: &Cell<'_>) {
-    let wanted = if function == AggregateFunction::Min { Ordering::Less } else { Ordering::Greater };
-    if COLUMNS {
-        match (best.as_mut(), cell) {
-            (Some(Value::Integer(best)), Cell::Integer(number)) => {
-                if number.cmp(best) == wanted {
-                    *best = *number;
-                }
-                return;
-            }
-            (Some(Value::Real(best)), Cell::Real(number)) if !best.is_nan() && !number.is_nan() => {
-                if number.partial_cmp(best) == Some(wanted) {
-                    *best = *number;
-                }
-                return;
-            }
-            _ => {}
-        }
-    }
-    if best.as_ref().is_none_or(|best| cell.compare(&Cell::from(best)) == wanted) {
-        *best = Some(cell.clone().into());
-    }
-}
-
-impl Group {
-    /// Adds the partial states of the same group.
-    pub fn merge(&mut self, calls: &[AggregateCall], other: &Group) -> Result<(), Error> {
-        if self.states.len() != calls.len() || other.states.len() != calls.len() {
-            return fail(INTERNAL, "partial aggregates of another plan");
-        }
-        self.weight = self.weight.checked_add(other.weight).ok_or_else(overflow)?;
-        for ((state, other), call) in self.states.iter_mut().zip(&other.states).zip(calls) {
-            state.merge(call.function, other)?;
-        }
-        Ok(())
-    }
-}
 
 /// What an [`Aggregate`] consumes and emits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -537,8 +297,11 @@ impl Operator for Aggregate {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
-    use crate::exec::vector::tests::{by_column, rows, shown};
+    use super::{super::state::add, *};
+    use crate::{
+        data::Row,
+        exec::vector::tests::{by_column, rows, shown},
+    };
 
     fn calls() -> Vec<AggregateCall> {
         let over = |function, distinct| AggregateCall { function, arg: Some(Scalar::Column(1)), distinct };

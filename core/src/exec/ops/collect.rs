@@ -10,9 +10,9 @@
 
 use super::{
     Batch, Operator,
-    aggregate::{State, add},
     project::project,
     sort::{SortKey, compare_by},
+    state::{State, add},
 };
 use crate::{
     Error,

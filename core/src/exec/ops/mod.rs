@@ -20,7 +20,9 @@ mod pairs;
 pub mod project;
 pub mod recursive;
 pub mod set;
+pub mod sketch;
 pub mod sort;
+pub mod state;
 pub mod window;
 
 use std::borrow::Cow;

@@ -3,7 +3,7 @@
 //! In two passes, the means first, so that nothing is lost far from zero; PostgreSQL's answers where there are too few
 //! pairs, or all are in a line.
 
-use super::aggregate::add;
+use super::state::add;
 use crate::{data::Value, exec::plan::Pairs};
 
 /// Names of the functions.

@@ -29,6 +29,7 @@ use crate::{
         catalog::{TableDescriptor, entry},
         fault::{DUPLICATE_TABLE, FOREIGN_KEY_VIOLATION, INCOMPLETE, SERIALIZATION, STALE_PLAN, error, fail},
         references::Reference,
+        statistics,
     },
     store::{Action, Expect, Outcome, Version},
 };
@@ -83,8 +84,9 @@ impl AlterJob {
     }
 
     fn remove(host: &mut Host, name: &str, version: Version) -> Step {
-        let action = Action::Remove { expect: Expect::Version(version) };
-        host.ops(vec![entry(name, host.env.locality_bits, action)]);
+        let (action, bits) = (Action::Remove { expect: Expect::Version(version) }, host.env.locality_bits);
+        let known = statistics::entry(name, bits, Action::Remove { expect: Expect::Any });
+        host.ops(vec![known, entry(name, bits, action)]);
         Ok(None)
     }
 

@@ -19,6 +19,7 @@ use crate::{
         },
         index::Index,
         references::referring,
+        statistics,
     },
     store::{Action, Expect, Outcome, Version},
 };
@@ -296,10 +297,11 @@ impl DropJob {
         }
     }
 
-    /// Its entry goes.
+    /// Its entry goes, and what is known of its rows.
     fn forget(&mut self, host: &mut Host, version: Version) -> Step {
-        let action = Action::Remove { expect: Expect::Version(version) };
-        host.ops(vec![entry(&self.name, host.env.locality_bits, action)]);
+        let (action, bits) = (Action::Remove { expect: Expect::Version(version) }, host.env.locality_bits);
+        let known = statistics::entry(&self.name, bits, Action::Remove { expect: Expect::Any });
+        host.ops(vec![known, entry(&self.name, bits, action)]);
         Ok(None)
     }
 

@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 
-use super::{Env, GatherEnd, Need, Shapes};
+use super::{Env, GatherEnd, Learned, Need, Shapes};
 use crate::{
     data::{Cost, QueryResult},
-    exec::{exchange::JoinPlan, fragment::FragmentPlan},
+    exec::{
+        exchange::JoinPlan,
+        fragment::{Decode, FragmentPlan},
+    },
     map::Map,
     store::KeyOp,
 };
@@ -16,10 +19,14 @@ pub(super) struct Host {
     pub queue: VecDeque<Need>,
     /// How many outcomes each open need awaits; `None` for a gather.
     open: Map<u32, Option<usize>>,
+    /// The tables that open gathers read whole, and how many rows they met so far.
+    scans: Map<u32, (String, u64)>,
     /// The number of the last need.
     pub serial: u32,
     /// What is known of the shapes of trees.
     pub shapes: Shapes,
+    /// What was found out beside the result.
+    pub learned: Learned,
     cost: Cost,
     /// What the last answer cost.
     pub last: Cost,
@@ -33,8 +40,10 @@ impl Host {
             env,
             queue: VecDeque::new(),
             open: Map::new(),
+            scans: Map::new(),
             serial,
             shapes: Shapes::default(),
+            learned: Learned::default(),
             cost: Cost::default(),
             last: Cost::default(),
             coverage: 1.0,
@@ -52,6 +61,9 @@ impl Host {
     pub fn gather(&mut self, fragment: FragmentPlan) -> u32 {
         self.serial += 1;
         self.open.insert(self.serial, None);
+        if fragment.decode == Decode::Row && !fragment.stops_early() {
+            self.scans.insert(self.serial, (fragment.namespace.clone(), 0));
+        }
         self.queue.push_back(Need::Gather { need: self.serial, fragment });
         self.serial
     }
@@ -77,6 +89,13 @@ impl Host {
         self.open.get(&need) == Some(&None)
     }
 
+    /// Owners have looked at so many more records for this gather.
+    pub fn scanned(&mut self, need: u32, records: u64) {
+        if let Some((_, rows)) = self.scans.get_mut(&need) {
+            *rows = rows.saturating_add(records);
+        }
+    }
+
     /// Whether this gather was going on; it no longer is.
     pub fn take_gather(&mut self, need: u32, end: &GatherEnd) -> bool {
         let going_on = self.gathering(need);
@@ -86,6 +105,8 @@ impl Host {
             // One gather that is not complete is a result that is not complete.
             self.coverage = self.coverage.min(end.coverage);
             self.assumed_lost |= end.assumed_lost;
+            let scan = self.scans.remove(&need).filter(|_| end.coverage == 1.0 && end.fault.is_none());
+            self.learned.counts.extend(scan);
         }
         going_on
     }

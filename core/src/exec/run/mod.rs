@@ -21,6 +21,7 @@ mod job;
 mod modify;
 mod ordered;
 mod parents;
+mod profile;
 mod purge;
 mod query;
 mod references;
@@ -47,6 +48,7 @@ use self::{
     insert::InsertJob,
     job::{Job, Step},
     modify::ModifyJob,
+    profile::ProfileJob,
     query::QueryJob,
 };
 use super::{
@@ -60,6 +62,7 @@ use crate::{
     sql::{
         catalog::entry,
         fault::{Fault, STALE_PLAN, fail},
+        statistics::TableStatistics,
     },
     store::{Action, KeyOp, Outcome, Version},
 };
@@ -105,6 +108,15 @@ pub struct GatherEnd {
     pub bytes: u64,
     /// An error of the fragment at some owner, such as `division_by_zero`.
     pub fault: Option<Fault>,
+}
+
+/// What a run finds out beside its result.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Learned {
+    /// How many rows there are in namespaces that were read whole.
+    pub counts: Vec<(String, u64)>,
+    /// What was gathered of tables.
+    pub statistics: Vec<TableStatistics>,
 }
 
 /// Where a statement runs.
@@ -201,6 +213,7 @@ impl Run {
     /// Some of what [`Need::Gather`] gathers; each owner's contribution is in exactly one batch.
     pub fn on_batch(&mut self, need: u32, partial: Partial) {
         if self.host.gathering(need) {
+            self.host.scanned(need, partial.scanned);
             self.step(|job, host| job.on_batch(host, need, partial));
         }
     }
@@ -221,6 +234,11 @@ impl Run {
             State::Over(result) if self.check.is_none() => result.take(),
             _ => None,
         }
+    }
+
+    /// What it has found out since it was asked last.
+    pub fn learned(&mut self) -> Learned {
+        core::mem::take(&mut self.host.learned)
     }
 
     /// Whether a table is another one than the plan was made with: it has to be planned again.
@@ -274,6 +292,7 @@ fn job(task: Task) -> Result<Box<dyn Job>, Error> {
         Task::CreateAs(create) => Box::new(CreateAsJob::new(*create)?),
         Task::CreateIndex(create) => Box::new(CreateIndexJob::new(*create)?),
         Task::Analyze(analyze) => Box::new(AnalyzeJob::new(*analyze)?),
+        Task::Profile(table) => Box::new(ProfileJob::new(table.map(|table| *table))),
         Task::DropIndex(name, if_exists) => Box::new(DropIndexJob::new(name, if_exists)),
     })
 }
