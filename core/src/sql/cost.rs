@@ -8,9 +8,9 @@
 //! |---|---|---|
 //! | gather | both sides to the asker | down the tree and up |
 //! | symmetric hash | both sides once to buckets, results | down, across, the counts up and down, home |
-//! | fetch-matches | keys of one side to the owners of the other, matches back, results | down, there and back, home |
-//! | semi-join | keys of both sides to buckets, then rows with a match | as symmetric hash, and there and back |
-//! | Bloom | filters up and down, then what they let through as symmetric hash | up and down before that |
+//! | fetch-matches | rows of one side to the owners of the other's, results | down, there, home |
+//! | semi-join | keys of both sides to buckets, then what matches past the owners of both rows | as symmetric hash, and there twice |
+//! | Bloom | a filter of one side up and down, then what it lets through as symmetric hash | up and down before that |
 //! | broadcast | the small side up and down to all owners of the other, results | up, down, and up |
 //!
 //! Huebsch et al., *Querying the Internet with PIER*, VLDB 2003, section 4.1 and 5.5; Mackert and Lohman, *R\* optimizer
@@ -216,25 +216,26 @@ pub fn broadcast(pair: &Pair, small: usize, network: &Network) -> Cost {
     gather(side, network).then(network.down(side.all())).then(network.up(pair.rows * pair.bytes))
 }
 
-/// Filters of both sides' values, then by hash what they let through.
-pub fn bloom(pair: &Pair, network: &Network) -> Cost {
-    let filter = |side: &Side| side.rows * FILTER_BITS / 8.0;
-    let through = |side: &Side| side.all() * (side.left() + FALSE_SHARE).min(1.0);
-    let [left, right] = &pair.sides;
-    let both = filter(left) + filter(right);
+/// A filter of one side's values, then by hash what it lets through of the other.
+pub fn bloom(pair: &Pair, first: usize, network: &Network) -> Cost {
+    let (first, second) = (&pair.sides[first], &pair.sides[1 - first]);
+    let filter = (first.rows * FILTER_BITS / 8.0).clamp(1_024.0, 65_536.0);
+    let through = second.all() * (second.left() + FALSE_SHARE).min(1.0);
     // Filters of the same size become one on the way up, so every peer of the tree gets some of that size.
     let messages = (network.peers - 1.0).max(0.0);
-    let up = Cost { messages, bytes: messages * (both + MESSAGE_BYTES), inbound: 3.0 * both, trips: network.depth() };
-    let filters = network.down(0.0).then(up).then(network.down(both));
-    filters.then(hashed(through(left) + through(right), network)).then(network.home(pair.rows * pair.bytes))
+    let up =
+        Cost { messages, bytes: messages * (filter + MESSAGE_BYTES), inbound: 3.0 * filter, trips: network.depth() };
+    let filters = network.down(0.0).then(up).then(network.down(filter));
+    filters.then(hashed(first.all() + through, network)).then(network.home(pair.rows * pair.bytes))
 }
 
 /// What must be equal by hash, then the rows that have a match.
 pub fn semi_join(pair: &Pair, network: &Network) -> Cost {
     let keys: f64 = pair.sides.iter().map(|side| side.rows * (side.key_bytes + NAME_BYTES)).sum();
-    let rows: f64 = pair.sides.iter().map(|side| side.rows * side.left() * (side.bytes + NAME_BYTES)).sum();
-    let there = Cost { trips: network.depth().max(1.0), ..Cost::default() };
-    hashed(keys, network).then(there).then(network.across(rows)).then(network.home(pair.rows * pair.bytes))
+    // Two keys go to the owner of the left row, and with it on to that of the right one.
+    let first = network.across(pair.rows * 2.0 * NAME_BYTES);
+    let second = network.across(pair.rows * (pair.sides[0].bytes + 2.0 * NAME_BYTES));
+    hashed(keys, network).then(first).then(second).then(network.home(pair.rows * pair.bytes))
 }
 
 /// For the rows of one side those of the other by key.
@@ -244,10 +245,10 @@ pub fn fetch_matches(pair: &Pair, outer: usize, network: &Network) -> Cost {
     if side.at_asker {
         return lookups(side.rows, matches, inner.bytes, network);
     }
-    let asked = network.across(side.rows * (side.key_bytes + NAME_BYTES));
-    let gets = Cost { messages: side.rows * network.depth().max(1.0), ..Cost::default() };
-    let back = network.across(matches * (inner.bytes + NAME_BYTES));
-    network.down(0.0).then(asked).then(gets).then(back).then(network.home(pair.rows * pair.bytes))
+    // The row goes where what it fetches is, and home from there; each key is a way of its own.
+    let there = network.across(side.rows * (side.bytes + NAME_BYTES));
+    let keys = Cost { messages: side.rows * network.depth().max(1.0), ..Cost::default() };
+    network.down(0.0).then(there).then(keys).then(network.home(pair.rows * pair.bytes))
 }
 
 /// All ways that give the right rows, with what they cost.
@@ -256,11 +257,15 @@ pub fn costs(pair: &Pair, network: &Network) -> Vec<(Choice, Cost)> {
     let mut all = vec![way(JoinStrategy::Gather, 0, gather_both(pair, network))];
     if pair.equations {
         all.push(way(JoinStrategy::SymmetricHash, 0, symmetric_hash(pair, network)));
-        all.push(way(JoinStrategy::SemiJoin, 0, semi_join(pair, network)));
-        all.push(way(JoinStrategy::Bloom, 0, bloom(pair, network)));
+        if pair.sides.iter().all(|side| !side.preserved) {
+            all.push(way(JoinStrategy::SemiJoin, 0, semi_join(pair, network)));
+        }
     }
     for side in 0..2 {
         let (this, other) = (&pair.sides[side], &pair.sides[1 - side]);
+        if pair.equations && !other.preserved {
+            all.push(way(JoinStrategy::Bloom, side, bloom(pair, side, network)));
+        }
         // A row that is everywhere would stay everywhere without a match.
         if !this.preserved && !other.at_asker {
             all.push(way(JoinStrategy::Broadcast, side, broadcast(pair, side, network)));
@@ -353,7 +358,7 @@ mod tests {
         let (symmetric, semi, bloom) = (
             symmetric_hash(&of(0.01, 1e3), &network),
             semi_join(&of(0.01, 1e3), &network),
-            bloom(&of(0.01, 1e3), &network),
+            bloom(&of(0.01, 1e3), 0, &network),
         );
         assert!(semi.bytes < symmetric.bytes && bloom.bytes < symmetric.bytes);
         assert!(semi.trips > symmetric.trips && bloom.trips > symmetric.trips);

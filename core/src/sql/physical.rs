@@ -12,6 +12,7 @@
 use super::{
     access::index_scan,
     ast::BinaryOp,
+    estimate::Estimator,
     fault::{TOO_COMPLEX, fail},
     logical::{ColumnId, Logical, Mark, SUBSTITUTED_MAX, Scan},
     lookup::lookup_keys,
@@ -19,7 +20,8 @@ use super::{
     recursion,
     scalar::Scalar,
     select::lost_column,
-    strategy::{JoinStrategy, distribute},
+    statistics::Statistics,
+    strategy::{JoinStrategy, distribute, sizes},
 };
 use crate::{
     Error,
@@ -83,19 +85,21 @@ impl Node {
 }
 
 /// The physical plan of a logical one.
-pub fn lower(plan: Logical, join_strategy: JoinStrategy) -> Result<Node, Error> {
-    Lowering { shared: Map::new(), join_strategy }.lower(plan)
+pub fn lower(plan: Logical, statistics: &Statistics, join_strategy: JoinStrategy) -> Result<Node, Error> {
+    Lowering { shared: Map::new(), join_strategy, estimator: Estimator::new(statistics) }.lower(plan)
 }
 
 /// What lowering knows beside the plan.
-pub struct Lowering {
+pub struct Lowering<'a> {
     /// The columns of what is evaluated once, by slot.
     shared: Map<u32, Vec<ColumnId>>,
     /// How the sides of joins meet.
     pub join_strategy: JoinStrategy,
+    /// How many rows are expected.
+    estimator: Estimator<'a>,
 }
 
-impl Lowering {
+impl Lowering<'_> {
     pub(super) fn lower(&mut self, plan: Logical) -> Result<Node, Error> {
         match plan {
             Logical::Unit => Ok(Node::new(Op::Unit, Vec::new(), Vec::new())),
@@ -108,8 +112,15 @@ impl Lowering {
             }
             Logical::Project { input, exprs } => project(self.lower(*input)?, exprs),
             Logical::Join { left, right, kind, on } => {
+                let sizes = match self.join_strategy {
+                    JoinStrategy::Gather => None,
+                    _ => Some(sizes(&mut self.estimator, [&left, &right], kind, &on)),
+                };
                 let node = join(self.lower(*left)?, self.lower(*right)?, kind, on)?;
-                Ok(distribute(node, self.join_strategy))
+                Ok(match sizes {
+                    Some(sizes) => distribute(node, self.join_strategy, &sizes),
+                    None => node,
+                })
             }
             Logical::Aggregate { input, keys, calls } => match ordered::extremes(&input, &keys, &calls) {
                 Some(extremes) => self.extremes(extremes, calls.iter().map(|(id, _)| *id).collect()),
@@ -141,6 +152,8 @@ impl Lowering {
                 mark_join(self.lower(*left)?, self.lower(*right)?, kind, on, compare)
             }
             Logical::With { slot, name, definition, body } => {
+                let estimate = self.estimator.of(&definition);
+                self.estimator.share(slot, estimate);
                 let definition = self.lower(*definition)?;
                 self.shared.insert(slot, definition.schema.clone());
                 let body = self.lower(*body)?;

@@ -141,7 +141,8 @@ impl Binder<'_> {
     /// The physical plan of a query.
     pub(super) fn physical(&mut self, select: &Select) -> Result<(Node, Vec<Column>), Error> {
         let query = self.select(select)?;
-        let mut node = physical::lower(rules::optimise(query.plan, self.statistics), self.settings.join_strategy)?;
+        let plan = rules::optimise(query.plan, self.statistics);
+        let mut node = physical::lower(plan, self.statistics, self.settings.join_strategy)?;
         reduce(&mut node);
         Ok((node, query.columns))
     }

@@ -120,7 +120,7 @@ fn origin(node: &Node, id: ColumnId) -> Option<Origin> {
 }
 
 /// How much conditions say of a source's rows, from nothing (0) to their keys.
-fn weight(source: &Source) -> u8 {
+pub(super) fn weight(source: &Source) -> u8 {
     let given = |conjunct: &Scalar| match conjunct {
         Scalar::Binary(BinaryOp::Eq, a, b) => {
             let pair = [&**a, &**b];

@@ -4,9 +4,12 @@
 
 use super::{
     ast::BinaryOp,
+    cost::{Network, Pair, Side, choose, gather, lookups},
+    estimate::Estimator,
     fault::{INVALID_ARGUMENT, fail},
-    logical::{ColumnId, Scan},
+    logical::{ColumnId, Logical, Scan},
     physical::{Node, through},
+    reduce::weight,
     scalar::Scalar,
     system::PEERS,
 };
@@ -14,17 +17,20 @@ use crate::{
     Error,
     data::Nested,
     exec::{
-        exchange::{Follow, Stop, Way},
+        exchange::{BUCKETS_MAX, Follow, Stop, Way},
         fragment::{Decode, FragmentPlan, Output},
         plan::{Join, JoinKind, Joined, Op, Source},
+        run::VALUES_MAX,
     },
     wire::PLAN_VERSION,
 };
 
-/// Places at which the rows of a join meet, if there are so many peers.
+/// Rows that meet at one place, about.
+const BUCKET_ROWS: f64 = 16.0;
+/// Places at which the rows of a join meet, where nothing is known.
 const BUCKETS: u16 = 64;
-/// Bytes of the Bloom filter of a side's keys.
-const FILTER_BYTES: u32 = 8 * 1_024;
+/// Bytes of the Bloom filter of a side's keys: from, to, and where nothing is known.
+const FILTER_BYTES: [u32; 3] = [1_024, 64 * 1_024, 8 * 1_024];
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,9 +89,49 @@ impl JoinStrategy {
     }
 }
 
+/// What is expected of the sides of a join.
+pub struct Sizes {
+    known: bool,
+    pair: Pair,
+    /// Different values of what must be equal, by side.
+    distinct: [f64; 2],
+}
+
+/// What is expected of the sides of a join.
+pub fn sizes(estimator: &mut Estimator<'_>, sides: [&Logical; 2], kind: JoinKind, on: &[Scalar]) -> Sizes {
+    let estimates = sides.map(|side| estimator.of(side));
+    let schemas = sides.map(Logical::schema);
+    let joined = estimator.join(&estimates[0], &estimates[1], kind, on);
+    let side = |at: usize| {
+        let (own, other) = (&estimates[at], &estimates[1 - at]);
+        let keys: Vec<ColumnId> =
+            on.iter().flat_map(Scalar::columns).filter(|column| schemas[at].contains(column)).collect();
+        Side {
+            rows: own.rows,
+            bytes: own.bytes(&schemas[at]),
+            key_bytes: own.bytes(&keys),
+            matching: own.matching(other, on),
+            keyed: false,
+            preserved: kind == JoinKind::Full || kind == JoinKind::Left && at == 0,
+            at_asker: false,
+        }
+    };
+    let sides = [side(0), side(1)];
+    let distinct = [0, 1].map(|at: usize| {
+        let own = |scalar: &Scalar| schemas[at].iter().any(|id| *scalar == Scalar::Column(*id));
+        let keys = on.iter().filter_map(|conjunct| match conjunct {
+            Scalar::Binary(BinaryOp::Eq, a, b) => [&**a, &**b].into_iter().find(|side| own(side)),
+            _ => None,
+        });
+        estimates[at].distinct(keys)
+    });
+    let pair = Pair { sides, rows: joined.rows, bytes: sides[0].bytes + sides[1].bytes, equations: true };
+    Sizes { known: joined.known, pair, distinct }
+}
+
 /// Lets peers make a join, where both sides are plain rows of tables and the strategy is one of theirs.
-pub fn distribute(mut node: Node, strategy: JoinStrategy) -> Node {
-    if let Some(joined) = joined(&node, strategy) {
+pub fn distribute(mut node: Node, wanted: JoinStrategy, sizes: &Sizes) -> Node {
+    if let Some(joined) = joined(&node, wanted, sizes) {
         let [left, right] = &joined.inputs;
         node.op = Op::Source(Source {
             name: format!("{} with {}", left.name, right.name),
@@ -103,8 +149,11 @@ pub fn distribute(mut node: Node, strategy: JoinStrategy) -> Node {
     node
 }
 
-/// The join as peers make it, if they may.
-fn joined(node: &Node, strategy: JoinStrategy) -> Option<Joined> {
+/// The join as peers make it, if they may, and if it is of use.
+fn joined(node: &Node, wanted: JoinStrategy, sizes: &Sizes) -> Option<Joined> {
+    if wanted == JoinStrategy::Auto && !sizes.known {
+        return None;
+    }
     let (Op::HashJoin(join), [left, right]) = (&node.op, &node.inputs[..]) else { return None };
     let (Op::Source(a), Op::Source(b)) = (&left.op, &right.op) else { return None };
     let portable = |all: &[Scalar]| all.iter().all(Scalar::is_portable);
@@ -112,12 +161,49 @@ fn joined(node: &Node, strategy: JoinStrategy) -> Option<Joined> {
     if !portable || join.on.left.is_empty() || !is_plain(a) || !is_plain(b) {
         return None;
     }
-    let (way, follow) = match strategy {
-        JoinStrategy::FetchMatches => fetch(join, left, right)?,
+    let fetches = [fetch(join, 0, left, right), fetch(join, 1, left, right)];
+    let mut pair = sizes.pair;
+    (0..2).for_each(|inner| pair.sides[inner].keyed = fetches[inner].is_some());
+    let network = Network::default();
+    let (choice, cost) = choose(wanted, &pair, &network);
+    let few = |outer: usize| few_matches(outer, [a, b], &pair, &network);
+    if wanted == JoinStrategy::Auto && (0..2).filter_map(few).any(|few| few <= network.time_us(&cost)) {
+        return None;
+    }
+    let [left_inner, right_inner] = fetches;
+    let (way, follow) = match choice.strategy {
+        JoinStrategy::SymmetricHash => (Way::Hash, None),
+        JoinStrategy::Broadcast => (Way::Broadcast(choice.side as u8), None),
+        JoinStrategy::Bloom => (bloom(choice.side, sizes), None),
+        JoinStrategy::FetchMatches => {
+            if choice.side == 0 {
+                right_inner?
+            } else {
+                left_inner?
+            }
+        }
         JoinStrategy::SemiJoin => semi_join(join, a, b)?,
-        _ => (way(strategy, join.kind)?, None),
+        JoinStrategy::Auto | JoinStrategy::Gather => return None,
     };
-    Some(Joined { inputs: [a.clone(), b.clone()], join: join.clone(), way, buckets: BUCKETS, follow })
+    let rows = pair.sides[0].rows + pair.sides[1].rows;
+    let buckets = if sizes.known { (rows / BUCKET_ROWS).clamp(1.0, f64::from(BUCKETS_MAX)) as u16 } else { BUCKETS };
+    Some(Joined { inputs: [a.clone(), b.clone()], join: join.clone(), way, buckets, follow })
+}
+
+/// What it takes to get the rows of one side by the values of the other, if [`reduce`](super::reduce) lets it.
+fn few_matches(outer: usize, sources: [&Source; 2], pair: &Pair, network: &Network) -> Option<f64> {
+    let (side, inner) = (&pair.sides[outer], &pair.sides[1 - outer]);
+    let waits = weight(sources[outer]) > weight(sources[1 - outer]) && side.rows <= VALUES_MAX as f64;
+    let got = lookups(side.rows, inner.rows * inner.matching, inner.bytes, network);
+    (waits && inner.keyed && !inner.preserved).then(|| network.time_us(&gather(side, network).then(got)))
+}
+
+/// By a filter of that side's keys.
+fn bloom(first: usize, sizes: &Sizes) -> Way {
+    // Ten bits a value let one in a hundred of the others through.
+    let wanted = (sizes.distinct[first] * 10.0 / 8.0) as u32;
+    let [least, most, unknown] = FILTER_BYTES;
+    Way::Bloom(first as u8, if sizes.known { wanted.clamp(least, most) } else { unknown })
 }
 
 /// What rows go past, and what owners send beforehand.
@@ -136,18 +222,17 @@ fn condition(join: &Join) -> Option<Scalar> {
     Scalar::all(all)
 }
 
-/// Rows of one side go to the owners of those of the other, where what must be equal is their whole key.
-fn fetch(join: &Join, left: &Node, right: &Node) -> Option<Followed> {
+/// Rows of one side go to the owners of those of the inner one, where what must be equal is their whole key.
+fn fetch(join: &Join, inner: usize, left: &Node, right: &Node) -> Option<Followed> {
     let [a, b] = join.widths.map(|width| width as u32);
-    let (inner, key, fragment, order) = match (join.kind, keys_of(join, 1, left, right), keys_of(join, 0, right, left))
-    {
-        (JoinKind::Inner | JoinKind::Left, Some((key, fragment)), _) => (1, key, fragment, (0..a + b).collect()),
-        (JoinKind::Inner, None, Some((key, fragment))) => (0, key, fragment, (b..a + b).chain(0..b).collect()),
+    let ((key, fragment), order) = match (join.kind, inner) {
+        (JoinKind::Inner | JoinKind::Left, 1) => (keys_of(join, 1, left, right)?, (0..a + b).collect()),
+        (JoinKind::Inner, 0) => (keys_of(join, 0, right, left)?, (b..a + b).chain(0..b).collect()),
         _ => return None,
     };
     let keep = (join.kind == JoinKind::Left).then_some(join.widths[1]);
     let stops = vec![Stop { key, stored: false, fragment }];
-    Some((Way::Fetch(inner), Some((Follow { stops, keep, order, condition: Some(condition(join)?) }, None))))
+    Some((Way::Fetch(inner as u8), Some((Follow { stops, keep, order, condition: Some(condition(join)?) }, None))))
 }
 
 /// The key of the inner side's records over the other's rows, and what owners give of a record.
@@ -200,18 +285,6 @@ fn semi_join(join: &Join, left: &Source, right: &Source) -> Option<Followed> {
     let order = (2..2 + join.widths.iter().sum::<usize>() as u32).collect();
     let follow = Follow { stops, keep: None, order, condition: Some(condition(join)?) };
     Some((Way::SemiJoin, Some((follow, Some([first(left, 0)?, first(right, 1)?])))))
-}
-
-/// How peers go about it; `None` where the strategy is not for this join.
-fn way(strategy: JoinStrategy, kind: JoinKind) -> Option<Way> {
-    match (strategy, kind) {
-        (JoinStrategy::SymmetricHash, _) => Some(Way::Hash),
-        // Rows of a side that is preserved are needed whether they match or not.
-        (JoinStrategy::Bloom, JoinKind::Inner) => Some(Way::Bloom(1, FILTER_BYTES)),
-        (JoinStrategy::Bloom, JoinKind::Left) => Some(Way::Bloom(0, FILTER_BYTES)),
-        (JoinStrategy::Broadcast, JoinKind::Inner | JoinKind::Left) => Some(Way::Broadcast(1)),
-        _ => None,
-    }
 }
 
 /// Whether it is all rows of a table that its conditions let through.

@@ -35,6 +35,7 @@ mod write_set;
 mod writer;
 
 pub use trees::Shapes;
+pub use wait::VALUES_MAX;
 
 use serde::{Deserialize, Serialize};
 

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Values that are worth asking for one by one.
-const VALUES_MAX: usize = 1_000;
+pub const VALUES_MAX: usize = 1_000;
 
 /// A source that waits.
 struct Waiting {
