@@ -4,7 +4,7 @@ use pontoon_core::{
     Error,
     data::QueryResult,
     exec::local::Local,
-    sql::{asking::Definitions, ast::Statement, plan::Dialect},
+    sql::{asking::Definitions, ast::Statement, plan::Dialect, strategy::JoinStrategy},
 };
 
 use crate::sim::{Signing, Sim, SimConfig};
@@ -44,6 +44,14 @@ impl Database {
         match self {
             Database::Local(local) => local.speak(dialect),
             Database::Network(network) => network.definitions.iter_mut().for_each(|each| each.speak(dialect)),
+        }
+    }
+
+    /// From now on joins are made so, where that gives the right rows.
+    pub fn join_by(&mut self, strategy: JoinStrategy) {
+        match self {
+            Database::Local(local) => local.join_by(strategy),
+            Database::Network(network) => network.definitions.iter_mut().for_each(|each| each.join_by(strategy)),
         }
     }
 

@@ -14,7 +14,7 @@ use std::{
 use pontoon_core::{
     Error,
     data::{Type, Value},
-    sql::plan::Dialect,
+    sql::{plan::Dialect, strategy::JoinStrategy},
 };
 use pontoon_tests::database::Database;
 use sqllogictest::{
@@ -116,12 +116,13 @@ impl core::fmt::Display for Counts {
 }
 
 /// Runs a script, or its first records, over so many nodes.
-fn run_script(path: &Path, nodes: usize, records_max: usize) -> Counts {
+fn run_script(path: &Path, nodes: usize, records_max: usize, strategy: JoinStrategy) -> Counts {
     let mut counts = Counts::default();
     let shared = Arc::new(Mutex::new(Shared::default()));
     let mut runner = Runner::new(|| async {
         let mut engine = Engine { database: Database::new(nodes), shared: shared.clone() };
         engine.database.speak(Dialect::Sqlite);
+        engine.database.join_by(strategy);
         Ok(engine)
     });
     runner.with_hash_threshold(8);
@@ -254,13 +255,16 @@ fn run_scripts(nodes: usize, records_max: usize) {
     scripts.sort();
     assert!(!scripts.is_empty(), "no scripts in {directory:?}");
     let (mut failed, mut all) = (Vec::new(), Counts::default());
-    for script in scripts {
-        let counts = run_script(&script, nodes, records_max);
+    // Each script with another strategy, or all with one.
+    let forced = std::env::var("JOIN_STRATEGY").ok().map(|name| JoinStrategy::by_name(&name).unwrap());
+    for (script, turn) in scripts.into_iter().zip(JoinStrategy::ALL.into_iter().cycle()) {
+        let strategy = forced.unwrap_or(turn);
+        let counts = run_script(&script, nodes, records_max, strategy);
         assert!(counts.passed > 0, "nothing of {} ran", script.display());
         if counts.failed > 0 {
             failed.push(script.clone());
         }
-        println!("{nodes} nodes: {}: {counts}", script.display());
+        println!("{nodes} nodes, {}: {}: {counts}", strategy.name(), script.display());
         all.passed += counts.passed;
         all.unsupported += counts.unsupported;
         all.failed += counts.failed;

@@ -33,6 +33,7 @@ fn ask(local: &mut Local, sql: &str) -> Result<(Vec<String>, Asked), Error> {
                 let outcomes = ops.iter().map(|op| local.apply(op)).collect();
                 asking.on_ops(&mut definitions, need, outcomes, Cost::default());
             }
+            Need::Join { .. } => unreachable!("peers are asked for joins only where that is chosen"),
             Need::Gather { need, fragment } => {
                 let partial = local.gather(&fragment).unwrap();
                 asked.gathers.push((partial.scanned, partial.batch.len()));

@@ -19,6 +19,7 @@ use crate::{
         ast::Statement,
         fault::{Fault, INTERNAL, fail},
         plan::Dialect,
+        strategy::JoinStrategy,
     },
     store::{Action, Expect, KeyOp, Outcome, Refusal, Version},
 };
@@ -55,6 +56,11 @@ impl Local {
     /// From now on statements are typed as in this dialect.
     pub fn speak(&mut self, dialect: Dialect) {
         self.definitions.speak(dialect);
+    }
+
+    /// From now on joins are made so, where that gives the right rows.
+    pub fn join_by(&mut self, strategy: JoinStrategy) {
+        self.definitions.join_by(strategy);
     }
 
     /// How many records a namespace has.

@@ -29,6 +29,7 @@ use super::{
     prepared::Plans,
     session::{Session, done},
     statistics::{self, Statistics, TableStatistics},
+    strategy::JoinStrategy,
 };
 use crate::{
     Error,
@@ -68,6 +69,11 @@ impl Definitions {
     /// From now on statements are typed as in this dialect.
     pub fn speak(&mut self, dialect: Dialect) {
         self.session.dialect = dialect;
+    }
+
+    /// From now on joins are made so, where that gives the right rows.
+    pub fn join_by(&mut self, strategy: JoinStrategy) {
+        self.session.join_strategy = strategy;
     }
 
     /// When a statement begins that comes after all before it, whatever the clock shows.
