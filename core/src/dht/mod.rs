@@ -40,6 +40,13 @@ pub enum DhtEvent {
         /// One for each operation.
         outcomes: Vec<Outcome>,
     },
+    /// As its owner this node committed a record of a namespace that is watched.
+    Committed {
+        /// The record.
+        record: Box<Record>,
+        /// What was there before; `None`: that is not known.
+        prior: Option<Option<Box<Record>>>,
+    },
 }
 
 /// Store, groups, owner and client of keys, as one.
@@ -285,6 +292,8 @@ impl Dht {
                 }
             } else if let Some((asker, answer)) = self.owner.poll_answer() {
                 self.answer(ctx, view, asker, answer);
+            } else if let Some((record, prior)) = self.owner.committed.pop_front() {
+                self.events.push_back(DhtEvent::Committed { record, prior });
             } else if let Some((ticket, op)) = self.owner.conflicts.poll() {
                 let deadline = ctx.now.mono.saturating_add(ctx.config.deadline_us);
                 let request = self.client.open(env!(self, ctx, view), ticket, op, deadline);
@@ -373,6 +382,16 @@ impl Dht {
     /// Begins or ends to tell of what this node commits of a namespace; false when there are too many namespaces.
     pub fn subscribe(&mut self, namespace: String, on: bool) -> bool {
         self.owner.subscribe(namespace, on, self.config.subscriptions_max)
+    }
+
+    /// Acknowledged records of a namespace that lapse, copies for others included.
+    pub fn lapsing<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Record> + 'a {
+        self.store.lapsing(namespace)
+    }
+
+    /// From now on [`DhtEvent::Committed`] is told for these namespaces.
+    pub fn watch(&mut self, namespaces: Vec<String>) {
+        self.owner.watched = namespaces;
     }
 
     /// Whether this node knows of a founded network: tell linked peers.

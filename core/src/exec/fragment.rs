@@ -185,6 +185,11 @@ impl FragmentPlan {
         &self.namespace
     }
 
+    /// Whether it gives a row for each record that it admits.
+    pub fn gives_rows(&self) -> bool {
+        self.output == Output::Rows
+    }
+
     /// The locality bits of that namespace: with them, which part of the key space to ask.
     pub fn locality_bits(&self) -> u8 {
         self.locality_bits

@@ -29,6 +29,7 @@ pub mod run;
 pub mod schema;
 pub mod table;
 pub mod vector;
+pub mod view;
 
 pub use fragment::{Budget, FragmentPlan, Partial};
 pub use plan::Plan;

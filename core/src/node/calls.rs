@@ -30,7 +30,7 @@ pub struct Calls {
 }
 
 /// Who is told when something of a lower layer is over.
-enum Ticket {
+pub(super) enum Ticket {
     /// One operation of a batch.
     One { batch: u64, index: usize },
     /// Operations of a batch, by index.
@@ -41,6 +41,8 @@ enum Ticket {
     All { call: CallId },
     /// `Gather`.
     Gather { call: CallId, whole: Region },
+    /// A task of a watch.
+    Watch { watch: u64 },
 }
 
 /// Operations on keys that are answered together.
@@ -56,7 +58,11 @@ impl Node {
         let busy = self.calls.tickets.len() >= self.config.calls_max;
         let local = matches!(
             command,
-            Command::LocalScan { .. } | Command::SetGlobal { .. } | Command::Subscribe { .. } | Command::Leave
+            Command::LocalScan { .. }
+                | Command::SetGlobal { .. }
+                | Command::Subscribe { .. }
+                | Command::Unwatch { .. }
+                | Command::Leave
         );
         if busy && !local {
             self.reply(call, Err(Error::Overloaded));
@@ -89,11 +95,13 @@ impl Node {
                 let result = if self.dht.subscribe(namespace, on) { Ok(Reply::Done) } else { Err(Error::Overloaded) };
                 self.reply(call, result);
             }
+            Command::Watch { fragment, region } => self.watch(call, &fragment, region),
+            Command::Unwatch { watch } => self.unwatch(call, watch),
             Command::Leave => self.leave(call),
         }
     }
 
-    fn reply(&mut self, call: CallId, result: Result<Reply, Error>) {
+    pub(super) fn reply(&mut self, call: CallId, result: Result<Reply, Error>) {
         self.out.outputs.push_back(Output::Reply { call, result });
     }
 
@@ -101,7 +109,7 @@ impl Node {
         self.now.mono.saturating_add(asked_us.unwrap_or(self.config.deadline_us))
     }
 
-    fn ticket(&mut self, ticket: Ticket) -> u64 {
+    pub(super) fn ticket(&mut self, ticket: Ticket) -> u64 {
         let name = ctx!(self).serial();
         self.calls.tickets.insert(name, ticket);
         name
@@ -161,7 +169,10 @@ impl Node {
     }
 
     pub(super) fn dht_event(&mut self, event: DhtEvent) {
-        let DhtEvent::Done { ticket, outcomes } = event;
+        let (ticket, outcomes) = match event {
+            DhtEvent::Done { ticket, outcomes } => (ticket, outcomes),
+            DhtEvent::Committed { record, prior } => return self.committed(&record, prior.as_ref()),
+        };
         match self.calls.tickets.remove(&ticket) {
             Some(Ticket::One { batch: name, index }) => {
                 if let Some(batch) = self.calls.batches.get_mut(&name) {
@@ -212,6 +223,11 @@ impl Node {
                 Report::default()
             }
             Work::Query { plan } => self.query_leaf(regions, &plan),
+            Work::Watch(request) => self.watch_leaf(asker, regions, &request),
+            Work::Unwatch { watch } => {
+                self.cancelled(asker, watch);
+                Report::default()
+            }
             Work::Keys { request, ops } => {
                 let indexes = ops.iter().map(|(index, _)| *index).collect();
                 let ticket = self.ticket(Ticket::Leaf { job, indexes });
@@ -278,6 +294,7 @@ impl Node {
                 });
                 self.reply(call, Ok(Reply::Gathered(report.partial, end)));
             }
+            Some(Ticket::Watch { watch }) => self.watch_done(watch, report),
             Some(Ticket::One { .. } | Ticket::Leaf { .. }) | None => {}
         }
     }

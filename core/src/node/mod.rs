@@ -10,6 +10,7 @@
 
 mod api;
 mod calls;
+mod live;
 
 use chacha20::rand_core::SeedableRng as _;
 
@@ -26,6 +27,7 @@ use crate::{
     group::Held,
     id::{Id, Region},
     inspect::Inspect,
+    live::{Queries, Watches},
     messaging::Messaging,
     overlay::{self, Overlay, View as _},
     spread::{Ground, Spread},
@@ -45,6 +47,8 @@ pub struct Node {
     globals: Globals,
     calls: Calls,
     kept: Kept,
+    standing: Queries,
+    watches: Watches,
     now: Now,
     started: bool,
     closed: bool,
@@ -129,6 +133,8 @@ impl Node {
             globals: Globals::default(),
             calls: Calls::default(),
             kept: Kept::default(),
+            standing: Queries::default(),
+            watches: Watches::default(),
             now,
             started: false,
             closed: false,
@@ -200,6 +206,7 @@ impl Node {
                 Timer::Messaging(timer) => self.messaging.on_timer(&mut ctx!(self), timer),
                 Timer::Globals => self.globals.on_timer(&mut ctx!(self), self.overlay.siblings()),
                 Timer::Call(call) => self.leave_late(call),
+                Timer::Live(timer) => self.live_timer(timer),
             }
             self.pump();
         }
@@ -216,7 +223,7 @@ impl Node {
                 self.dht_event(event);
             } else if let Some(event) = self.spread.poll_event() {
                 self.spread_event(event);
-            } else {
+            } else if !self.standing.flush(&mut ctx!(self)) {
                 break;
             }
         }
@@ -251,6 +258,7 @@ impl Node {
             Body::Dht(message) => self.dht.on_message(&mut ctx!(self), &self.overlay, from.id, message),
             Body::Spread(message) => self.spread.on_message(&mut ctx!(self), &ground!(self), from, message),
             Body::App(message) => self.messaging.on_message(&mut ctx!(self), from, message),
+            Body::Live(message) => self.live_message(from.id, message),
             Body::Globals(message) => {
                 let links: Vec<Id> = self.overlay.live().map(|(id, _)| *id).collect();
                 self.globals.on_message(&mut ctx!(self), &links, from.id, message);
@@ -322,6 +330,11 @@ impl Node {
     /// The values of a namespace's records in regions that [`Node::owned`] has named.
     pub fn records<'a>(&'a self, namespace: &str, regions: &'a [Region]) -> impl Iterator<Item = &'a [u8]> {
         self.dht.scan(namespace, regions, self.now.wall).filter_map(|record| record.value.as_deref())
+    }
+
+    /// How many live queries of all askers stand at this node.
+    pub fn standing_queries(&self) -> usize {
+        self.standing.len()
     }
 
     /// Whether it has found its place.

@@ -26,6 +26,7 @@ use super::{
     plan::{Dialect, Settings, Tables, tables_of},
     prepared::Plans,
     session::{Session, done},
+    standing::{Standing, standing},
 };
 use crate::{
     Error,
@@ -60,6 +61,11 @@ pub struct Definitions {
 }
 
 impl Definitions {
+    /// The definition of a table may not be true any more.
+    pub fn forget(&mut self, table: &str) {
+        self.tables.remove(table);
+    }
+
     /// From now on statements are typed as in this dialect.
     pub fn speak(&mut self, dialect: Dialect) {
         self.session.dialect = dialect;
@@ -89,6 +95,8 @@ pub struct Asking {
     again: u32,
     /// How often the catalog was asked since the statement was planned last: views name tables that were not named yet.
     rounds: usize,
+    /// It is planned, not run.
+    live: bool,
 }
 
 enum State {
@@ -98,6 +106,8 @@ enum State {
     Defining(u32),
     /// A plan is carried out.
     Running(Box<Run>),
+    /// The plan of a live query is made; it is there until it is taken.
+    Planned(Option<Box<Standing>>),
     /// It is over without a run; the result is there until it is taken.
     Over(Option<Result<QueryResult, Error>>),
 }
@@ -110,18 +120,39 @@ impl Asking {
         env: Env,
         definitions: &mut Definitions,
     ) -> Asking {
-        let statement = statement.into();
+        Asking::begin(statement.into(), params, env, (0, false), definitions)
+    }
+
+    /// The same of a live query, which is not run: see [`Asking::planned`]. Needs are numbered from behind `serial`.
+    pub fn standing(
+        statement: Arc<Statement>,
+        params: Vec<Value>,
+        env: Env,
+        serial: u32,
+        definitions: &mut Definitions,
+    ) -> Asking {
+        Asking::begin(statement, params, env, (serial, true), definitions)
+    }
+
+    fn begin(
+        statement: Arc<Statement>,
+        params: Vec<Value>,
+        env: Env,
+        (serial, live): (u32, bool),
+        definitions: &mut Definitions,
+    ) -> Asking {
         if let Some(name) = defines(&statement) {
             definitions.tables.remove(name);
         }
         let settled = match &*statement {
+            _ if live => None,
             Statement::Set { name, value } => Some(definitions.session.set(name, value.as_deref()).map(|()| done())),
             Statement::Show(name) => Some(definitions.session.show(name)),
             _ => None,
         };
         let names = tables_of(&statement, &definitions.tables).into_iter().collect();
         let mut asking =
-            Asking { statement, params, env, names, state: State::Unknown, serial: 0, again: 0, rounds: 0 };
+            Asking { statement, params, env, names, state: State::Unknown, serial, again: 0, rounds: 0, live };
         let bounded = asking.bounded();
         if settled.is_some() {
             asking.state = State::Over(settled);
@@ -147,7 +178,7 @@ impl Asking {
                 Some(Need::Ops { need: self.serial, ops: self.names.iter().map(get).collect() })
             }
             State::Running(run) => run.poll(),
-            State::Defining(_) | State::Over(_) => None,
+            State::Defining(_) | State::Planned(_) | State::Over(_) => None,
         }
     }
 
@@ -182,7 +213,16 @@ impl Asking {
         match &mut self.state {
             State::Running(run) => run.finished(),
             State::Over(result) => result.take(),
-            State::Unknown | State::Defining(_) => None,
+            State::Unknown | State::Defining(_) | State::Planned(_) => None,
+        }
+    }
+
+    /// The plan of a live query, once.
+    pub fn planned(&mut self) -> Option<Result<Box<Standing>, Error>> {
+        match &mut self.state {
+            State::Planned(standing) => standing.take().map(Ok),
+            State::Over(result) => result.take().and_then(Result::err).map(Err),
+            _ => None,
         }
     }
 
@@ -211,6 +251,11 @@ impl Asking {
     fn run(&mut self, definitions: &mut Definitions) -> Result<(), Error> {
         let Env { now_us, random, locality_bits, .. } = self.env;
         let settings = Settings { now_us, random, locality_bits, dialect: definitions.session.dialect };
+        if self.live {
+            let plan = standing(&self.statement, &self.params, &definitions.tables, settings)?;
+            self.state = State::Planned(Some(Box::new(plan)));
+            return Ok(());
+        }
         let plan = definitions.plans.plan(&self.statement, &self.params, &definitions.tables, settings)?;
         let env = Env { now_us: definitions.begin(now_us), ..self.env.clone() };
         self.state = State::Running(Box::new(Run::new(plan, env, self.serial, &mut definitions.shapes)));

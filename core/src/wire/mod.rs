@@ -11,7 +11,7 @@ mod chunk;
 pub use chunk::{Chunks, cut};
 use serde::{Deserialize, Serialize};
 
-use crate::{dht, globals, group, id::Id, messaging, overlay, spread};
+use crate::{dht, globals, group, id::Id, live, messaging, overlay, spread};
 
 /// The version of this encoding; both ends of a link must speak the same.
 pub const WIRE_VERSION: u8 = 2;
@@ -44,6 +44,8 @@ pub enum Body {
     App(messaging::Message),
     /// The replicated map.
     Globals(globals::Message),
+    /// What standing queries have to tell.
+    Live(live::Message),
 }
 
 macro_rules! body_from {
@@ -61,7 +63,8 @@ body_from!(
     Dht(dht::Message),
     Spread(spread::Message),
     App(messaging::Message),
-    Globals(globals::Message)
+    Globals(globals::Message),
+    Live(live::Message)
 );
 
 /// Bytes that are not a frame.
