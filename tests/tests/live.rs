@@ -85,6 +85,140 @@ fn a_view_follows_what_is_written() {
     assert!(all.iter().all(|living| living.adds_up() && living.error.is_none()));
 }
 
+/// How many live queries stand at all nodes together.
+fn standing(sim: &Sim) -> usize {
+    (0..sim.len()).map(|node| sim.standing_queries(node)).sum()
+}
+
+#[test]
+fn nothing_stays_of_a_query_that_ends() {
+    let mut sim = network(2, 12);
+    run(&mut sim, 1, &["CREATE TABLE t (a INTEGER)", "INSERT INTO t VALUES (1), (2), (3)"]);
+    let (mut closed, mut abandoned) =
+        (sim.begin_live(2, "SELECT a FROM t").unwrap(), sim.begin_live(3, "SELECT sum(a) FROM t").unwrap());
+    follow(&mut sim, &mut [&mut closed, &mut abandoned], 2 * SECOND_US);
+    let all = standing(&sim);
+    assert!(all >= 2 * 12, "{all} stand");
+    // Who closes one is forgotten at once ..
+    sim.close(&mut closed);
+    sim.run_for(SECOND_US / 2);
+    assert!(standing(&sim) <= all / 2, "{} of {all} stand", standing(&sim));
+    // .. and who dies when the lease lapses, also where nothing is written.
+    sim.crash(3, Crash::Silent);
+    sim.run_for(6 * SECOND_US);
+    assert!(standing(&sim) > 0);
+    sim.run_for(5 * SECOND_US);
+    assert_eq!(standing(&sim), 0);
+    let changes = closed.changes;
+    run(&mut sim, 1, &["INSERT INTO t VALUES (4)"]);
+    follow(&mut sim, &mut [&mut closed], SECOND_US);
+    assert_eq!((closed.changes, &closed.error), (changes, &None));
+}
+
+#[test]
+fn a_query_that_its_owners_know_and_its_asker_does_not_is_cancelled() {
+    let mut sim = network(3, 8);
+    run(&mut sim, 1, &["CREATE TABLE t (a INTEGER PRIMARY KEY)"]);
+    let mut living = sim.begin_live(2, "SELECT a FROM t").unwrap();
+    follow(&mut sim, &mut [&mut living], SECOND_US);
+    // It comes back without a memory of what it asked for.
+    sim.crash(2, Crash::Noticed);
+    sim.restart(2);
+    sim.run_for(4 * SECOND_US);
+    let before = standing(&sim);
+    let rows: Vec<String> = (0..100).map(|a| format!("({a})")).collect();
+    run(&mut sim, 1, &[&format!("INSERT INTO t VALUES {}", rows.join(", "))]);
+    sim.run_for(SECOND_US / 2);
+    assert!(standing(&sim) < before, "{} of {before}", standing(&sim));
+}
+
+#[test]
+fn rows_leave_when_they_lapse() {
+    let mut sim = network(4, 8);
+    run(&mut sim, 1, &["CREATE TABLE t (a INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1), (2), (3)"]);
+    let namespace =
+        match sim.sql(1, "SELECT namespace FROM pontoon_tables WHERE name = 't'").unwrap().rows.remove(0).remove(0) {
+            Value::Text(namespace) => namespace,
+            other => panic!("{other:?}"),
+        };
+    let row = |a| codec::encode_key(&[Value::Integer(a)]);
+    let renew = |sim: &mut Sim, a, ttl_us| drop(sim.keys(5, vec![op(&namespace, &row(a), Action::Renew { ttl_us })]));
+    // One that lapses already when it is first seen, and one that begins to later.
+    renew(&mut sim, 1, 5 * SECOND_US);
+    let mut living = sim.begin_live(2, "SELECT a FROM t ORDER BY a").unwrap();
+    follow(&mut sim, &mut [&mut living], SECOND_US);
+    renew(&mut sim, 2, 2 * SECOND_US);
+    assert_eq!(integers(living.rows()), [[1], [2], [3]]);
+    follow(&mut sim, &mut [&mut living], SECOND_US);
+    assert_eq!(integers(living.rows()), [[1], [2], [3]]);
+    follow(&mut sim, &mut [&mut living], 3 * SECOND_US / 2);
+    assert_eq!(integers(living.rows()), [[1], [3]]);
+    // It is renewed in time.
+    renew(&mut sim, 1, 20 * SECOND_US);
+    follow(&mut sim, &mut [&mut living], 5 * SECOND_US);
+    assert_eq!(integers(living.rows()), [[1], [3]]);
+    follow(&mut sim, &mut [&mut living], 16 * SECOND_US);
+    assert_eq!(integers(living.rows()), [[3]]);
+    assert!(living.adds_up());
+}
+
+#[test]
+fn a_view_outlives_what_becomes_of_its_table() {
+    let mut sim = network(5, 8);
+    run(&mut sim, 1, &["CREATE TABLE t (a INTEGER PRIMARY KEY, b INTEGER)", "INSERT INTO t VALUES (1, 10), (2, 20)"]);
+    let mut living = sim.begin_live(2, "SELECT * FROM t ORDER BY a").unwrap();
+    let all = &mut [&mut living];
+    follow(&mut sim, all, SECOND_US);
+    run(&mut sim, 3, &["ALTER TABLE t ADD COLUMN c INTEGER DEFAULT 7", "INSERT INTO t VALUES (3, 30, 8)"]);
+    follow(&mut sim, all, 2 * SECOND_US);
+    assert_eq!(integers(all[0].rows()), [[1, 10, 7], [2, 20, 7], [3, 30, 8]]);
+    run(&mut sim, 3, &["TRUNCATE t", "INSERT INTO t VALUES (4, 40, 9)"]);
+    follow(&mut sim, all, 2 * SECOND_US);
+    assert_eq!(integers(all[0].rows()), [[4, 40, 9]]);
+    assert!(all[0].adds_up() && all[0].error.is_none());
+    run(&mut sim, 3, &["DROP TABLE t"]);
+    follow(&mut sim, all, 2 * SECOND_US);
+    assert_eq!(all[0].error.as_ref().map(Error::code), Some("undefined_table"));
+    sim.run_for(SECOND_US);
+    assert_eq!(standing(&sim), 0);
+}
+
+#[test]
+fn what_cannot_be_kept_up_to_date_is_refused() {
+    let mut sim = network(6, 3);
+    run(&mut sim, 1, &["CREATE TABLE t (a INTEGER PRIMARY KEY, at TIMESTAMP)", "INSERT INTO t VALUES (0, NULL)"]);
+    let refused = [
+        ("SELECT * FROM t WHERE at > now() - INTERVAL '1 minute'", "feature_not_supported"),
+        ("SELECT a, random() FROM t", "feature_not_supported"),
+        ("SELECT * FROM pontoon_tables", "feature_not_supported"),
+        ("SELECT * FROM pontoon_peers", "feature_not_supported"),
+        ("SELECT * FROM pontoon_conflicts", "feature_not_supported"),
+        ("INSERT INTO t VALUES (1, NULL)", "feature_not_supported"),
+        ("SET pontoon.dialect = 'sqlite'", "feature_not_supported"),
+        ("SELECT * FROM nothing", "undefined_table"),
+        ("SELECT 1 / a FROM t", "division_by_zero"),
+        ("SELECT count(*) FROM t WHERE 1 / a > 0", "division_by_zero"),
+    ];
+    for (text, code) in refused {
+        let mut living = sim.begin_live(2, text).unwrap();
+        follow(&mut sim, &mut [&mut living], SECOND_US);
+        assert_eq!((living.error.as_ref().map(Error::code), living.changes), (Some(code), 0), "{text}");
+    }
+    assert_eq!(standing(&sim), 0);
+    // What comes later ends it, too.
+    run(&mut sim, 1, &["DELETE FROM t", "INSERT INTO t VALUES (1, NULL)"]);
+    let mut living = sim.begin_live(2, "SELECT 1 / a FROM t").unwrap();
+    follow(&mut sim, &mut [&mut living], SECOND_US);
+    assert_eq!(integers(living.rows()), [[1]]);
+    run(&mut sim, 1, &["INSERT INTO t VALUES (0, NULL)"]);
+    follow(&mut sim, &mut [&mut living], SECOND_US);
+    assert_eq!(living.error.as_ref().map(Error::code), Some("division_by_zero"));
+    // Without a table there is nothing to wait for.
+    let mut constant = sim.begin_live(2, "SELECT 1 + 1").unwrap();
+    sim.attend(&mut constant);
+    assert_eq!(integers(constant.rows()), [[2]]);
+}
+
 /// Live queries over `t (id, a, b)` and `u (a, v)`; those with ORDER BY are ordered in full.
 const QUERIES: &[&str] = &[
     "SELECT id, a, b FROM t WHERE b > 3",

@@ -2,6 +2,7 @@
 
 import type { Engine } from "./core/pontoon_wasm.js";
 import { guard, PontoonError } from "./errors.js";
+import { LiveQuery } from "./live.js";
 import { loadModule, placeholders, type Module } from "./sql.js";
 import { Tree } from "./tree.js";
 import type {
@@ -76,12 +77,21 @@ export class Pontoon {
 
   /** Runs SQL with parameters `$1`, `$2`, ... Several statements run one after the other; the last one's result is given. */
   query<R = Row>(text: string, params: readonly SqlParam[] = [], options: CallOptions = {}): Promise<QueryResult<R>> {
-    return guard(async () => {
-      const { Session } = await loadModule();
-      // Of several first statements one makes it: nothing is awaited between the look and the assignment.
-      this.#sql ??= new Session(this.#engine);
-      return this.#sql.run<R>(text, params, options.timeout);
-    });
+    return guard(async () => (await this.#session()).run<R>(text, params, options.timeout));
+  }
+
+  /**
+   * A SELECT whose result is kept up to date, peer to peer: as `rows`, by `onChange`, and as a stream of changes for
+   * `for await`. Until it is closed.
+   */
+  live<R = Row>(text: string, params: readonly SqlParam[] = []): LiveQuery<R> {
+    return new LiveQuery<R>(() => this.#session(), text, params);
+  }
+
+  async #session(): Promise<InstanceType<Module["Session"]>> {
+    const { Session } = await loadModule();
+    // Of several first statements one makes it: nothing is awaited between the look and the assignment.
+    return (this.#sql ??= new Session(this.#engine));
   }
 
   // --- Storage -----------------------------------------------------------------------------------------------------

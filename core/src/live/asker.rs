@@ -77,7 +77,11 @@ struct Watch {
 
 /// What this node watches, by its names for it.
 #[derive(Default)]
-pub struct Watches(Map<u64, Watch>);
+pub struct Watches {
+    watches: Map<u64, Watch>,
+    /// What has ended by itself, to be taken from its owners.
+    ended: Vec<Start>,
+}
 
 impl Session {
     fn in_step(&self) -> bool {
@@ -109,7 +113,7 @@ impl Session {
 impl Watches {
     /// Whether there is room for another one.
     pub fn room(&self) -> bool {
-        self.0.len() < WATCHES_MAX
+        self.watches.len() < WATCHES_MAX
     }
 
     /// Begins to watch a fragment over a region; `None`: it may not stand.
@@ -131,20 +135,32 @@ impl Watches {
             told: None,
             assumed_lost: false,
         };
-        self.0.insert(name, watch);
+        self.watches.insert(name, watch);
         Some(name)
     }
 
-    /// Ends a watch of the application; the task that takes it from its owners.
-    pub fn end(&mut self, call: CallId) -> Option<Start> {
-        let watch = self.0.iter().find(|(_, watch)| watch.call == call).map(|(name, _)| *name)?;
-        let Watch { region, .. } = self.0.remove(&watch)?;
-        Some(Start { watch, region, except: Vec::new(), work: Work::Unwatch { watch }, for_us: LEASE_US })
+    /// Ends a watch of the application.
+    pub fn end(&mut self, call: CallId) {
+        let watch = self.watches.iter().find(|(_, watch)| watch.call == call).map(|(name, _)| *name);
+        watch.into_iter().for_each(|watch| self.take_back(watch));
+    }
+
+    /// Owners are to forget a watch.
+    fn take_back(&mut self, watch: u64) {
+        if let Some(Watch { region, .. }) = self.watches.remove(&watch) {
+            let (except, work) = (Vec::new(), Work::Unwatch { watch });
+            self.ended.push(Start { watch, region, except, work, for_us: TASK_US });
+        }
+    }
+
+    /// The next task for what has ended.
+    pub fn poll(&mut self) -> Option<Start> {
+        self.ended.pop()
     }
 
     /// The next task of a watch, if it is time for one.
     pub fn start(&mut self, ctx: &mut Ctx<'_>, relay: Option<Id>, name: u64) -> Option<Start> {
-        let watch = self.0.get_mut(&name)?;
+        let watch = self.watches.get_mut(&name)?;
         if watch.task.is_some() {
             return None;
         }
@@ -169,11 +185,11 @@ impl Watches {
 
     /// A task of a watch is over. Whether another one is to be started at once.
     pub fn on_report(&mut self, ctx: &mut Ctx<'_>, name: u64, report: Report) -> bool {
-        let Some(watch) = self.0.get_mut(&name) else { return false };
+        let Some(watch) = self.watches.get_mut(&name) else { return false };
         let all = watch.task.take().unwrap_or_default();
         let call = watch.call;
         if let Some(fault) = report.fault {
-            self.0.remove(&name);
+            self.take_back(name);
             ctx.output(Output::Watched { call, event: Watched::Failed(fault) });
             return false;
         }
@@ -184,7 +200,7 @@ impl Watches {
             ctx.output(Output::Watched { call, event: Watched::Read { regions: read, batch: report.partial.batch } });
         }
         self.hand_on(ctx, name, deltas);
-        let Some(watch) = self.0.get_mut(&name) else { return false };
+        let Some(watch) = self.watches.get_mut(&name) else { return false };
         watch.tell_coverage(ctx);
         let lost = watch.sessions.values().any(|session| session.alive && !session.in_step());
         watch.at_once = if lost { watch.at_once + 1 } else { 0 };
@@ -204,7 +220,7 @@ impl Watches {
     /// An owner tells something.
     pub fn on_message(&mut self, ctx: &mut Ctx<'_>, from: Id, message: Message) {
         let Message::Changed { watch: name, session, seq, delta } = message else { return };
-        let Some(watch) = self.0.get_mut(&name) else {
+        let Some(watch) = self.watches.get_mut(&name) else {
             ctx.send(from, Message::Unknown { watch: name });
             return;
         };
@@ -225,19 +241,19 @@ impl Watches {
         session.drain(&mut deltas);
         let late = !session.early.is_empty() || !session.in_step();
         self.hand_on(ctx, name, deltas);
-        if late && let Some(watch) = self.0.get_mut(&name) {
+        if late && let Some(watch) = self.watches.get_mut(&name) {
             watch.arm(ctx, name, ctx.now.mono + LATE_US);
         }
     }
 
     /// Tells the application; where a fragment failed it is over.
     fn hand_on(&mut self, ctx: &mut Ctx<'_>, name: u64, deltas: Vec<Delta>) {
-        let Some(call) = self.0.get(&name).map(|watch| watch.call) else { return };
+        let Some(call) = self.watches.get(&name).map(|watch| watch.call) else { return };
         for mut delta in deltas {
             let fault = delta.fault.take();
             ctx.output(Output::Watched { call, event: Watched::Changed(delta) });
             if let Some(fault) = fault {
-                self.0.remove(&name);
+                self.take_back(name);
                 return ctx.output(Output::Watched { call, event: Watched::Failed(fault) });
             }
         }
@@ -245,7 +261,7 @@ impl Watches {
 
     /// A timer of a watch fired.
     pub fn on_timer(&mut self, ctx: &mut Ctx<'_>, name: u64) {
-        let Some(watch) = self.0.get_mut(&name) else { return };
+        let Some(watch) = self.watches.get_mut(&name) else { return };
         if watch.task.is_some() || ctx.now.mono < watch.due_us {
             return;
         }

@@ -28,9 +28,8 @@ impl Node {
     }
 
     pub(super) fn unwatch(&mut self, call: CallId, watch: CallId) {
-        if let Some(start) = self.watches.end(watch) {
-            self.start_watching(start);
-        }
+        self.watches.end(watch);
+        self.end_watches();
         self.reply(call, Ok(Reply::Done));
     }
 
@@ -38,6 +37,13 @@ impl Node {
     fn watch_on(&mut self, watch: u64) {
         let relay = self.overlay.contact(&ctx!(self)).relay;
         if let Some(start) = self.watches.start(&mut ctx!(self), relay, watch) {
+            self.start_watching(start);
+        }
+    }
+
+    /// Takes from their owners what has ended.
+    fn end_watches(&mut self) {
+        while let Some(start) = self.watches.poll() {
             self.start_watching(start);
         }
     }
@@ -53,6 +59,7 @@ impl Node {
         if self.watches.on_report(&mut ctx!(self), watch, report) {
             self.watch_on(watch);
         }
+        self.end_watches();
     }
 
     /// The part of a standing query that this node owns.
@@ -83,7 +90,10 @@ impl Node {
     pub(super) fn live_message(&mut self, from: Id, message: Message) {
         match message {
             Message::Unknown { watch } => self.cancelled(from, watch),
-            changed => self.watches.on_message(&mut ctx!(self), from, changed),
+            changed => {
+                self.watches.on_message(&mut ctx!(self), from, changed);
+                self.end_watches();
+            }
         }
     }
 

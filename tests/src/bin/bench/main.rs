@@ -6,6 +6,7 @@
 
 mod balance;
 mod churn;
+mod live;
 mod local;
 mod ops;
 mod report;
@@ -22,11 +23,12 @@ use report::{Options, Report};
 /// A scenario: its name, what it measures, and how.
 type Scenario = (&'static str, &'static str, fn(&Report) -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 12] = [
+const SCENARIOS: [Scenario; 13] = [
     ("broadcast", "sendAll to every node: messages, reached, hops, coverage", swarm::broadcast),
     ("dht-churn", "nodes come and go: consistent lookups, lost writes, upkeep", churn::dht_churn),
     ("dht-lookup", "messages to owners of random keys: hops, links, correct owners", swarm::dht_lookup),
     ("dht-ops", "puts and gets of in-process nodes in real time; --rival measures rust-libp2p kad too", ops::dht_ops),
+    ("live", "live queries: from a write's commit to its change at who asks; views equal afterwards", live::live),
     ("pht-range", "lookups and ranges of a prefix hash tree: probes cold and warm, leaves, time", trees::pht_range),
     ("scan-exact", "count(*) while 5% of the nodes crash: exact, short and said so, or wrong", swarm::scan_exact),
     ("sim-speed", "how fast the simulator runs a network that joins, settles and idles", swarm::sim_speed),
