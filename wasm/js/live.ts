@@ -26,9 +26,11 @@ export class LiveQuery<R = Row> implements AsyncIterable<LiveChange<R>> {
   #last: LiveChange<R> | undefined;
   #error: PontoonError | undefined;
   #closed = false;
+  readonly #ended: (query: LiveQuery<R>) => void;
 
   /** @internal */
-  constructor(sessions: Sessions, text: string, params: readonly SqlParam[]) {
+  constructor(sessions: Sessions, text: string, params: readonly SqlParam[], ended: (query: LiveQuery<R>) => void) {
+    this.#ended = ended;
     this.ready = new Promise((resolve, reject) => {
       const end = (error?: PontoonError): void => reject(error ?? new PontoonError("closed", "the live query is closed"));
       const first = { change: () => (this.#listeners.delete(first), resolve()), end };
@@ -142,6 +144,7 @@ export class LiveQuery<R = Row> implements AsyncIterable<LiveChange<R>> {
     this.#closed = true;
     this.#error = error;
     this.#query?.close();
+    this.#ended(this);
     const listeners = [...this.#listeners];
     this.#listeners.clear();
     for (const entry of listeners) report(() => entry.end(error));

@@ -58,6 +58,7 @@ export class Pontoon {
   readonly #data = new Map<string, Set<(change: DataChange) => void>>();
   readonly #traces = new Set<(event: TraceEvent) => void>();
   readonly #states = new Set<(joined: boolean) => void>();
+  readonly #lives = new Set<{ close(): void }>();
   #joined = false;
   #closing: Promise<void> | undefined;
 
@@ -85,7 +86,10 @@ export class Pontoon {
    * `for await`. Until it is closed.
    */
   live<R = Row>(text: string, params: readonly SqlParam[] = []): LiveQuery<R> {
-    return new LiveQuery<R>(() => this.#session(), text, params);
+    const query = new LiveQuery<R>(() => this.#session(), text, params, () => this.#lives.delete(query));
+    this.#lives.add(query);
+    if (this.#closing) query.close();
+    return query;
   }
 
   async #session(): Promise<InstanceType<Module["Session"]>> {
@@ -248,7 +252,10 @@ export class Pontoon {
 
   /** Hands over what this peer holds, says goodbye and frees its slot. Further calls reject with `closed`. */
   close(): Promise<void> {
-    this.#closing ??= guard(() => this.#engine.close());
+    if (!this.#closing) {
+      for (const live of [...this.#lives]) live.close();
+      this.#closing = guard(() => this.#engine.close());
+    }
     return this.#closing;
   }
 

@@ -21,7 +21,7 @@ use self::{
 use crate::{
     config::Config,
     ctx::{Ctx, Now},
-    group::{self, Certificate, Env, Groups, fragment::Kept},
+    group::{self, Certificate, Env, Groups, Name, fragment::Kept},
     id::{Id, Region},
     inspect::{FragmentInfo, NamespaceInfo, StoreInfo},
     map::Map,
@@ -40,6 +40,10 @@ pub enum DhtEvent {
         /// One for each operation.
         outcomes: Vec<Outcome>,
     },
+    /// A fragment begins at this node, which is its owner.
+    Began(Name),
+    /// A fragment is over.
+    Ended(Name),
     /// As its owner this node committed a record of a namespace that is watched.
     Committed {
         /// The record.
@@ -281,9 +285,13 @@ impl Dht {
             if let Some(event) = self.groups.poll_event() {
                 let env = env!(self, ctx, view);
                 match event {
-                    group::Event::Retired(name) => self.owner.on_retired(env, &mut self.groups, &name),
+                    group::Event::Retired(name) => {
+                        self.owner.on_retired(env, &mut self.groups, &name);
+                        self.events.push_back(DhtEvent::Ended(name));
+                    }
                     group::Event::Activated(name) => {
                         self.owner.on_activated(env, &mut self.groups, &name);
+                        self.events.push_back(DhtEvent::Began(name));
                         self.groups.go_on(env, name);
                     }
                     group::Event::Donated { from, of, to, page } => {
@@ -340,6 +348,12 @@ impl Dht {
     pub fn owner_of(&self, region: &Region) -> Option<(Id, Region)> {
         let certificate = self.groups.newest_for(region)?;
         (certificate.owner != self.me).then_some((certificate.owner, certificate.name.region))
+    }
+
+    /// The other peers that own parts of a fragment that is over.
+    pub fn heirs(&self, of: &Name) -> Vec<Id> {
+        let owners = self.groups.newer_than(of).into_iter().map(|certificate| certificate.owner);
+        owners.filter(|owner| *owner != self.me).collect()
     }
 
     /// What happened; drain after every call.

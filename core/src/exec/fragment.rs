@@ -198,7 +198,15 @@ impl FragmentPlan {
     /// Runs over the visible records of the namespace in one region: key, value and version of each.
     pub fn run<'a>(
         &self,
-        records: impl Iterator<Item = (&'a [u8], &'a [u8], &'a Version)>,
+        mut records: impl Iterator<Item = (&'a [u8], &'a [u8], &'a Version)>,
+        budget: &Budget,
+    ) -> Result<Partial, Error> {
+        self.run_over(&mut records, budget)
+    }
+
+    fn run_over<'a>(
+        &self,
+        records: &mut dyn Iterator<Item = (&'a [u8], &'a [u8], &'a Version)>,
         budget: &Budget,
     ) -> Result<Partial, Error> {
         let mut running = Running::new(self, budget)?;

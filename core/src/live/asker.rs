@@ -22,6 +22,8 @@ const TASK_US: u64 = 5 * SECOND_US / 2;
 const FIRST_US: u64 = 5 * SECOND_US;
 /// A message that is late is waited for.
 const LATE_US: u64 = SECOND_US / 2;
+/// Sessions that begin together are read together.
+const OPENED_US: u64 = SECOND_US / 20;
 /// Before the next task where something is not covered.
 const AGAIN_US: u64 = SECOND_US / 2;
 /// Readings that follow at once on the task before.
@@ -43,8 +45,8 @@ pub struct Start {
 }
 
 /// What is known of a session.
-#[derive(Default)]
 struct Session {
+    name: u64,
     /// Of which regions its rows were read; disjoint.
     parts: Vec<Region>,
     /// Up to where it was handed on since; `None`: its rows are not there, or not all that followed.
@@ -52,7 +54,7 @@ struct Session {
     /// How far it has counted, as far as is known.
     expected: u64,
     /// What waits for something before it.
-    early: Map<u64, Delta>,
+    early: Vec<(u64, Delta)>,
     /// Whether its owner answered lately.
     alive: bool,
 }
@@ -61,7 +63,7 @@ struct Watch {
     call: CallId,
     plan: Vec<u8>,
     region: Region,
-    sessions: Map<u64, Session>,
+    sessions: Vec<Session>,
     /// Whether a task is under way, and whether that is one for everything.
     task: Option<bool>,
     /// Whether the first task has ended.
@@ -91,14 +93,10 @@ impl Session {
     /// Hands on what follows on what was handed on.
     fn drain(&mut self, out: &mut Vec<Delta>) {
         let Some(upto) = &mut self.upto else { return };
-        while let Some((seq, _)) = self.early.first_key_value()
-            && *seq <= *upto + 1
-            && let Some((seq, delta)) = self.early.pop_first()
-        {
-            if seq > *upto {
-                *upto = seq;
-                out.push(delta);
-            }
+        self.early.retain(|(seq, _)| seq > upto);
+        while let Some(at) = self.early.iter().position(|(seq, _)| *seq == *upto + 1) {
+            *upto += 1;
+            out.push(self.early.swap_remove(at).1);
         }
         self.expected = self.expected.max(*upto);
     }
@@ -126,7 +124,7 @@ impl Watches {
             call,
             plan: fragment.encode(),
             region,
-            sessions: Map::new(),
+            sessions: Vec::new(),
             task: None,
             begun: false,
             at_once: 0,
@@ -165,13 +163,13 @@ impl Watches {
             return None;
         }
         let now = ctx.now.mono;
-        let lost = watch.sessions.values().any(|session| session.alive && !session.in_step());
+        let lost = watch.sessions.iter().any(|session| session.alive && !session.in_step());
         let all = !watch.begun || now >= watch.renew_us;
         if !all && !lost {
             return None;
         }
         // What is in step is not read again. Leases are renewed everywhere in their time.
-        let in_step = watch.sessions.values().filter(|session| !all && session.alive && session.in_step());
+        let in_step = watch.sessions.iter().filter(|session| !all && session.alive && session.in_step());
         let except: Vec<Region> = in_step.flat_map(|session| &session.parts).copied().collect();
         let (plan, region, read) = (watch.plan.clone(), watch.region, !all);
         let work = Work::Watch(Request { watch: name, plan, region, lease_us: LEASE_US, relay, read });
@@ -202,12 +200,12 @@ impl Watches {
         self.hand_on(ctx, name, deltas);
         let Some(watch) = self.watches.get_mut(&name) else { return false };
         watch.tell_coverage(ctx);
-        let lost = watch.sessions.values().any(|session| session.alive && !session.in_step());
+        let lost = watch.sessions.iter().any(|session| session.alive && !session.in_step());
         watch.at_once = if lost { watch.at_once + 1 } else { 0 };
         if lost && watch.at_once <= AT_ONCE_MAX {
             return true;
         }
-        let late = watch.sessions.values().any(|session| session.upto.is_some_and(|upto| upto < session.expected));
+        let late = watch.sessions.iter().any(|session| session.upto.is_some_and(|upto| upto < session.expected));
         let missing = !report.missing.is_empty();
         if missing {
             watch.renew_us = watch.renew_us.min(ctx.now.mono + AGAIN_US);
@@ -219,20 +217,23 @@ impl Watches {
 
     /// An owner tells something.
     pub fn on_message(&mut self, ctx: &mut Ctx<'_>, from: Id, message: Message) {
-        let Message::Changed { watch: name, session, seq, delta } = message else { return };
+        let (name, session, seq, delta) = match message {
+            Message::Changed { watch, session, seq, delta } => (watch, session, seq, delta),
+            Message::Opened { watch, session, region } => return self.opened(ctx, from, watch, session, &region),
+            Message::Unknown { .. } | Message::HandOver { .. } => return,
+        };
         let Some(watch) = self.watches.get_mut(&name) else {
             ctx.send(from, Message::Unknown { watch: name });
             return;
         };
-        if watch.sessions.len() >= SESSIONS_MAX && watch.sessions.get(&session).is_none() {
-            return;
-        }
-        let session = watch.sessions.entry(session).or_default();
+        let Some(session) = watch.session(session) else { return };
         session.expected = session.expected.max(seq);
         if session.upto.is_some_and(|upto| seq <= upto) {
             return ctx.count("deltas_twice");
         }
-        session.early.insert(seq, delta);
+        if session.early.iter().all(|(other, _)| *other != seq) {
+            session.early.push((seq, delta));
+        }
         if session.early.len() > EARLY_MAX {
             session.early.clear();
             session.lose();
@@ -244,6 +245,24 @@ impl Watches {
         if late && let Some(watch) = self.watches.get_mut(&name) {
             watch.arm(ctx, name, ctx.now.mono + LATE_US);
         }
+    }
+
+    /// A session began, and its rows are to be read; who was asked there before is not the owner any more.
+    fn opened(&mut self, ctx: &mut Ctx<'_>, from: Id, name: u64, session: u64, region: &Region) {
+        let Some(watch) = self.watches.get_mut(&name) else {
+            return ctx.send(from, Message::Unknown { watch: name });
+        };
+        if watch.session(session).is_none_or(|session| session.in_step()) {
+            return;
+        }
+        for old in watch.sessions.iter_mut() {
+            if old.parts.iter().any(|part| part.intersect(region).is_some()) {
+                old.lose();
+                old.alive = false;
+            }
+        }
+        watch.session(session).into_iter().for_each(|session| session.alive = true);
+        watch.arm(ctx, name, ctx.now.mono + OPENED_US);
     }
 
     /// Tells the application; where a fragment failed it is over.
@@ -267,7 +286,7 @@ impl Watches {
         }
         watch.due_us = u64::MAX;
         watch.at_once = 0;
-        for session in watch.sessions.values_mut() {
+        for session in watch.sessions.iter_mut() {
             if session.upto.is_some_and(|upto| upto < session.expected) {
                 ctx.count("deltas_lost");
                 session.lose();
@@ -279,12 +298,22 @@ impl Watches {
 }
 
 impl Watch {
+    /// What is known of a session, nothing perhaps; `None`: there are too many.
+    fn session(&mut self, name: u64) -> Option<&mut Session> {
+        let at = self.sessions.iter().position(|session| session.name == name).unwrap_or(self.sessions.len());
+        if at == self.sessions.len() && at < SESSIONS_MAX {
+            let (parts, early) = (Vec::new(), Vec::new());
+            self.sessions.push(Session { name, parts, upto: None, expected: 0, early, alive: false });
+        }
+        self.sessions.get_mut(at)
+    }
+
     /// Takes in what owners say of their sessions: of which regions the answer's rows count, and what is to be handed on
     /// after them.
     fn take_in(&mut self, fed: &[Fed], all: bool, missing: &[Region]) -> (Vec<Region>, Vec<Delta>) {
         let (mut read, mut deltas) = (Vec::new(), Vec::new());
         if all {
-            self.sessions.values_mut().for_each(|session| session.alive = false);
+            self.sessions.iter_mut().for_each(|session| session.alive = false);
         }
         for (at, first) in fed.iter().enumerate() {
             if fed[..at].iter().any(|other| other.session == first.session) {
@@ -293,7 +322,7 @@ impl Watch {
             let of = || fed.iter().filter(|other| other.session == first.session);
             let asked: Vec<Region> = of().map(|fed| fed.region).collect();
             let given: Vec<Region> = of().filter(|fed| fed.read).map(|fed| fed.region).collect();
-            let session = self.sessions.entry(first.session).or_default();
+            let Some(session) = self.session(first.session) else { continue };
             session.alive = true;
             session.expected = of().map(|fed| fed.seq).fold(session.expected, u64::max);
             let beyond = |known: &[Region]| asked.iter().any(|part| !part.subtract_all(known).is_empty());
@@ -312,11 +341,11 @@ impl Watch {
             // Who was asked before is not the owner any more.
             let (name, parts) = (first.session, session.parts.clone());
             let meets = |other: &Session| other.parts.iter().any(|a| parts.iter().any(|b| a.intersect(b).is_some()));
-            self.sessions.retain(|other, session| *other == name || !meets(session));
+            self.sessions.retain(|session| session.name == name || !meets(session));
         }
         if all {
             let waits = |part: &Region| missing.iter().any(|missing| missing.intersect(part).is_some());
-            self.sessions.retain(|_, session| session.alive || session.parts.iter().any(waits));
+            self.sessions.retain(|session| session.alive || session.parts.iter().any(waits));
         }
         (read, deltas)
     }
@@ -325,7 +354,7 @@ impl Watch {
         if !self.begun {
             return;
         }
-        let in_step = self.sessions.values().filter(|session| session.alive && session.in_step());
+        let in_step = self.sessions.iter().filter(|session| session.alive && session.in_step());
         let covered = Coverage::of(in_step.flat_map(|session| &session.parts));
         let told = (covered.share_of(self.region.size()), self.assumed_lost);
         if self.told != Some(told) {

@@ -16,6 +16,9 @@
 //! Invariants: of one session everything is handed on in order and once; a region is handed on as read only by a task
 //! that began after all tasks before it had ended, so what is read replaces what was known there. Nothing outlives its
 //! lease: an asker that is gone leaves nothing behind.
+//!
+//! Who owns a region next is told what stands there, and begins sessions when it owns it; an owner that dies hands nothing
+//! over, and its heir hears of the query when it is renewed.
 
 mod asker;
 mod owner;
@@ -86,6 +89,22 @@ pub enum Message {
     Unknown {
         /// From `Changed`.
         watch: u64,
+    },
+    /// Owner → the next owner: this stands here.
+    HandOver {
+        /// For whom.
+        asker: Id,
+        /// What.
+        request: Request,
+    },
+    /// Owner → asker: a session began, of a region whose rows are to be read.
+    Opened {
+        /// The asker's name of the query.
+        watch: u64,
+        /// The session.
+        session: u64,
+        /// Where.
+        region: Region,
     },
 }
 

@@ -5,12 +5,12 @@ use crate::{
     Error,
     config::SECOND_US,
     ctx::Ctx,
-    data::Value,
+    data::{Row, Value},
     dht::Dht,
     exec::{Budget, FragmentPlan},
     group::Name,
     id::{Id, Region},
-    map::{Map, Set},
+    map::Set,
     node,
     sql::fault::{BUDGET, fail},
     store::Record,
@@ -32,8 +32,11 @@ const LAPSE_US: u64 = SECOND_US / 20;
 
 /// A fragment that stands here.
 struct Query {
+    /// Whose, and the asker's name for it.
+    name: (Id, u64),
     plan: FragmentPlan,
-    bytes: usize,
+    /// The same as it came.
+    encoded: Vec<u8>,
     region: Region,
     relay: Option<Id>,
     until_us: u64,
@@ -46,14 +49,23 @@ struct Session {
     name: u64,
     seq: u64,
     /// What changed since, by key: the row, or that there is none.
-    open: Map<Vec<u8>, Option<crate::data::Row>>,
+    open: Vec<(Vec<u8>, Option<Row>)>,
     fault: Option<Error>,
 }
 
-/// The queries that stand at this node, by asker and the asker's name.
+impl Query {
+    /// Begins a session; its name.
+    fn begin(&mut self, ctx: &mut Ctx<'_>, of: Name) -> u64 {
+        let name = chacha20::rand_core::Rng::next_u64(ctx.rng);
+        self.sessions.push(Session { of, name, seq: 0, open: Vec::new(), fault: None });
+        name
+    }
+}
+
+/// The queries that stand at this node.
 #[derive(Default)]
 pub struct Queries {
-    queries: Map<(Id, u64), Query>,
+    queries: Vec<Query>,
     /// Whether anything is to be told.
     open: bool,
     /// Until when, by the wall clock, it was told which records lapse.
@@ -65,7 +77,7 @@ pub struct Queries {
 impl Queries {
     /// The namespaces whose commits are of interest.
     pub fn namespaces(&self) -> Vec<String> {
-        let names: Set<String> = self.queries.values().map(|query| query.plan.namespace().to_owned()).collect();
+        let names: Set<String> = self.queries.iter().map(|query| query.plan.namespace().to_owned()).collect();
         names.into_iter().collect()
     }
 
@@ -83,10 +95,10 @@ impl Queries {
             return fail(BUDGET, "a standing query that gives no rows");
         }
         let (name, bytes) = ((asker, request.watch), request.plan.len());
-        let others = || self.queries.iter().filter(|(other, _)| **other != name);
-        let all: usize = others().map(|(_, query)| query.bytes).sum();
-        let own = || others().filter(|((other, _), _)| *other == asker);
-        let own_bytes: usize = own().map(|(_, query)| query.bytes).sum();
+        let others = || self.queries.iter().filter(|query| query.name != name);
+        let all: usize = others().map(|query| query.encoded.len()).sum();
+        let own = || others().filter(|query| query.name.0 == asker);
+        let own_bytes: usize = own().map(|query| query.encoded.len()).sum();
         let many = own().count() >= ASKER_MAX || others().count() >= QUERIES_MAX;
         if many || own_bytes + bytes > ASKER_BYTES_MAX || all + bytes > BYTES_MAX {
             return fail(BUDGET, "more live queries than a peer keeps");
@@ -95,8 +107,18 @@ impl Queries {
         let owned: Vec<Name> = dht.owned(now).into_iter().map(|(region, epoch, _)| Name { region, epoch }).collect();
         let until_us = now.mono.saturating_add(request.lease_us.min(LEASE_US));
         let (region, relay) = (request.region, request.relay);
-        let known = self.queries.remove(&name).filter(|query| query.plan == plan && query.region == region);
-        let mut query = known.unwrap_or_else(|| Query { plan, bytes, region, relay, until_us, sessions: Vec::new() });
+        let known = self.queries.iter().position(|query| query.name == name);
+        let known = known.map(|at| self.queries.swap_remove(at));
+        let same = |query: &Query| query.encoded == request.plan && query.region == region;
+        let mut query = known.filter(same).unwrap_or_else(|| Query {
+            name,
+            plan,
+            encoded: request.plan.clone(),
+            region,
+            relay,
+            until_us,
+            sessions: Vec::new(),
+        });
         (query.relay, query.until_us) = (relay, until_us);
         query.sessions.retain(|session| owned.contains(&session.of));
         let mut fed = Vec::new();
@@ -106,24 +128,57 @@ impl Queries {
                 continue;
             }
             let known = query.sessions.iter().position(|session| session.of == of);
-            let at = known.unwrap_or_else(|| {
-                let name = chacha20::rand_core::Rng::next_u64(ctx.rng);
-                query.sessions.push(Session { of, name, seq: 0, open: Map::new(), fault: None });
-                query.sessions.len() - 1
-            });
-            let session = &query.sessions[at];
             // What is still to be told is in what is read; told again it changes nothing.
-            let (session, seq, read) = (session.name, session.seq, request.read || known.is_none());
+            let (session, seq) = match known {
+                Some(at) => (query.sessions[at].name, query.sessions[at].seq),
+                None => (query.begin(ctx, of), 0),
+            };
+            let read = request.read || known.is_none();
             fed.extend(parts.map(|region| Fed { region, session, seq, read }));
         }
-        self.queries.insert(name, query);
+        self.queries.push(query);
         self.arm(ctx, dht);
         Ok(fed)
     }
 
+    /// Another owner's query, which goes on here.
+    pub fn take_over(&mut self, ctx: &mut Ctx<'_>, dht: &Dht, asker: Id, request: &Request) {
+        if self.queries.iter().all(|query| query.name != (asker, request.watch)) {
+            // Whom there is no room for hears of it when it renews its query.
+            let _ = self.install(ctx, dht, &[], asker, request);
+        }
+        for (region, epoch, _) in dht.owned(ctx.now) {
+            self.open(ctx, Name { region, epoch });
+        }
+    }
+
+    /// A fragment begins here: so do the sessions of what stands in it.
+    pub fn open(&mut self, ctx: &mut Ctx<'_>, of: Name) {
+        for query in &mut self.queries {
+            let Some(region) = query.region.intersect(&of.region) else { continue };
+            if !query.sessions.iter().any(|session| session.of == of) {
+                let (session, (asker, watch)) = (query.begin(ctx, of), query.name);
+                ctx.send_via(asker, query.relay, Message::Opened { watch, session, region });
+            }
+        }
+    }
+
+    /// A fragment is over; these own parts of it now.
+    pub fn hand_over(&mut self, ctx: &mut Ctx<'_>, of: &Name, heirs: &[Id]) {
+        let stands = |query: &Query| query.sessions.iter().any(|session| session.of == *of);
+        for query in self.queries.iter().filter(|query| stands(query)) {
+            let ((asker, watch), plan, region, relay) = (query.name, &query.encoded, query.region, query.relay);
+            let lease_us = query.until_us.saturating_sub(ctx.now.mono);
+            for heir in heirs {
+                let request = Request { watch, plan: plan.clone(), region, lease_us, relay, read: false };
+                ctx.send(*heir, Message::HandOver { asker, request });
+            }
+        }
+    }
+
     /// A query stands no longer.
     pub fn cancel(&mut self, asker: Id, watch: u64) {
-        self.queries.remove(&(asker, watch));
+        self.queries.retain(|query| query.name != (asker, watch));
     }
 
     /// A record was committed here in place of another one, or of none; `None` where that is not known.
@@ -139,13 +194,15 @@ impl Queries {
     fn note(&mut self, record: &Record, prior: Option<Option<&Record>>, visible: bool) -> bool {
         let mut watched = false;
         let id = record.id();
-        for query in self.queries.values_mut() {
+        for query in &mut self.queries {
             let Query { plan, region, sessions, .. } = query;
             if plan.namespace() != record.namespace || !region.contains(&id) {
                 continue;
             }
             watched = true;
-            let Some(session) = sessions.iter_mut().find(|session| session.of.region.contains(&id)) else { continue };
+            // The latest one: earlier ones are of fragments that are over.
+            let of = |session: &&mut Session| session.of.region.contains(&id);
+            let Some(session) = sessions.iter_mut().rev().find(of) else { continue };
             let gave = |record: &Record| {
                 let value = record.value.iter().map(|value| (&record.key[..], &value[..], &record.version));
                 let partial = plan.run(value, &ROW)?;
@@ -154,7 +211,10 @@ impl Queries {
             let now = if visible { gave(record) } else { Ok(None) };
             match now {
                 Ok(None) if prior.is_some_and(|prior| prior.is_none_or(|it| matches!(gave(it), Ok(None)))) => continue,
-                Ok(row) => drop(session.open.insert(record.key.clone(), row)),
+                Ok(row) => match session.open.iter_mut().find(|(key, _)| *key == record.key) {
+                    Some((_, old)) => *old = row,
+                    None => session.open.push((record.key.clone(), row)),
+                },
                 Err(error) => session.fault = Some(error),
             }
             self.open = true;
@@ -167,29 +227,26 @@ impl Queries {
         if !core::mem::take(&mut self.open) {
             return false;
         }
-        for ((asker, watch), query) in self.queries.iter_mut() {
-            for session in &mut query.sessions {
+        for Query { name: (asker, watch), relay, sessions, .. } in &mut self.queries {
+            for session in sessions {
                 let mut delta = Delta { fault: session.fault.take().map(|error| (&error).into()), ..Delta::default() };
                 let mut bytes = 0;
-                while let Some((key, row)) = session.open.pop_first() {
-                    bytes += key.len() + row.iter().flatten().map(Value::bytes).sum::<usize>();
-                    match row {
-                        Some(row) => delta.rows.push(row),
-                        None => delta.gone.push(key),
+                let mut open = core::mem::take(&mut session.open).into_iter().peekable();
+                while open.peek().is_some() || delta.fault.is_some() {
+                    if let Some((key, row)) = open.next() {
+                        bytes += key.len() + row.iter().flatten().map(Value::bytes).sum::<usize>();
+                        match row {
+                            Some(row) => delta.rows.push(row),
+                            None => delta.gone.push(key),
+                        }
                     }
-                    if bytes > MESSAGE_BYTES || session.open.is_empty() {
+                    if bytes > MESSAGE_BYTES || open.peek().is_none() {
                         session.seq += 1;
                         let (session, seq, delta) = (session.name, session.seq, core::mem::take(&mut delta));
-                        let message = Message::Changed { watch: *watch, session, seq, delta };
                         ctx.count("deltas_sent");
-                        ctx.send_via(*asker, query.relay, message);
+                        ctx.send_via(*asker, *relay, Message::Changed { watch: *watch, session, seq, delta });
                         bytes = 0;
                     }
-                }
-                if delta.fault.is_some() {
-                    session.seq += 1;
-                    let message = Message::Changed { watch: *watch, session: session.name, seq: session.seq, delta };
-                    ctx.send_via(*asker, query.relay, message);
                 }
             }
         }
@@ -203,7 +260,7 @@ impl Queries {
             return;
         }
         self.due_us = None;
-        self.queries.retain(|_, query| query.until_us > now.mono);
+        self.queries.retain(|query| query.until_us > now.mono);
         let from = core::mem::replace(&mut self.lapsed_us, now.wall);
         for namespace in self.namespaces() {
             let lapsed = |record: &&Record| record.expiry_us.is_some_and(|at| at > from && at <= now.wall);
@@ -216,7 +273,7 @@ impl Queries {
 
     /// Sets the timer for what lapses next.
     fn arm(&mut self, ctx: &mut Ctx<'_>, dht: &Dht) {
-        let Some(lease_us) = self.queries.values().map(|query| query.until_us).min() else { return };
+        let Some(lease_us) = self.queries.iter().map(|query| query.until_us).min() else { return };
         self.arm_at(ctx, lease_us);
         for namespace in self.namespaces() {
             let next = dht.lapsing(&namespace).filter_map(|record| record.expiry_us).filter(|at| *at > self.lapsed_us);

@@ -171,6 +171,8 @@ impl Node {
     pub(super) fn dht_event(&mut self, event: DhtEvent) {
         let (ticket, outcomes) = match event {
             DhtEvent::Done { ticket, outcomes } => (ticket, outcomes),
+            DhtEvent::Began(name) => return self.standing.open(&mut ctx!(self), name),
+            DhtEvent::Ended(name) => return self.hand_over(&name),
             DhtEvent::Committed { record, prior } => return self.committed(&record, prior.as_ref()),
         };
         match self.calls.tickets.remove(&ticket) {

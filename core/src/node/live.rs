@@ -5,6 +5,7 @@ use crate::{
     ctx::Ctx,
     error::Error,
     exec::{Budget, FragmentPlan},
+    group::Name,
     id::{Id, Region},
     live::{Message, Request, Timer},
     node::Reply,
@@ -87,8 +88,18 @@ impl Node {
         self.standing.on_commit(&mut ctx!(self), record, prior.map(Option::as_deref));
     }
 
+    /// Who owns a fragment next is told what stands there.
+    pub(super) fn hand_over(&mut self, of: &Name) {
+        let heirs = self.dht.heirs(of);
+        self.standing.hand_over(&mut ctx!(self), of, &heirs);
+    }
+
     pub(super) fn live_message(&mut self, from: Id, message: Message) {
         match message {
+            Message::HandOver { asker, request } => {
+                self.standing.take_over(&mut ctx!(self), &self.dht, asker, &request);
+                self.dht.watch(self.standing.namespaces());
+            }
             Message::Unknown { watch } => self.cancelled(from, watch),
             changed => {
                 self.watches.on_message(&mut ctx!(self), from, changed);
