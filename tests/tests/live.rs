@@ -133,6 +133,34 @@ fn a_query_that_its_owners_know_and_its_asker_does_not_is_cancelled() {
 }
 
 #[test]
+fn who_takes_a_region_over_goes_on_telling() {
+    let mut sim = network(7, 4);
+    run(&mut sim, 1, &["CREATE TABLE t (a INTEGER PRIMARY KEY)"]);
+    let namespace = match sim.sql(1, "SELECT namespace FROM pontoon_tables").unwrap().rows.remove(0).remove(0) {
+        Value::Text(namespace) => namespace,
+        other => panic!("{other:?}"),
+    };
+    let mut living = sim.begin_live(2, "SELECT a FROM t").unwrap();
+    follow(&mut sim, &mut [&mut living], 2 * SECOND_US);
+    let mut key = 0;
+    for _ in 0..8 {
+        let node = sim.add_node(0);
+        let owned = |sim: &Sim| sim.standing(node).map(|standing| standing.owned).unwrap_or_default();
+        while owned(&sim).is_empty() {
+            follow(&mut sim, &mut [&mut living], 50_000);
+        }
+        // What it owns now it was not asked for, and the asker renews only every three seconds.
+        let owned = owned(&sim);
+        let lives = |key: i64| Id::object(&namespace, &codec::encode_key(&[Value::Integer(key)]), 0);
+        key = (key + 1..).find(|key| owned.iter().any(|region| region.contains(&lives(*key)))).unwrap();
+        run(&mut sim, node, &[&format!("INSERT INTO t VALUES ({key})")]);
+        follow(&mut sim, &mut [&mut living], SECOND_US);
+        assert!(integers(living.rows()).contains(&vec![key]), "{key} of {node} is told");
+    }
+    assert!(living.adds_up() && living.error.is_none());
+}
+
+#[test]
 fn rows_leave_when_they_lapse() {
     let mut sim = network(4, 8);
     run(&mut sim, 1, &["CREATE TABLE t (a INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1), (2), (3)"]);
