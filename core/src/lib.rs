@@ -9,6 +9,7 @@
 //!   ┌─ node ──────────────────────────┴──────────────────┐
 //!   │ sql, exec     statements as push-based dataflow    │
 //!   │ pht           ordered indexes over keys            │
+//!   │ live          queries that stand at owners         │
 //!   │ spread        tasks over exact regions             │
 //!   │ dht, messaging, globals                            │
 //!   │ group, store  who may vouch; records               │
@@ -32,6 +33,7 @@ pub mod globals;
 pub mod group;
 pub mod id;
 pub mod inspect;
+pub mod live;
 pub mod map;
 pub mod messaging;
 pub mod node;

@@ -219,7 +219,7 @@ impl Driver {
                 return Some(Input::RtcFailed { session, reason: "no WebRTC in this program".to_owned() });
             }
             // The supernode's application subscribes to nothing.
-            Output::RtcSignal { .. } | Output::RtcClose { .. } | Output::NewData(_) => {}
+            Output::RtcSignal { .. } | Output::RtcClose { .. } | Output::NewData(_) | Output::Watched { .. } => {}
             Output::Persist { token, batch } => {
                 if self.parts.disk.write(token, batch).is_err() {
                     return Some(Input::PersistFailed { token, reason: "the store is closed".to_owned() });

@@ -3,6 +3,7 @@
 export { connect } from "./connect.js";
 export { PontoonError } from "./errors.js";
 export type { ErrorCode, ErrorDetails } from "./errors.js";
+export type { LiveQuery } from "./live.js";
 export type { Pontoon } from "./pontoon.js";
 export type { Tree } from "./tree.js";
 export type * from "./types.js";

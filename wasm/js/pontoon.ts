@@ -2,6 +2,7 @@
 
 import type { Engine } from "./core/pontoon_wasm.js";
 import { guard, PontoonError } from "./errors.js";
+import { LiveQuery } from "./live.js";
 import { loadModule, placeholders, type Module } from "./sql.js";
 import { Tree } from "./tree.js";
 import type {
@@ -57,6 +58,7 @@ export class Pontoon {
   readonly #data = new Map<string, Set<(change: DataChange) => void>>();
   readonly #traces = new Set<(event: TraceEvent) => void>();
   readonly #states = new Set<(joined: boolean) => void>();
+  readonly #lives = new Set<{ close(): void }>();
   #joined = false;
   #closing: Promise<void> | undefined;
 
@@ -76,12 +78,24 @@ export class Pontoon {
 
   /** Runs SQL with parameters `$1`, `$2`, ... Several statements run one after the other; the last one's result is given. */
   query<R = Row>(text: string, params: readonly SqlParam[] = [], options: CallOptions = {}): Promise<QueryResult<R>> {
-    return guard(async () => {
-      const { Session } = await loadModule();
-      // Of several first statements one makes it: nothing is awaited between the look and the assignment.
-      this.#sql ??= new Session(this.#engine);
-      return this.#sql.run<R>(text, params, options.timeout);
-    });
+    return guard(async () => (await this.#session()).run<R>(text, params, options.timeout));
+  }
+
+  /**
+   * A SELECT whose result is kept up to date, peer to peer: as `rows`, by `onChange`, and as a stream of changes for
+   * `for await`. Until it is closed.
+   */
+  live<R = Row>(text: string, params: readonly SqlParam[] = []): LiveQuery<R> {
+    const query = new LiveQuery<R>(() => this.#session(), text, params, () => this.#lives.delete(query));
+    this.#lives.add(query);
+    if (this.#closing) query.close();
+    return query;
+  }
+
+  async #session(): Promise<InstanceType<Module["Session"]>> {
+    const { Session } = await loadModule();
+    // Of several first statements one makes it: nothing is awaited between the look and the assignment.
+    return (this.#sql ??= new Session(this.#engine));
   }
 
   // --- Storage -----------------------------------------------------------------------------------------------------
@@ -238,7 +252,10 @@ export class Pontoon {
 
   /** Hands over what this peer holds, says goodbye and frees its slot. Further calls reject with `closed`. */
   close(): Promise<void> {
-    this.#closing ??= guard(() => this.#engine.close());
+    if (!this.#closing) {
+      for (const live of [...this.#lives]) live.close();
+      this.#closing = guard(() => this.#engine.close());
+    }
     return this.#closing;
   }
 

@@ -234,6 +234,23 @@ export interface QueryResult<R = Row> {
   cost: Cost;
 }
 
+/** What is new of a live query. The first change has all rows as added. */
+export interface LiveChange<R = Row> {
+  /** Rows that came, each as often as it did, in the order of the result. */
+  added: readonly R[];
+  /** Rows that went, each as often as it did. A row that changed went and came. */
+  removed: readonly R[];
+  /** All rows, in the order that the query asks for. */
+  readonly rows: readonly R[];
+  /** 1: all owners of what was asked keep this result up to date. Below 1: how much do. */
+  coverage: number;
+  /** Whether a part that answered had given up a majority of its group for lost. */
+  assumedLost: boolean;
+}
+
+/** Who is told of changes. */
+export type LiveChangeListener<R = Row> = (change: LiveChange<R>) => void;
+
 export interface LinkInfo {
   peer: string;
   kind: "direct" | "relayed";

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use js_sys::{Array, Function};
 use pontoon_core::{
-    Command, Config, Id,
+    CallId, Command, Config, Id,
     crypto::{Ed25519, Identity as _},
     node::Node,
     store::{Action, Expect, KeyOp},
@@ -248,6 +248,18 @@ impl Engine {
     pub fn join(&self, plan: &[u8], timeout: Option<f64>) -> Result<Bytes, JsValue> {
         let (plan, deadline_us) = (decode(plan)?, micros("timeout", timeout)?);
         Ok(self.driver.call_now(Command::Join { plan, deadline_us }, Shape::Encoded)?.unchecked_into())
+    }
+
+    /// Lets an encoded fragment stand over an encoded region, if one is named; `listener` is given what comes of it,
+    /// encoded. Gives the name for `unwatch`. For SQL.
+    pub fn watch(&self, fragment: &[u8], region: &[u8], listener: Function) -> Result<f64, JsValue> {
+        let command = Command::Watch { fragment: decode(fragment)?, region: decode(region)? };
+        Ok(self.driver.watch(command, listener)?.0 as f64)
+    }
+
+    /// Ends what `watch` began.
+    pub fn unwatch(&self, watch: f64) {
+        self.driver.unwatch(CallId(watch as u64));
     }
 
     /// What this peer may answer for of a namespace right now, encoded ([`Owned`](pontoon_core::node::Owned)), and, unless

@@ -60,10 +60,15 @@ impl Settle {
 }
 
 impl Calls {
+    /// The name of a fresh call, whose answer nobody waits for.
+    pub fn name(&mut self) -> CallId {
+        self.last += 1;
+        CallId(self.last)
+    }
+
     /// A fresh call.
     pub fn open(&mut self, shape: Shape) -> CallId {
-        self.last += 1;
-        let call = CallId(self.last);
+        let call = self.name();
         self.pending.insert(call, Pending { shape, promise: None });
         call
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use js_sys::{Function, Promise, Uint8Array};
-use pontoon_core::{Command, Input, Output, node::Node};
+use pontoon_core::{CallId, Command, Input, Output, live::Watched, map::Map, node::Node};
 use wasm_bindgen::JsValue;
 
 use crate::{
@@ -36,6 +36,8 @@ pub struct Driver {
     disk: Disk,
     alarm: Alarm,
     calls: RefCell<Calls>,
+    /// Who is told of what is watched, by the call that began it.
+    watches: RefCell<Map<CallId, Function>>,
     listener: RefCell<Option<Function>>,
     /// Events that came before the listener.
     events: RefCell<VecDeque<JsValue>>,
@@ -71,6 +73,7 @@ impl Driver {
                 disk,
                 alarm: Alarm::new(move || on_alarm(Input::Wake)),
                 calls: RefCell::default(),
+                watches: RefCell::default(),
                 listener: RefCell::new(None),
                 events: RefCell::default(),
                 slot_name: slot.as_ref().map_or_else(|| "memory".to_owned(), |slot| slot.name().to_owned()),
@@ -113,7 +116,11 @@ impl Driver {
             Ok(command) => self.host.execute(command),
             Err(Output::Persist { token, batch }) => self.disk.write(token, batch),
             Err(Output::Wake(at)) => self.alarm.set(at),
+            Err(Output::Watched { call, event }) => self.tell_watched(call, &event),
             Err(Output::Reply { call, result }) => {
+                if let Err(error) = &result {
+                    self.tell_watched(call, &Watched::Failed(error.into()));
+                }
                 let settle = self.calls.borrow_mut().settle(call, result);
                 if let Some(settle) = settle {
                     settle.carry_out();
@@ -144,6 +151,32 @@ impl Driver {
         let call = self.calls.borrow_mut().open(shape);
         self.feed(Input::Command { call, command });
         self.calls.borrow_mut().answer(call)
+    }
+
+    /// Lets a fragment stand; `listener` is given each event of it, encoded.
+    pub fn watch(&self, command: Command, listener: Function) -> Result<CallId, JsValue> {
+        if self.closed.get() {
+            return Err(DriverError::Closed.into());
+        }
+        let call = self.calls.borrow_mut().name();
+        self.watches.borrow_mut().insert(call, listener);
+        self.feed(Input::Command { call, command });
+        Ok(call)
+    }
+
+    /// It stands no longer.
+    pub fn unwatch(&self, watch: CallId) {
+        self.watches.borrow_mut().remove(&watch);
+        let call = self.calls.borrow_mut().name();
+        self.feed(Input::Command { call, command: Command::Unwatch { watch } });
+    }
+
+    fn tell_watched(&self, call: CallId, event: &Watched) {
+        let listener = self.watches.borrow().get(&call).cloned();
+        if let (Some(listener), Ok(bytes)) = (listener, postcard::to_allocvec(event)) {
+            // It is a function of SQL's module, which does not throw.
+            let _ = listener.call1(&JsValue::UNDEFINED, &Uint8Array::from(&bytes[..]));
+        }
     }
 
     /// Who is told of messages, globals, new data, joining and traces; at once of those that came before.
@@ -207,6 +240,7 @@ impl Driver {
         self.alarm.cancel();
         self.host.execute(host::Command::Shutdown);
         self.inbox.borrow_mut().clear();
+        self.watches.borrow_mut().clear();
         let settles = self.calls.borrow_mut().close();
         settles.into_iter().for_each(crate::calls::Settle::carry_out);
         self.disk.close().await;

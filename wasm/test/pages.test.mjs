@@ -48,8 +48,8 @@ async function join(tab) {
 
 const identity = (tab) => tab.evaluate(() => `${db.id} in slot ${db.stats().driver.slot}`);
 
-async function until(what, ms, condition) {
-  for (const end = Date.now() + ms; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 100))) {
+async function until(what, ms, condition, every = 100) {
+  for (const end = Date.now() + ms; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, every))) {
     if (await condition()) return;
   }
   assert.fail(`waited ${ms} ms in vain: ${what}`);
@@ -158,6 +158,89 @@ test("what a page owns and what others own add up, again and again", { timeout: 
     return [rows[0].n, coverage];
   });
   assert.deepEqual(joined, [400, 1]);
+});
+
+test("a live join with groups follows writes of another tab", { timeout: 120_000 }, async () => {
+  const [a, b] = tabs;
+  await a.evaluate(async () => {
+    await db.sql`CREATE TABLE airports (code TEXT PRIMARY KEY, city TEXT)`;
+    await db.sql`CREATE TABLE flights (id INTEGER PRIMARY KEY, origin TEXT, delay INTEGER)`;
+    await db.sql`INSERT INTO airports VALUES ('OSL', 'Oslo'), ('BGO', 'Bergen'), ('TRD', 'Trondheim')`;
+    const codes = ["OSL", "BGO", "TRD"];
+    for (let id = 0; id < 300; id += 1) await db.sql`INSERT INTO flights VALUES (${id}, ${codes[id % 3]}, ${id % 40})`;
+  });
+  await b.evaluate(async () => {
+    window.view = db.live(`SELECT a.city, count(*) AS n, sum(f.delay) AS delay FROM flights f JOIN airports a
+                           ON f.origin = a.code WHERE f.delay >= $1 GROUP BY a.city ORDER BY delay DESC, a.city`, [5]);
+    window.seen = new Map();
+    view.onChange(({ rows }) => {
+      for (const { city, n, delay } of rows) if (city === "Oslo" && !seen.has(delay)) seen.set(delay, { at: Date.now(), n });
+    });
+    await view.ready;
+  });
+  assert.deepEqual(await b.evaluate(() => [view.rows.length, view.coverage, view.columns.map(({ name }) => name)]), [
+    3, 1, ["city", "n", "delay"],
+  ]);
+  // Each write makes a sum that was not there before; both pages have one clock.
+  let sum = await b.evaluate(() => view.rows.find(({ city }) => city === "Oslo").delay);
+  const late = [];
+  for (let write = 0; write < 100; write += 1) {
+    const [id, delay] = [1_000 + write, 50 + write];
+    const begun = await a.evaluate(async ([id, delay]) => {
+      const begun = Date.now();
+      await db.sql`INSERT INTO flights VALUES (${id}, 'OSL', ${delay})`;
+      return begun;
+    }, [id, delay]);
+    sum += delay;
+    await until(`the change of write ${write}`, 20_000, () => b.evaluate((sum) => seen.has(sum), sum), 5);
+    late.push((await b.evaluate((sum) => seen.get(sum).at, sum)) - begun);
+  }
+  late.sort((x, y) => x - y);
+  console.log(`a live join with groups: ${late[50]} ms from a write's begin to its change elsewhere, median of 100; ${late[95]} ms p95`);
+  const fresh = await b.evaluate(async () => {
+    const text = `SELECT a.city, count(*) AS n, sum(f.delay) AS delay FROM flights f JOIN airports a ON f.origin = a.code
+                  WHERE f.delay >= 5 GROUP BY a.city ORDER BY delay DESC, a.city`;
+    return { fresh: (await db.query(text)).rows, live: [...view.rows] };
+  });
+  assert.deepEqual(fresh.live, fresh.fresh);
+  await b.evaluate(() => view.close());
+});
+
+test("changes of a live query are a stream, and leaving it ends the query", { timeout: 60_000 }, async () => {
+  const [a, b] = tabs;
+  await a.evaluate(() => db.sql`CREATE TABLE marks (id INTEGER PRIMARY KEY, big BIGINT, at DATE)`);
+  const told = await a.evaluate(async () => {
+    const told = [];
+    for await (const { added, removed, rows, coverage } of db.live("SELECT id, big, at FROM marks ORDER BY id")) {
+      told.push([added.map((row) => row.id), removed.map((row) => row.id), rows.length, coverage]);
+      if (told.length === 1) await db.sql`INSERT INTO marks VALUES (1, ${2n ** 60n}, '2026-01-02'), (2, NULL, NULL)`;
+      else if (rows.length === 2) await db.sql`DELETE FROM marks WHERE id = 1`;
+      else if (removed.length > 0) break;
+    }
+    return told;
+  });
+  assert.deepEqual(told[0], [[], [], 0, 1]);
+  assert.deepEqual(told.at(-1), [[], [1], 1, 1]);
+  assert.deepEqual(told.slice(1).flatMap(([added]) => added).sort(), [1, 2]);
+  const failures = await b.evaluate(async () => {
+    const code = async (text, params) => {
+      const query = db.live(text, params);
+      const [ready, looped] = [await query.ready.catch((error) => error.code), []];
+      try { for await (const change of query) looped.push(change); } catch (error) { looped.push(error.code); }
+      return [ready, ...looped, query.error?.code, query.error?.position];
+    };
+    const closed = db.live("SELECT 1");
+    closed.close();
+    return [await code("SELECT * FROM nothing_there"), await code("SELECT now()"), await code("SELECT 1; SELECT 2"),
+      await code("SELEC"), await closed.ready.catch((error) => error.code)];
+  });
+  assert.deepEqual(failures, [
+    ["undefined_table", "undefined_table", "undefined_table", 15],
+    ["feature_not_supported", "feature_not_supported", "feature_not_supported", undefined],
+    ["syntax_error", "syntax_error", "syntax_error", undefined],
+    ["syntax_error", "syntax_error", "syntax_error", 1],
+    "closed",
+  ]);
 });
 
 test("a page alone founds its network", { timeout: 60_000 }, async () => {

@@ -21,7 +21,7 @@ use self::{
 use crate::{
     config::Config,
     ctx::{Ctx, Now},
-    group::{self, Certificate, Env, Groups, fragment::Kept},
+    group::{self, Certificate, Env, Groups, Name, fragment::Kept},
     id::{Id, Region},
     inspect::{FragmentInfo, NamespaceInfo, StoreInfo},
     map::Map,
@@ -39,6 +39,17 @@ pub enum DhtEvent {
         ticket: u64,
         /// One for each operation.
         outcomes: Vec<Outcome>,
+    },
+    /// A fragment begins at this node, which is its owner.
+    Began(Name),
+    /// A fragment is over.
+    Ended(Name),
+    /// As its owner this node committed a record of a namespace that is watched.
+    Committed {
+        /// The record.
+        record: Box<Record>,
+        /// What was there before; `None`: that is not known.
+        prior: Option<Option<Box<Record>>>,
     },
 }
 
@@ -274,9 +285,13 @@ impl Dht {
             if let Some(event) = self.groups.poll_event() {
                 let env = env!(self, ctx, view);
                 match event {
-                    group::Event::Retired(name) => self.owner.on_retired(env, &mut self.groups, &name),
+                    group::Event::Retired(name) => {
+                        self.owner.on_retired(env, &mut self.groups, &name);
+                        self.events.push_back(DhtEvent::Ended(name));
+                    }
                     group::Event::Activated(name) => {
                         self.owner.on_activated(env, &mut self.groups, &name);
+                        self.events.push_back(DhtEvent::Began(name));
                         self.groups.go_on(env, name);
                     }
                     group::Event::Donated { from, of, to, page } => {
@@ -285,6 +300,8 @@ impl Dht {
                 }
             } else if let Some((asker, answer)) = self.owner.poll_answer() {
                 self.answer(ctx, view, asker, answer);
+            } else if let Some((record, prior)) = self.owner.committed.pop_front() {
+                self.events.push_back(DhtEvent::Committed { record, prior });
             } else if let Some((ticket, op)) = self.owner.conflicts.poll() {
                 let deadline = ctx.now.mono.saturating_add(ctx.config.deadline_us);
                 let request = self.client.open(env!(self, ctx, view), ticket, op, deadline);
@@ -333,6 +350,12 @@ impl Dht {
         (certificate.owner != self.me).then_some((certificate.owner, certificate.name.region))
     }
 
+    /// The other peers that own parts of a fragment that is over.
+    pub fn heirs(&self, of: &Name) -> Vec<Id> {
+        let owners = self.groups.newer_than(of).into_iter().map(|certificate| certificate.owner);
+        owners.filter(|owner| *owner != self.me).collect()
+    }
+
     /// What happened; drain after every call.
     pub fn poll_event(&mut self) -> Option<DhtEvent> {
         self.events.pop_front()
@@ -378,6 +401,16 @@ impl Dht {
     /// Begins or ends to tell of what this node commits of a namespace; false when there are too many namespaces.
     pub fn subscribe(&mut self, namespace: String, on: bool) -> bool {
         self.owner.subscribe(namespace, on, self.config.subscriptions_max)
+    }
+
+    /// Acknowledged records of a namespace that lapse, copies for others included.
+    pub fn lapsing<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Record> + 'a {
+        self.store.lapsing(namespace)
+    }
+
+    /// From now on [`DhtEvent::Committed`] is told for these namespaces.
+    pub fn watch(&mut self, namespaces: Vec<String>) {
+        self.owner.watched = namespaces;
     }
 
     /// Whether this node knows of a founded network: tell linked peers.

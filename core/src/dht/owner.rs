@@ -121,6 +121,10 @@ pub struct Owner {
     answers: VecDeque<(Asker, Answer)>,
     /// Namespaces whose commits the application is told of.
     subscribed: Vec<String>,
+    /// Namespaces of which [`Owner::committed`] is wanted.
+    pub watched: Vec<String>,
+    /// What was committed, and what was there before.
+    pub committed: VecDeque<(Box<Record>, Option<Option<Box<Record>>>)>,
     /// What lost against a record of another history.
     pub conflicts: Conflicts,
 }
@@ -490,13 +494,18 @@ impl Owner {
             return VecDeque::new();
         };
         let (namespace, key) = &busy.key;
-        env.store.commit(namespace, key);
+        let prior = env.store.commit(namespace, key);
         if stored {
             self.remember(busy.author, busy.tag, &Outcome::Stored { version: busy.version });
             if self.subscribed.contains(namespace)
                 && let Some(record) = env.store.get(namespace, key).filter(|held| held.version == busy.version)
             {
                 env.ctx.output(Output::NewData(record.clone()));
+            }
+            if self.watched.contains(namespace)
+                && let Some(record) = env.store.get(namespace, key)
+            {
+                self.committed.push_back((Box::new(record.clone()), prior.map(|prior| prior.map(Box::new))));
             }
         }
         for (job, index) in busy.told {

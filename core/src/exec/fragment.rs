@@ -202,6 +202,11 @@ impl FragmentPlan {
         &self.namespace
     }
 
+    /// Whether it gives a row for each record that it admits.
+    pub fn gives_rows(&self) -> bool {
+        self.output == Output::Rows
+    }
+
     /// The locality bits of that namespace: with them, which part of the key space to ask.
     pub fn locality_bits(&self) -> u8 {
         self.locality_bits
@@ -210,7 +215,15 @@ impl FragmentPlan {
     /// Runs over the visible records of the namespace in one region: key, value and version of each.
     pub fn run<'a>(
         &self,
-        records: impl Iterator<Item = (&'a [u8], &'a [u8], &'a Version)>,
+        mut records: impl Iterator<Item = (&'a [u8], &'a [u8], &'a Version)>,
+        budget: &Budget,
+    ) -> Result<Partial, Error> {
+        self.run_over(&mut records, budget)
+    }
+
+    fn run_over<'a>(
+        &self,
+        records: &mut dyn Iterator<Item = (&'a [u8], &'a [u8], &'a Version)>,
         budget: &Budget,
     ) -> Result<Partial, Error> {
         let mut running = Running::new(self, budget)?;

@@ -30,6 +30,7 @@ pub mod run;
 pub mod schema;
 pub mod table;
 pub mod vector;
+pub mod view;
 
 pub use exchange::JoinPlan;
 pub use fragment::{Budget, FragmentPlan, Partial};

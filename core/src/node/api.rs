@@ -13,6 +13,7 @@ use crate::{
     exec::{FragmentPlan, GatherEnd, JoinPlan, Partial},
     id::{Id, Region},
     inspect::Trace,
+    live::Watched,
     store::{Batch, KeyOp, Outcome, Record},
 };
 
@@ -196,6 +197,13 @@ pub enum Output {
     },
     /// A trace event, while tracing is on.
     Trace(Trace),
+    /// What came of [`Command::Watch`].
+    Watched {
+        /// The call.
+        call: CallId,
+        /// What came.
+        event: Watched,
+    },
     /// Nothing more to do before this time of the monotone clock.
     Wake(u64),
 }
@@ -269,6 +277,19 @@ pub enum Command {
         /// Whether to begin.
         on: bool,
     },
+    /// Lets a fragment of plain rows stand at the owners of its namespace, or of a part of it: [`Output::Watched`] tells
+    /// its rows, and then what changes. Replied at once.
+    Watch {
+        /// The fragment. The last of the columns that it gives is the record's key.
+        fragment: FragmentPlan,
+        /// Where; `None`: the whole namespace.
+        region: Option<Region>,
+    },
+    /// Ends what a [`Command::Watch`] began; also where it has ended already.
+    Unwatch {
+        /// Its call.
+        watch: CallId,
+    },
     /// Hands everything over and says goodbye; replied when done or after a few seconds. The node is closed then.
     Leave,
 }
@@ -302,7 +323,7 @@ pub enum Reply {
     },
     /// `Gather`, `Join`.
     Gathered(Partial, GatherEnd),
-    /// `SetGlobal`, `Subscribe`, `Leave`.
+    /// `SetGlobal`, `Subscribe`, `Watch`, `Unwatch`, `Leave`.
     Done,
 }
 
@@ -325,6 +346,8 @@ pub enum Timer {
     Globals,
     /// A call of the application reaches its deadline.
     Call(CallId),
+    /// Live queries'.
+    Live(crate::live::Timer),
 }
 
 /// What a driver keeps for the node between runs.

@@ -43,6 +43,8 @@ pub(super) enum Ticket {
     Gather { call: CallId, whole: Region },
     /// A side of a join.
     Side { number: u64, side: u8, whole: Region },
+    /// A task of a watch.
+    Watch { watch: u64 },
 }
 
 /// Operations on keys that are answered together.
@@ -58,7 +60,11 @@ impl Node {
         let busy = self.calls.tickets.len() >= self.config.calls_max;
         let local = matches!(
             command,
-            Command::LocalScan { .. } | Command::SetGlobal { .. } | Command::Subscribe { .. } | Command::Leave
+            Command::LocalScan { .. }
+                | Command::SetGlobal { .. }
+                | Command::Subscribe { .. }
+                | Command::Unwatch { .. }
+                | Command::Leave
         );
         if busy && !local {
             self.reply(call, Err(Error::Overloaded));
@@ -92,6 +98,8 @@ impl Node {
                 let result = if self.dht.subscribe(namespace, on) { Ok(Reply::Done) } else { Err(Error::Overloaded) };
                 self.reply(call, result);
             }
+            Command::Watch { fragment, region } => self.watch(call, &fragment, region),
+            Command::Unwatch { watch } => self.unwatch(call, watch),
             Command::Leave => self.leave(call),
         }
     }
@@ -164,7 +172,12 @@ impl Node {
     }
 
     pub(super) fn dht_event(&mut self, event: DhtEvent) {
-        let DhtEvent::Done { ticket, outcomes } = event;
+        let (ticket, outcomes) = match event {
+            DhtEvent::Done { ticket, outcomes } => (ticket, outcomes),
+            DhtEvent::Began(name) => return self.standing.open(&mut ctx!(self), name),
+            DhtEvent::Ended(name) => return self.hand_over(&name),
+            DhtEvent::Committed { record, prior } => return self.committed(&record, prior.as_ref()),
+        };
         match self.calls.tickets.remove(&ticket) {
             Some(Ticket::One { batch: name, index }) => {
                 if let Some(batch) = self.calls.batches.get_mut(&name) {
@@ -215,6 +228,11 @@ impl Node {
                 Report::default()
             }
             Work::Query { plan } => self.query_leaf(regions, &plan),
+            Work::Watch(request) => self.watch_leaf(asker, regions, &request),
+            Work::Unwatch { watch } => {
+                self.cancelled(asker, watch);
+                Report::default()
+            }
             Work::Keys { request, ops } => {
                 let indexes = ops.iter().map(|(index, _)| *index).collect();
                 let ticket = self.ticket(Ticket::Leaf { job, indexes });
@@ -280,6 +298,7 @@ impl Node {
                 });
                 self.reply(call, Ok(Reply::Gathered(partial, end)));
             }
+            Some(Ticket::Watch { watch }) => self.watch_done(watch, report),
             Some(Ticket::One { .. } | Ticket::Leaf { .. }) | None => {}
         }
     }

@@ -11,6 +11,7 @@
 mod api;
 mod calls;
 mod joins;
+mod live;
 
 use chacha20::rand_core::SeedableRng as _;
 
@@ -28,6 +29,7 @@ use crate::{
     group::Held,
     id::{Id, Region},
     inspect::Inspect,
+    live::{Queries, Watches},
     messaging::Messaging,
     overlay::{self, Overlay, View as _},
     spread::{Ground, Spread},
@@ -48,6 +50,8 @@ pub struct Node {
     globals: Globals,
     calls: Calls,
     kept: Kept,
+    standing: Queries,
+    watches: Watches,
     now: Now,
     started: bool,
     closed: bool,
@@ -133,6 +137,8 @@ impl Node {
             globals: Globals::default(),
             calls: Calls::default(),
             kept: Kept::default(),
+            standing: Queries::default(),
+            watches: Watches::default(),
             now,
             started: false,
             closed: false,
@@ -205,6 +211,7 @@ impl Node {
                 Timer::Messaging(timer) => self.messaging.on_timer(&mut ctx!(self), timer),
                 Timer::Globals => self.globals.on_timer(&mut ctx!(self), self.overlay.siblings()),
                 Timer::Call(call) => self.leave_late(call),
+                Timer::Live(timer) => self.live_timer(timer),
             }
             self.pump();
         }
@@ -223,7 +230,7 @@ impl Node {
                 self.spread_event(event);
             } else if let Some(event) = self.exchanges.poll_event() {
                 self.exchange_event(event);
-            } else {
+            } else if !self.standing.flush(&mut ctx!(self)) {
                 break;
             }
         }
@@ -259,6 +266,7 @@ impl Node {
             Body::Spread(message) => self.spread.on_message(&mut ctx!(self), &ground!(self), from, message),
             Body::Exchange(message) => self.exchanges.on_message(&mut ctx!(self), &ways!(self), message),
             Body::App(message) => self.messaging.on_message(&mut ctx!(self), from, message),
+            Body::Live(message) => self.live_message(from.id, message),
             Body::Globals(message) => {
                 let links: Vec<Id> = self.overlay.live().map(|(id, _)| *id).collect();
                 self.globals.on_message(&mut ctx!(self), &links, from.id, message);
@@ -331,6 +339,11 @@ impl Node {
     /// The values of a namespace's records in regions that [`Node::owned`] has named.
     pub fn records<'a>(&'a self, namespace: &str, regions: &'a [Region]) -> impl Iterator<Item = &'a [u8]> {
         self.dht.scan(namespace, regions, self.now.wall).filter_map(|record| record.value.as_deref())
+    }
+
+    /// How many live queries of all askers stand at this node.
+    pub fn standing_queries(&self) -> usize {
+        self.standing.len()
     }
 
     /// Whether it has found its place.

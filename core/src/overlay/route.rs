@@ -61,7 +61,7 @@ impl Seen {
 
 /// Whether a message has to do with what the application asks for, rather than with upkeep.
 fn asked_by_application(body: &Body) -> bool {
-    matches!(body, Body::Dht(_) | Body::App(_) | Body::Exchange(_))
+    matches!(body, Body::Dht(_) | Body::App(_) | Body::Exchange(_) | Body::Live(_))
 }
 
 enum Hop {

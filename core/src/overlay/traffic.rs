@@ -60,7 +60,7 @@ impl Traffic {
             Body::Group(group::Message::Renew { .. } | group::Message::Granted { .. }) => &mut self.leases,
             Body::Group(group::Message::Ping | group::Message::Pong) => &mut self.keepalive,
             Body::Group(_) => &mut self.repair,
-            Body::Dht(_) | Body::Spread(_) | Body::App(_) | Body::Exchange(_) => &mut self.calls,
+            Body::Dht(_) | Body::Spread(_) | Body::App(_) | Body::Exchange(_) | Body::Live(_) => &mut self.calls,
         }
     }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     exec::{Fault, Partial},
     id::{Coverage, Id, Region},
+    live,
     store::{KeyOp, Outcome},
 };
 
@@ -69,6 +70,13 @@ pub enum Work {
         /// Index and operation.
         ops: Vec<(u32, KeyOp)>,
     },
+    /// Let a fragment stand, or go on standing.
+    Watch(live::Request),
+    /// It is not to stand any longer.
+    Unwatch {
+        /// The asker's name for it.
+        watch: u64,
+    },
 }
 
 /// The answer for a part, merged from all that took part in it.
@@ -94,4 +102,6 @@ pub struct Report {
     pub outcomes: Vec<(u32, Outcome)>,
     /// A query failed at some peer.
     pub fault: Option<Fault>,
+    /// Sessions of a standing query.
+    pub fed: Vec<live::Fed>,
 }

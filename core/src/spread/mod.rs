@@ -25,6 +25,7 @@ use crate::{
     ctx::Ctx,
     exec::{Budget, FragmentPlan},
     id::{Coverage, Id, Region},
+    live::Request,
     map::Map,
     store::{KeyOp, Outcome},
     wire::Contact,
@@ -36,6 +37,7 @@ const LAST_WORD_US: u64 = SECOND_US;
 const PIECE_BYTES: usize = 128 * 1_024;
 const DEPTH_MAX: u8 = 64;
 const MISSING_MAX: usize = 1_024;
+const FED_MAX: usize = 16_384;
 const BACKOFF_FIRST_US: u64 = 50_000;
 const BACKOFF_MAX_US: u64 = SECOND_US;
 
@@ -184,7 +186,7 @@ impl Spread {
             backoff_us: BACKOFF_FIRST_US,
             waiting_again: false,
         };
-        if let Work::Query { plan } = &job.work {
+        if let Work::Query { plan } | Work::Watch(Request { plan, .. }) = &job.work {
             match FragmentPlan::decode(plan) {
                 Ok(plan) => job.plan = Some(plan),
                 Err(error) => {
@@ -216,7 +218,9 @@ impl Spread {
         for region in regions {
             let split = match job.work {
                 Work::Announce { .. } => split::by_table(&ctx.me, ground, &region),
-                Work::Query { .. } | Work::Keys { .. } => split::by_certificate(&ctx.me, ground, &region),
+                Work::Query { .. } | Work::Keys { .. } | Work::Watch(_) | Work::Unwatch { .. } => {
+                    split::by_certificate(&ctx.me, ground, &region)
+                }
             };
             job.report.assumed_lost |= split.assumed_lost;
             job.report.missing.extend(split.missing);
@@ -430,7 +434,7 @@ fn unknown_plan(me: &Id, ground: &dyn Ground, region: &Region) -> Report {
 /// The part of the work that concerns a region; `None` if nothing does.
 fn work_in(work: &Work, region: &Region) -> Option<Work> {
     match work {
-        Work::Announce { .. } | Work::Query { .. } => Some(work.clone()),
+        Work::Announce { .. } | Work::Query { .. } | Work::Watch(_) | Work::Unwatch { .. } => Some(work.clone()),
         Work::Keys { request, ops } => {
             // Everything lies in the whole key space: its ids need not be known.
             let inside = |op: &KeyOp| *region == Region::ALL || region.contains(&op.id());
@@ -443,7 +447,8 @@ fn work_in(work: &Work, region: &Region) -> Option<Work> {
 fn work_bytes(work: &Work) -> u64 {
     let body: usize = match work {
         Work::Announce { payload, .. } => payload.len(),
-        Work::Query { plan } => plan.len(),
+        Work::Query { plan } | Work::Watch(Request { plan, .. }) => plan.len(),
+        Work::Unwatch { .. } => 0,
         Work::Keys { ops, .. } => ops.iter().map(|(_, op)| op_bytes(op)).sum(),
     };
     body as u64 + 100
@@ -465,6 +470,8 @@ fn sound(report: &Report, region: &Region) -> bool {
     report.covered <= region.size()
         && inside(&report.missing)
         && inside(&report.unknown)
+        && report.fed.len() <= FED_MAX
+        && report.fed.iter().all(|fed| region.covers(&fed.region))
         && (report.fault.is_some() || report.covered.plus(rest) == region.size())
 }
 
@@ -473,6 +480,7 @@ fn merge(ctx: &mut Ctx<'_>, job: &mut Job, report: Report) {
     into.covered = into.covered.plus(report.covered);
     into.missing.extend(report.missing);
     into.unknown.extend(report.unknown);
+    into.fed.extend(report.fed);
     into.assumed_lost |= report.assumed_lost;
     into.peers += report.peers;
     into.messages += report.messages;

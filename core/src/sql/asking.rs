@@ -28,6 +28,7 @@ use super::{
     plan::{Dialect, Settings, Tables, tables_of},
     prepared::Plans,
     session::{Session, done},
+    standing::{Standing, standing},
     statistics::{self, Statistics, TableStatistics},
     strategy::JoinStrategy,
 };
@@ -66,6 +67,11 @@ pub struct Definitions {
 }
 
 impl Definitions {
+    /// The definition of a table may not be true any more.
+    pub fn forget(&mut self, table: &str) {
+        self.tables.remove(table);
+    }
+
     /// From now on statements are typed as in this dialect.
     pub fn speak(&mut self, dialect: Dialect) {
         self.session.dialect = dialect;
@@ -112,6 +118,8 @@ pub struct Asking {
     again: u32,
     /// How often the catalog was asked since the statement was planned last: views name tables that were not named yet.
     rounds: usize,
+    /// It is planned, not run.
+    live: bool,
 }
 
 enum State {
@@ -121,6 +129,8 @@ enum State {
     Defining(bool, u32),
     /// A plan is carried out.
     Running(Box<Run>),
+    /// The plan of a live query is made; it is there until it is taken.
+    Planned(Option<Box<Standing>>),
     /// It is over without a run; the result is there until it is taken.
     Over(Option<Result<QueryResult, Error>>),
 }
@@ -133,18 +143,39 @@ impl Asking {
         env: Env,
         definitions: &mut Definitions,
     ) -> Asking {
-        let statement = statement.into();
+        Asking::begin(statement.into(), params, env, (0, false), definitions)
+    }
+
+    /// The same of a live query, which is not run: see [`Asking::planned`]. Needs are numbered from behind `serial`.
+    pub fn standing(
+        statement: Arc<Statement>,
+        params: Vec<Value>,
+        env: Env,
+        serial: u32,
+        definitions: &mut Definitions,
+    ) -> Asking {
+        Asking::begin(statement, params, env, (serial, true), definitions)
+    }
+
+    fn begin(
+        statement: Arc<Statement>,
+        params: Vec<Value>,
+        env: Env,
+        (serial, live): (u32, bool),
+        definitions: &mut Definitions,
+    ) -> Asking {
         if let Some(name) = defines(&statement) {
             definitions.tables.remove(name);
         }
         let settled = match &*statement {
+            _ if live => None,
             Statement::Set { name, value } => Some(definitions.session.set(name, value.as_deref()).map(|()| done())),
             Statement::Show(name) => Some(definitions.session.show(name)),
             _ => None,
         };
         let names = tables_of(&statement, &definitions.tables).into_iter().collect();
         let (wanted, state) = (Vec::new(), State::Unknown(true));
-        let mut asking = Asking { statement, params, env, names, wanted, state, serial: 0, again: 0, rounds: 0 };
+        let mut asking = Asking { statement, params, env, names, wanted, state, serial, again: 0, rounds: 0, live };
         asking.want(definitions);
         let bounded = asking.bounded();
         if settled.is_some() {
@@ -178,7 +209,7 @@ impl Asking {
                 Some(Need::Ops { need: self.serial, ops: entries.chain(known).collect() })
             }
             State::Running(run) => run.poll(),
-            State::Defining(..) | State::Over(_) => None,
+            State::Defining(..) | State::Planned(_) | State::Over(_) => None,
         }
     }
 
@@ -219,7 +250,16 @@ impl Asking {
         match &mut self.state {
             State::Running(run) => run.finished(),
             State::Over(result) => result.take(),
-            State::Unknown(_) | State::Defining(..) => None,
+            State::Unknown(_) | State::Defining(..) | State::Planned(_) => None,
+        }
+    }
+
+    /// The plan of a live query, once.
+    pub fn planned(&mut self) -> Option<Result<Box<Standing>, Error>> {
+        match &mut self.state {
+            State::Planned(standing) => standing.take().map(Ok),
+            State::Over(result) => result.take().and_then(Result::err).map(Err),
+            _ => None,
         }
     }
 
@@ -266,6 +306,11 @@ impl Asking {
         let Session { dialect, join_strategy } = definitions.session;
         let settings = Settings { now_us, random, locality_bits, dialect, join_strategy };
         let known = (&definitions.tables, &definitions.statistics);
+        if self.live {
+            let plan = standing(&self.statement, &self.params, known, settings)?;
+            self.state = State::Planned(Some(Box::new(plan)));
+            return Ok(());
+        }
         let plan = definitions.plans.plan(&self.statement, &self.params, known, settings)?;
         let env = Env { now_us: definitions.begin(now_us), ..self.env.clone() };
         self.state = State::Running(Box::new(Run::new(plan, env, self.serial, &mut definitions.shapes)));

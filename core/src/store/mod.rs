@@ -442,6 +442,13 @@ impl Store {
             .filter(move |record| record.visible(wall_us))
     }
 
+    /// Acknowledged records of a namespace that lapse.
+    pub fn lapsing<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Record> + 'a {
+        let space = self.spaces.get(namespace).filter(|space| space.lapsing > 0);
+        let entries = space.into_iter().flat_map(|space| space.entries.values());
+        entries.filter_map(|entry| entry.acknowledged()).filter(|record| record.expiry_us.is_some())
+    }
+
     /// A number that is another one once what [`Store::scan`] gives of a namespace may be; `None` while that changes by
     /// itself: writes are under way, or records lapse.
     pub fn unchanged(&self, namespace: &str) -> Option<u64> {

@@ -11,7 +11,7 @@ mod chunk;
 pub use chunk::{Chunks, cut};
 use serde::{Deserialize, Serialize};
 
-use crate::{dht, exchange, globals, group, id::Id, messaging, overlay, spread};
+use crate::{dht, exchange, globals, group, id::Id, live, messaging, overlay, spread};
 
 /// The version of this encoding; both ends of a link must speak the same.
 pub const WIRE_VERSION: u8 = 2;
@@ -46,6 +46,8 @@ pub enum Body {
     Globals(globals::Message),
     /// Rows on their way to where they meet.
     Exchange(exchange::Message),
+    /// What standing queries have to tell.
+    Live(live::Message),
 }
 
 macro_rules! body_from {
@@ -64,7 +66,8 @@ body_from!(
     Spread(spread::Message),
     App(messaging::Message),
     Globals(globals::Message),
-    Exchange(exchange::Message)
+    Exchange(exchange::Message),
+    Live(live::Message)
 );
 
 /// Bytes that are not a frame.

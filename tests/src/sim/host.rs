@@ -199,6 +199,7 @@ impl Host {
             Output::Message { from, to_key, payload } => self.note(turn, What::Message { from, to_key, payload }),
             Output::Global { name, value } => self.note(turn, What::Global(name, value)),
             Output::NewData(record) => self.note(turn, What::NewData(record)),
+            Output::Watched { call, event } => self.note(turn, What::Watched(call, event)),
             Output::Joined(_) => {}
             Output::Trace(trace) => self.note(turn, What::Trace(trace)),
             Output::Wake(mono) => {

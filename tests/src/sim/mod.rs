@@ -39,6 +39,7 @@ use pontoon_core::{
     CallId, Command, Error, Id, Input, LinkId, Now, Reply,
     ctx::Rng,
     inspect::{Inspect, Trace},
+    live::Watched,
     store::Record,
 };
 use window::World;
@@ -119,6 +120,7 @@ pub struct Sim {
     traces: Vec<(usize, Trace)>,
     new_data: Vec<(usize, Record)>,
     progress: Vec<(u64, CallId, u64)>,
+    watched: BTreeMap<CallId, Vec<(u64, Watched)>>,
     recorded: Vec<Recorded>,
 }
 
@@ -138,6 +140,7 @@ impl Sim {
             traces: Vec::new(),
             new_data: Vec::new(),
             progress: Vec::new(),
+            watched: BTreeMap::new(),
             recorded: Vec::new(),
         };
         for index in 0..nodes {
@@ -319,6 +322,16 @@ impl Sim {
         std::mem::take(&mut self.progress)
     }
 
+    /// Takes what came of a watch since the last call, and when.
+    pub fn take_watched(&mut self, watch: CallId) -> Vec<(u64, Watched)> {
+        self.watched.remove(&watch).unwrap_or_default()
+    }
+
+    /// How many live queries of all askers stand at a node.
+    pub fn standing_queries(&self, node: usize) -> usize {
+        self.world.host(node).node.as_ref().map_or(0, pontoon_core::node::Node::standing_queries)
+    }
+
     /// Takes the trace events of nodes that trace.
     pub fn take_traces(&mut self) -> Vec<(usize, Trace)> {
         std::mem::take(&mut self.traces)
@@ -362,6 +375,7 @@ impl Sim {
                 What::Global(name, value) => self.globals.push((node, name, value)),
                 What::Trace(trace) => self.traces.push((node, trace)),
                 What::NewData(record) => self.new_data.push((node, record)),
+                What::Watched(call, event) => self.watched.entry(call).or_default().push((at_us, event)),
                 What::Chunk(recorded) => self.recorded.push(recorded),
             }
         }

@@ -1,6 +1,6 @@
 //! What a run leaves behind: answers, deliveries, counts. Each thread keeps its own; put in order when it is over.
 
-use pontoon_core::{CallId, Id, inspect::Trace, store::Record};
+use pontoon_core::{CallId, Id, inspect::Trace, live::Watched, store::Record};
 
 use super::{Answer, Recorded, Stats};
 
@@ -26,6 +26,8 @@ pub enum What {
     Trace(Trace),
     /// A node told its application of a record.
     NewData(Record),
+    /// A node told its application of what it watches.
+    Watched(CallId, Watched),
     /// A chunk was sent.
     Chunk(Recorded),
 }

@@ -3,7 +3,7 @@
 import type { Engine } from "../core/pontoon_wasm.js";
 import { PontoonError } from "../errors.js";
 import type { QueryResult, SqlParam } from "../types.js";
-import { locate, parse, Sql, type Statements } from "./pontoon_wasm_parser.js";
+import { type LiveQuery, locate, parse, Sql, type Statements } from "./pontoon_wasm_parser.js";
 
 /** Texts whose statements are remembered, the latest used ones, and how long all of them are. */
 const CACHE_MAX = 256;
@@ -36,7 +36,20 @@ export class Session {
     if (!result) throw new PontoonError("syntax_error", "no statement");
     return result;
   }
+
+  /** Begins the live query of the one statement of `text`. */
+  live(text: string, params: readonly SqlParam[], listener: LiveListener): LiveQuery {
+    if (typeof text !== "string") throw new PontoonError("invalid_argument", "SQL is given as a string");
+    const known = statements(text, this.#sql.sqlite);
+    if (known.length !== 1) throw new PontoonError("syntax_error", "a live query is one statement");
+    return this.#sql.live(known, 0, params as unknown[], (added: unknown, removed: unknown, error: unknown) => {
+      listener(added, removed, error === undefined ? error : located(text, 0, error));
+    });
+  }
 }
+
+/** Told of what came and went, or in the end of an error alone. */
+export type LiveListener = (added: unknown, removed: unknown, error: unknown) => void;
 
 /** An error with the place in the text of the name that it is about. */
 function located(text: string, index: number, cause: unknown): unknown {

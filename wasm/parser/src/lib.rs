@@ -6,6 +6,7 @@
 //! wait for nothing. A peer that only serves loads none of this. Prefix hash trees are such a client of the engine,
 //! too, and are here with SQL, whose indexes they are.
 
+mod live;
 mod near;
 mod tree;
 mod values;
@@ -30,6 +31,7 @@ use pontoon_core::{
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
+pub use live::LiveQuery;
 use near::{Answer, Near, Own};
 
 #[wasm_bindgen]
@@ -48,6 +50,10 @@ extern "C" {
     fn join(this: &Engine, plan: &[u8], timeout: Option<f64>) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method)]
     fn owned(this: &Engine, namespace: &str, locality_bits: u8, known: &[u8], most: usize) -> Option<Vec<u8>>;
+    #[wasm_bindgen(method, catch)]
+    fn watch(this: &Engine, fragment: &[u8], region: &[u8], listener: &Function) -> Result<f64, JsValue>;
+    #[wasm_bindgen(method)]
+    fn unwatch(this: &Engine, watch: f64);
     #[wasm_bindgen(method, catch)]
     fn inspect(this: &Engine) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, getter)]
@@ -146,12 +152,7 @@ impl Sql {
         }
         let statement = statements.0.get(index).ok_or_else(|| thrown(&error(INTERNAL, "no such statement")))?;
         let started = Date::now();
-        let env = Env {
-            now_us: (started * 1_000.0) as i64,
-            random: self.memory.draw()?,
-            me: self.me,
-            locality_bits: self.locality_bits,
-        };
+        let env = self.env(started)?;
         let params = values::parameters(params).map_err(|error| thrown(&error))?;
         let asking = Asking::new(statement.clone(), params, env, &mut self.memory.definitions.borrow_mut());
         let run = Rc::new(Running {
@@ -164,6 +165,26 @@ impl Sql {
         });
         run.advance();
         run.settled()
+    }
+
+    /// Begins the live query of one of some statements. `listener` is called with what came and what went, as results,
+    /// whenever something does; in the end perhaps with an error alone.
+    pub fn live(
+        &self,
+        statements: &Statements,
+        index: usize,
+        params: &Array,
+        listener: Function,
+    ) -> Result<LiveQuery, JsValue> {
+        let statement = statements.0.get(index).ok_or_else(|| thrown(&error(INTERNAL, "no such statement")))?;
+        let env = self.env(Date::now())?;
+        let params = values::parameters(params).map_err(|error| thrown(&error))?;
+        Ok(LiveQuery::begin(self.engine.clone(), self.memory.clone(), (statement.clone(), params, env), listener))
+    }
+
+    fn env(&self, at_ms: f64) -> Result<Env, JsValue> {
+        let (me, locality_bits) = (self.me, self.locality_bits);
+        Ok(Env { now_us: (at_ms * 1_000.0) as i64, random: self.memory.draw()?, me, locality_bits })
     }
 }
 

@@ -189,7 +189,8 @@ impl Swarm {
         config.founder |= me == id(0);
         let mut ctx = Ctx { now, me, config: &config, rng: &mut node.rng, out: &mut node.out };
         let result = f(&mut node.dht, &mut ctx, &view);
-        while let Some(DhtEvent::Done { ticket, outcomes }) = node.dht.poll_event() {
+        while let Some(event) = node.dht.poll_event() {
+            let DhtEvent::Done { ticket, outcomes } = event else { continue };
             assert_eq!(outcomes.len(), 1);
             let before = self.done.insert(ticket, outcomes[0].clone());
             assert_eq!(before, None, "answered twice");

@@ -243,6 +243,7 @@ impl Local {
             Output::Message { .. }
             | Output::Global { .. }
             | Output::NewData(_)
+            | Output::Watched { .. }
             | Output::Joined(_)
             | Output::Progress { .. }
             | Output::Trace(_) => {}

@@ -6,6 +6,7 @@
 
 mod balance;
 mod churn;
+mod live;
 mod local;
 mod ops;
 mod pier;
@@ -28,6 +29,7 @@ const SCENARIOS: [Scenario; 13] = [
     ("dht-churn", "nodes come and go: consistent lookups, lost writes, upkeep", churn::dht_churn),
     ("dht-lookup", "messages to owners of random keys: hops, links, correct owners", swarm::dht_lookup),
     ("dht-ops", "puts and gets of in-process nodes in real time; --rival measures rust-libp2p kad too", ops::dht_ops),
+    ("live", "live queries: from a write's commit to its change at who asks; views equal afterwards", live::live),
     ("pht-range", "lookups and ranges of a prefix hash tree: probes cold and warm, leaves, time", trees::pht_range),
     (
         "pier-joins",

@@ -1,0 +1,205 @@
+// Live queries: results that follow what is written, as a view that is kept up to date and as a stream of changes.
+
+import { PontoonError } from "./errors.js";
+import type { Module } from "./sql.js";
+import type { Column, LiveChange, LiveChangeListener, QueryResult, Row, SqlParam, Unsubscribe } from "./types.js";
+
+/** What loads SQL's module and gives the session of a database. */
+export type Sessions = () => Promise<InstanceType<Module["Session"]>>;
+
+/**
+ * A query whose result is kept up to date, made by `live`. It costs its peers something until it is closed: by `close`, by
+ * leaving a loop over it, or with the database.
+ *
+ * ```ts
+ * for await (const { added, removed, rows } of db.live("SELECT item, max(amount) AS top FROM bids GROUP BY item")) {
+ *   console.log(`${added.length} rows came, ${removed.length} went`, rows);
+ * }
+ * ```
+ */
+export class LiveQuery<R = Row> implements AsyncIterable<LiveChange<R>> {
+  /** Resolves with the first result, rejects where there is none. */
+  readonly ready: Promise<void>;
+  readonly #listeners = new Set<{ change: LiveChangeListener<R>; end: (error?: PontoonError) => void }>();
+  #query: { result(): unknown; close(): void; free(): void } | undefined;
+  #result: QueryResult<R> | undefined;
+  #last: LiveChange<R> | undefined;
+  #error: PontoonError | undefined;
+  #closed = false;
+  readonly #ended: (query: LiveQuery<R>) => void;
+
+  /** @internal */
+  constructor(sessions: Sessions, text: string, params: readonly SqlParam[], ended: (query: LiveQuery<R>) => void) {
+    this.#ended = ended;
+    this.ready = new Promise((resolve, reject) => {
+      const end = (error?: PontoonError): void => reject(error ?? new PontoonError("closed", "the live query is closed"));
+      const first = { change: () => (this.#listeners.delete(first), resolve()), end };
+      this.#listeners.add(first);
+    });
+    // Who does not ask hears of a failure in other ways.
+    this.ready.catch(() => undefined);
+    sessions()
+      .then((session) => {
+        if (this.#closed) return;
+        this.#query = session.live(text, params, (added, removed, error) => {
+          if (error !== undefined) this.#end(PontoonError.from(error));
+          else this.#tell(added as QueryResult<R>, removed as QueryResult<R>);
+        });
+      })
+      .catch((cause: unknown) => this.#end(PontoonError.from(cause)));
+  }
+
+  /** The rows as of the last change, in the order that the query asks for; none before the first. */
+  get rows(): readonly R[] {
+    return this.#now()?.rows ?? [];
+  }
+
+  get columns(): readonly Column[] {
+    return this.#now()?.columns ?? [];
+  }
+
+  /** The share of the key space whose owners keep the rows up to date: 1 is all of it. 0 before the first change. */
+  get coverage(): number {
+    return this.#last?.coverage ?? 0;
+  }
+
+  /** Why it ended, if it ended by itself. */
+  get error(): PontoonError | undefined {
+    return this.#error;
+  }
+
+  /** Tells each change from now on; at once also the rows that are there. `onError` is told if it ends by itself. */
+  onChange(listener: LiveChangeListener<R>, onError?: (error: PontoonError) => void): Unsubscribe {
+    const entry = { change: listener, end: (error?: PontoonError) => void (error && onError?.(error)) };
+    this.#listeners.add(entry);
+    if (this.#error) queueMicrotask(() => entry.end(this.#error));
+    else if (this.#last) {
+      queueMicrotask(() => this.#listeners.has(entry) && this.#last && report(() => listener(this.#whole())));
+    }
+    return () => void this.#listeners.delete(entry);
+  }
+
+  /** Ends it; its peers forget it. */
+  close(): void {
+    this.#end(undefined);
+  }
+
+  /** Leaving the loop closes the query. Changes that came while the loop was busy are given as one. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<LiveChange<R>, void, undefined> {
+    let waiting: LiveChange<R> | undefined = this.#last && this.#whole();
+    let ended = this.#closed;
+    let error = this.#error;
+    let wake: () => void = () => undefined;
+    const entry = {
+      change: (change: LiveChange<R>) => ((waiting = waiting ? merge(waiting, change) : change), wake()),
+      end: (why?: PontoonError) => ((ended = true), (error = why), wake()),
+    };
+    this.#listeners.add(entry);
+    try {
+      for (;;) {
+        if (waiting) {
+          const change = waiting;
+          waiting = undefined;
+          yield change;
+        } else if (ended) {
+          if (error) throw error;
+          return;
+        } else {
+          await new Promise<void>((resolve) => (wake = resolve));
+        }
+      }
+    } finally {
+      this.#listeners.delete(entry);
+      this.close();
+    }
+  }
+
+  #now(): QueryResult<R> | undefined {
+    if (this.#last && this.#query) this.#result ??= this.#query.result() as QueryResult<R>;
+    return this.#result;
+  }
+
+  /** Everything as it is, as if it came now. */
+  #whole(): LiveChange<R> {
+    return this.#change([...this.rows], []);
+  }
+
+  #change(added: R[], removed: R[], of = this.#last): LiveChange<R> {
+    const view = this;
+    const { coverage, assumedLost } = of ?? { coverage: 0, assumedLost: false };
+    return { added, removed, coverage, assumedLost, get rows() { return view.rows; } };
+  }
+
+  #tell(added: QueryResult<R>, removed: QueryResult<R>): void {
+    this.#result = undefined;
+    this.#last = this.#change(added.rows, removed.rows, added as unknown as LiveChange<R>);
+    const change = this.#last;
+    for (const entry of [...this.#listeners]) report(() => entry.change(change));
+  }
+
+  #end(error: PontoonError | undefined): void {
+    if (this.#closed) return;
+    // What was told last stays to be looked at.
+    this.#now();
+    this.#closed = true;
+    this.#error = error;
+    this.#query?.close();
+    this.#ended(this);
+    const listeners = [...this.#listeners];
+    this.#listeners.clear();
+    for (const entry of listeners) report(() => entry.end(error));
+  }
+}
+
+/** Two changes as one: what came and went in between is not told. */
+function merge<R>(first: LiveChange<R>, second: LiveChange<R>): LiveChange<R> {
+  const [removed, came] = without(second.removed, first.added);
+  const [added, went] = without(second.added, first.removed);
+  const { coverage, assumedLost } = second;
+  return {
+    added: [...came, ...added],
+    removed: [...went, ...removed],
+    coverage,
+    assumedLost,
+    get rows() { return second.rows; },
+  };
+}
+
+/** Both lists without the rows that they have in common. */
+function without<R>(some: readonly R[], others: readonly R[]): [R[], R[]] {
+  const counts = new Map<string, number>();
+  for (const row of others) counts.set(name(row), (counts.get(name(row)) ?? 0) + 1);
+  const common = new Map<string, number>();
+  const left = some.filter((row) => {
+    const count = counts.get(name(row)) ?? 0;
+    if (count === 0) return true;
+    counts.set(name(row), count - 1);
+    common.set(name(row), (common.get(name(row)) ?? 0) + 1);
+    return false;
+  });
+  const kept = others.filter((row) => {
+    const count = common.get(name(row)) ?? 0;
+    common.set(name(row), count - 1);
+    return count <= 0;
+  });
+  return [left, kept];
+}
+
+/** A row as text: equal rows have the same. */
+function name(row: unknown): string {
+  return JSON.stringify(row, (_, value: unknown) => {
+    if (typeof value === "bigint") return { bigint: String(value) };
+    return value instanceof Uint8Array ? { bytes: [...value] } : value;
+  });
+}
+
+/** A listener that throws is reported as an uncaught error and stops nothing else. */
+function report(call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
