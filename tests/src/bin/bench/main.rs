@@ -4,6 +4,7 @@
 //! Simulated figures (seconds, hops, messages) are exact for a seed; wall-clock figures say what this machine did.
 #![allow(clippy::disallowed_methods)] // a bench measures wall time
 
+mod aggregate;
 mod balance;
 mod churn;
 mod live;
@@ -24,7 +25,8 @@ use report::{Options, Report};
 /// A scenario: its name, what it measures, and how.
 type Scenario = (&'static str, &'static str, fn(&Report) -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 13] = [
+const SCENARIOS: [Scenario; 16] = [
+    ("aggregate", "GROUP BY over a thousand rows a node: bytes at the asker, and messages", aggregate::aggregate),
     ("broadcast", "sendAll to every node: messages, reached, hops, coverage", swarm::broadcast),
     ("dht-churn", "nodes come and go: consistent lookups, lost writes, upkeep", churn::dht_churn),
     ("dht-lookup", "messages to owners of random keys: hops, links, correct owners", swarm::dht_lookup),
@@ -36,6 +38,7 @@ const SCENARIOS: [Scenario; 13] = [
         "PIER's join by each strategy, 100 ms between any two: time to the first and last tuple",
         pier::joins,
     ),
+    ("pier-scale", "the same as network and load grow, 10 Mbit/s into each node: time to the 30th tuple", pier::scale),
     ("scan-exact", "count(*) while 5% of the nodes crash: exact, short and said so, or wrong", swarm::scan_exact),
     ("sim-speed", "how fast the simulator runs a network that joins, settles and idles", swarm::sim_speed),
     ("size", "what a page downloads: raw, gzip and brotli bytes", size::size),

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use pontoon_core::{Id, data::QueryResult, sql::asking::Definitions};
 use pontoon_tests::{
     scenario::Scale,
-    sim::{Latency, Sim},
+    sim::{Latency, Sim, SimConfig},
 };
 
 use crate::{report::Report, swarm};
@@ -25,6 +25,9 @@ const PAD: usize = 960;
 /// PIER's times to the last tuple, seconds, at 1,024 nodes with unlimited bandwidth (VLDB 2003, table 4).
 const STRATEGIES: [(&str, f64); 4] =
     [("symmetric-hash", 3.73), ("fetch-matches", 3.78), ("semi-join", 4.47), ("bloom", 6.85)];
+
+/// Statements that insert at once.
+const STATEMENTS: usize = 32;
 
 /// Conditions of a run: what `num2` of R and of S must be above, of 0 to 99.
 struct Conditions {
@@ -61,6 +64,26 @@ impl Data {
     }
 }
 
+/// Puts rows into tables, a few statements at a time.
+pub fn insert(scale: &mut Scale, all: Vec<(&str, Vec<String>)>) -> Result<(), String> {
+    let (mut definitions, mut rows) = (Definitions::default(), 0);
+    let wanted: usize = all.iter().map(|(_, values)| values.len()).sum();
+    for (table, values) in all {
+        for some in values.chunks(500).collect::<Vec<_>>().chunks(STATEMENTS) {
+            let mut asks = Vec::new();
+            for values in some {
+                let node = scale.any_node();
+                let text = format!("INSERT INTO {table} VALUES {}", values.join(", "));
+                asks.extend(scale.sim.ask(node, &mut definitions, &text, None));
+            }
+            for answer in scale.sim.answers(asks, &mut definitions, 90 * SECOND_US) {
+                rows += answer.map_err(|error| error.to_string())?.affected as usize;
+            }
+        }
+    }
+    if rows == wanted { Ok(()) } else { Err(format!("{rows} rows inserted of {wanted}")) }
+}
+
 /// Puts both tables into a network.
 fn load(scale: &mut Scale, data: &Data) -> Result<(), String> {
     let tables = [
@@ -73,26 +96,7 @@ fn load(scale: &mut Scale, data: &Data) -> Result<(), String> {
     }
     let r = data.r.iter().enumerate().map(|(key, [a, b, c])| format!("({key}, {a}, {b}, {c})"));
     let s = data.s.iter().enumerate().map(|(key, [a, b])| format!("({key}, {a}, {b})"));
-    let all: Vec<(&str, Vec<String>)> = vec![("r", r.collect()), ("s", s.collect())];
-    let (mut definitions, mut rows) = (Definitions::default(), 0);
-    for (table, values) in all {
-        // A few statements at a time.
-        for some in values.chunks(500).collect::<Vec<_>>().chunks(8) {
-            let mut asks = Vec::new();
-            for values in some {
-                let node = scale.any_node();
-                let text = format!("INSERT INTO {table} VALUES {}", values.join(", "));
-                asks.extend(scale.sim.ask(node, &mut definitions, &text, None));
-            }
-            for answer in scale.sim.answers(asks, &mut definitions, 90 * SECOND_US) {
-                rows += answer.map_err(|error| error.to_string())?.affected as usize;
-            }
-        }
-    }
-    match rows == data.r.len() + data.s.len() {
-        true => Ok(()),
-        false => Err(format!("{rows} rows inserted")),
-    }
+    insert(scale, vec![("r", r.collect()), ("s", s.collect())])
 }
 
 fn query(conditions: &Conditions) -> String {
@@ -178,61 +182,112 @@ fn floor_us(scale: &mut Scale, asker: usize, data: &Data, conditions: &Condition
     least * latency_us
 }
 
-/// The `pier-joins` scenario.
-pub fn joins(report: &Report) -> Result<(), String> {
-    let mut config = swarm::alone(&report.options, 1_024);
+/// PIER's network, settled, with both tables in it.
+fn prepared(report: &Report, nodes: usize, rows_per_node: usize) -> Result<(SimConfig, Scale, Data), String> {
+    let mut config = swarm::alone(&report.options, nodes);
     if report.options.latency_ms.is_none() {
         config.latency = Latency::Fixed(100_000);
     }
-    let Latency::Fixed(latency_us) = config.latency else { return Err("PIER's network has one latency".to_owned()) };
-    let (mut scale, settled_s) = swarm::settled(&config)?;
-    report.simulated(&config, "pier-joins", "settled_s", settled_s, "s", &[]);
-    let rows = report.options.ops.unwrap_or(10 * config.nodes);
+    let (mut scale, _) = swarm::settled(&config)?;
+    let rows = report.options.ops.unwrap_or(rows_per_node * config.nodes);
     let data = Data::new(&mut scale.sim, rows);
     load(&mut scale, &data)?;
+    Ok((config, scale, data))
+}
+
+/// The `pier-joins` scenario: each strategy forced; and where links are narrow, by how much the conditions let through.
+pub fn joins(report: &Report) -> Result<(), String> {
+    let (config, mut scale, data) = prepared(report, 1_024, 10)?;
+    let Latency::Fixed(latency_us) = config.latency else { return Err("PIER's network has one latency".to_owned()) };
     let asker = scale.any_node();
-    let opened = |scale: &mut Scale| scale.sim.stats().rtc;
-    let links_before = opened(&mut scale);
-    let conditions = Conditions { r: 50, s: 50 };
-    let expected = data.pairs(&conditions).len();
-    let floor = floor_us(&mut scale, asker, &data, &conditions, latency_us);
-    for (strategy, pier_s) in STRATEGIES.into_iter().chain([("broadcast", 0.0), ("gather", 0.0)]) {
-        let run = strategy_run(&mut scale, asker, strategy, &conditions)?;
-        if run.result.rows.len() != expected || run.result.coverage < 1.0 {
-            return Err(format!(
-                "{strategy}: {} rows of {expected}, coverage {}",
-                run.result.rows.len(),
-                run.result.coverage
-            ));
-        }
-        let more = [("strategy", strategy)];
-        let figure =
-            |name: &str, value: f64, unit: &str| report.simulated(&config, "pier-joins", name, value, unit, &more);
-        let seconds = |us: u64| us as f64 / 1e6;
-        figure("rows", expected as f64, "rows");
-        figure("first_tuple_s", seconds(run.first_us), "s");
-        figure("tuple_30_s", seconds(run.thirtieth_us), "s");
-        figure("last_tuple_s", seconds(run.last_us), "s");
-        figure("over_s", seconds(run.over_us), "s");
-        figure("network_bytes", run.bytes as f64, "B");
-        figure("floor_s", seconds(floor), "s");
-        if pier_s > 0.0 {
-            figure("pier_s", pier_s, "s");
+    let links_before = scale.sim.stats().rtc;
+    let narrow = config.inbound_bits_per_s.is_some();
+    let cells: Vec<Conditions> = match narrow {
+        false => vec![Conditions { r: 50, s: 50 }],
+        true => [(0, 0), (0, 50), (0, 90), (0, 99), (50, 0), (50, 50), (50, 90), (90, 50)]
+            .map(|(r, s)| Conditions { r, s })
+            .into(),
+    };
+    for conditions in cells {
+        let expected = data.pairs(&conditions).len();
+        let floor = floor_us(&mut scale, asker, &data, &conditions, latency_us);
+        let pass = format!("{}% of r, {}% of s", 100 - conditions.r, 100 - conditions.s);
+        let others = [("broadcast", 0.0), ("gather", 0.0), ("auto", 0.0)];
+        for (strategy, pier_s) in STRATEGIES.into_iter().chain(others) {
+            let (run, plan) = strategy_run(&mut scale, asker, strategy, &conditions)?;
+            let found = (run.result.rows.len(), run.result.coverage);
+            if found != (expected, 1.0) {
+                return Err(format!("{strategy}: {} rows of {expected}, coverage {}", found.0, found.1));
+            }
+            let more = [("strategy", strategy), ("pass", &pass)];
+            let figure =
+                |name: &str, value: f64, unit: &str| report.simulated(&config, "pier-joins", name, value, unit, &more);
+            let seconds = |us: u64| us as f64 / 1e6;
+            figure("rows", expected as f64, "rows");
+            figure("first_tuple_s", seconds(run.first_us), "s");
+            figure("tuple_30_s", seconds(run.thirtieth_us), "s");
+            figure("last_tuple_s", seconds(run.last_us), "s");
+            figure("over_s", seconds(run.over_us), "s");
+            figure("network_bytes", run.bytes as f64, "B");
+            figure("floor_s", seconds(floor), "s");
+            if pier_s > 0.0 && !narrow {
+                figure("pier_s", pier_s, "s");
+            }
+            if strategy == "auto" {
+                let more = [("chosen", &plan[..]), ("pass", &pass)];
+                report.simulated(&config, "pier-joins", "chosen", seconds(run.last_us), "s", &more);
+            }
         }
     }
-    let opened = opened(&mut scale) - links_before;
+    let opened = scale.sim.stats().rtc - links_before;
     report.simulated(&config, "pier-joins", "links_opened", opened as f64, "links", &[]);
     Ok(())
 }
 
-fn strategy_run(scale: &mut Scale, asker: usize, strategy: &str, conditions: &Conditions) -> Result<Run, String> {
+/// The `pier-scale` scenario: the load grows with the network, and so should not the time to the 30th tuple.
+pub fn scale(report: &Report) -> Result<(), String> {
+    let sizes = report.options.nodes.map_or(vec![1_024, 10_000], |nodes| vec![nodes]);
+    for nodes in sizes {
+        let options =
+            crate::report::Options { inbound_mbit: report.options.inbound_mbit.or(Some(10)), ..report.options.clone() };
+        let report = Report { options };
+        let (config, mut scale, data) = prepared(&report, nodes, 100)?;
+        let asker = scale.any_node();
+        let conditions = Conditions { r: 50, s: 50 };
+        let expected = data.pairs(&conditions).len();
+        let (run, _) = strategy_run(&mut scale, asker, "symmetric-hash", &conditions)?;
+        let figure =
+            |name: &str, value: f64, unit: &str| report.simulated(&config, "pier-scale", name, value, unit, &[]);
+        figure("rows", expected as f64, "rows");
+        figure("coverage", run.result.coverage, "");
+        figure("tuple_30_s", run.thirtieth_us as f64 / 1e6, "s");
+        figure("last_tuple_s", run.last_us as f64 / 1e6, "s");
+        figure("network_bytes", run.bytes as f64, "B");
+    }
+    Ok(())
+}
+
+/// Runs the query with a strategy; and which operator joins.
+fn strategy_run(
+    scale: &mut Scale,
+    asker: usize,
+    strategy: &str,
+    conditions: &Conditions,
+) -> Result<(Run, String), String> {
     let mut definitions = Definitions::default();
     let text = query(conditions);
-    // The definitions of the tables are known then.
-    for before in [format!("SET pontoon.join_strategy = '{strategy}'"), format!("EXPLAIN {text}")] {
+    // The definitions of the tables are known then, and what is in them.
+    let mut plan = String::new();
+    for before in ["ANALYZE".to_owned(), format!("SET pontoon.join_strategy = '{strategy}'"), format!("EXPLAIN {text}")]
+    {
         let ask = scale.sim.ask(asker, &mut definitions, &before, None).map_err(|error| error.to_string())?;
         let answer = scale.sim.answers(vec![ask], &mut definitions, 60 * SECOND_US).remove(0);
-        answer.map_err(|error| error.to_string())?;
+        let lines = answer.map_err(|error| error.to_string())?.rows;
+        plan = lines.iter().map(|line| format!("{}\n", line[0])).collect();
     }
-    run(scale, asker, &mut definitions, &text)
+    let join = ["Join [", "FetchMatches [", "SemiJoin ["];
+    let chosen = plan.lines().find(|line| join.iter().any(|name| line.contains(name))).unwrap_or_default();
+    let chosen = chosen.trim().split(" on ").next().unwrap_or_default().to_owned();
+    let way = if plan.contains("Bloom") { format!("{chosen}, Bloom") } else { chosen };
+    Ok((run(scale, asker, &mut definitions, &text)?, way))
 }
