@@ -203,7 +203,7 @@ pub fn extremes(input: &Logical, keys: &[(ColumnId, Scalar)], calls: &[(ColumnId
     calls.iter().map(extreme).collect()
 }
 
-impl Lowering {
+impl Lowering<'_> {
     /// The aggregation over first rows: where there are several, each has its own column.
     pub(super) fn extremes(&mut self, extremes: Vec<Extreme>, schema: Vec<ColumnId>) -> Result<Node, Error> {
         let (width, mut rows, mut calls) = (extremes.len(), None, Vec::with_capacity(extremes.len()));

@@ -12,6 +12,7 @@
 use super::{
     access::index_scan,
     ast::BinaryOp,
+    estimate::Estimator,
     fault::{TOO_COMPLEX, fail},
     logical::{ColumnId, Logical, Mark, SUBSTITUTED_MAX, Scan},
     lookup::lookup_keys,
@@ -19,6 +20,7 @@ use super::{
     recursion,
     scalar::Scalar,
     select::lost_column,
+    statistics::Statistics,
     strategy::JoinStrategy,
 };
 use crate::{
@@ -47,12 +49,14 @@ pub struct Node {
     pub schema: Vec<ColumnId>,
     /// What a recursion repeats; only EXPLAIN asks.
     pub step: Option<Box<Node>>,
+    /// How many rows are expected, where that is known; only EXPLAIN asks.
+    pub expected: Option<u64>,
 }
 
 impl Node {
     /// An operator over its inputs.
     pub fn new(op: Op, inputs: Vec<Node>, schema: Vec<ColumnId>) -> Node {
-        Node { op, inputs, schema, step: None }
+        Node { op, inputs, schema, step: None, expected: None }
     }
 }
 
@@ -83,20 +87,37 @@ impl Node {
 }
 
 /// The physical plan of a logical one.
-pub fn lower(plan: Logical, join_strategy: JoinStrategy) -> Result<Node, Error> {
-    Lowering { shared: Map::new(), join_strategy }.lower(plan)
+pub fn lower(plan: Logical, join_strategy: JoinStrategy, statistics: &Statistics) -> Result<Node, Error> {
+    Lowering { shared: Map::new(), join_strategy, estimator: Estimator::new(statistics) }.lower(plan)
 }
 
 /// What lowering knows beside the plan.
-pub struct Lowering {
+pub struct Lowering<'a> {
     /// The columns of what is evaluated once, by slot.
     shared: Map<u32, Vec<ColumnId>>,
     /// How the sides of joins meet.
     pub join_strategy: JoinStrategy,
+    /// How many rows are expected.
+    pub estimator: Estimator<'a>,
 }
 
-impl Lowering {
+impl Lowering<'_> {
     pub(super) fn lower(&mut self, plan: Logical) -> Result<Node, Error> {
+        let expected = self.estimator.expected(&plan);
+        let mut node = self.lowered(plan)?;
+        node.expected = expected;
+        // What owners do of an operator gives what that is expected to give.
+        if let [input] = &mut node.inputs[..]
+            && let Op::Source(source) = &input.op
+            && source.fragment.output != Output::Rows
+        {
+            let same = source.fragment.output != Output::Distinct || node.op == Op::Distinct;
+            input.expected = expected.filter(|_| same);
+        }
+        Ok(node)
+    }
+
+    fn lowered(&mut self, plan: Logical) -> Result<Node, Error> {
         match plan {
             Logical::Unit => Ok(Node::new(Op::Unit, Vec::new(), Vec::new())),
             Logical::Values { columns, rows } => Ok(Node::new(Op::Rows(rows), Vec::new(), columns)),
@@ -138,7 +159,9 @@ impl Lowering {
                 mark_join(self.lower(*left)?, self.lower(*right)?, kind, on, compare)
             }
             Logical::With { slot, name, definition, body } => {
+                let rows = self.estimator.of(&definition);
                 let definition = self.lower(*definition)?;
+                self.estimator.share(slot, rows);
                 self.shared.insert(slot, definition.schema.clone());
                 let body = self.lower(*body)?;
                 let schema = body.schema.clone();
