@@ -261,3 +261,69 @@ fn every_operator_of_a_plan_is_measured_at_its_line() {
     assert_eq!((rows("With"), rows("Recall"), rows("OneRow")), (vec![61], vec![61, 61], vec![1]));
     assert_eq!(rows("Gather"), [61, 714]);
 }
+
+#[test]
+fn plans_say_how_many_rows_are_expected() {
+    let mut local = shop();
+    let query =
+        "SELECT c.town, count(*) FROM orders o JOIN customers c ON c.id = o.customer WHERE o.day = 3 GROUP BY c.town";
+    let lines = ok(&mut local, &format!("EXPLAIN {query}")).0;
+    assert!(!lines.join("\n").contains('≈'), "nothing is known: {lines:?}");
+    ok(&mut local, "ANALYZE");
+    let lines = ok(&mut local, &format!("EXPLAIN {query}")).0;
+    let expected = "\
+Project [asker] c.town, count(*) (rows≈5)
+  Aggregate [asker] count(*) by c.town (rows≈5)
+    HashJoin [asker] inner on o.customer = c.id (rows≈570)
+      Gather [exchange] o: rows, combined up the region tree (rows≈714)
+        Project [owners] o.customer
+          Filter [owners] o.day = 3
+            Scan [owners] o (o.customer, o.day)
+      SemiJoin [asker] c.id among the values of o.customer: gets by key; where these are too many: (rows≈50)
+        Gather [exchange] c: rows, combined up the region tree
+          Scan [owners] c (c.id, c.town)";
+    assert_eq!(lines.join("\n"), expected);
+    let json = ok(&mut local, &format!("EXPLAIN (FORMAT JSON) {query}")).0.remove(0);
+    assert!(json.contains("\"expected\": 570") && !json.contains("\"rows\""), "{json}");
+    // Beside what there was.
+    let lines = ok(&mut local, &format!("EXPLAIN ANALYZE {query}")).0;
+    assert!(lines[3].ends_with("(rows≈714, rows 714, records 5000, peers 1)"), "{}", lines.join("\n"));
+    let json = ok(&mut local, &format!("EXPLAIN (ANALYZE, FORMAT JSON) {query}")).0.remove(0);
+    assert!(json.contains("\"expected\": 714") && json.contains("\"rows\": 714"), "{json}");
+}
+
+#[test]
+fn what_is_expected_is_near_what_there_is() {
+    let mut local = shop();
+    ok(&mut local, "ANALYZE");
+    for sql in [
+        "SELECT * FROM orders WHERE day < 3",
+        "SELECT * FROM orders WHERE day = 2 OR customer IS NULL",
+        "SELECT * FROM orders WHERE id BETWEEN 1000 AND 1999 AND day <> 4",
+        "SELECT * FROM customers WHERE town IN ('t1', 't4') OR id = 7",
+        "SELECT count(*) FROM orders o, items i WHERE i.ord = o.id",
+        "SELECT count(*) FROM orders o LEFT JOIN items i ON i.ord = o.id",
+        "SELECT count(*) FROM customers c JOIN orders o ON o.customer = c.id JOIN items i ON i.ord = o.id",
+        "SELECT customer, day, count(*) FROM orders GROUP BY customer, day",
+        "SELECT DISTINCT town FROM customers",
+        "SELECT * FROM orders WHERE id IN (SELECT ord FROM items)",
+        "SELECT * FROM orders WHERE NOT EXISTS (SELECT 1 FROM items WHERE ord = orders.id)",
+        "SELECT * FROM orders ORDER BY day, id LIMIT 7",
+        "SELECT id FROM customers UNION ALL SELECT ord FROM items WHERE line = 1",
+    ] {
+        let lines = ok(&mut local, &format!("EXPLAIN ANALYZE {sql}")).0;
+        let mut compared = 0;
+        for line in &lines {
+            // Of what waits only what matches is read.
+            if line.contains("SemiJoin") {
+                continue;
+            }
+            let number = |after: &str| line.split(after).nth(1)?.split([',', ')']).next()?.parse::<f64>().ok();
+            if let (Some(expected), Some(rows)) = (number("rows≈"), number(", rows ")) {
+                assert!((rows.max(1.0) / expected).max(expected / rows.max(1.0)) <= 2.0, "{sql}\n{}", lines.join("\n"));
+                compared += 1;
+            }
+        }
+        assert!(compared > 0, "{sql}\n{}", lines.join("\n"));
+    }
+}

@@ -403,3 +403,59 @@ fn a_remembered_definition_is_asked_for_once() {
     // To plan and to see that it still holds; then only the latter.
     assert_eq!(asked, [2, 1]);
 }
+
+#[test]
+fn statistics_are_asked_for_where_a_plan_depends_on_them() {
+    let mut local = table(10);
+    execute(&mut local, "CREATE TABLE u (k INTEGER PRIMARY KEY)");
+    let mut definitions = Definitions::default();
+    let mut asked = |sql: &str| {
+        let mut tables = Vec::new();
+        let mut see = |_: &mut Local, op: &KeyOp| {
+            if op.namespace == "pontoon.statistics" {
+                tables.push(String::from_utf8(op.key.clone()).unwrap());
+            }
+            // Nobody who has them can be reached.
+            (op.namespace == "pontoon.statistics").then_some(Outcome::Unreachable)
+        };
+        run_with(&mut local, &mut definitions, sql, 1.0, &mut see).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        tables
+    };
+    let nobody = Vec::<String>::new();
+    assert_eq!(asked("SELECT v FROM t WHERE k = 1"), nobody);
+    assert_eq!(asked("INSERT INTO u VALUES (1)"), nobody);
+    assert_eq!(asked("SELECT count(*) FROM t WHERE v < 20"), nobody);
+    assert_eq!(asked("SELECT count(*) FROM t a JOIN t b ON a.k = b.v"), ["t"]);
+    assert_eq!(asked("SELECT v FROM t JOIN u ON u.k = t.k"), ["u"], "what was said of t is remembered");
+    assert_eq!(asked("EXPLAIN SELECT v FROM t JOIN u ON u.k = t.k"), nobody);
+}
+
+#[test]
+fn a_table_that_is_not_seen_whole_is_not_analyzed() {
+    let mut local = table(10);
+    let written = |local: &mut Local| execute(local, "SELECT * FROM pontoon_statistics").rows.len();
+    let error = run(&mut local, "ANALYZE t", 0.99, &mut |_, _| None).unwrap_err();
+    assert_eq!((error.code(), written(&mut local)), ("incomplete_coverage", 0));
+    let mut refuse = |_: &mut Local, op: &KeyOp| {
+        (op.namespace == "pontoon.statistics" && op.action != Action::Get).then_some(Outcome::Unreachable)
+    };
+    assert_eq!(run(&mut local, "ANALYZE", 1.0, &mut refuse).unwrap_err().code(), "unreachable");
+    run(&mut local, "ANALYZE", 1.0, &mut |_, _| None).unwrap();
+    assert_eq!(written(&mut local), 2);
+}
+
+#[test]
+fn who_reads_a_table_whole_knows_how_many_rows_it_has() {
+    let mut local = table(30);
+    let mut definitions = Definitions::default();
+    let mut shown = |local: &mut Local, first: &str, coverage| {
+        run_with(local, &mut definitions, first, coverage, &mut |_, _| None).unwrap();
+        let explained = run_with(local, &mut definitions, "EXPLAIN SELECT * FROM t", 1.0, &mut |_, _| None).unwrap();
+        explained.rows[0][0].to_string().split_once(" (").map(|(_, measured)| measured.to_owned())
+    };
+    assert_eq!(shown(&mut local, "SELECT v FROM t LIMIT 3", 1.0), None, "it may have stopped before the end");
+    assert_eq!(shown(&mut local, "SELECT sum(v) FROM t", 0.5), None);
+    assert_eq!(shown(&mut local, "SELECT sum(v) FROM t WHERE v < 50", 1.0).unwrap(), "rows≈30)");
+    execute(&mut local, "INSERT INTO t VALUES (100, 1)");
+    assert_eq!(shown(&mut local, "SELECT v FROM t", 1.0).unwrap(), "rows≈31)");
+}

@@ -90,6 +90,7 @@ impl Definitions {
 
     /// Takes in what a run has found out.
     fn learn(&mut self, learned: Learned, now_us: i64) {
+        self.statistics.meet(learned.peers);
         for (namespace, rows) in learned.counts {
             self.statistics.count(namespace, rows, now_us);
         }

@@ -353,7 +353,7 @@ mod tests {
                 "{share}"
             );
         }
-        assert_eq!(chosen(&of(0.9, 1_000.0), &network), JoinStrategy::SymmetricHash);
+        assert_eq!(chosen(&of(1.0, 1_000.0), &network), JoinStrategy::SymmetricHash);
         assert_eq!(chosen(&of(0.5, 20.0), &network), JoinStrategy::SymmetricHash, "narrow rows are not worth it");
         let (symmetric, semi, bloom) = (
             symmetric_hash(&of(0.01, 1e3), &network),

@@ -39,6 +39,9 @@ pub struct Estimate<'a> {
     columns: Columns<'a>,
 }
 
+/// Equations and other conditions.
+type Equations<'s> = (Vec<[&'s Scalar; 2]>, Vec<&'s Scalar>);
+
 impl<'a> Estimate<'a> {
     /// Bytes of a row with these columns.
     pub fn bytes(&self, columns: &[ColumnId]) -> f64 {
@@ -92,7 +95,7 @@ impl<'a> Estimate<'a> {
 
     /// Pairs of rows of two plans for which all of some conditions are true.
     pub fn joined(&self, right: &Estimate<'a>, on: &[Scalar]) -> Estimate<'a> {
-        let (equations, rest) = equations(self, right, on);
+        let (equations, rest) = self.equations(right, on);
         let mut both = self.clone();
         both.known &= right.known;
         both.columns.extend(right.columns.iter().map(|(id, column)| (*id, column.clone())));
@@ -120,7 +123,7 @@ impl<'a> Estimate<'a> {
 
     /// The share of rows that have a match in another plan.
     pub fn matching(&self, right: &Estimate<'a>, on: &[Scalar]) -> f64 {
-        let (equations, rest) = equations(self, right, on);
+        let (equations, rest) = self.equations(right, on);
         if equations.is_empty() {
             return if right.rows < 1.0 { right.rows } else { 1.0 };
         }
@@ -128,6 +131,27 @@ impl<'a> Estimate<'a> {
         let share = right.different(&equations, 1) / self.different(&equations, 0);
         let all = right.rows / right.different(&equations, 1) * of_all(rest, &self.columns);
         (nulls * share.min(1.0) * all.min(1.0)).clamp(0.0, 1.0)
+    }
+
+    /// Conditions over it and another plan: equations of one with the other, its own expression first, and the rest.
+    pub fn equations<'s>(&self, right: &Estimate<'_>, on: &'s [Scalar]) -> Equations<'s> {
+        let (mut pairs, mut rest) = (Vec::new(), Vec::new());
+        let of = |plan: &Estimate<'_>, scalar: &Scalar| {
+            let read = scalar.columns();
+            !read.is_empty() && read.iter().all(|id| plan.has(*id))
+        };
+        for conjunct in on {
+            match conjunct {
+                Scalar::Binary(BinaryOp::Eq | BinaryOp::IsNotDistinct, a, b) if of(self, a) && of(right, b) => {
+                    pairs.push([&**a, &**b]);
+                }
+                Scalar::Binary(BinaryOp::Eq | BinaryOp::IsNotDistinct, a, b) if of(self, b) && of(right, a) => {
+                    pairs.push([&**b, &**a]);
+                }
+                other => rest.push(other),
+            }
+        }
+        (pairs, rest)
     }
 
     fn different(&self, equations: &[[&Scalar; 2]], side: usize) -> f64 {
@@ -144,31 +168,6 @@ impl<'a> Estimate<'a> {
     }
 }
 
-/// Conditions over two plans: equations of one with the other, the left one's expression first, and the rest.
-fn equations<'s>(
-    left: &Estimate<'_>,
-    right: &Estimate<'_>,
-    on: &'s [Scalar],
-) -> (Vec<[&'s Scalar; 2]>, Vec<&'s Scalar>) {
-    let (mut pairs, mut rest) = (Vec::new(), Vec::new());
-    let of = |plan: &Estimate<'_>, scalar: &Scalar| {
-        let read = scalar.columns();
-        !read.is_empty() && read.iter().all(|id| plan.has(*id))
-    };
-    for conjunct in on {
-        match conjunct {
-            Scalar::Binary(BinaryOp::Eq | BinaryOp::IsNotDistinct, a, b) if of(left, a) && of(right, b) => {
-                pairs.push([&**a, &**b]);
-            }
-            Scalar::Binary(BinaryOp::Eq | BinaryOp::IsNotDistinct, a, b) if of(left, b) && of(right, a) => {
-                pairs.push([&**b, &**a]);
-            }
-            other => rest.push(other),
-        }
-    }
-    (pairs, rest)
-}
-
 /// Estimates plans with what is known of tables.
 pub struct Estimator<'a> {
     statistics: &'a Statistics,
@@ -182,9 +181,23 @@ impl<'a> Estimator<'a> {
         Estimator { statistics, shared: Map::new() }
     }
 
+    /// What it estimates with.
+    pub fn statistics(&self) -> &'a Statistics {
+        self.statistics
+    }
+
     /// Of what is evaluated once.
     pub fn share(&mut self, slot: u32, definition: Estimate<'a>) {
         self.shared.insert(slot, definition);
+    }
+
+    /// How many rows are expected of a plan, where that is known.
+    pub fn expected(&mut self, plan: &Logical) -> Option<u64> {
+        if self.statistics.is_empty() {
+            return None;
+        }
+        let estimate = self.of(plan);
+        estimate.known.then(|| estimate.rows.round().max(1.0) as u64)
     }
 
     /// What is expected of the rows of a plan.

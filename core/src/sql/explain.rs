@@ -7,6 +7,7 @@ use super::{
     ast::{BinaryOp, SetOp},
     physical::Node,
     reduce::{FILTER_VALUES_MAX, reduced},
+    report::{EXPECTED, Measures},
     scalar::{Function, Scalar},
 };
 use crate::{
@@ -32,6 +33,25 @@ pub struct Lines {
     pub text: Vec<String>,
     /// Which line is which operator of the flow.
     pub steps: Vec<(usize, usize)>,
+    /// How many rows are expected of the operator of a line, where that is known.
+    pub rows: Vec<(usize, u64)>,
+}
+
+impl Lines {
+    /// The same below other lines.
+    #[must_use]
+    pub fn below(mut self, above: Vec<String>) -> Lines {
+        let by = above.len();
+        self.text.splice(..0, above);
+        self.steps.iter_mut().for_each(|(line, _)| *line += by);
+        self.rows.iter_mut().for_each(|(line, _)| *line += by);
+        self
+    }
+
+    /// What is expected, as it is shown.
+    pub fn expected(&self) -> Measures {
+        self.rows.iter().map(|(line, rows)| (*line, vec![(EXPECTED, rows.to_string())])).collect()
+    }
 }
 
 /// The lines of a plan; `names` knows the columns by identity.
@@ -47,6 +67,7 @@ fn tree(node: &Node, names: &[String], depth: usize, first: Option<usize>, lines
     let shared = if matches!(node.op, Op::Share(..)) { 1 } else { node.inputs.len() };
     let before: usize = node.inputs.iter().take(shared).map(Node::count).sum();
     lines.steps.extend(first.map(|first| (lines.text.len(), first + before)));
+    lines.rows.extend(node.expected.map(|rows| (lines.text.len(), rows)));
     let name = |ids: &[u32], position: u32| {
         ids.get(position as usize).and_then(|id| names.get(*id as usize)).cloned().unwrap_or_else(|| "?".to_owned())
     };

@@ -33,6 +33,7 @@ mod modify;
 pub mod names;
 mod order;
 mod ordered;
+mod pairing;
 pub mod physical;
 pub mod plan;
 pub mod prepared;

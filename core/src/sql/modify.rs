@@ -105,7 +105,7 @@ impl Binder<'_> {
             let schema = [&schema[..], &beyond].concat();
             let exprs = schema.iter().map(|id| (*id, Scalar::Column(*id))).collect();
             let plan = rules::optimise(Logical::Project { input: Box::new(plan), exprs }, self.statistics);
-            let mut node = physical::lower(plan, self.statistics, self.settings.join_strategy)?;
+            let mut node = physical::lower(plan, self.settings.join_strategy, self.statistics)?;
             reduce(&mut node);
             let assignments = assignments.map(|all| over_rows(all, &schema)).transpose()?;
             let (found, whole) = (node.clone().into_flow(), Some(beyond.len() as u32));
@@ -138,7 +138,7 @@ impl Binder<'_> {
         let plan = Logical::Filter { input: Box::new(plan), conjuncts: alone };
         let exprs = beyond.into_iter().filter(|id| read.contains(id)).map(|id| (id, Scalar::Column(id))).collect();
         let plan = rules::optimise(Logical::Project { input: Box::new(plan), exprs }, self.statistics);
-        let mut beside = physical::lower(plan, self.statistics, self.settings.join_strategy)?;
+        let mut beside = physical::lower(plan, self.settings.join_strategy, self.statistics)?;
         reduce(&mut beside);
         let (flow_beside, pair) = (beside.clone().into_flow(), [&schema[..], &beside.schema].concat());
         let node = physical::join(found, beside, JoinKind::Inner, conjuncts)?;

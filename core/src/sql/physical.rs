@@ -49,12 +49,14 @@ pub struct Node {
     pub schema: Vec<ColumnId>,
     /// What a recursion repeats; only EXPLAIN asks.
     pub step: Option<Box<Node>>,
+    /// How many rows are expected, where that is known; only EXPLAIN asks.
+    pub expected: Option<u64>,
 }
 
 impl Node {
     /// An operator over its inputs.
     pub fn new(op: Op, inputs: Vec<Node>, schema: Vec<ColumnId>) -> Node {
-        Node { op, inputs, schema, step: None }
+        Node { op, inputs, schema, step: None, expected: None }
     }
 }
 
@@ -85,7 +87,7 @@ impl Node {
 }
 
 /// The physical plan of a logical one.
-pub fn lower(plan: Logical, statistics: &Statistics, join_strategy: JoinStrategy) -> Result<Node, Error> {
+pub fn lower(plan: Logical, join_strategy: JoinStrategy, statistics: &Statistics) -> Result<Node, Error> {
     Lowering { shared: Map::new(), join_strategy, estimator: Estimator::new(statistics) }.lower(plan)
 }
 
@@ -96,11 +98,26 @@ pub struct Lowering<'a> {
     /// How the sides of joins meet.
     pub join_strategy: JoinStrategy,
     /// How many rows are expected.
-    estimator: Estimator<'a>,
+    pub estimator: Estimator<'a>,
 }
 
 impl Lowering<'_> {
     pub(super) fn lower(&mut self, plan: Logical) -> Result<Node, Error> {
+        let expected = self.estimator.expected(&plan);
+        let mut node = self.lowered(plan)?;
+        node.expected = expected;
+        // What owners do of an operator gives what that is expected to give.
+        if let [input] = &mut node.inputs[..]
+            && let Op::Source(source) = &input.op
+            && source.fragment.output != Output::Rows
+        {
+            let same = source.fragment.output != Output::Distinct || node.op == Op::Distinct;
+            input.expected = expected.filter(|_| same);
+        }
+        Ok(node)
+    }
+
+    fn lowered(&mut self, plan: Logical) -> Result<Node, Error> {
         match plan {
             Logical::Unit => Ok(Node::new(Op::Unit, Vec::new(), Vec::new())),
             Logical::Values { columns, rows } => Ok(Node::new(Op::Rows(rows), Vec::new(), columns)),
@@ -152,9 +169,9 @@ impl Lowering<'_> {
                 mark_join(self.lower(*left)?, self.lower(*right)?, kind, on, compare)
             }
             Logical::With { slot, name, definition, body } => {
-                let estimate = self.estimator.of(&definition);
-                self.estimator.share(slot, estimate);
+                let rows = self.estimator.of(&definition);
                 let definition = self.lower(*definition)?;
+                self.estimator.share(slot, rows);
                 self.shared.insert(slot, definition.schema.clone());
                 let body = self.lower(*body)?;
                 let schema = body.schema.clone();

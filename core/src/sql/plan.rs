@@ -3,7 +3,7 @@
 use super::{
     ast::{Alteration, Insert, InsertSource, ReferenceDef, Select, Statement},
     catalog::TableDescriptor,
-    explain,
+    explain::{self, Lines},
     fault::{UNDEFINED_TABLE, UNSUPPORTED, WRONG_OBJECT, advise, fail},
     names,
     physical::{self, Node},
@@ -117,11 +117,13 @@ pub fn plan(
         Statement::Analyze(Some(name)) => Task::Profile(Some(Box::new(analyzed(tables, name)?))),
         Statement::Set { .. } | Statement::Show(_) => return fail(UNSUPPORTED, "settings belong to a session"),
         Statement::Explain(inner) => {
-            let (rows, columns) = report(&explained(inner, binder)?, &Map::new(), false);
+            let lines = explained(inner, binder)?;
+            let (rows, columns) = report(&lines.text, &lines.expected(), false);
             Task::Rows(rows, columns)
         }
         Statement::ExplainWith { statement: inner, analyze: false, json } => {
-            let (rows, columns) = report(&explained(inner, binder)?, &Map::new(), *json);
+            let lines = explained(inner, binder)?;
+            let (rows, columns) = report(&lines.text, &lines.expected(), *json);
             Task::Rows(rows, columns)
         }
         Statement::ExplainWith { statement: inner, analyze: true, json } => {
@@ -142,7 +144,7 @@ impl Binder<'_> {
     pub(super) fn physical(&mut self, select: &Select) -> Result<(Node, Vec<Column>), Error> {
         let query = self.select(select)?;
         let plan = rules::optimise(query.plan, self.statistics);
-        let mut node = physical::lower(plan, self.statistics, self.settings.join_strategy)?;
+        let mut node = physical::lower(plan, self.settings.join_strategy, self.statistics)?;
         reduce(&mut node);
         Ok((node, query.columns))
     }
@@ -199,9 +201,9 @@ fn truncated(table: &TableDescriptor, tables: &Tables) -> Result<(), Error> {
 }
 
 /// The lines of EXPLAIN.
-fn explained(statement: &Statement, mut binder: Binder<'_>) -> Result<Vec<String>, Error> {
+fn explained(statement: &Statement, mut binder: Binder<'_>) -> Result<Lines, Error> {
     let tables = binder.tables;
-    let (mut lines, plan) = match statement {
+    let (lines, plan) = match statement {
         Statement::Select(select) => (Vec::new(), Some(binder.physical(select)?.0)),
         Statement::Insert(insert) => {
             let planned = binder.insert(insert, &table(tables, &insert.table)?)?;
@@ -277,8 +279,7 @@ fn explained(statement: &Statement, mut binder: Binder<'_>) -> Result<Vec<String
     };
     let names = binder.into_names();
     let depth = usize::from(!lines.is_empty());
-    lines.extend(plan.map(|plan| explain::explain(&plan, &names, depth)).unwrap_or_default().text);
-    Ok(lines)
+    Ok(plan.map(|plan| explain::explain(&plan, &names, depth)).unwrap_or_default().below(lines))
 }
 
 /// A line and what is said of it below.

@@ -8,6 +8,9 @@ use crate::{
 /// What was measured of a line: names and numbers.
 pub type Measures = Map<usize, Vec<(&'static str, String)>>;
 
+/// The measure that is no measure: how many rows are expected.
+pub const EXPECTED: &str = "expected";
+
 /// The result of EXPLAIN: a line a row, or one row of JSON.
 pub fn report(lines: &[String], measures: &Measures, json: bool) -> (Vec<Row>, Vec<Column>) {
     let column = |data_type| vec![Column { name: "QUERY PLAN".to_owned(), data_type: Some(data_type) }];
@@ -17,7 +20,10 @@ pub fn report(lines: &[String], measures: &Measures, json: bool) -> (Vec<Row>, V
     }
     let line = |(at, line): (usize, &String)| {
         let measured = measures.get(&at).map_or(&[][..], |all| all);
-        let measured: Vec<String> = measured.iter().map(|(name, number)| format!("{name} {number}")).collect();
+        let measured: Vec<String> = measured
+            .iter()
+            .map(|(name, number)| if *name == EXPECTED { format!("rows≈{number}") } else { format!("{name} {number}") })
+            .collect();
         let measured = if measured.is_empty() { String::new() } else { format!(" ({})", measured.join(", ")) };
         vec![Value::Text(format!("{line}{measured}"))]
     };

@@ -29,7 +29,10 @@ type Uses = Map<u32, Set<ColumnId>>;
 pub fn optimise(mut plan: Logical, statistics: &Statistics) -> Logical {
     inline(&mut plan);
     let needed = plan.schema().into_iter().collect();
-    let plan = order(push(plan, Vec::new()), &mut Estimator::new(statistics));
+    plan = push(plan, Vec::new());
+    if !statistics.is_empty() {
+        plan = order(plan, &mut Estimator::new(statistics));
+    }
     prune(plan, &needed, &mut Uses::new())
 }
 

@@ -85,7 +85,7 @@ fn make(
     };
     let query = Binder::new(tables, statistics, params, settings).select(select)?;
     let plan = rules::optimise(query.plan, statistics);
-    let mut flow = physical::lower(plan, statistics, settings.join_strategy)?.into_flow();
+    let mut flow = physical::lower(plan, settings.join_strategy, statistics)?.into_flow();
     let mut sources = Vec::new();
     // Groups that owners would have begun, by the operator before.
     let mut begun = None;

@@ -222,9 +222,16 @@ pub struct Statistics {
     tables: Map<String, (Option<TableStatistics>, i64)>,
     /// Rows of tables that were read whole, and when, by namespace.
     counts: Map<String, (u64, i64)>,
+    /// Peers that answered the last gather; 0 before there was one.
+    peers: u64,
 }
 
 impl Statistics {
+    /// Whether nothing is known of any table.
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty() && self.tables.values().all(|(found, _)| found.is_none())
+    }
+
     /// Whether it is to be asked for what is known of a table.
     pub fn wants(&self, table: &str, now_us: i64) -> bool {
         self.tables.get(table).is_none_or(|(_, at_us)| now_us.saturating_sub(*at_us) > AGE_MAX_US)
@@ -244,6 +251,18 @@ impl Statistics {
             self.counts.clear();
         }
         self.counts.insert(namespace, (rows, now_us));
+    }
+
+    /// So many peers answered a gather.
+    pub fn meet(&mut self, peers: u64) {
+        if peers > 0 {
+            self.peers = peers;
+        }
+    }
+
+    /// Peers that answered the last gather, if there was one.
+    pub fn peers(&self) -> Option<u64> {
+        Some(self.peers).filter(|peers| *peers > 0)
     }
 
     /// What is known of the table that is scanned.

@@ -11,7 +11,7 @@ use crate::{
     data::{QueryResult, Row},
     exec::{fragment::Partial, plan::Analyze},
     map::Map,
-    sql::report::{Measures, report},
+    sql::report::report,
     store::Outcome,
 };
 
@@ -54,7 +54,7 @@ impl AnalyzeJob {
     fn result(&mut self, host: &Host) -> Step {
         let Some(Measured { rows, gave, spent }) = self.query.measured()? else { return Ok(None) };
         let mut lines = self.analyze.lines.text.clone();
-        let mut measures = Measures::new();
+        let mut measures = self.analyze.lines.expected();
         for (line, step) in &self.analyze.lines.steps {
             let mut all = vec![("rows", gave.get(*step).copied().unwrap_or(0).to_string())];
             if let Some(Spent { ops, records, messages, bytes, peers }) = spent.get(step) {
@@ -64,7 +64,7 @@ impl AnalyzeJob {
                     numbers.iter().filter(|(_, number)| **number > 0).map(|(name, number)| (*name, number.to_string())),
                 );
             }
-            measures.insert(*line, all);
+            measures.entry(*line).or_default().extend(all);
         }
         let done = host.done(0);
         let (cost, total) = (done.cost, lines.len());

@@ -105,8 +105,10 @@ impl Host {
             // One gather that is not complete is a result that is not complete.
             self.coverage = self.coverage.min(end.coverage);
             self.assumed_lost |= end.assumed_lost;
-            let scan = self.scans.remove(&need).filter(|_| end.coverage == 1.0 && end.fault.is_none());
-            self.learned.counts.extend(scan);
+            if let Some(scan) = self.scans.remove(&need).filter(|_| end.coverage == 1.0 && end.fault.is_none()) {
+                self.learned.counts.push(scan);
+                self.learned.peers = end.peers;
+            }
         }
         going_on
     }

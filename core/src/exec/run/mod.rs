@@ -116,6 +116,8 @@ pub struct GatherEnd {
 pub struct Learned {
     /// How many rows there are in namespaces that were read whole.
     pub counts: Vec<(String, u64)>,
+    /// How many peers answered the last gather of a table; 0 where there was none.
+    pub peers: u64,
     /// What was gathered of tables.
     pub statistics: Vec<TableStatistics>,
 }
