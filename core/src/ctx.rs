@@ -40,13 +40,6 @@ pub enum Post {
         /// What to carry.
         body: Body,
     },
-    /// To a linked peer, which acknowledges it; over others, should the link close meanwhile.
-    Hop {
-        /// The receiver.
-        to: Id,
-        /// What to carry.
-        body: Body,
-    },
     /// To the live peer closest to a key.
     Key {
         /// The key.
@@ -167,11 +160,6 @@ impl Ctx<'_> {
     /// A message to one node that is reached over `via` while routing may not know it.
     pub fn send_via(&mut self, to: Id, via: Option<Id>, body: impl Into<Body>) {
         self.out.posts.push_back(Post::Node { to, via, body: body.into() });
-    }
-
-    /// A message to a linked peer that is not to be lost with its link.
-    pub fn hand_on(&mut self, to: Id, body: impl Into<Body>) {
-        self.out.posts.push_back(Post::Hop { to, body: body.into() });
     }
 
     /// A message to the live peer closest to `key`.

@@ -196,14 +196,14 @@ impl Exchanges {
                 let more = cargo.bytes();
                 if bytes + more > SHIP_BYTES && !load.is_empty() {
                     let cargo = core::mem::take(&mut load);
-                    ctx.hand_on(hop, Message::Ship { name, open: open.clone(), cargo });
+                    ctx.send(hop, Message::Ship { name, open: open.clone(), cargo });
                     bytes = 0;
                 }
                 bytes += more;
                 load.push(cargo);
             }
             ctx.add("exchange_ships", 1);
-            ctx.hand_on(hop, Message::Ship { name, open: open.clone(), cargo: load });
+            ctx.send(hop, Message::Ship { name, open: open.clone(), cargo: load });
         }
         if !here.is_empty() {
             self.unload(ctx, ways, name, open.as_deref(), here);

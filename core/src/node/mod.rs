@@ -245,9 +245,11 @@ impl Node {
                 self.globals.on_peer_up(&mut ctx!(self), peer);
                 self.messaging.on_peer_up(&mut ctx!(self), peer);
             }
-            overlay::Event::PeerDown(peer) => {
+            overlay::Event::PeerDown { peer, lives } => {
                 self.dht.on_peer_down(&mut ctx!(self), &self.overlay, peer);
-                self.spread.on_peer_down(&ctx!(self), peer);
+                if !lives {
+                    self.spread.on_peer_down(&ctx!(self), peer);
+                }
             }
             overlay::Event::ViewChanged => self.dht.on_view_changed(&mut ctx!(self), &self.overlay),
             overlay::Event::Established(_) => self.dht.on_peer_established(),

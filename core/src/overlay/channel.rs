@@ -181,16 +181,15 @@ impl Overlay {
 
     /// The last channel to a peer is gone.
     pub(super) fn peer_down(&mut self, ctx: &mut Ctx<'_>, id: Id) {
-        if self.peers.remove(&id).is_none() {
-            return;
-        }
+        let Some(peer) = self.peers.remove(&id) else { return };
+        let lives = peer.closing_us.is_some();
         self.relayed.remove(&id);
         if let Some(known) = self.contacts.get_mut(&id) {
             known.heard_us = ctx.now.mono;
         }
         ctx.count("peers_down");
         ctx.trace("link", "gone", Some(id), || "no channel to the peer is left".to_owned());
-        self.events.push_back(Event::PeerDown(id));
+        self.events.push_back(Event::PeerDown { peer: id, lives });
         self.relays_through_lost(ctx, id);
         self.table_changed(ctx);
         self.reroute_from(ctx, id);
@@ -553,6 +552,9 @@ impl Overlay {
             return;
         }
         ctx.trace("link", "bye", Some(id), || if leaving { "it leaves" } else { "it has too many links" }.to_owned());
+        if let Some(peer) = self.peers.get_mut(&id).filter(|_| !leaving) {
+            peer.closing_us = Some(ctx.now.mono);
+        }
         self.unlink(ctx, id);
         if leaving {
             self.contacts.remove(&id);

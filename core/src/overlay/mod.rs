@@ -83,7 +83,12 @@ pub enum Event {
     /// A peer has an open link now.
     PeerUp(Id),
     /// A peer has no open link any more.
-    PeerDown(Id),
+    PeerDown {
+        /// The peer.
+        peer: Id,
+        /// It has one link less, and goes on.
+        lives: bool,
+    },
     /// The siblings changed.
     ViewChanged,
     /// A linked peer says that it belongs to a network that was founded.

@@ -64,6 +64,17 @@ fn asked_by_application(body: &Body) -> bool {
     matches!(body, Body::Dht(_) | Body::App(_) | Body::Exchange(_) | Body::Live(_))
 }
 
+/// Whether a message is acknowledged also by a peer that is linked, and goes another way if the link closes first. Who
+/// waits for it would else find out late.
+fn outlives_links(body: &Body) -> bool {
+    use crate::spread::{Message, Work};
+    match body {
+        Body::Spread(Message::Task { work, .. }) => matches!(work, Work::Query { .. }),
+        Body::Spread(message) => matches!(message, Message::Piece { .. }),
+        body => matches!(body, Body::Exchange(_) | Body::Live(_)),
+    }
+}
+
 enum Hop {
     Here,
     Next(Id, Step),
@@ -79,7 +90,7 @@ impl Overlay {
                 self.events.push_back(Event::Deliver { from, key: None, body: Box::new(body) });
             }
             Post::Node { to, via, body } => {
-                if self.usable(&to) {
+                if self.usable(&to) && !outlives_links(&body) {
                     if asked_by_application(&body) {
                         self.used(ctx, &to);
                     }
@@ -89,7 +100,6 @@ impl Overlay {
                     self.route(ctx, Dest::Node { id: to, via }, body);
                 }
             }
-            Post::Hop { to, body } => self.route(ctx, Dest::Node { id: to, via: None }, body),
             Post::Key { key, body } => self.route(ctx, Dest::Key(key), body),
         }
     }
@@ -250,8 +260,13 @@ impl Overlay {
                 self.send_frame(ctx, &hop, &frame);
                 if let Frame::Routed(mut routed) = frame {
                     routed.step = held;
+                    // A link loses nothing while it is open: at its other end long rows may just have to queue.
+                    let arrives = matches!(routed.dest, Dest::Node { id, .. } if id == hop);
+                    let timed = !arrives || !outlives_links(&routed.body);
                     self.pending.insert(serial, Pending { routed, hop, tried });
-                    ctx.timer(timeout, crate::node::Timer::Overlay(Timer::Hop(serial)));
+                    if timed {
+                        ctx.timer(timeout, crate::node::Timer::Overlay(Timer::Hop(serial)));
+                    }
                 }
             }
             Hop::Nowhere => {

@@ -336,8 +336,8 @@ impl Spread {
         self.check_over(ctx, ground, id);
     }
 
-    /// A peer has no link any more. It may live on and have closed a link that it does not need: what was handed to it
-    /// is missing only if its answer does not come over another way soon.
+    /// A peer has no link any more, and did not say that it goes on. What was handed to it is missing only if its answer
+    /// does not come over another way soon.
     pub fn on_peer_down(&mut self, ctx: &Ctx<'_>, peer: Id) {
         let until_us = ctx.now.mono + LAST_WORD_US;
         let branches = self.jobs.values_mut().flat_map(|job| job.branches.values_mut());
