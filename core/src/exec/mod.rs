@@ -20,6 +20,7 @@ pub mod dataflow;
 pub mod eval;
 pub mod fragment;
 pub mod functions;
+pub mod incremental;
 pub mod kept;
 pub mod local;
 pub mod ops;
