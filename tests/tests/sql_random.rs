@@ -345,8 +345,13 @@ impl Living {
     /// The rows of the view once everything is read again.
     fn follow(&mut self, local: &mut Local, ordered: bool) -> Vec<String> {
         for (watch, fragment, region) in &self.watches {
-            let batch = local.gather(fragment).unwrap().batch;
-            let regions = vec![region.unwrap_or(Region::ALL)];
+            let mut batch = local.gather(fragment).unwrap().batch;
+            let region = region.unwrap_or(Region::ALL);
+            batch.rows.retain(|signed| {
+                let Some(Value::Blob(key)) = signed.row.last() else { panic!("{signed:?}") };
+                region.contains(&Id::object(fragment.namespace(), key, fragment.locality_bits()))
+            });
+            let regions = vec![region];
             self.live.on_watched(&mut self.definitions, *watch, Watched::Read { regions, batch });
             let covered = Watched::Covered { coverage: 1.0, assumed_lost: false };
             self.live.on_watched(&mut self.definitions, *watch, covered);

@@ -166,7 +166,7 @@ impl Live {
                 Some(view) => view.take_in(*source, event).map(|()| None),
                 None => Ok(None),
             },
-            What::Entry(table, version) => match entry(&event) {
+            What::Entry(table, version) => match entry(&event, table) {
                 Ok(Some(now)) if now != Some(*version) => Ok(Some(table.clone())),
                 Ok(_) => Ok(None),
                 Err(error) => Err(error),
@@ -286,14 +286,12 @@ impl Live {
 }
 
 /// What is told of the catalog's entry of a table: its version, or that there is none; `None`: nothing is.
-fn entry(event: &Watched) -> Result<Option<Option<Version>>, Error> {
-    let first = |row: Option<&Row>| row.and_then(|row| row.first()).map(decode_version).transpose();
+fn entry(event: &Watched, table: &str) -> Result<Option<Option<Version>>, Error> {
+    let its = |row: &&Row| matches!(row.last(), Some(Value::Blob(key)) if key == table.as_bytes());
+    let version = |row: Option<&Row>| row.and_then(|row| row.first()).map(decode_version).transpose();
     match event {
-        Watched::Read { batch, .. } => {
-            let signed = batch.rows.first();
-            first(signed.map(|signed| &signed.row)).map(Some)
-        }
-        Watched::Changed(delta) => first(delta.rows.first()).map(Some),
+        Watched::Read { batch, .. } => version(batch.rows.iter().map(|signed| &signed.row).find(its)).map(Some),
+        Watched::Changed(delta) => version(delta.rows.iter().find(its)).map(Some),
         Watched::Covered { .. } => Ok(None),
         Watched::Failed(fault) => Err(fault.clone().into()),
     }
