@@ -3,9 +3,13 @@
 
 use std::sync::Mutex;
 
+use chacha20::rand_core::SeedableRng as _;
 use pontoon_core::{
-    Error, Id,
+    CallId, Command, Config, Error, Id, Now, Output, Region,
+    ctx::{Ctx, Outbox, Rng},
     data::{Row, Value, codec},
+    live::{Delta, Fed, Message, Watched, Watches},
+    spread::Report,
     sql::asking::Definitions,
     store::Action,
 };
@@ -157,7 +161,148 @@ fn who_takes_a_region_over_goes_on_telling() {
         follow(&mut sim, &mut [&mut living], SECOND_US);
         assert!(integers(living.rows()).contains(&vec![key]), "{key} of {node} is told");
     }
+    // Who goes in order leaves it to its heirs, too.
+    for node in (4..12).rev().step_by(2) {
+        let owned = sim.standing(node).unwrap().owned;
+        let lives = |key: i64| Id::object(&namespace, &codec::encode_key(&[Value::Integer(key)]), 0);
+        key = (key + 1..).find(|key| owned.iter().any(|region| region.contains(&lives(*key)))).unwrap();
+        let call = sim.command(node, Command::Leave);
+        while !sim.answered(call) {
+            follow(&mut sim, &mut [&mut living], 10_000);
+        }
+        sim.stop(node);
+        run(&mut sim, 1, &[&format!("INSERT INTO t VALUES ({key})")]);
+        follow(&mut sim, &mut [&mut living], SECOND_US);
+        assert!(integers(living.rows()).contains(&vec![key]), "{key}, which was of {node}, is told");
+    }
     assert!(living.adds_up() && living.error.is_none());
+}
+
+/// What one watch tells of reports and messages that are given to it by hand.
+struct Hand {
+    watches: Watches,
+    watch: u64,
+    config: Config,
+    rng: Rng,
+    out: Outbox,
+    now_us: u64,
+}
+
+impl Hand {
+    fn new() -> Hand {
+        let (config, rng, out) = (Config::default(), Rng::seed_from_u64(1), Outbox::default());
+        let mut hand = Hand { watches: Watches::default(), watch: 0, config, rng, out, now_us: 1 };
+        let stand = pontoon_core::sql::standing::stand_entry("t", 0);
+        hand.watch = hand.with(|watches, ctx| watches.begin(ctx, CallId(1), &stand.fragment, Region::ALL).unwrap());
+        hand
+    }
+
+    fn with<T>(&mut self, act: impl FnOnce(&mut Watches, &mut Ctx<'_>) -> T) -> T {
+        let now = Now { mono: self.now_us, wall: self.now_us };
+        let (config, rng, out) = (&self.config, &mut self.rng, &mut self.out);
+        act(&mut self.watches, &mut Ctx { now, me: Id::ZERO, config, rng, out })
+    }
+
+    /// The next task: what it leaves out, if it is time for one.
+    fn task(&mut self) -> Option<Vec<Region>> {
+        let watch = self.watch;
+        self.with(|watches, ctx| watches.start(ctx, None, watch)).map(|start| start.except)
+    }
+
+    fn report(&mut self, fed: &[(Region, u64, u64, bool)]) -> String {
+        let fed = fed.iter().map(|(region, session, seq, read)| Fed {
+            region: *region,
+            session: *session,
+            seq: *seq,
+            read: *read,
+        });
+        let report = Report { fed: fed.collect(), ..Report::default() };
+        let watch = self.watch;
+        self.with(|watches, ctx| watches.on_report(ctx, watch, report));
+        self.told()
+    }
+
+    fn hear(&mut self, session: u64, seq: u64) -> String {
+        let delta = Delta { gone: vec![vec![session as u8, seq as u8]], ..Delta::default() };
+        let message = Message::Changed { watch: self.watch, session, seq, delta };
+        self.with(|watches, ctx| watches.on_message(ctx, Id::ZERO, message));
+        self.told()
+    }
+
+    fn later(&mut self, us: u64) -> String {
+        self.now_us += us;
+        let watch = self.watch;
+        self.with(|watches, ctx| watches.on_timer(ctx, watch));
+        self.told()
+    }
+
+    /// What the application is told, in short.
+    fn told(&mut self) -> String {
+        let tell = |output| match output {
+            Output::Watched { event: Watched::Read { regions, .. }, .. } => format!("read {}", regions.len()),
+            Output::Watched { event: Watched::Changed(delta), .. } => {
+                format!("{}.{}", delta.gone[0][0], delta.gone[0][1])
+            }
+            Output::Watched { event: Watched::Covered { coverage, .. }, .. } => format!("covered {coverage}"),
+            other => format!("{other:?}"),
+        };
+        self.out.outputs.drain(..).map(tell).collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[test]
+fn a_stream_is_in_order_and_without_gaps() {
+    let (low, high) = (Region::ALL.fix(0, false), Region::ALL.fix(0, true));
+    let mut hand = Hand::new();
+    assert_eq!(hand.task(), Some(vec![]));
+    assert_eq!(hand.task(), None, "one at a time");
+    // What comes before its rows waits for them; what they say already is left out.
+    assert_eq!(hand.hear(7, 2) + &hand.hear(7, 3) + &hand.hear(7, 1), "");
+    assert_eq!(hand.report(&[(low, 7, 1, true), (high, 8, 0, true)]), "read 2, 7.2, 7.3, covered 1");
+    // In order, and once.
+    assert_eq!(hand.hear(7, 3) + &hand.hear(7, 5), "");
+    assert_eq!(hand.hear(7, 4), "7.4, 7.5");
+    assert_eq!(hand.hear(7, 5) + &hand.hear(7, 4), "");
+    assert_eq!(hand.hear(8, 1), "8.1");
+    // Renewed, and nothing is missing.
+    assert_eq!(hand.task(), None);
+    assert_eq!(hand.later(3_000_000), "");
+    assert_eq!(hand.task(), Some(vec![]));
+    assert_eq!(hand.report(&[(low, 7, 5, false), (high, 8, 1, false)]), "");
+    // What is lost is found by what follows, and read again, that session alone.
+    assert_eq!(hand.hear(8, 3), "");
+    assert_eq!(hand.later(600_000), "covered 0.5");
+    assert_eq!(hand.task(), Some(vec![low]));
+    assert_eq!(hand.hear(8, 4) + &hand.hear(8, 2), "", "it waits for the rows");
+    assert_eq!(hand.report(&[(high, 8, 3, true)]), "read 1, 8.4, covered 1");
+    // Another owner: what the one before has still to say is of no interest any more.
+    assert_eq!(hand.later(3_000_000), "");
+    assert_eq!(hand.task(), Some(vec![]));
+    assert_eq!(hand.report(&[(low, 7, 5, false), (high, 9, 2, true)]), "read 1");
+    assert_eq!(hand.hear(8, 5) + &hand.later(600_000), "");
+    assert_eq!(hand.hear(9, 3), "9.3");
+    // An owner that says that it counted further is believed, after a while.
+    assert_eq!(hand.later(3_000_000), "");
+    assert_eq!(hand.task(), Some(vec![]));
+    assert_eq!(hand.report(&[(low, 7, 6, false), (high, 9, 3, false)]), "");
+    assert_eq!(hand.later(600_000), "covered 0.5");
+    assert_eq!(hand.task(), Some(vec![high]));
+    assert_eq!(hand.report(&[(low, 7, 6, true)]), "read 1, covered 1");
+    // Nobody answers for a part: it is not covered, and goes on where it was.
+    assert_eq!(hand.later(3_000_000), "");
+    assert_eq!(hand.task(), Some(vec![]));
+    let report = Report {
+        missing: vec![high],
+        fed: vec![Fed { region: low, session: 7, seq: 6, read: false }],
+        ..Report::default()
+    };
+    let watch = hand.watch;
+    hand.with(|watches, ctx| watches.on_report(ctx, watch, report));
+    assert_eq!(hand.told(), "covered 0.5");
+    assert_eq!(hand.hear(9, 4), "9.4");
+    assert_eq!(hand.later(600_000), "");
+    assert_eq!(hand.task(), Some(vec![]));
+    assert_eq!(hand.report(&[(low, 7, 6, false), (high, 9, 4, false)]), "covered 1");
 }
 
 #[test]

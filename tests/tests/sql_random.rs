@@ -4,7 +4,16 @@
 //! condition belongs. Without ORDER BY rows are compared as multisets.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
-use pontoon_core::{data::Value, exec::local::Local};
+use pontoon_core::{
+    Id, Region,
+    data::{Cost, Row, Value},
+    exec::{Env, FragmentPlan, local::Local},
+    live::Watched,
+    sql::{
+        asking::Definitions,
+        live::{Live, LiveNeed},
+    },
+};
 use proptest::prelude::*;
 use rusqlite::types::ValueRef;
 
@@ -288,8 +297,93 @@ fn fill(run: &mut dyn FnMut(String), rows: &Rows) {
 fn ours(local: &mut Local, sql: &str, ordered: bool) -> Vec<String> {
     let statement = pontoon_parser::parse_one(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     let result = local.execute(statement, Vec::new()).unwrap_or_else(|error| panic!("{sql}: {error}"));
-    let mut rows: Vec<String> =
-        result.rows.iter().map(|row| row.iter().map(Value::to_string).collect::<Vec<_>>().join("|")).collect();
+    shown(&result.rows, ordered)
+}
+
+/// A statement that changes rows of `t` or `u`.
+fn change() -> impl Strategy<Value = String> {
+    let (key, number) = (0_i64..25, -2_i64..5);
+    (0_u8..6, key, number.clone(), number).prop_map(|(kind, key, a, b)| match kind {
+        0 | 1 => format!("INSERT INTO t VALUES ({key}, {a}, {b}, 'x') ON CONFLICT (k) DO UPDATE SET a = {a}, b = NULL"),
+        2 => format!("UPDATE t SET a = {a}, b = b + 1 WHERE k <= {key} AND b < {b}"),
+        3 => format!("DELETE FROM t WHERE a = {a} OR k = {key}"),
+        4 => format!("INSERT INTO u (a, v) VALUES ({a}, {b}), ({b}, NULL)"),
+        _ => format!("DELETE FROM u WHERE a = {a}"),
+    })
+}
+
+/// A live query over one map, each of whose fragments is read again after each statement.
+struct Living {
+    live: Live,
+    definitions: Definitions,
+    watches: Vec<(u32, FragmentPlan, Option<Region>)>,
+    told: Vec<Row>,
+}
+
+impl Living {
+    fn begin(local: &mut Local, sql: &str) -> Living {
+        let statement = pontoon_parser::parse_one(sql).unwrap();
+        let env = Env { now_us: 0, random: 1, me: Id::ZERO, locality_bits: 0 };
+        let mut definitions = Definitions::default();
+        let live = Live::new(statement, Vec::new(), env, &mut definitions);
+        let mut living = Living { live, definitions, watches: Vec::new(), told: Vec::new() };
+        living.serve(local);
+        living
+    }
+
+    fn serve(&mut self, local: &mut Local) {
+        while let Some(need) = self.live.poll() {
+            match need {
+                LiveNeed::Ops { need, ops } => {
+                    let outcomes = ops.iter().map(|op| local.apply(op)).collect();
+                    self.live.on_ops(&mut self.definitions, need, outcomes, Cost::default());
+                }
+                LiveNeed::Watch { watch, fragment, region } => self.watches.push((watch, fragment, region)),
+                LiveNeed::Unwatch { watch } => self.watches.retain(|(other, ..)| *other != watch),
+            }
+        }
+    }
+
+    /// The rows of the view once everything is read again.
+    fn follow(&mut self, local: &mut Local, ordered: bool) -> Vec<String> {
+        for (watch, fragment, region) in &self.watches {
+            let mut batch = local.gather(fragment).unwrap().batch;
+            let region = region.unwrap_or(Region::ALL);
+            batch.rows.retain(|signed| {
+                let Some(Value::Blob(key)) = signed.row.last() else { panic!("{signed:?}") };
+                region.contains(&Id::object(fragment.namespace(), key, fragment.locality_bits()))
+            });
+            let regions = vec![region];
+            self.live.on_watched(&mut self.definitions, *watch, Watched::Read { regions, batch });
+            let covered = Watched::Covered { coverage: 1.0, assumed_lost: false };
+            self.live.on_watched(&mut self.definitions, *watch, covered);
+        }
+        while let Some(change) = self.live.change() {
+            let change = change.unwrap();
+            for row in &change.removed {
+                let at = self.told.iter().position(|other| other == row);
+                self.told.swap_remove(at.unwrap_or_else(|| panic!("{row:?} went and was not there")));
+            }
+            self.told.extend(change.added);
+        }
+        shown(self.live.rows(), ordered)
+    }
+
+    /// What the changes that were told come to.
+    fn replayed(&self, ordered: bool) -> Vec<String> {
+        // In the order of the view.
+        let mut rows = self.told.clone();
+        if ordered {
+            let place = |row: &Row| self.live.rows().iter().position(|other| other == row);
+            rows.sort_by_key(place);
+        }
+        shown(&rows, ordered)
+    }
+}
+
+fn shown(rows: &[Row], ordered: bool) -> Vec<String> {
+    let text = |row: &Row| row.iter().map(Value::to_string).collect::<Vec<_>>().join("|");
+    let mut rows: Vec<String> = rows.iter().map(text).collect();
     if !ordered {
         rows.sort();
     }
@@ -340,6 +434,25 @@ proptest! {
             prop_assert_eq!(&sqlite(&connection, &sql, ordered), &whole, "SQLite: {}", sql);
             let plan = ours(&mut local, &format!("EXPLAIN {sql}"), true);
             prop_assert!(!plan.is_empty());
+        }
+    }
+
+    #[test]
+    fn live_views_are_what_their_queries_give_anew(
+        rows in rows(),
+        queries in prop::collection::vec(query(), 1..6),
+        changes in prop::collection::vec(change(), 1..8),
+    ) {
+        let mut local = Local::new();
+        fill(&mut |sql| { ours(&mut local, &sql, true); }, &rows);
+        let mut livings: Vec<Living> = queries.iter().map(|(sql, _)| Living::begin(&mut local, sql)).collect();
+        for change in [&["SELECT 1".to_owned()][..], &changes].concat() {
+            ours(&mut local, &change, true);
+            for ((sql, ordered), living) in queries.iter().zip(&mut livings) {
+                let shown = living.follow(&mut local, *ordered);
+                prop_assert_eq!(&shown, &ours(&mut local, sql, *ordered), "after {}: {}", change, sql);
+                prop_assert_eq!(living.replayed(*ordered), shown, "what was told after {}: {}", change, sql);
+            }
         }
     }
 

@@ -21,6 +21,7 @@ pub mod eval;
 pub mod exchange;
 pub mod fragment;
 pub mod functions;
+pub mod incremental;
 pub mod kept;
 pub mod local;
 pub mod ops;

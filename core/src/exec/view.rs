@@ -4,17 +4,13 @@
 //!   Read, Changed ──▶ rows of each source, by key ──▶ the flow ──▶ result ──▶ what came and what went since it was told
 //! ```
 //!
-//! A result is made anew from the rows of all sources, so that every operator may be in a flow; changes that come together
-//! are one step. What is told is the difference of two results as multisets, so no change is told twice.
+//! Changes that come together are one step of the flow, of which most follows changes row by row ([`Incremental`]), and every
+//! operator may be part. What is told is the difference of two results as multisets, so no change is told twice.
 
-use super::{
-    dataflow::{Dataflow, RESULT_ROWS_MAX},
-    ops::Batch,
-    plan::Flow,
-};
+use super::{dataflow::RESULT_ROWS_MAX, incremental::Incremental, ops::Batch, plan::Flow};
 use crate::{
     Error, Id, Region,
-    data::{Row, Value, codec},
+    data::{Row, SignedRow, Value, codec},
     live::Watched,
     map::LargeMap,
     sql::{
@@ -34,11 +30,13 @@ struct Kept {
     locality_bits: u8,
     /// By the key of the record: where it lives, and the row.
     rows: LargeMap<Vec<u8>, (Id, Row)>,
+    /// What changed of them since the last step.
+    changes: Vec<SignedRow>,
 }
 
 /// See the module's documentation.
 pub struct View {
-    flow: Flow,
+    flow: Incremental,
     sources: Vec<Kept>,
     bytes: usize,
     /// Whether the sources have changed since the result was made.
@@ -57,13 +55,15 @@ pub struct Difference {
 
 impl View {
     /// The view of a flow, whose sources have no rows yet; `rows` are those that were told last.
-    pub fn new(flow: Flow, sources: &[Stand], rows: Vec<Row>) -> View {
+    pub fn new(flow: Flow, sources: &[Stand], rows: Vec<Row>) -> Result<View, Error> {
         let kept = |stand: &Stand| Kept {
             namespace: stand.fragment.namespace().to_owned(),
             locality_bits: stand.fragment.locality_bits(),
             rows: LargeMap::default(),
+            changes: Vec::new(),
         };
-        View { flow, sources: sources.iter().map(kept).collect(), bytes: 0, stale: true, rows }
+        let flow = Incremental::new(flow)?;
+        Ok(View { flow, sources: sources.iter().map(kept).collect(), bytes: 0, stale: true, rows })
     }
 
     /// Takes in what came of a source.
@@ -108,19 +108,23 @@ impl View {
 
     fn set(&mut self, source: usize, key: &[u8], row: Option<Row>) {
         let Some(kept) = self.sources.get_mut(source) else { return };
+        if kept.rows.get(key).map(|(_, old)| old) == row.as_ref() {
+            return;
+        }
+        self.stale = true;
         let old = match row {
             Some(row) => {
-                if kept.rows.get(key).is_some_and(|(_, old)| *old == row) {
-                    return;
-                }
                 let id = Id::object(&kept.namespace, key, kept.locality_bits);
                 self.bytes += size(key, &row);
+                kept.changes.push(SignedRow { row: row.clone(), weight: 1 });
                 kept.rows.insert(key.to_vec(), (id, row))
             }
             None => kept.rows.remove(key),
         };
-        self.stale |= old.is_some() || kept.rows.get(key).is_some();
-        self.bytes -= old.map_or(0, |(_, old)| size(key, &old));
+        if let Some((_, row)) = old {
+            self.bytes -= size(key, &row);
+            kept.changes.push(SignedRow { row, weight: -1 });
+        }
     }
 
     /// What came and went since the last time.
@@ -128,14 +132,8 @@ impl View {
         if !core::mem::take(&mut self.stale) {
             return Ok(Difference::default());
         }
-        let mut flow = Dataflow::new(self.flow.clone())?;
-        for (source, kept) in self.sources.iter().enumerate() {
-            let mut batch = Batch::default();
-            kept.rows.values().for_each(|(_, row)| batch.push(row.clone(), 1));
-            flow.feed(source, batch)?;
-            flow.end(source)?;
-        }
-        let old = core::mem::replace(&mut self.rows, flow.into_rows()?);
+        let changes = self.sources.iter_mut().map(|kept| core::mem::take(&mut kept.changes)).collect();
+        let old = core::mem::replace(&mut self.rows, self.flow.step(changes)?);
         Ok(difference(&old, &self.rows))
     }
 

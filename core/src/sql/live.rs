@@ -92,7 +92,7 @@ pub struct Live {
     env: Env,
     /// The plan is being made.
     asking: Option<Asking>,
-    view: View,
+    view: Option<View>,
     columns: Vec<Column>,
     watching: Vec<Watching>,
     queue: VecDeque<LiveNeed>,
@@ -116,7 +116,7 @@ impl Live {
             params,
             env,
             asking: None,
-            view: View::new(Default::default(), &[], Vec::new()),
+            view: None,
             columns: Vec::new(),
             watching: Vec::new(),
             queue: VecDeque::new(),
@@ -162,8 +162,11 @@ impl Live {
             return;
         }
         let result = match &watching.of {
-            What::Source(source) => self.view.take_in(*source, event).map(|()| None),
-            What::Entry(table, version) => match entry(&event) {
+            What::Source(source) => match &mut self.view {
+                Some(view) => view.take_in(*source, event).map(|()| None),
+                None => Ok(None),
+            },
+            What::Entry(table, version) => match entry(&event, table) {
                 Ok(Some(now)) if now != Some(*version) => Ok(Some(table.clone())),
                 Ok(_) => Ok(None),
                 Err(error) => Err(error),
@@ -195,8 +198,11 @@ impl Live {
 
     fn begin(&mut self, standing: Standing) {
         let Standing { flow, columns, sources, tables } = standing;
-        let rows = core::mem::replace(&mut self.view, View::new(Default::default(), &[], Vec::new())).into_rows();
-        self.view = View::new(flow, &sources, rows);
+        let rows = self.view.take().map_or_else(Vec::new, View::into_rows);
+        match View::new(flow, &sources, rows) {
+            Ok(view) => self.view = Some(view),
+            Err(error) => return self.fail(error),
+        }
         self.columns = columns;
         for (name, version) in tables {
             let stand = stand_entry(&name, self.env.locality_bits);
@@ -233,7 +239,7 @@ impl Live {
                 What::Source(_) => covered = (covered.0.min(coverage), covered.1 | assumed_lost),
             }
         }
-        match self.view.follow() {
+        match self.view.as_mut()?.follow() {
             Err(error) => {
                 self.fail(error);
                 self.change()
@@ -251,7 +257,7 @@ impl Live {
 
     /// The rows of the result as of the last change, in its order.
     pub fn rows(&self) -> &[Row] {
-        self.view.rows()
+        self.view.as_ref().map_or(&[], View::rows)
     }
 
     /// What they are.
@@ -280,14 +286,12 @@ impl Live {
 }
 
 /// What is told of the catalog's entry of a table: its version, or that there is none; `None`: nothing is.
-fn entry(event: &Watched) -> Result<Option<Option<Version>>, Error> {
-    let first = |row: Option<&Row>| row.and_then(|row| row.first()).map(decode_version).transpose();
+fn entry(event: &Watched, table: &str) -> Result<Option<Option<Version>>, Error> {
+    let its = |row: &&Row| matches!(row.last(), Some(Value::Blob(key)) if key == table.as_bytes());
+    let version = |row: Option<&Row>| row.and_then(|row| row.first()).map(decode_version).transpose();
     match event {
-        Watched::Read { batch, .. } => {
-            let signed = batch.rows.first();
-            first(signed.map(|signed| &signed.row)).map(Some)
-        }
-        Watched::Changed(delta) => first(delta.rows.first()).map(Some),
+        Watched::Read { batch, .. } => version(batch.rows.iter().map(|signed| &signed.row).find(its)).map(Some),
+        Watched::Changed(delta) => version(delta.rows.iter().find(its)).map(Some),
         Watched::Covered { .. } => Ok(None),
         Watched::Failed(fault) => Err(fault.clone().into()),
     }
