@@ -14,7 +14,7 @@ use crate::{
     map::Map,
     node::CallId,
     overlay::Step,
-    sql::fault::{CORRUPTED, error},
+    sql::fault::{BUDGET, CORRUPTED, error},
 };
 
 /// A bucket that says nothing for so long is tried again.
@@ -94,6 +94,8 @@ pub(super) struct Asked {
     result: Partial,
     end: GatherEnd,
     over: bool,
+    /// Bytes that came from buckets.
+    held: usize,
 }
 
 impl Asked {
@@ -123,6 +125,7 @@ impl Asked {
             result: Partial::default(),
             end,
             over: false,
+            held: 0,
         }
     }
 
@@ -168,6 +171,10 @@ impl Asked {
             Told::Followed { .. } => {}
             Told::Waiting { flowing, .. } => bucket.failed |= !flowing && self.counted,
             Told::Found { fault: Some(fault), .. } => self.end.fault = Some(fault),
+            Told::Found { partial, .. } if self.held + partial.len() > ctx.config.query_bytes_max => {
+                let message = format!("a join that gives more than {} bytes", ctx.config.query_bytes_max);
+                self.end.fault = Some((&error(BUDGET, message)).into());
+            }
             Told::Found { index, last, partial, .. } => {
                 match postcard::from_bytes::<Partial>(&partial) {
                     Ok(partial) => {
@@ -180,6 +187,7 @@ impl Asked {
                         self.end.fault = Some((&error(CORRUPTED, "what a bucket found does not read")).into());
                     }
                 }
+                self.held += partial.len();
                 self.end.bytes += partial.len() as u64;
                 if last {
                     bucket.count = Some(index + 1);
@@ -231,7 +239,7 @@ impl Asked {
     pub fn go_on(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, events: &mut VecDeque<Event>) -> Option<Shipment> {
         if self.end.fault.is_some() || ctx.now.mono >= self.until_us {
             self.finish(ctx, events);
-            return None;
+            return self.close(ctx);
         }
         if let Way::Broadcast(small) = self.way {
             self.broadcast(ctx, small, events);
@@ -254,7 +262,7 @@ impl Asked {
             let over = again.is_empty() && self.is_whole();
             if over || ctx.now.mono + ROUND_US >= self.until_us {
                 self.finish(ctx, events);
-                return None;
+                return self.close(ctx);
             }
             ctx.count("exchange_rounds");
             ctx.trace("exchange", "again", None, || format!("{} buckets", again.len()));
@@ -268,6 +276,14 @@ impl Asked {
             events.push_back(Event::Progress { call: self.call, rows: self.rows, share });
         }
         shipment
+    }
+
+    /// Tells buckets that have not ended that nobody waits for them.
+    fn close(&mut self, ctx: &Ctx<'_>) -> Option<Shipment> {
+        let buckets = core::mem::take(&mut self.awaited).into_keys();
+        let cargo: Vec<Cargo> =
+            buckets.map(|bucket| Cargo { to: To::Bucket(bucket), step: Step::Free, load: Load::Close }).collect();
+        (!cargo.is_empty()).then(|| (self.name(ctx), None, cargo))
     }
 
     /// The buckets that are to be tried again, all others of this round having ended; `None`: some may yet end.

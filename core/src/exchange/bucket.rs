@@ -25,6 +25,8 @@ use crate::{
 const UNKNOWN_US: u64 = 10 * SECOND_US;
 /// Nothing came for so long: nothing will.
 const SILENCE_US: u64 = 2 * SECOND_US;
+/// What is kept of a parcel beside its rows takes so many bytes.
+const PARCEL_BYTES: usize = 64;
 /// Rows are sent to the asker in messages of so many bytes, about.
 const PIECE_BYTES: usize = 64 * 1_024;
 
@@ -92,7 +94,7 @@ impl Bucket {
             return Ok(());
         }
         self.sum = self.sum.wrapping_add(parcel_name(run, index));
-        self.bytes += rows.len();
+        self.bytes += rows.len() + PARCEL_BYTES;
         if self.bytes > ctx.config.query_bytes_max {
             return fail(BUDGET, format!("more than {} bytes of rows in one bucket", ctx.config.query_bytes_max));
         }

@@ -100,6 +100,8 @@ pub enum Load {
         /// The sum of [`parcel_name`](crate::exec::exchange::parcel_name).
         sum: u64,
     },
+    /// Nobody waits for the bucket any more.
+    Close,
 }
 
 impl Cargo {

@@ -51,6 +51,9 @@ const TICK_US: u64 = SECOND_US;
 const SHIP_BYTES: usize = 192 * 1_024;
 /// Buckets that one peer keeps, of all askers.
 const BUCKETS_MAX: usize = 4_096;
+/// So many closed exchanges are remembered, and for so long.
+const CLOSED_MAX: usize = 256;
+const CLOSED_US: u64 = 10 * SECOND_US;
 
 /// What this layer waits for.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,6 +114,8 @@ pub struct Exchanges {
     asked: Map<u64, Asked>,
     buckets: Map<(Name, u16), Bucket>,
     bytes: usize,
+    /// What nobody waits for any more, and until when that is remembered: rows may still be on their way.
+    closed: VecDeque<(Name, u64)>,
     ticking: bool,
     events: VecDeque<Event>,
 }
@@ -212,6 +217,12 @@ impl Exchanges {
 
     /// Takes in what is for buckets here.
     fn unload(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, name: Name, open: Option<&Open>, cargo: Vec<Cargo>) {
+        if cargo.iter().any(|cargo| cargo.load == Load::Close) {
+            self.close(ctx, name);
+        }
+        if self.closed.iter().any(|(closed, _)| *closed == name) {
+            return;
+        }
         let (mut touched, mut passing): (Vec<u16>, Map<u8, Vec<Cargo>>) = (Vec::new(), Map::new());
         for cargo in cargo {
             let (number, load) = match cargo.to {
@@ -232,6 +243,8 @@ impl Exchanges {
                     bucket.expect(count, sum);
                     Ok(())
                 }
+                // Seen to before.
+                Load::Close => Ok(()),
             };
             self.bytes += bucket.bytes - before;
             match result {
@@ -281,6 +294,17 @@ impl Exchanges {
         }
         let relay = open.asker.relay;
         ctx.send_via(name.asker, relay, Message::Followed { name, stop, taken, next, fault, partial });
+    }
+
+    /// Nobody waits for an exchange any more.
+    fn close(&mut self, ctx: &Ctx<'_>, name: Name) {
+        let keys: Vec<(Name, u16)> = self.buckets.keys().filter(|(other, _)| *other == name).copied().collect();
+        keys.into_iter().for_each(|key| self.forget(key));
+        if self.closed.len() >= CLOSED_MAX {
+            self.closed.pop_front();
+        }
+        self.closed.push_back((name, ctx.now.mono + CLOSED_US));
+        self.closed.retain(|(_, until)| ctx.now.mono < *until);
     }
 
     fn forget(&mut self, key: (Name, u16)) {

@@ -10,18 +10,15 @@ use super::{
 
 impl Estimator<'_> {
     /// Two sides of a join, of whose columns `wanted` are read above it; `preserved` says of which side rows without a match
-    /// stay. `None` where nothing is known of one of them.
+    /// stay. And whether something is known of both.
     pub fn pair(
         &mut self,
         sides: [&Logical; 2],
         preserved: [bool; 2],
         on: &[Scalar],
         wanted: &[ColumnId],
-    ) -> Option<Pair> {
+    ) -> (Pair, bool) {
         let [left, right] = sides.map(|side| self.of(side));
-        if !left.known || !right.known {
-            return None;
-        }
         let (equations, _) = left.equations(&right, on);
         let keys = |side: usize| -> Vec<&Scalar> { equations.iter().map(|pair| pair[side]).collect() };
         let side = |at: usize, own: &Estimate<'_>, other: &Estimate<'_>| {
@@ -43,7 +40,8 @@ impl Estimator<'_> {
         let together = left.joined(&right, on);
         let alone: f64 = sides.iter().filter(|side| side.preserved).map(|side| side.rows * (1.0 - side.matching)).sum();
         let equations = !equations.is_empty();
-        Some(Pair { sides, rows: together.rows + alone, bytes: together.bytes(wanted), equations })
+        let pair = Pair { sides, rows: together.rows + alone, bytes: together.bytes(wanted), equations };
+        (pair, left.known && right.known)
     }
 
     /// The network as it was met last.
@@ -136,11 +134,11 @@ mod tests {
     fn a_pair_is_measured_by_statistics() {
         let mut statistics = Statistics::default();
         let (big, small) = (scan("big", 0), scan("small", 10));
-        assert_eq!(Estimator::new(&statistics).pair([&big, &small], [false; 2], &equation(1, 11), &[0]), None);
+        assert!(!Estimator::new(&statistics).pair([&big, &small], [false; 2], &equation(1, 11), &[0]).1);
         known(&mut statistics, "big", 100_000, 1_000);
         known(&mut statistics, "small", 50, 10);
         let mut estimator = Estimator::new(&statistics);
-        let pair = estimator.pair([&big, &small], [false; 2], &equation(1, 11), &[0]).unwrap();
+        let pair = estimator.pair([&big, &small], [false; 2], &equation(1, 11), &[0]).0;
         // Every text of the small one is one of the thousand.
         assert!((pair.rows - 100_000.0 * 50.0 / 1_000.0).abs() < 1.0, "{pair:?}");
         assert!((pair.sides[0].matching - 0.01).abs() < 1e-9 && pair.sides[1].matching == 1.0, "{pair:?}");
@@ -148,13 +146,13 @@ mod tests {
         assert_eq!((pair.sides[0].keyed, pair.sides[0].at_asker), (false, false));
         assert_eq!(choose(JoinStrategy::Auto, &pair, &estimator.network()).0.strategy, JoinStrategy::Broadcast);
         // By the key of the big one, whose rows need not all be met.
-        let by_key = estimator.pair([&small, &big], [true, false], &equation(10, 0), &[11, 1]).unwrap();
+        let by_key = estimator.pair([&small, &big], [true, false], &equation(10, 0), &[11, 1]).0;
         assert!(by_key.sides[1].keyed && by_key.sides[0].keyed && by_key.sides[0].preserved, "{by_key:?}");
         assert_eq!(by_key.rows, 50.0);
         // What is joined already is at the asker.
         let (left, right) = (Box::new(big.clone()), Box::new(small));
         let both = Logical::Join { left, right, kind: JoinKind::Inner, on: equation(1, 11) };
-        let three = estimator.pair([&both, &scan("big", 20)], [false; 2], &equation(0, 20), &[21]).unwrap();
+        let three = estimator.pair([&both, &scan("big", 20)], [false; 2], &equation(0, 20), &[21]).0;
         assert_eq!((three.sides[0].at_asker, three.sides[1].at_asker), (true, false));
     }
 
@@ -165,9 +163,9 @@ mod tests {
         let exprs = vec![(7, Scalar::Column(0)), (8, Scalar::Literal(Value::Integer(1)))];
         let project = Logical::Project { input: Box::new(scan("t", 0)), exprs };
         let mut estimator = Estimator::new(&statistics);
-        let pair = estimator.pair([&scan("t", 20), &project], [false; 2], &equation(20, 7), &[21]).unwrap();
+        let pair = estimator.pair([&scan("t", 20), &project], [false; 2], &equation(20, 7), &[21]).0;
         assert!(pair.sides[1].keyed && (pair.rows - 1_000.0).abs() < 1.0, "{pair:?}");
-        let pair = estimator.pair([&scan("t", 20), &project], [false; 2], &equation(20, 8), &[21]).unwrap();
+        let pair = estimator.pair([&scan("t", 20), &project], [false; 2], &equation(20, 8), &[21]).0;
         assert!(!pair.sides[1].keyed);
     }
 }

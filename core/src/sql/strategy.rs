@@ -4,7 +4,7 @@
 
 use super::{
     ast::BinaryOp,
-    cost::{Network, Pair, Side, choose, gather, lookups},
+    cost::{Network, Pair, choose, gather, lookups},
     estimate::Estimator,
     fault::{INVALID_ARGUMENT, fail},
     logical::{ColumnId, Logical, Scan},
@@ -25,6 +25,8 @@ use crate::{
     wire::PLAN_VERSION,
 };
 
+/// Of fewer peers the asker has a good part of the rows itself.
+const PEERS_MIN: u64 = 4;
 /// Rows that meet at one place, about.
 const BUCKET_ROWS: f64 = 16.0;
 /// Places at which the rows of a join meet, where nothing is known.
@@ -89,44 +91,31 @@ impl JoinStrategy {
     }
 }
 
-/// What is expected of the sides of a join.
+/// What is expected of a join.
 pub struct Sizes {
+    /// Whether there are statistics of both sides, and peers enough for that to be of use.
     known: bool,
     pair: Pair,
+    network: Network,
     /// Different values of what must be equal, by side.
     distinct: [f64; 2],
 }
 
-/// What is expected of the sides of a join.
+/// What is expected of a join.
 pub fn sizes(estimator: &mut Estimator<'_>, sides: [&Logical; 2], kind: JoinKind, on: &[Scalar]) -> Sizes {
-    let estimates = sides.map(|side| estimator.of(side));
     let schemas = sides.map(Logical::schema);
-    let joined = estimator.join(&estimates[0], &estimates[1], kind, on);
-    let side = |at: usize| {
-        let (own, other) = (&estimates[at], &estimates[1 - at]);
-        let keys: Vec<ColumnId> =
-            on.iter().flat_map(Scalar::columns).filter(|column| schemas[at].contains(column)).collect();
-        Side {
-            rows: own.rows,
-            bytes: own.bytes(&schemas[at]),
-            key_bytes: own.bytes(&keys),
-            matching: own.matching(other, on),
-            keyed: false,
-            preserved: kind == JoinKind::Full || kind == JoinKind::Left && at == 0,
-            at_asker: false,
-        }
-    };
-    let sides = [side(0), side(1)];
+    let preserved = [kind != JoinKind::Inner, kind == JoinKind::Full];
+    let (pair, known) = estimator.pair(sides, preserved, on, &schemas.concat());
     let distinct = [0, 1].map(|at: usize| {
         let own = |scalar: &Scalar| schemas[at].iter().any(|id| *scalar == Scalar::Column(*id));
         let keys = on.iter().filter_map(|conjunct| match conjunct {
             Scalar::Binary(BinaryOp::Eq, a, b) => [&**a, &**b].into_iter().find(|side| own(side)),
             _ => None,
         });
-        estimates[at].distinct(keys)
+        estimator.of(sides[at]).distinct(keys)
     });
-    let pair = Pair { sides, rows: joined.rows, bytes: sides[0].bytes + sides[1].bytes, equations: true };
-    Sizes { known: joined.known, pair, distinct }
+    let enough = estimator.statistics().peers().is_some_and(|peers| peers >= PEERS_MIN);
+    Sizes { known: known && enough, pair, network: estimator.network(), distinct }
 }
 
 /// Lets peers make a join, where both sides are plain rows of tables and the strategy is one of theirs.
@@ -164,7 +153,7 @@ fn joined(node: &Node, wanted: JoinStrategy, sizes: &Sizes) -> Option<Joined> {
     let fetches = [fetch(join, 0, left, right), fetch(join, 1, left, right)];
     let mut pair = sizes.pair;
     (0..2).for_each(|inner| pair.sides[inner].keyed = fetches[inner].is_some());
-    let network = Network::default();
+    let network = sizes.network;
     let (choice, cost) = choose(wanted, &pair, &network);
     let few = |outer: usize| few_matches(outer, [a, b], &pair, &network);
     if wanted == JoinStrategy::Auto && (0..2).filter_map(few).any(|few| few <= network.time_us(&cost)) {
