@@ -320,6 +320,24 @@ fn a_stream_is_in_order_and_without_gaps() {
 }
 
 #[test]
+fn what_waits_is_bounded() {
+    let mut hand = Hand::new();
+    assert_eq!(hand.task(), Some(vec![]));
+    for seq in 1..=300 {
+        assert_eq!(hand.hear(7, seq), "");
+    }
+    assert_eq!(hand.report(&[(Region::ALL, 7, 299, true)]), "read 1, 7.44, covered 1");
+    assert_eq!(hand.hear(7, 301), "7.45");
+    for seq in 303..=700 {
+        assert_eq!(hand.hear(7, seq), "");
+    }
+    assert_eq!(hand.later(600_000), "covered 0");
+    assert_eq!(hand.task(), Some(vec![]));
+    assert_eq!(hand.report(&[(Region::ALL, 7, 700, true)]), "read 1, covered 1");
+    assert_eq!(hand.hear(7, 701), "7.189");
+}
+
+#[test]
 fn rows_leave_when_they_lapse() {
     let mut sim = network(4, 8);
     run(&mut sim, 1, &["CREATE TABLE t (a INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1), (2), (3)"]);
