@@ -161,21 +161,35 @@ fn who_takes_a_region_over_goes_on_telling() {
         follow(&mut sim, &mut [&mut living], SECOND_US);
         assert!(integers(living.rows()).contains(&vec![key]), "{key} of {node} is told");
     }
-    // Who goes in order leaves it to its heirs, too.
-    for node in (4..12).rev().step_by(2) {
-        let owned = sim.standing(node).unwrap().owned;
-        let lives = |key: i64| Id::object(&namespace, &codec::encode_key(&[Value::Integer(key)]), 0);
-        key = (key + 1..).find(|key| owned.iter().any(|region| region.contains(&lives(*key)))).unwrap();
-        let call = sim.command(node, Command::Leave);
-        while !sim.answered(call) {
-            follow(&mut sim, &mut [&mut living], 10_000);
-        }
-        sim.stop(node);
-        run(&mut sim, 1, &[&format!("INSERT INTO t VALUES ({key})")]);
-        follow(&mut sim, &mut [&mut living], SECOND_US);
-        assert!(integers(living.rows()).contains(&vec![key]), "{key}, which was of {node}, is told");
-    }
     assert!(living.adds_up() && living.error.is_none());
+}
+
+#[test]
+fn who_goes_leaves_what_stands_to_its_heir() {
+    const BITS: u8 = 12;
+    let mut sim = network(8, 10);
+    // All rows live at one peer.
+    sim.set_locality_bits(BITS);
+    run(&mut sim, 1, &["CREATE TABLE t (a INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)"]);
+    let namespace = match sim.sql(1, "SELECT namespace FROM pontoon_tables").unwrap().rows.remove(0).remove(0) {
+        Value::Text(namespace) => namespace,
+        other => panic!("{other:?}"),
+    };
+    let place = Region::namespace(&namespace, BITS).nearest(&Id::ZERO);
+    let owner = sim.owner_of(&place).unwrap();
+    let asker = (1..10).find(|node| *node != owner).unwrap();
+    let mut living = sim.begin_live(asker, "SELECT a FROM t").unwrap();
+    follow(&mut sim, &mut [&mut living], 2 * SECOND_US);
+    assert_eq!(integers(living.rows()), [[1]]);
+    let before: Vec<usize> = (0..10).map(|node| sim.standing_queries(node)).collect();
+    assert!(before[owner] > 0);
+    // Nobody renews anything any more.
+    sim.crash(asker, Crash::Silent);
+    let call = sim.command(owner, Command::Leave);
+    assert!(sim.wait(&[call], 10 * SECOND_US)[0].is_some());
+    sim.stop(owner);
+    let heir = sim.owner_of(&place).unwrap();
+    assert!(sim.standing_queries(heir) > before[heir], "{heir} has what {owner} had");
 }
 
 /// What one watch tells of reports and messages that are given to it by hand.
@@ -303,6 +317,24 @@ fn a_stream_is_in_order_and_without_gaps() {
     assert_eq!(hand.later(600_000), "");
     assert_eq!(hand.task(), Some(vec![]));
     assert_eq!(hand.report(&[(low, 7, 6, false), (high, 9, 4, false)]), "covered 1");
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let mut hand = Hand::new();
+    assert_eq!(hand.task(), Some(vec![]));
+    for seq in 1..=300 {
+        assert_eq!(hand.hear(7, seq), "");
+    }
+    assert_eq!(hand.report(&[(Region::ALL, 7, 299, true)]), "read 1, 7.44, covered 1");
+    assert_eq!(hand.hear(7, 301), "7.45");
+    for seq in 303..=700 {
+        assert_eq!(hand.hear(7, seq), "");
+    }
+    assert_eq!(hand.later(600_000), "covered 0");
+    assert_eq!(hand.task(), Some(vec![]));
+    assert_eq!(hand.report(&[(Region::ALL, 7, 700, true)]), "read 1, covered 1");
+    assert_eq!(hand.hear(7, 701), "7.189");
 }
 
 #[test]

@@ -316,7 +316,7 @@ fn change() -> impl Strategy<Value = String> {
 struct Living {
     live: Live,
     definitions: Definitions,
-    watches: Vec<(u32, FragmentPlan, Option<Region>)>,
+    watches: Vec<(u32, Box<FragmentPlan>, Option<Region>)>,
     told: Vec<Row>,
 }
 

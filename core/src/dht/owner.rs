@@ -103,6 +103,9 @@ struct Write {
     sent_us: u64,
 }
 
+/// A record that was committed, and the one before it, or none; `None`: that is not known.
+pub type Committed = (Box<Record>, Option<Option<Box<Record>>>);
+
 /// See the module.
 #[derive(Default)]
 pub struct Owner {
@@ -124,7 +127,7 @@ pub struct Owner {
     /// Namespaces of which [`Owner::committed`] is wanted.
     pub watched: Vec<String>,
     /// What was committed, and what was there before.
-    pub committed: VecDeque<(Box<Record>, Option<Option<Box<Record>>>)>,
+    pub committed: VecDeque<Committed>,
     /// What lost against a record of another history.
     pub conflicts: Conflicts,
 }

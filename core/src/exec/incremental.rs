@@ -67,7 +67,7 @@ enum What {
     Filter(Scalar),
     Project(Vec<Scalar>),
     Join(Box<Join>, [LargeMap<Key, Rows>; 2]),
-    Groups(Op, LargeMap<Key, Group>),
+    Groups(Box<Op>, LargeMap<Key, Group>),
 }
 
 struct Node {
@@ -120,7 +120,7 @@ impl Incremental {
                 Op::Aggregate { keys, mode: Mode::Complete, .. } | Op::Collect(keys, _)
                     if follows() && !keys.is_empty() =>
                 {
-                    Some(What::Groups(op.clone(), LargeMap::default()))
+                    Some(What::Groups(Box::new(op.clone()), LargeMap::default()))
                 }
                 _ => None,
             };

@@ -13,7 +13,7 @@ use crate::{
 
 /// Fragments that this node watches at once.
 const WATCHES_MAX: usize = 1_024;
-/// Messages of one session that wait for one before them, or for the session's rows.
+/// Messages of one watch that wait for one before them, or for their session's rows.
 const EARLY_MAX: usize = 256;
 /// Sessions of one watch.
 const SESSIONS_MAX: usize = 4_096;
@@ -226,6 +226,7 @@ impl Watches {
             ctx.send(from, Message::Unknown { watch: name });
             return;
         };
+        let waiting: usize = watch.sessions.iter().map(|session| session.early.len()).sum();
         let Some(session) = watch.session(session) else { return };
         session.expected = session.expected.max(seq);
         if session.upto.is_some_and(|upto| seq <= upto) {
@@ -234,12 +235,12 @@ impl Watches {
         if session.early.iter().all(|(other, _)| *other != seq) {
             session.early.push((seq, delta));
         }
-        if session.early.len() > EARLY_MAX {
+        let mut deltas = Vec::new();
+        session.drain(&mut deltas);
+        if waiting >= EARLY_MAX && !session.early.is_empty() {
             session.early.clear();
             session.lose();
         }
-        let mut deltas = Vec::new();
-        session.drain(&mut deltas);
         let late = !session.early.is_empty() || !session.in_step();
         self.hand_on(ctx, name, deltas);
         if late && let Some(watch) = self.watches.get_mut(&name) {

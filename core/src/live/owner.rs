@@ -297,7 +297,7 @@ impl Queries {
     }
 
     /// How many queries stand here.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.queries.len()
     }
 }

@@ -281,7 +281,7 @@ pub enum Command {
     /// its rows, and then what changes. Replied at once.
     Watch {
         /// The fragment. The last of the columns that it gives is the record's key.
-        fragment: FragmentPlan,
+        fragment: Box<FragmentPlan>,
         /// Where; `None`: the whole namespace.
         region: Option<Region>,
     },

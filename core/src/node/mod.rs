@@ -345,7 +345,7 @@ impl Node {
 
     /// How many live queries of all askers stand at this node.
     pub fn standing_queries(&self) -> usize {
-        self.standing.len()
+        self.standing.count()
     }
 
     /// Whether it has found its place.

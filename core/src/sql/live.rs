@@ -45,7 +45,7 @@ pub enum LiveNeed {
         /// Names the watch.
         watch: u32,
         /// What stands at its owners.
-        fragment: FragmentPlan,
+        fragment: Box<FragmentPlan>,
         /// Where; `None`: the whole namespace.
         region: Option<Region>,
     },
@@ -217,7 +217,7 @@ impl Live {
         self.serial += 1;
         let watch = self.serial;
         self.watching.push(Watching { watch, of, covered: None });
-        self.queue.push_back(LiveNeed::Watch { watch, fragment, region });
+        self.queue.push_back(LiveNeed::Watch { watch, fragment: Box::new(fragment), region });
     }
 
     /// What is new, if something is; an error is the last thing.
