@@ -6,6 +6,7 @@ use pontoon_core::{
     data::{QueryResult, Row, Value},
     exec::local::Local,
 };
+use pontoon_tests::database::Database;
 
 fn run(local: &mut Local, sql: &str) -> Result<QueryResult, Error> {
     local.execute(pontoon_parser::parse_one(sql)?, Vec::new())
@@ -234,4 +235,50 @@ fn more_joins_than_can_all_be_looked_at_are_ordered_too() {
     let order = joined(&mut local, &sql);
     assert_ne!(order, names.join(" "));
     assert!(order.starts_with("r8 r9") || order.starts_with("r9 r8"), "{order}");
+}
+
+#[test]
+fn on_a_network_sketches_cost_the_same_of_few_rows_and_of_many() {
+    let mut network = Database::new(12);
+    let ok = |network: &mut Database, sql: &str| network.sql(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    ok(&mut network, "CREATE TABLE t (id INTEGER PRIMARY KEY, kind INTEGER, note TEXT)");
+    let fill = |network: &mut Database, ids: core::ops::Range<i64>| {
+        for part in ids.collect::<Vec<_>>().chunks(500) {
+            let row = |id: &i64| format!("({id}, {}, 'note {}')", id % 7, id * 31 % 900);
+            let values = part.iter().map(row).collect::<Vec<_>>().join(", ");
+            ok(network, &format!("INSERT INTO t VALUES {values}"));
+        }
+    };
+    let approximate = "SELECT approx_count_distinct(id), approx_percentile(id, 0.5) FROM t";
+    let costs = |network: &mut Database| {
+        [("ANALYZE t", 0), (approximate, 1)].map(|(sql, rows)| {
+            let result = ok(network, sql);
+            assert_eq!((result.rows.len(), result.coverage), (rows, 1.0));
+            result.cost.bytes as f64
+        })
+    };
+    // Enough that each of the owners has a full sketch.
+    fill(&mut network, 0..12_000);
+    let few = costs(&mut network);
+    fill(&mut network, 12_000..36_000);
+    let many = costs(&mut network);
+    let all = ok(&mut network, "SELECT * FROM t").cost.bytes as f64;
+    for (few, many) in few.iter().zip(&many) {
+        assert!(
+            *many < 1.2 * few && *many < all / 10.0,
+            "{few} bytes of 12,000 rows, {many} of 36,000, all of which are {all}"
+        );
+    }
+    let shown =
+        ok(&mut network, "SELECT column_name, row_count, distinct_values FROM pontoon_statistics ORDER BY 1").rows;
+    let of = |at: usize| {
+        (shown[at][0].to_string(), shown[at][1].to_string(), shown[at][2].to_string().parse::<f64>().unwrap())
+    };
+    assert_eq!((of(1).0, of(1).1, of(1).2), ("kind".to_owned(), "36000".to_owned(), 7.0));
+    assert!((of(0).2 / 36_000.0 - 1.0).abs() < 0.12 && (of(2).2 / 900.0 - 1.0).abs() < 0.12, "{shown:?}");
+    // A node that has not read the table knows of it, too.
+    for _ in 0..3 {
+        let plan = ok(&mut network, "EXPLAIN SELECT * FROM t WHERE kind = 3").rows;
+        assert!(plan[0][0].to_string().contains("rows≈5143"), "{plan:?}");
+    }
 }

@@ -16,6 +16,8 @@ use crate::{exec::plan::JoinKind, map::Set};
 
 /// Inputs of which all orders are looked at.
 const INPUTS_MAX: usize = 8;
+/// Inputs with which it begins where not all orders are looked at.
+const STARTS: usize = 4;
 /// Inputs beyond which the order stays as it is.
 const GREEDY_MAX: usize = 32;
 /// How many times as many rows the order that is there has to have.
@@ -129,7 +131,7 @@ impl<'a> Joins<'a, '_> {
         best.pop().flatten()
     }
 
-    /// From each input on, always what gives the fewest rows next.
+    /// From some of the smallest inputs on, always what gives the fewest rows next.
     fn greedy(&self) -> Option<Joined<'a>> {
         let count = self.estimates.len();
         let from = |first: usize| {
@@ -141,6 +143,8 @@ impl<'a> Joins<'a, '_> {
             }
             Some(joined)
         };
-        (0..count).filter_map(from).min_by(|a, b| a.rows.total_cmp(&b.rows))
+        let mut starts: Vec<usize> = (0..count).collect();
+        starts.sort_by(|a, b| self.estimates[*a].rows.total_cmp(&self.estimates[*b].rows));
+        starts.into_iter().take(STARTS).filter_map(from).min_by(|a, b| a.rows.total_cmp(&b.rows))
     }
 }

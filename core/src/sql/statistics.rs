@@ -282,3 +282,77 @@ impl Statistics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Id, store::Version};
+
+    fn found(rows: u64, at_us: i64, columns: usize) -> TableStatistics {
+        let text = |at: usize| Value::Text(format!("{at:0128}"));
+        let column = |slot: usize| ColumnStatistics {
+            slot: slot as u32,
+            name: format!("c{slot}"),
+            nulls: 0,
+            bytes: 0,
+            distinct: 1,
+            min: Some(text(0)),
+            max: Some(text(9)),
+            common: (0..16).map(|at| (text(at), 1)).collect(),
+        };
+        let (table, namespace) = ("t".to_owned(), "rows of t".to_owned());
+        TableStatistics { table, namespace, at_us, rows, columns: (0..columns).map(column).collect() }
+    }
+
+    fn scan(namespace: &str) -> Scan {
+        Scan {
+            name: "t".to_owned(),
+            namespace: namespace.to_owned(),
+            locality_bits: 0,
+            decode: Decode::Row,
+            columns: Vec::new(),
+            primary_key: Vec::new(),
+            filter: Vec::new(),
+            output: Vec::new(),
+            missing: Vec::new(),
+            indexes: Vec::new(),
+            table: Some(("t".to_owned(), Version { wall_us: 0, counter: 0, author: Id::ZERO })),
+            identity: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_record_is_bounded_and_reads_again() {
+        let small = found(7, 1, 3);
+        assert_eq!(TableStatistics::decode(&small.encode()).unwrap(), small);
+        let bytes = found(7, 1, COLUMNS_MAX).encode();
+        assert!(bytes.len() <= BYTES_MAX, "{}", bytes.len());
+        let read = TableStatistics::decode(&bytes).unwrap();
+        assert_eq!(read.columns.len(), COLUMNS_MAX);
+        assert!(read.columns[0].common.len() == 16 && read.columns[COLUMNS_MAX - 1].common.is_empty());
+        assert!(TableStatistics::decode(&bytes[..bytes.len() / 2]).is_err());
+        let long = Value::Text("é".repeat(VALUE_BYTES_MAX));
+        assert_eq!(short(&long), Value::Text("é".repeat(VALUE_BYTES_MAX / 2)));
+    }
+
+    #[test]
+    fn what_is_newer_counts_and_what_is_old_is_asked_for_again() {
+        let mut known = Statistics::default();
+        assert!(known.wants("t", 0) && known.is_empty());
+        known.learn("t", None, 5);
+        assert!(!known.wants("t", 5 + AGE_MAX_US) && known.wants("t", 6 + AGE_MAX_US));
+        assert!(known.is_empty() && known.rows(&scan("rows of t")).is_none());
+        known.learn("t", Some(found(100, 10, 1)), 20);
+        assert_eq!(known.rows(&scan("rows of t")), Some(100));
+        assert_eq!((known.rows(&scan("other rows")), known.of(&scan("other rows"))), (None, None));
+        known.count("rows of t".to_owned(), 150, 30);
+        assert_eq!(known.rows(&scan("rows of t")), Some(150));
+        known.learn("t", Some(found(200, 40, 1)), 50);
+        assert_eq!(known.rows(&scan("rows of t")), Some(200));
+        for number in 0..3 * REMEMBERED_MAX {
+            known.learn(&number.to_string(), None, 60);
+            known.count(number.to_string(), 1, 60);
+        }
+        assert!(known.tables.len() <= REMEMBERED_MAX && known.counts.len() <= REMEMBERED_MAX);
+    }
+}
