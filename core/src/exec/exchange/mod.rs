@@ -10,10 +10,16 @@
 //! for small tables: see [`Way`]. How parcels travel, and how it is known that all are there, is the
 //! [`exchange`](crate::exchange) layer's.
 
+mod filter;
+mod follow;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    filter::Filter,
+    follow::{Follow, Stop},
+};
 use super::{
-    eval::truth,
     fragment::{Budget, FragmentPlan, Output, Partial},
     ops::{
         Batch,
@@ -23,13 +29,12 @@ use super::{
 };
 use crate::{
     Error, Id,
-    data::{Row, SignedRow, Value, codec},
+    data::{Row, SignedRow},
     map::Map,
     sql::{
-        fault::{CORRUPTED, UNSUPPORTED, fail},
+        fault::{UNSUPPORTED, fail},
         scalar::Scalar,
     },
-    store::Version,
     wire::{Contact, PLAN_VERSION},
 };
 
@@ -37,11 +42,6 @@ use crate::{
 pub const BUCKETS_MAX: u16 = 1_024;
 /// Rows of one parcel take about so many bytes at most.
 const PARCEL_BYTES: usize = 64 * 1_024;
-/// Bytes of a filter at most.
-const FILTER_BYTES_MAX: u32 = 64 * 1_024;
-/// Bits of a filter that a value sets.
-const FILTER_PROBES: u64 = 5;
-
 /// How two tables are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Way {
@@ -97,30 +97,6 @@ pub struct BucketPlan {
     pub follow: Option<(Follow, FragmentPlan)>,
 }
 
-/// The way of a row past the owners of others, each of which adds its own to it.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
-pub struct Follow {
-    /// At whose owners it stops.
-    pub stops: Vec<Stop>,
-    /// A row to which nothing is added stays, with so many NULLs.
-    pub keep: Option<usize>,
-    /// Columns of the whole row that make the pair, in its order.
-    pub order: Vec<u32>,
-    /// Which pairs count.
-    pub condition: Option<Scalar>,
-}
-
-/// See [`Follow`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stop {
-    /// The key of a record, over the row so far.
-    pub key: Vec<Scalar>,
-    /// It is one value, which is that key as it is stored.
-    pub stored: bool,
-    /// What is added of the record.
-    pub fragment: FragmentPlan,
-}
-
 /// Names an exchange, in one round of its attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Name {
@@ -171,10 +147,6 @@ pub struct Sent {
     pub filter: Option<Filter>,
 }
 
-/// A Bloom filter of keys (Bloom, *Space/time trade-offs in hash coding with allowable errors*, CACM 1970).
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
-pub struct Filter(#[serde(with = "crate::wire::bytes")] Vec<u8>);
-
 /// What a bucket is told first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Open {
@@ -224,39 +196,6 @@ pub fn parcel_name(run: u64, index: u32) -> u64 {
     mixed ^ mixed >> 32
 }
 
-impl Filter {
-    fn bits(&self, hash: u64) -> impl Iterator<Item = (usize, u8)> + use<> {
-        let bits = self.0.len() as u64 * 8;
-        // Two hashes do for any number of probes (Kirsch and Mitzenmacher, ESA 2006).
-        let step = hash >> 32 | 1;
-        (0..FILTER_PROBES).map(move |probe| {
-            let bit = hash.wrapping_add(step.wrapping_mul(probe)) % bits.max(1);
-            ((bit / 8) as usize, 1 << (bit % 8))
-        })
-    }
-
-    fn insert(&mut self, hash: u64) {
-        for (byte, bit) in self.bits(hash) {
-            if let Some(byte) = self.0.get_mut(byte) {
-                *byte |= bit;
-            }
-        }
-    }
-
-    /// Whether a key may be there.
-    fn has(&self, hash: u64) -> bool {
-        self.bits(hash).all(|(byte, bit)| self.0.get(byte).is_none_or(|byte| byte & bit != 0))
-    }
-
-    /// Adds the keys of another one.
-    fn unite(&mut self, other: &Filter) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
-        }
-        self.0.iter_mut().zip(&other.0).for_each(|(into, byte)| *into |= byte);
-    }
-}
-
 impl Sent {
     /// Adds what others sent.
     pub fn add(&mut self, other: Sent) {
@@ -282,8 +221,7 @@ impl Buckets {
     pub fn cut(&self, rows: Vec<SignedRow>, run: u64) -> Result<(Vec<Parcel>, Sent), Error> {
         let side = usize::from(self.side);
         let preserved = self.join.preserves(side);
-        let filter_bytes = self.filter_bytes.min(FILTER_BYTES_MAX) as usize;
-        let mut filter = (filter_bytes > 0).then(|| Filter(vec![0; filter_bytes]));
+        let mut filter = Filter::new(self.filter_bytes);
         if let Some(open) = &self.along {
             let Some((follow, _)) = BucketPlan::decode(&open.plan)?.follow else {
                 return fail(UNSUPPORTED, "rows that go nowhere");
@@ -330,87 +268,6 @@ impl Buckets {
 pub fn tally(parcels: &[Parcel]) -> Option<(u32, u64)> {
     let sum = parcels.iter().fold(0_u64, |sum, parcel| sum.wrapping_add(parcel_name(parcel.run, parcel.index)));
     (!parcels.is_empty()).then_some((parcels.len() as u32, sum))
-}
-
-impl Follow {
-    /// Cuts rows into parcels for the owners at a stop.
-    pub fn cut(&self, stop: usize, rows: Vec<SignedRow>, run: u64, first: u32) -> Result<Vec<Parcel>, Error> {
-        let Stop { key: exprs, stored, fragment } = self.stop(stop)?;
-        let mut by_key: Map<Vec<u8>, Vec<SignedRow>> = Map::new();
-        for row in rows {
-            let (key, _) = key_of(exprs, &row.row)?;
-            let key = match &key[..] {
-                [Value::Blob(key)] if *stored => key.clone(),
-                key if self.keep.is_none() && key.iter().any(Value::is_null) => continue,
-                key => codec::encode_key(key),
-            };
-            by_key.entry(key).or_default().push(row);
-        }
-        let mut parcels: Vec<Parcel> = Vec::new();
-        for (key, rows) in by_key {
-            let id = Id::object(fragment.namespace(), &key, fragment.locality_bits());
-            for rows in pieces(rows) {
-                let index = first + parcels.len() as u32;
-                let rows = postcard::to_allocvec(&rows).unwrap_or_default();
-                let to = To::Owner { id, key: key.clone(), stop: stop as u8 };
-                parcels.push(Parcel { to, run, index, rows });
-            }
-        }
-        Ok(parcels)
-    }
-
-    /// Adds what an owner has under the key of these rows, which is one row or none.
-    pub fn add(
-        &self,
-        stop: usize,
-        rows: Vec<SignedRow>,
-        record: Option<(&[u8], &[u8], &Version)>,
-        budget: &Budget,
-    ) -> Result<Vec<SignedRow>, Error> {
-        let found = self.stop(stop)?.fragment.run(record.into_iter(), budget)?.batch.by_row().rows;
-        let mut added = Vec::new();
-        for SignedRow { row, weight } in rows {
-            let mut matched = false;
-            for other in &found {
-                let whole = [&row[..], &other.row].concat();
-                let last = stop + 1 == self.stops.len();
-                if last && let Some(condition) = &self.condition {
-                    let pair = self.pair(&whole)?;
-                    if truth(condition, &pair)? != Some(true) {
-                        continue;
-                    }
-                }
-                matched = true;
-                added.push(SignedRow { row: whole, weight: weight.saturating_mul(other.weight) });
-            }
-            if let (false, Some(width)) = (matched, self.keep) {
-                let mut whole = row;
-                whole.extend(core::iter::repeat_n(Value::Null, width));
-                added.push(SignedRow { row: whole, weight });
-            }
-        }
-        Ok(added)
-    }
-
-    /// What is done at a stop.
-    pub fn stop(&self, stop: usize) -> Result<&Stop, Error> {
-        self.stops.get(stop).map_or_else(|| fail(UNSUPPORTED, "a stop that is not there"), Ok)
-    }
-
-    /// The pair that a whole row is.
-    fn pair(&self, whole: &[Value]) -> Result<Row, Error> {
-        let columns = self.order.iter().map(|at| whole.get(*at as usize).cloned());
-        columns.collect::<Option<Row>>().map_or_else(|| fail(CORRUPTED, "a row of another width than the plan's"), Ok)
-    }
-
-    /// The pairs that whole rows are.
-    pub fn pairs(&self, rows: Vec<SignedRow>) -> Result<Batch, Error> {
-        let mut pairs = Batch::default();
-        for SignedRow { row, weight } in rows {
-            pairs.push(self.pair(&row)?, weight);
-        }
-        Ok(pairs)
-    }
 }
 
 /// Rows in pieces of bounded size.
