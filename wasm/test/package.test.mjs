@@ -7,11 +7,11 @@ const { connect, PontoonError } = await import("pontoon-db");
 const { decodeValue, encodeValue } = await import("../dist/values.js");
 const { placeholders } = await import("../dist/sql.js");
 
-test("what a page downloads before it takes part is at most 240 kB", () => {
+test("what a page downloads before it takes part is at most 290 kB", () => {
   const lines = execFileSync(process.execPath, [new URL("../scripts/size.mjs", import.meta.url).pathname], { encoding: "utf8" });
   const figures = lines.trim().split("\n").map((line) => JSON.parse(line));
   const peer = figures.find(({ artifact, figure }) => artifact === "peer" && figure === "brotli_bytes");
-  assert.ok(peer.value <= 240_000, `${peer.value} bytes (brotli): docs/decisions/015-size.md says where they go`);
+  assert.ok(peer.value <= 290_000, `${peer.value} bytes (brotli): docs/decisions/015-size.md says where they go`);
 });
 
 test("importing touches no globals and gives connect and PontoonError", () => {

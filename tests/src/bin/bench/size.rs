@@ -10,7 +10,7 @@ use std::{
 use crate::report::Report;
 
 /// The bound of `peer`, brotli bytes.
-const PEER_BYTES_MAX: usize = 240_000;
+const PEER_BYTES_MAX: usize = 290_000;
 
 #[derive(Default)]
 struct Sizes {
