@@ -2,9 +2,8 @@
 //! are what a fresh query gives afterwards.
 //!
 //! Every pair of nodes is equally far apart (100 ms unless given). A write is committed when its owner knows it on a
-//! majority of disks, which is when the owner's application is told of it (`onData`). `first` is the time until a query
-//! has its first result. For comparison: one-way latencies of one hop, and of the asker's own poll, would be 1 and 2 at
-//! the least for each poll.
+//! majority of disks, which is when the owner's application is told of it (`onData`). `first_result_s` is the time until a query
+//! has its first result. One one-way latency is the least that word of a write can take.
 
 use std::collections::BTreeMap;
 
