@@ -119,6 +119,34 @@ fn every_strategy_gives_the_same_rows() {
     }
 }
 
+#[test]
+fn what_is_found_may_be_larger_than_a_frame() {
+    let mut definitions = Definitions::default();
+    let mut sim = swarm(&mut definitions);
+    let wide = "x".repeat(20_000);
+    // Three bids of each of a few items, padded to more than a message between two peers may have.
+    let query = format!(
+        "SELECT b.id, i.id, '{wide}' || b.amount AS pad FROM bids b JOIN items i ON b.item = i.id WHERE i.id < 40"
+    );
+    let grouped =
+        format!("SELECT '{wide}' || b.id AS pad, count(*) FROM bids b JOIN items i ON b.item = i.id GROUP BY 1");
+    for strategy in ["symmetric-hash", "fetch-matches", "semi-join", "broadcast"] {
+        for query in [&query, &grouped] {
+            let statements = [format!("SET pontoon.join_strategy = '{strategy}'"), query.clone()];
+            let mut rows = Vec::new();
+            for statement in statements {
+                let begun = sim.now_us();
+                let ask = sim.ask(1, &mut definitions, &statement, Some(20 * SECOND_US)).unwrap();
+                let result = sim.answers(vec![ask], &mut definitions, 60 * SECOND_US).remove(0).unwrap();
+                assert_eq!(result.coverage, 1.0, "{strategy}");
+                assert!(sim.now_us() < begun + 5 * SECOND_US, "{strategy}: nothing was tried again");
+                rows = result.rows;
+            }
+            assert!(rows.len() > 60, "{strategy}: {} rows", rows.len());
+        }
+    }
+}
+
 /// What came of one query.
 #[derive(Debug, Default, PartialEq)]
 struct Counts {
@@ -262,6 +290,18 @@ fn a_query_that_fails_frees_its_buckets() {
     let answer = sim.answers(vec![ask], &mut definitions, 60 * SECOND_US).remove(0);
     assert_eq!(answer.unwrap_err().code(), "division_by_zero");
     assert!(held_by_all(&sim) > 0, "other buckets wait to be told how much there is");
+    sim.run_for(SECOND_US);
+    assert_eq!(held_by_all(&sim), 0);
+}
+
+#[test]
+fn a_query_that_succeeds_frees_its_buckets() {
+    let mut definitions = Definitions::default();
+    let mut sim = swarm(&mut definitions);
+    // Rows of one bid meet at one bucket of many.
+    let query = "SELECT b.id, i.name FROM bids b JOIN items i ON b.item = i.id AND b.id < 3";
+    let ask = sim.ask(1, &mut definitions, query, Some(20 * SECOND_US)).unwrap();
+    sim.answers(vec![ask], &mut definitions, 60 * SECOND_US).remove(0).unwrap();
     sim.run_for(SECOND_US);
     assert_eq!(held_by_all(&sim), 0);
 }

@@ -71,12 +71,20 @@ export class LiveQuery<R = Row> implements AsyncIterable<LiveChange<R>> {
   /** Tells each change from now on; at once also the rows that are there. `onError` is told if it ends by itself. */
   onChange(listener: LiveChangeListener<R>, onError?: (error: PontoonError) => void): Unsubscribe {
     const entry = { change: listener, end: (error?: PontoonError) => void (error && onError?.(error)) };
-    this.#listeners.add(entry);
-    if (this.#error) queueMicrotask(() => entry.end(this.#error));
-    else if (this.#last) {
-      queueMicrotask(() => this.#listeners.has(entry) && this.#last && report(() => listener(this.#whole())));
-    }
-    return () => void this.#listeners.delete(entry);
+    let wanted = true;
+    // It is told of changes from when it was told the whole, so that no row comes twice.
+    const begin = (): void => {
+      if (!wanted) return;
+      if (this.#error) return entry.end(this.#error);
+      this.#listeners.add(entry);
+      if (this.#last) report(() => listener(this.#whole()));
+    };
+    if (this.#error || this.#last) queueMicrotask(begin);
+    else begin();
+    return () => {
+      wanted = false;
+      this.#listeners.delete(entry);
+    };
   }
 
   /** Ends it; its peers forget it. */

@@ -6,6 +6,7 @@ use super::{Cargo, Event, Load, Ways};
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
+    data::Nested,
     exec::{
         Budget, Fault, FragmentPlan, GatherEnd, Partial,
         exchange::{BUCKETS_MAX, Beside, Buckets, Filter, JoinPlan, Name, Open, Sent, To, Way},
@@ -17,6 +18,8 @@ use crate::{
     sql::fault::{BUDGET, CORRUPTED, error},
 };
 
+/// What a piece takes beside its rows.
+const PIECE_BYTES: usize = 64;
 /// A bucket that says nothing for so long is tried again.
 const SILENCE_US: u64 = 4 * SECOND_US;
 /// With less time left than this, no further round is begun.
@@ -26,9 +29,26 @@ pub const BROADCAST_BYTES_MAX: usize = 256 * 1_024;
 
 /// What a bucket said.
 pub(super) enum Told {
-    Found { bucket: u16, index: u32, last: bool, fault: Option<Fault>, partial: Vec<u8> },
-    Waiting { bucket: u16, flowing: bool },
-    Followed { stop: u8, taken: (u32, u64), next: (u32, u64), fault: Option<Fault>, partial: Vec<u8> },
+    Found {
+        bucket: u16,
+        life: u64,
+        index: u32,
+        last: bool,
+        fault: Option<Fault>,
+        partial: Vec<u8>,
+    },
+    Waiting {
+        bucket: u16,
+        flowing: bool,
+    },
+    Followed {
+        stop: u8,
+        taken: (u32, u64),
+        next: (u32, u64),
+        assumed_lost: bool,
+        fault: Option<Fault>,
+        partial: Vec<u8>,
+    },
 }
 
 /// What is known of the rows of this round that go past owners.
@@ -62,8 +82,10 @@ struct Side {
 
 /// What is known of a bucket of this round.
 struct Awaited {
-    pieces: Map<u32, Partial>,
-    count: Option<u32>,
+    /// By life of the bucket and number; and the last of the life that has ended.
+    pieces: Map<(u64, u32), Partial>,
+    last: Option<(u64, u32)>,
+    bytes: usize,
     heard_us: u64,
     failed: bool,
 }
@@ -96,6 +118,8 @@ pub(super) struct Asked {
     over: bool,
     /// Bytes that came from buckets.
     held: usize,
+    /// Whether the owners of the large side have answered, where the small one goes there.
+    answered: bool,
 }
 
 impl Asked {
@@ -126,6 +150,7 @@ impl Asked {
             end,
             over: false,
             held: 0,
+            answered: false,
         }
     }
 
@@ -148,7 +173,11 @@ impl Asked {
         self.end.messages = self.end.messages.saturating_add(end.messages);
         self.end.bytes = self.end.bytes.saturating_add(end.bytes);
         self.end.coverage = self.end.coverage.min(end.coverage);
-        if self.end.fault.is_none() {
+        // Of a side that is not small after all nothing is wanted here.
+        let too_large = end.fault.as_ref().is_some_and(|fault| crate::Error::from(fault.clone()).code() == BUDGET);
+        if self.way == Way::Broadcast(side) && too_large {
+            self.way = Way::Hash;
+        } else if self.end.fault.is_none() {
             self.end.fault.clone_from(&end.fault);
         }
         self.result.scanned = self.result.scanned.saturating_add(core::mem::take(&mut answer.scanned));
@@ -175,24 +204,28 @@ impl Asked {
                 let message = format!("a join that gives more than {} bytes", ctx.config.query_bytes_max);
                 self.end.fault = Some((&error(BUDGET, message)).into());
             }
-            Told::Found { index, last, partial, .. } => {
+            Told::Found { life, index, last, partial, .. } => {
                 match postcard::from_bytes::<Partial>(&partial) {
                     Ok(partial) => {
                         self.end.messages += 1;
                         self.end.bytes += 40;
                         self.rows += partial.batch.len() as u64;
-                        bucket.pieces.insert(index, partial);
+                        bucket.pieces.insert((life, index), partial);
                     }
                     Err(_) => {
                         self.end.fault = Some((&error(CORRUPTED, "what a bucket found does not read")).into());
                     }
                 }
-                self.held += partial.len();
+                let bytes = partial.len() + PIECE_BYTES;
+                self.held += bytes;
+                bucket.bytes += bytes;
                 self.end.bytes += partial.len() as u64;
                 if last {
-                    bucket.count = Some(index + 1);
+                    bucket.last = Some((life, index));
                 }
-                if bucket.count == Some(bucket.pieces.len() as u32) {
+                if let Some((life, last)) = bucket.last
+                    && bucket.pieces.keys().filter(|(other, _)| *other == life).count() > last as usize
+                {
                     self.take(ctx, number);
                 }
             }
@@ -201,13 +234,15 @@ impl Asked {
 
     /// Rows went past an owner.
     fn followed(&mut self, ctx: &Ctx<'_>, told: Told) {
-        let Told::Followed { stop, taken, next, fault, partial } = told else { return };
+        let Told::Followed { stop, taken, next, assumed_lost, fault, partial } = told else { return };
+        self.end.assumed_lost |= assumed_lost;
         self.end.messages += 1;
         self.end.bytes += partial.len() as u64 + 60;
         self.trail.add(usize::from(stop), true, taken);
         self.trail.add(usize::from(stop) + 1, false, next);
         let found = match fault {
             Some(fault) => return self.end.fault = Some(fault),
+            None if partial.is_empty() => return,
             None => postcard::from_bytes::<Partial>(&partial),
         };
         let Ok(found) = found else {
@@ -225,7 +260,8 @@ impl Asked {
         let Some(bucket) = self.awaited.remove(&number) else { return };
         self.ended += 1;
         let budget = Budget::from(ctx.config);
-        for mut partial in bucket.pieces.into_values() {
+        let (ended, _) = bucket.last.unwrap_or_default();
+        for (_, mut partial) in bucket.pieces.into_iter().filter(|((life, _), _)| *life == ended) {
             for (_, count, sum) in core::mem::take(&mut partial.sent).parcels {
                 self.trail.add(0, false, (count, sum));
             }
@@ -272,7 +308,7 @@ impl Asked {
         }
         if self.rows > self.told {
             self.told = self.rows;
-            let share = f64::from(self.ended) / f64::from(self.buckets);
+            let share = f64::from(self.ended) / f64::from(self.buckets.max(1));
             events.push_back(Event::Progress { call: self.call, rows: self.rows, share });
         }
         shipment
@@ -322,13 +358,17 @@ impl Asked {
         self.counted = false;
         self.sides = Default::default();
         let heard_us = ctx.now.mono;
-        let stops = self.plan.sides.follow.as_ref().map_or(0, |follow| follow.stops.len());
+        // The last stop is here: what owners found.
+        let stops = self.plan.sides.follow.as_ref().map_or(0, |follow| follow.stops.len() + 1);
+        let dropped: usize = self.awaited.values().map(|bucket| bucket.bytes).sum();
+        self.held = if stops > 0 { 0 } else { self.held.saturating_sub(dropped) };
         self.trail = Trail { stops: vec![Default::default(); stops], heard_us, ..Trail::default() };
         if let Some(side) = self.staying() {
             let none = Partial::default();
             self.sides[side] = Side { asked: true, answer: Some((none, GatherEnd { peers: 0, ..self.end.clone() })) };
         }
-        let awaited = |number: &u16| (*number, Awaited { pieces: Map::new(), count: None, heard_us, failed: false });
+        let awaited =
+            |number: &u16| (*number, Awaited { pieces: Map::new(), last: None, bytes: 0, heard_us, failed: false });
         self.awaited = buckets.iter().map(awaited).collect();
         let open = self.open(ctx, ways);
         let cargo = buckets.iter().map(|bucket| Cargo { to: To::Bucket(*bucket), step: Step::Free, load: Load::Open });
@@ -410,9 +450,12 @@ impl Asked {
                 cargo.push((bucket, count, sum));
             }
         }
-        let before = self.awaited.len();
-        self.awaited.retain(|number, _| cargo.iter().any(|(bucket, ..)| bucket == number));
-        self.ended += (before - self.awaited.len()) as u16;
+        // Those that were sent nothing have ended, and are told so.
+        let sent: Vec<u16> = cargo.iter().map(|(bucket, ..)| *bucket).collect();
+        let empty: Vec<u16> = self.awaited.keys().filter(|it| sent.binary_search(it).is_err()).copied().collect();
+        self.awaited.retain(|number, _| sent.binary_search(number).is_ok());
+        self.ended += empty.len() as u16;
+        cargo.extend(empty.into_iter().map(|bucket| (bucket, 0, 0)));
         let expect = |(bucket, count, sum)| {
             let load = Load::Expect { count, sum };
             Cargo { to: To::Bucket(bucket), step: Step::Free, load }
@@ -436,16 +479,15 @@ impl Asked {
                 return;
             }
             self.sides[there].asked = true;
-            let rows =
-                rows.into_iter().flat_map(|it| core::iter::repeat_n(it.row, it.weight.max(0) as usize)).collect();
             let (join, tail) = (self.plan.sides.join.clone(), self.plan.tail.clone());
-            let output = Output::Beside(Box::new(Beside { join, side: small, rows, tail }));
+            let output = Output::Beside(Nested::new(Beside { join, side: small, rows, tail }));
             self.gather(ctx, 1 - small, output, events);
         }
         if let Some((answer, _)) = self.sides[there].answer.take() {
             if let Err(error) = self.plan.tail.combine(&mut self.result, answer, &Budget::from(ctx.config)) {
                 self.end.fault = Some((&error).into());
             }
+            self.answered = true;
             self.finish(ctx, events);
         }
     }
@@ -454,7 +496,7 @@ impl Asked {
         self.over = true;
         let whole = self.is_whole();
         let answered = match self.way {
-            Way::Broadcast(small) => f64::from(u8::from(self.sides[usize::from(small == 0)].asked)),
+            Way::Broadcast(_) => f64::from(u8::from(self.answered)),
             Way::Fetch(_) | Way::SemiJoin => {
                 let found = core::mem::take(&mut self.trail.found);
                 if whole && let Err(error) = self.plan.tail.combine(&mut self.result, found, &Budget::from(ctx.config))

@@ -10,12 +10,12 @@ use crate::{
     Error,
     config::SECOND_US,
     ctx::Ctx,
-    data::SignedRow,
+    data::{SignedRow, Value},
     exec::{
         Budget, Fault, Partial,
         exchange::{BucketPlan, Name, Open, Parcel, parcel_name, tally},
         fragment::Output,
-        ops::{Batch, matcher::Matcher},
+        ops::{Batch, aggregate::State, matcher::Matcher},
     },
     map::Set,
     sql::fault::{BUDGET, CORRUPTED, error, fail},
@@ -35,7 +35,7 @@ pub(super) struct Bucket {
     name: Name,
     number: u16,
     open: Option<(Open, BucketPlan, Matcher)>,
-    /// Its rows that go on to owners: their run, and how many parcels there were.
+    /// Its name among buckets, and that of the rows that go on from it to owners; how many parcels there were of those.
     run: u64,
     went: (u32, u64),
     /// Rows that came before the plan.
@@ -129,6 +129,10 @@ impl Bucket {
     /// Whether there is nothing more to do: all has been there. What goes on to owners is put into `on`.
     pub fn settle(&mut self, ctx: &mut Ctx<'_>, on: &mut Vec<Parcel>) -> Result<bool, Error> {
         let whole = self.expect == Some((self.seen.len() as u32, self.sum));
+        // Nobody waits for a bucket that was sent nothing.
+        if self.expect == Some((0, 0)) {
+            return Ok(true);
+        }
         let Some((_, plan, matcher)) = &mut self.open else { return Ok(false) };
         if whole {
             let mut pairs = Batch::default();
@@ -156,29 +160,12 @@ impl Bucket {
 
     /// Tells the asker what was found.
     fn tell(&mut self, ctx: &mut Ctx<'_>, last: bool) {
-        let mut found = core::mem::take(&mut self.found);
-        found.batch = found.batch.by_row();
-        let mut rows = core::mem::take(&mut found.batch.rows).into_iter();
-        loop {
-            let (mut piece, mut bytes) = (Partial::default(), 0);
-            for signed in rows.by_ref() {
-                bytes += 16 + signed.row.iter().map(crate::data::Value::bytes).sum::<usize>();
-                piece.batch.rows.push(signed);
-                if bytes > PIECE_BYTES {
-                    break;
-                }
-            }
-            let end = rows.len() == 0;
-            if end {
-                piece.batch.groups = core::mem::take(&mut found.batch.groups);
-                piece.sent = core::mem::take(&mut found.sent);
-            }
-            if !piece.batch.is_empty() || last && end {
-                let partial = postcard::to_allocvec(&piece).unwrap_or_default();
-                self.send(ctx, last && end, None, partial);
-            }
-            if end {
-                return;
+        let pieces = pieces(core::mem::take(&mut self.found));
+        let count = pieces.len();
+        for (at, piece) in pieces.into_iter().enumerate() {
+            let end = last && at + 1 == count;
+            if !piece.batch.is_empty() || end {
+                self.send(ctx, end, None, postcard::to_allocvec(&piece).unwrap_or_default());
             }
         }
     }
@@ -192,7 +179,7 @@ impl Bucket {
     fn send(&mut self, ctx: &mut Ctx<'_>, last: bool, fault: Option<Fault>, partial: Vec<u8>) {
         let (name, bucket, index) = (self.name, self.number, self.pieces);
         self.pieces += 1;
-        self.post(ctx, Message::Found { name, bucket, index, last, fault, partial });
+        self.post(ctx, Message::Found { name, bucket, life: self.run, index, last, fault, partial });
     }
 
     fn post(&self, ctx: &mut Ctx<'_>, message: Message) {
@@ -209,6 +196,31 @@ impl Bucket {
         }
         now >= self.until_us
     }
+}
+
+/// What was found, in pieces that a frame has room for; at least one.
+pub(super) fn pieces(mut found: Partial) -> Vec<Partial> {
+    let batch = core::mem::take(&mut found.batch).by_row();
+    let (mut pieces, mut bytes) = (vec![found], 0);
+    let bytes_of = |row: &[Value]| 16 + row.iter().map(Value::bytes).sum::<usize>();
+    let mut place = |pieces: &mut Vec<Partial>, more: usize| {
+        bytes += more;
+        if bytes > PIECE_BYTES {
+            bytes = more;
+            pieces.push(Partial::default());
+        }
+        pieces.len() - 1
+    };
+    for signed in batch.rows {
+        let at = place(&mut pieces, bytes_of(&signed.row));
+        pieces[at].batch.rows.push(signed);
+    }
+    for group in batch.groups {
+        let states: usize = group.states.iter().map(State::bytes).sum();
+        let at = place(&mut pieces, bytes_of(&group.key) + states);
+        pieces[at].batch.groups.push(group);
+    }
+    pieces
 }
 
 /// Pairs were made.

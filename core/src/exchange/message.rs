@@ -28,6 +28,8 @@ pub enum Message {
         name: Name,
         /// Which bucket.
         bucket: u16,
+        /// The bucket's life: of another one at the same place nothing is to be mixed in.
+        life: u64,
         /// From 0 on.
         index: u32,
         /// Nothing follows: all that was sent has been there.
@@ -55,8 +57,10 @@ pub enum Message {
         stop: u8,
         /// Parcels that came, and the sum of their names.
         taken: (u32, u64),
-        /// Parcels that went on.
+        /// Parcels that went on; at the last stop, and behind it, pieces of what was found.
         next: (u32, u64),
+        /// A majority was given up for lost where something was looked for.
+        assumed_lost: bool,
         /// It failed.
         fault: Option<Fault>,
         /// An encoded [`Partial`](crate::exec::Partial): what was found at the last stop.

@@ -96,6 +96,9 @@ pub enum Event {
     },
 }
 
+/// A record that was looked for, if there is one, and whether a majority was given up for lost there.
+pub type Looked<'a> = (Option<(&'a [u8], &'a Version)>, bool);
+
 /// Where cargo may go.
 pub trait Ways {
     /// The next hop towards a key, and how its receiver may go on; `None`: nobody is nearer.
@@ -105,7 +108,7 @@ pub trait Ways {
     /// How many peers are linked.
     fn linked(&self) -> usize;
     /// The record of a key that this node may vouch for right now; `None`: it may not.
-    fn record(&self, namespace: &str, key: &[u8], id: &Id) -> Option<Option<(&[u8], &Version)>>;
+    fn record(&self, namespace: &str, key: &[u8], id: &Id) -> Option<Looked<'_>>;
 }
 
 /// What one node does for joins, its own and those of others.
@@ -232,7 +235,8 @@ impl Exchanges {
                     continue;
                 }
             };
-            let room = self.buckets.len() < BUCKETS_MAX && self.bytes <= ctx.config.exchange_bytes_max;
+            let known = self.buckets.contains_key(&(name, number));
+            let room = (known || self.buckets.len() < BUCKETS_MAX) && self.bytes <= ctx.config.exchange_bytes_max;
             let bucket = self.buckets.entry((name, number)).or_insert_with(|| Bucket::new(ctx, name, number));
             let before = bucket.bytes;
             let result = match load {
@@ -283,17 +287,34 @@ impl Exchanges {
 
     /// Rows came by the owner of records, this node.
     fn pass(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, name: Name, open: &Open, stop: u8, cargo: Vec<Cargo>) {
-        let (mut taken, mut next, mut on) = ((0, 0_u64), (0, 0), Vec::new());
-        let (partial, fault) = match self::passing(ctx, ways, open, stop, cargo, &mut taken, &mut on) {
-            Ok(partial) => (postcard::to_allocvec(&partial).unwrap_or_default(), None),
-            Err(error) => (Vec::new(), Some((&error).into())),
+        let mut passed = Passed::default();
+        let result = self::passing(ctx, ways, open, stop, cargo, &mut passed);
+        let (relay, assumed_lost) = (open.asker.relay, passed.assumed_lost);
+        let mut tell = |stop, taken, next, fault, partial| {
+            ctx.send_via(
+                name.asker,
+                relay,
+                Message::Followed { name, stop, taken, next, assumed_lost, fault, partial },
+            );
         };
-        if fault.is_none() && !on.is_empty() {
-            next = tally(&on).unwrap_or_default();
-            self.ship(ctx, ways, name, Some(Box::new(open.clone())), loaded(on, 0));
+        match result {
+            Err(error) => return tell(stop, passed.taken, (0, 0), Some((&error).into()), Vec::new()),
+            // What is found goes home in pieces, which are counted as parcels are.
+            Ok(Some(found)) => {
+                let pieces = bucket::pieces(found);
+                let names = (0..pieces.len() as u32).map(|index| parcel_name(passed.run, index));
+                let sum = names.fold(0_u64, u64::wrapping_add);
+                tell(stop, passed.taken, (pieces.len() as u32, sum), None, Vec::new());
+                for (index, piece) in (0..).zip(pieces) {
+                    let taken = (1, parcel_name(passed.run, index));
+                    tell(stop + 1, taken, (0, 0), None, postcard::to_allocvec(&piece).unwrap_or_default());
+                }
+            }
+            Ok(None) => tell(stop, passed.taken, tally(&passed.on).unwrap_or_default(), None, Vec::new()),
         }
-        let relay = open.asker.relay;
-        ctx.send_via(name.asker, relay, Message::Followed { name, stop, taken, next, fault, partial });
+        if !passed.on.is_empty() {
+            self.ship(ctx, ways, name, Some(Box::new(open.clone())), loaded(passed.on, 0));
+        }
     }
 
     /// Nobody waits for an exchange any more.
@@ -317,12 +338,12 @@ impl Exchanges {
     pub fn on_message(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, message: Message) {
         let (name, told) = match message {
             Message::Ship { name, open, cargo } => return self.ship(ctx, ways, name, open, cargo),
-            Message::Found { name, bucket, index, last, fault, partial } => {
-                (name, asker::Told::Found { bucket, index, last, fault, partial })
+            Message::Found { name, bucket, life, index, last, fault, partial } => {
+                (name, asker::Told::Found { bucket, life, index, last, fault, partial })
             }
             Message::Waiting { name, bucket, flowing } => (name, asker::Told::Waiting { bucket, flowing }),
-            Message::Followed { name, stop, taken, next, fault, partial } => {
-                (name, asker::Told::Followed { stop, taken, next, fault, partial })
+            Message::Followed { name, stop, taken, next, assumed_lost, fault, partial } => {
+                (name, asker::Told::Followed { stop, taken, next, assumed_lost, fault, partial })
             }
         };
         match self.asked.get_mut(&name.number) {
@@ -369,40 +390,53 @@ fn loaded(parcels: Vec<Parcel>, side: u8) -> Vec<Cargo> {
     parcels.into_iter().map(load).collect()
 }
 
-/// Adds what this node owns to rows that came by; those that go on are put into `on`, with `taken` what came. What this
-/// node may not vouch for is not taken.
+/// What came by the owner of records.
+#[derive(Default)]
+struct Passed {
+    /// Parcels that came, and the sum of their names.
+    taken: (u32, u64),
+    /// The name of what is made of them.
+    run: u64,
+    /// What goes on.
+    on: Vec<Parcel>,
+    assumed_lost: bool,
+}
+
+/// Adds what this node owns to rows that came by; at the last stop what was found. What this node may not vouch for is not
+/// taken.
 fn passing(
     ctx: &mut Ctx<'_>,
     ways: &dyn Ways,
     open: &Open,
     stop: u8,
     cargo: Vec<Cargo>,
-    taken: &mut (u32, u64),
-    on: &mut Vec<Parcel>,
-) -> Result<Partial, Error> {
+    passed: &mut Passed,
+) -> Result<Option<Partial>, Error> {
     let budget = Budget::from(ctx.config);
     let Some((follow, tail)) = BucketPlan::decode(&open.plan)?.follow else {
         return fail(UNSUPPORTED, "rows that go nowhere");
     };
     let at = usize::from(stop);
     let namespace = follow.stop(at)?.fragment.namespace();
+    passed.run = ctx.rng.next_u64();
     let mut added = Vec::new();
     for Cargo { to, load, .. } in cargo {
         let (To::Owner { id, key, .. }, Load::Rows { run, index, rows, .. }) = (to, load) else { continue };
-        let Some(record) = ways.record(namespace, &key, &id) else {
+        let Some((record, assumed_lost)) = ways.record(namespace, &key, &id) else {
             ctx.count("exchange_not_owned");
             continue;
         };
         let Ok(rows) = postcard::from_bytes::<Vec<SignedRow>>(&rows) else {
             return fail(CORRUPTED, "a parcel that does not read as rows");
         };
-        *taken = (taken.0 + 1, taken.1.wrapping_add(parcel_name(run, index)));
+        passed.assumed_lost |= assumed_lost;
+        passed.taken = (passed.taken.0 + 1, passed.taken.1.wrapping_add(parcel_name(run, index)));
         let record = record.map(|(value, version)| (&key[..], value, version));
         added.extend(follow.add(at, rows, record, &budget)?);
     }
     if at + 1 == follow.stops.len() {
-        return tail.run_batch(follow.pairs(added)?, &budget);
+        return tail.run_batch(follow.pairs(added)?, &budget).map(Some);
     }
-    on.extend(follow.cut(at + 1, added, ctx.rng.next_u64(), 0)?);
-    Ok(Partial::default())
+    passed.on = follow.cut(at + 1, added, passed.run, 0)?;
+    Ok(None)
 }

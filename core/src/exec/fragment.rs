@@ -33,7 +33,7 @@ use super::{
 use crate::{
     Error,
     config::Config,
-    data::{Row, SignedRow, Value, codec, order::compare_rows},
+    data::{Nested, Row, SignedRow, Value, codec, order::compare_rows},
     sql::{
         fault::{BUDGET, CORRUPTED, UNSUPPORTED, error, fail},
         scalar::Scalar,
@@ -121,7 +121,7 @@ pub enum Output {
     /// They are sent to the buckets of an exchange; how many were is the answer.
     Buckets(Box<Buckets>),
     /// They are joined with rows that came along.
-    Beside(Box<Beside>),
+    Beside(Nested<Beside>),
 }
 
 /// What owners run over the records of one namespace in their regions. Append only.

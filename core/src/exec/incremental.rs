@@ -191,6 +191,10 @@ impl Incremental {
         for (source, node) in self.bounds.iter().enumerate() {
             let mut batch = Batch::default();
             if let Some(bound) = &self.nodes[*node].bound {
+                let all = bound.0.values().fold(0_i64, |sum, signed| sum.saturating_add(signed.weight));
+                if all > HELD_MAX as i64 {
+                    return fail(BUDGET, "a live query over too many rows");
+                }
                 // Not every operator knows weights: each as often as it is there.
                 for SignedRow { row, weight } in bound.0.values() {
                     (0..*weight).for_each(|_| batch.push(row.clone(), 1));

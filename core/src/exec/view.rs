@@ -7,7 +7,12 @@
 //! Changes that come together are one step of the flow, of which most follows changes row by row ([`Incremental`]), and every
 //! operator may be part. What is told is the difference of two results as multisets, so no change is told twice.
 
-use super::{dataflow::RESULT_ROWS_MAX, incremental::Incremental, ops::Batch, plan::Flow};
+use super::{
+    dataflow::RESULT_ROWS_MAX,
+    incremental::Incremental,
+    ops::Batch,
+    plan::{Flow, Op},
+};
 use crate::{
     Error, Id, Region,
     data::{Row, SignedRow, Value, codec},
@@ -42,6 +47,8 @@ pub struct View {
     /// Whether the sources have changed since the result was made.
     stale: bool,
     rows: Vec<Row>,
+    /// Whether somebody asked for an order.
+    ordered: bool,
 }
 
 /// Rows that came and rows that went, each as often as it did.
@@ -51,6 +58,8 @@ pub struct Difference {
     pub added: Vec<Row>,
     /// In the order of the result as it was.
     pub removed: Vec<Row>,
+    /// Rows came or went, or stand in another order than before, where one was asked for.
+    pub moved: bool,
 }
 
 impl View {
@@ -62,8 +71,9 @@ impl View {
             rows: LargeMap::default(),
             changes: Vec::new(),
         };
+        let ordered = flow.0.iter().any(|op| matches!(op, Op::Sort(..)));
         let flow = Incremental::new(flow)?;
-        Ok(View { flow, sources: sources.iter().map(kept).collect(), bytes: 0, stale: true, rows })
+        Ok(View { flow, sources: sources.iter().map(kept).collect(), bytes: 0, stale: true, rows, ordered })
     }
 
     /// Takes in what came of a source.
@@ -134,7 +144,8 @@ impl View {
         }
         let changes = self.sources.iter_mut().map(|kept| core::mem::take(&mut kept.changes)).collect();
         let old = core::mem::replace(&mut self.rows, self.flow.step(changes)?);
-        Ok(difference(&old, &self.rows))
+        let moved = self.ordered && old != self.rows;
+        Ok(Difference { moved, ..difference(&old, &self.rows) })
     }
 
     /// The result as it was told last.
@@ -181,7 +192,7 @@ fn difference(old: &[Row], new: &[Row]) -> Difference {
     let added = new.iter().filter(&mut take).cloned().collect();
     // What is left over went; of equal rows the first ones.
     let removed = old.iter().filter(|row| !take(row)).cloned().collect();
-    Difference { added, removed }
+    Difference { added, removed, moved: false }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The asker's side: one stream for each watched fragment, out of tasks and of what owners tell.
 
+use chacha20::rand_core::Rng as _;
+
 use super::{Delta, Fed, LEASE_US, Message, RENEW_US, Request, Timer, Watched};
 use crate::{
     config::SECOND_US,
@@ -119,7 +121,8 @@ impl Watches {
         if !fragment.gives_rows() {
             return None;
         }
-        let name = ctx.serial();
+        // Not to be guessed by others.
+        let name = ctx.rng.next_u64();
         let watch = Watch {
             call,
             plan: fragment.encode(),

@@ -16,9 +16,9 @@ use crate::{
     store::Record,
 };
 
-/// Queries queries of one asker.
+/// Queries of one asker.
 const ASKER_MAX: usize = 1_024;
-/// Queries queries of all.
+/// Queries of all.
 const QUERIES_MAX: usize = 8_192;
 /// Bytes of the plans of one asker, and of all.
 const ASKER_BYTES_MAX: usize = 1 << 20;

@@ -5,12 +5,11 @@ use crate::{
     ctx::{Ctx, Now},
     dht::Dht,
     error::Error,
-    exchange::{self, Ways},
+    exchange::{self, Looked, Ways},
     exec::{FragmentPlan, GatherEnd, JoinPlan, Partial, fragment::Output as Becomes},
     id::{Id, Region},
     overlay::{Overlay, Step},
     spread::{Report, Work},
-    store::Version,
     wire::Contact,
 };
 
@@ -34,10 +33,11 @@ impl Ways for NodeWays<'_> {
         self.overlay.live().count()
     }
 
-    fn record(&self, namespace: &str, key: &[u8], id: &Id) -> Option<Option<(&[u8], &Version)>> {
-        let owned = self.dht.owned(self.now).iter().any(|(region, ..)| region.contains(id));
+    fn record(&self, namespace: &str, key: &[u8], id: &Id) -> Option<Looked<'_>> {
+        let owned = self.dht.owned(self.now);
+        let (_, _, assumed_lost) = owned.iter().find(|(region, ..)| region.contains(id))?;
         let record = self.dht.record(namespace, key, self.now.wall);
-        owned.then(|| record.and_then(|record| Some((record.value.as_deref()?, &record.version))))
+        Some((record.and_then(|record| Some((record.value.as_deref()?, &record.version))), *assumed_lost))
     }
 }
 

@@ -244,8 +244,8 @@ impl Live {
                 self.fail(error);
                 self.change()
             }
-            Ok(Difference { added, removed }) => {
-                if added.is_empty() && removed.is_empty() && self.told == Some(covered) {
+            Ok(Difference { added, removed, moved }) => {
+                if !moved && added.is_empty() && removed.is_empty() && self.told == Some(covered) {
                     return None;
                 }
                 self.told = Some(covered);

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     Error, Id,
-    data::{Row, SignedRow},
+    data::SignedRow,
     map::Map,
     sql::{
         fault::{UNSUPPORTED, fail},
@@ -40,6 +40,8 @@ use crate::{
 
 /// Buckets of one join at most.
 pub const BUCKETS_MAX: u16 = 1_024;
+/// Columns of a side of a join at most.
+const WIDTH_MAX: usize = 10_000;
 /// Rows of one parcel take about so many bytes at most.
 const PARCEL_BYTES: usize = 64 * 1_024;
 /// How two tables are joined.
@@ -295,7 +297,7 @@ pub struct Beside {
     /// The side whose rows came along.
     pub side: u8,
     /// These rows.
-    pub rows: Vec<Row>,
+    pub rows: Vec<SignedRow>,
     /// What becomes of a pair.
     pub tail: FragmentPlan,
 }
@@ -308,9 +310,9 @@ impl Beside {
         if self.join.preserves(side) {
             return fail(UNSUPPORTED, "a join that preserves the side that came along");
         }
+        bounded(&self.join.widths)?;
         let (mut matcher, mut pairs) = (Matcher::new(self.join.clone()), Batch::default());
-        let beside = self.rows.iter().map(|row| SignedRow { row: row.clone(), weight: 1 }).collect();
-        matcher.push(side, beside, &mut pairs)?;
+        matcher.push(side, self.rows.clone(), &mut pairs)?;
         matcher.push(1 - side, rows.by_row().rows, &mut pairs)?;
         matcher.end(&mut pairs);
         self.tail.run_batch(pairs, budget)
@@ -370,9 +372,21 @@ impl BucketPlan {
     /// A plan from bytes that came from anywhere.
     pub fn decode(bytes: &[u8]) -> Result<BucketPlan, Error> {
         match postcard::from_bytes::<BucketPlan>(bytes) {
-            Ok(plan) if plan.version == PLAN_VERSION => Ok(plan),
+            Ok(plan) if plan.version == PLAN_VERSION => {
+                bounded(&plan.join.widths)?;
+                bounded(plan.follow.iter().filter_map(|(follow, _)| follow.keep.as_ref()))?;
+                Ok(plan)
+            }
             Ok(plan) => fail(UNSUPPORTED, format!("plan version {}, expected {PLAN_VERSION}", plan.version)),
             Err(error) => fail(UNSUPPORTED, format!("a plan that this peer does not know: {error}")),
         }
+    }
+}
+
+/// Whether rows are no wider than any that a statement makes.
+fn bounded<'a>(widths: impl IntoIterator<Item = &'a usize>) -> Result<(), Error> {
+    match widths.into_iter().find(|width| **width > WIDTH_MAX) {
+        Some(width) => fail(UNSUPPORTED, format!("a join of rows of {width} columns")),
+        None => Ok(()),
     }
 }

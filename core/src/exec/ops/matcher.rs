@@ -26,8 +26,9 @@ use crate::{
     },
 };
 
-/// Pairs that rows of one batch may make with what is kept.
+/// Pairs that one batch may make, and pairs that may be tried in all: a peer does nothing else meanwhile.
 const PAIRS_MAX: usize = 1_000_000;
+const TRIED_MAX: u64 = 20_000_000;
 /// No further row.
 const END: u32 = u32::MAX;
 
@@ -48,6 +49,7 @@ struct Side {
 pub struct Matcher {
     join: Join,
     sides: [Side; 2],
+    tried: u64,
 }
 
 /// The key of a row, and its hash: the same on all peers, and for values that are equal.
@@ -78,7 +80,7 @@ impl On {
 impl Matcher {
     /// A join without rows.
     pub fn new(join: Join) -> Matcher {
-        Matcher { join, sides: [Side::default(), Side::default()] }
+        Matcher { join, sides: [Side::default(), Side::default()], tried: 0 }
     }
 
     /// Takes in rows of a side and appends what they make with those of the other.
@@ -99,6 +101,10 @@ impl Matcher {
                 _ => END,
             };
             while at != END {
+                self.tried += 1;
+                if self.tried > TRIED_MAX {
+                    return fail(BUDGET, "a join that tries too many pairs at one peer");
+                }
                 let other = &theirs.rows[at as usize];
                 let (a, b) = if port == 0 { (&row, other) } else { (other, &row) };
                 let pair = [&a.row[..], &b.row].concat();
