@@ -208,7 +208,7 @@ mod tests {
             new in prop::collection::vec(0_i64..5, 0..12),
         ) {
             let rows = |numbers: &[i64]| numbers.iter().map(|number| vec![Value::Integer(*number)]).collect::<Vec<_>>();
-            let Difference { added, removed } = difference(&rows(&old), &rows(&new));
+            let Difference { added, removed, .. } = difference(&rows(&old), &rows(&new));
             let count = |rows: &[Row], number: i64| rows.iter().filter(|row| row[0] == Value::Integer(number)).count();
             for number in 0..5 {
                 let (was, is) = (count(&rows(&old), number), count(&rows(&new), number));
