@@ -259,7 +259,7 @@ impl Node {
             let partial = plan.run(rows, &Budget::from(&self.config))?;
             Ok((plan, partial))
         });
-        match result.and_then(|(plan, partial)| self.to_buckets(&plan, partial)) {
+        match result.and_then(|(plan, partial)| self.send_to_buckets(&plan, partial)) {
             Ok(report) => report,
             Err(error) => Report { fault: Some((&error).into()), ..Report::default() },
         }

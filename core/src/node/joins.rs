@@ -78,7 +78,7 @@ impl Node {
     }
 
     /// What an owner answers: rows that were wanted in buckets are sent there.
-    pub(super) fn to_buckets(&mut self, plan: &FragmentPlan, partial: Partial) -> Result<Report, Error> {
+    pub(super) fn send_to_buckets(&mut self, plan: &FragmentPlan, partial: Partial) -> Result<Report, Error> {
         let Becomes::Buckets(buckets) = &plan.output else { return Ok(Report { partial, ..Report::default() }) };
         let scanned = partial.scanned;
         let (sent, bytes) = self.exchanges.send(&mut ctx!(self), &ways!(self), buckets, partial)?;

@@ -27,12 +27,15 @@ use super::{Engine, Memory, decode, encode, thrown, values};
 #[wasm_bindgen]
 pub struct LiveQuery(Rc<Living>);
 
+/// The engine's name of a watch, and what hears of it.
+type Listening = (f64, Closure<dyn FnMut(Uint8Array)>);
+
 struct Living {
     engine: Engine,
     memory: Rc<Memory>,
     live: RefCell<Live>,
     /// The engine's name of each watch, and who is told of it.
-    watches: RefCell<Map<u32, (f64, Closure<dyn FnMut(Uint8Array)>)>>,
+    watches: RefCell<Map<u32, Listening>>,
     listener: Function,
     /// Whether a microtask is on its way.
     awaited: RefCell<bool>,
