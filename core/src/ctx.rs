@@ -151,6 +151,15 @@ pub struct Ctx<'a> {
     pub out: &'a mut Outbox,
 }
 
+impl Outbox {
+    /// That of a node that starts. Its numbers begin where those of its life before are not: peers remember messages by the
+    /// name of their sender and their number, and take none twice.
+    pub fn beginning(seed: &[u8; 32]) -> Outbox {
+        let [a, b, c, d, ..] = *seed;
+        Outbox { serial: u64::from(u32::from_le_bytes([a, b, c, d])), ..Outbox::default() }
+    }
+}
+
 impl Ctx<'_> {
     /// A message to one node.
     pub fn send(&mut self, to: Id, body: impl Into<Body>) {

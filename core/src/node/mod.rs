@@ -128,7 +128,7 @@ impl Node {
         Node {
             me,
             rng: Rng::from_seed(seed),
-            out: Outbox::default(),
+            out: Outbox::beginning(&seed),
             overlay: Overlay::new(identity),
             dht,
             spread: Spread::default(),
