@@ -70,20 +70,20 @@ if [ "$mode" = all ]; then
     done
 fi
 
-# tool <crate> <version> [flags]: `cargo install`, lightly optimised: these run for seconds and compile for minutes.
+# tool <crate> <version> <optimisation> [flags]: `cargo install`: these run for seconds and compile for minutes.
 tool() {
-    local crate=$1 version=$2 command=${1%-cli}
-    shift 2
+    local crate=$1 version=$2 level=$3 command=${1%-cli}
+    shift 3
     if [ "$("$command" --version 2>/dev/null)" = "$command $version" ]; then return; fi
     echo "setup: building $crate $version into .tools/"
     env -u CARGO_TARGET_DIR \
-        CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+        CARGO_PROFILE_RELEASE_OPT_LEVEL="$level" CARGO_PROFILE_RELEASE_LTO=off \
         CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=64 \
         cargo install "$crate" --version "$version" --root .tools --target-dir .tools/target --force --quiet "$@"
 }
 
-if [ "$mode" = all ]; then tool wasm-pack "$WASM_PACK" --locked; fi
-tool wasm-bindgen-cli "$WASM_BINDGEN" # without --locked: its lockfile names a crate version that was withdrawn
+if [ "$mode" = all ]; then tool wasm-pack "$WASM_PACK" 0 --locked; fi
+tool wasm-bindgen-cli "$WASM_BINDGEN" 1 # without --locked: its lockfile names a crate version that was withdrawn
 rm -rf .tools/target
 
 if ! wait "$fetching"; then
