@@ -78,6 +78,10 @@ pub struct Config {
     pub deadline_us: u64,
     /// Operations and queries that one peer runs at once for itself.
     pub calls_max: usize,
+    /// Of those, queries over the peers (gathers and joins) that run; further ones wait for their turn.
+    pub queries_max: usize,
+    /// Queries that wait for their turn; beyond that they are refused.
+    pub queries_waiting_max: usize,
     /// Messages of the application to one node or key that are under way at once; further ones wait for their turn.
     pub messages_in_flight_max: usize,
     /// Namespaces whose new data the application is told of.
@@ -102,7 +106,7 @@ pub struct Config {
     pub globals_max: usize,
     /// Rows that one query may gather at one peer.
     pub query_rows_max: usize,
-    /// Bytes that one query may gather at one peer.
+    /// Bytes that one query may gather at one peer, and all queries of one asker.
     pub query_bytes_max: usize,
     /// Bytes of decoded columns that one peer keeps of what is scanned again and again.
     pub columns_bytes_max: usize,
@@ -110,6 +114,8 @@ pub struct Config {
     pub exchange_bytes_max: usize,
     /// Dissemination tasks that one peer takes part in at once.
     pub tasks_max: usize,
+    /// Of those, parts of queries of one asker.
+    pub asker_tasks_max: usize,
 }
 
 impl Default for Config {
@@ -153,6 +159,8 @@ impl Default for Config {
 
             deadline_us: 30 * SECOND_US,
             calls_max: 1_024,
+            queries_max: 16,
+            queries_waiting_max: 256,
             messages_in_flight_max: 8,
             subscriptions_max: 256,
             messages_waiting_max: 256,
@@ -169,6 +177,7 @@ impl Default for Config {
             columns_bytes_max: 64 << 20,
             exchange_bytes_max: 256 << 20,
             tasks_max: 1_024,
+            asker_tasks_max: 64,
         }
     }
 }

@@ -20,9 +20,14 @@ pub enum Error {
     /// An argument is outside its bounds.
     #[error("{0}")]
     Invalid(String),
-    /// This peer already runs as many calls as it may.
-    #[error("too many calls in flight")]
-    Overloaded,
+    /// This peer already does as much at once as it may.
+    #[error("this peer does as much at once as it may ({limit} = {max})")]
+    Overloaded {
+        /// The setting that says how much.
+        limit: &'static str,
+        /// Its value.
+        max: usize,
+    },
     /// The node was closed.
     #[error("the node is closed")]
     Closed,
@@ -66,7 +71,7 @@ impl Error {
             Error::Refused(crate::store::Refusal::TooLarge) => "too_large",
             Error::Refused(crate::store::Refusal::QuotaExceeded) => "quota_exceeded",
             Error::Refused(crate::store::Refusal::DiskFailed) => "disk_failed",
-            Error::Refused(crate::store::Refusal::Overloaded) | Error::Overloaded => "overloaded",
+            Error::Refused(crate::store::Refusal::Overloaded) | Error::Overloaded { .. } => "overloaded",
             Error::Refused(crate::store::Refusal::Malformed) | Error::Invalid(_) => "invalid_argument",
             Error::Closed => "closed",
             Error::Sql { code, .. } => code,

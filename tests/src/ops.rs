@@ -152,7 +152,8 @@ impl Sim {
                 Some((_, Ok(Reply::Gathered(partial, end)))) => {
                     ask.asking.on_gathered(definitions, need, partial, end);
                 }
-                Some((_, _)) => return Some(Err(Error::Unreachable)),
+                Some((_, Err(error))) => return Some(Err(error)),
+                Some((_, Ok(_))) => return Some(Err(Error::Unreachable)),
                 None => ask.open.push((need, call)),
             }
         }

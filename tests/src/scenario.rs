@@ -222,6 +222,15 @@ impl Scale {
         self.sim.live().into_iter().filter_map(of).sum()
     }
 
+    /// The most that one live node holds right now of what queries gather and join, bytes.
+    pub fn held_max(&self) -> u64 {
+        let held = |node| {
+            let counters = self.sim.inspect(node)?.counters;
+            Some(["spread_bytes", "exchange_bytes"].iter().filter_map(|name| counters.get(*name)).sum())
+        };
+        self.sim.live().into_iter().filter_map(held).max().unwrap_or(0)
+    }
+
     /// A random live node.
     pub fn any_node(&mut self) -> usize {
         let live = self.sim.live();

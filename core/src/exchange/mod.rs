@@ -377,9 +377,9 @@ impl Exchanges {
         }
     }
 
-    /// Buckets kept here, and joins asked for here: for debug pages and tests.
-    pub fn held(&self) -> (usize, usize) {
-        (self.buckets.len(), self.asked.len())
+    /// Buckets kept here, joins asked for here, and bytes in buckets: for debug pages and tests.
+    pub fn held(&self) -> (usize, usize, usize) {
+        (self.buckets.len(), self.asked.len(), self.bytes)
     }
 }
 

@@ -71,7 +71,9 @@ impl Budget {
         }
         if partial.batch.len() > self.rows_max || partial.bytes > self.bytes_max {
             let (rows, bytes) = (partial.batch.len(), partial.bytes);
-            return fail(BUDGET, format!("a partial answer of {rows} rows and {bytes} bytes"));
+            let Budget { rows_max, bytes_max } = self;
+            let limits = format!("query_rows_max = {rows_max}, query_bytes_max = {bytes_max}");
+            return fail(BUDGET, format!("a partial answer of {rows} rows and {bytes} bytes ({limits})"));
         }
         Ok(())
     }
@@ -162,6 +164,11 @@ pub struct Partial {
 }
 
 impl Partial {
+    /// Bytes of its rows and groups, about, once it was combined from others.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The answer of an owner whose rows went to buckets.
     pub fn of_sent(sent: Sent, scanned: u64) -> Partial {
         Partial { sent, scanned, ..Partial::default() }
@@ -436,7 +443,8 @@ impl<'a> Running<'a> {
         let rows = self.partial.batch.len();
         // Operators that hold rows cut back by themselves or hold no more than there are records.
         if rows > self.budget.rows_max {
-            return fail(BUDGET, "too many rows for one partial answer");
+            let limit = self.budget.rows_max;
+            return fail(BUDGET, format!("a partial answer of {rows} rows (query_rows_max = {limit})"));
         }
         Ok(matches!(self.plan.output, Output::First(count) if rows as u64 >= count))
     }

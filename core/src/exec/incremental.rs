@@ -178,14 +178,14 @@ impl Incremental {
                 What::Groups(op, groups) => regroup(op, groups, &inputs)?,
             };
             if node.out.len() > HELD_MAX {
-                return fail(BUDGET, "a live query that joins too many rows");
+                return fail(BUDGET, format!("a live query whose join gives more than {HELD_MAX} rows"));
             }
             if let Some(bound) = &mut node.bound {
                 node.out.drain(..).for_each(|signed| bound.add(&signed));
             }
         }
         if self.nodes.iter().map(Node::held).sum::<usize>() > HELD_MAX {
-            return fail(BUDGET, "a live query over too many rows");
+            return fail(BUDGET, format!("a live query that holds more than {HELD_MAX} rows"));
         }
         let mut rest = Dataflow::new(self.rest.clone())?;
         for (source, node) in self.bounds.iter().enumerate() {
@@ -193,7 +193,7 @@ impl Incremental {
             if let Some(bound) = &self.nodes[*node].bound {
                 let all = bound.0.values().fold(0_i64, |sum, signed| sum.saturating_add(signed.weight));
                 if all > HELD_MAX as i64 {
-                    return fail(BUDGET, "a live query over too many rows");
+                    return fail(BUDGET, format!("a live query that holds more than {HELD_MAX} rows"));
                 }
                 // Not every operator knows weights: each as often as it is there.
                 for SignedRow { row, weight } in bound.0.values() {
@@ -261,7 +261,7 @@ fn pairs(
                 }
             }
             if out.len() > HELD_MAX {
-                return fail(BUDGET, "a live query that joins too many rows");
+                return fail(BUDGET, format!("a live query whose join gives more than {HELD_MAX} rows"));
             }
             let rows = sides[port].get_or_insert_with(key.clone(), Rows::default);
             rows.add(change);

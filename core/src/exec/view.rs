@@ -91,7 +91,7 @@ impl View {
             Watched::Failed(fault) => return Err(fault.into()),
         }
         if self.bytes > BYTES_MAX || self.sources.iter().map(|kept| kept.rows.len()).sum::<usize>() > ROWS_MAX {
-            return fail(BUDGET, "a live query over too many rows");
+            return fail(BUDGET, format!("a live query over more than {ROWS_MAX} rows or {BYTES_MAX} bytes"));
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Fragments that this node watches at once.
-const WATCHES_MAX: usize = 1_024;
+pub const WATCHES_MAX: usize = 1_024;
 /// Messages of one watch that wait for one before them, or for their session's rows.
 const EARLY_MAX: usize = 256;
 /// Sessions of one watch.

@@ -23,7 +23,7 @@
 mod asker;
 mod owner;
 
-pub use asker::{Start, Watches};
+pub use asker::{Start, WATCHES_MAX, Watches};
 use serde::{Deserialize, Serialize};
 
 pub use owner::Queries;

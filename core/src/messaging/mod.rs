@@ -95,9 +95,13 @@ impl Messaging {
             return;
         }
         let alike = self.waiting.values().filter(|waiting| waiting.to == to).count();
-        if self.waiting.len() >= ctx.config.calls_max || alike >= ctx.config.messages_waiting_max {
+        let limits = [
+            (self.waiting.len(), "calls_max", ctx.config.calls_max),
+            (alike, "messages_waiting_max", ctx.config.messages_waiting_max),
+        ];
+        if let Some((_, limit, max)) = limits.into_iter().find(|(now, _, max)| now >= max) {
             ctx.count("messages_refused");
-            ctx.output(Output::Reply { call, result: Err(Error::Overloaded) });
+            ctx.output(Output::Reply { call, result: Err(Error::Overloaded { limit, max }) });
             return;
         }
         // Numbers begin anew when a node restarts; the wall clock keeps them apart from an earlier life's.

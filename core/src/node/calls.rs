@@ -2,7 +2,7 @@
 
 use chacha20::rand_core::Rng as _;
 
-use super::{CallId, Command, Node, NodeGround, Output, Reply, Timer, ctx, ground};
+use super::{CallId, Command, Node, NodeGround, Output, Reply, Timer, admission::Query, ctx, ground};
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
@@ -67,7 +67,8 @@ impl Node {
                 | Command::Leave
         );
         if busy && !local {
-            self.reply(call, Err(Error::Overloaded));
+            let max = self.config.calls_max;
+            self.reply(call, Err(Error::Overloaded { limit: "calls_max", max }));
             return;
         }
         match command {
@@ -92,10 +93,14 @@ impl Node {
                 let result = self.globals.set(&mut ctx!(self), &links, name, value);
                 self.reply(call, result.map(|()| Reply::Done));
             }
-            Command::Gather { fragment, except, deadline_us } => self.gather(call, &fragment, &except, deadline_us),
-            Command::Join { plan, deadline_us } => self.join(call, *plan, deadline_us),
+            Command::Gather { fragment, except, deadline_us } => {
+                self.admit(call, Query::Gather { fragment: Box::new(fragment), except }, deadline_us);
+            }
+            Command::Join { plan, deadline_us } => self.admit(call, Query::Join { plan }, deadline_us),
             Command::Subscribe { namespace, on } => {
-                let result = if self.dht.subscribe(namespace, on) { Ok(Reply::Done) } else { Err(Error::Overloaded) };
+                let max = self.config.subscriptions_max;
+                let subscribed = self.dht.subscribe(namespace, on).then_some(Reply::Done);
+                let result = subscribed.ok_or(Error::Overloaded { limit: "subscriptions_max", max });
                 self.reply(call, result);
             }
             Command::Watch { fragment, region } => self.watch(call, &fragment, region),
@@ -296,7 +301,7 @@ impl Node {
                     let rows = partial.batch.len();
                     format!("{rows} rows, coverage {}", real::print(end.coverage))
                 });
-                self.reply(call, Ok(Reply::Gathered(partial, end)));
+                self.query_over(call, Ok(Reply::Gathered(partial, end)));
             }
             Some(Ticket::Watch { watch }) => self.watch_done(watch, report),
             Some(Ticket::One { .. } | Ticket::Leaf { .. }) | None => {}
@@ -305,10 +310,9 @@ impl Node {
 
     // Gathers.
 
-    fn gather(&mut self, call: CallId, fragment: &FragmentPlan, except: &[Region], deadline_us: Option<u64>) {
+    pub(super) fn gather(&mut self, call: CallId, fragment: &FragmentPlan, except: &[Region], deadline: u64) {
         let whole = Region::namespace(fragment.namespace(), fragment.locality_bits());
         ctx!(self).trace("query", "start", None, || fragment.namespace().to_owned());
-        let deadline = self.deadline(deadline_us);
         let ticket = self.ticket(Ticket::Gather { call, whole });
         let work = Work::Query { plan: fragment.encode() };
         self.spread.start(&mut ctx!(self), &ground!(self), ticket, whole, except, work, deadline);

@@ -1,12 +1,12 @@
 //! Joins: what the exchange layer wants of the others.
 
-use super::{CallId, Node, NodeGround, Output, Reply, calls::Ticket, ctx, ground};
+use super::{Node, NodeGround, Output, Reply, calls::Ticket, ctx, ground};
 use crate::{
     ctx::{Ctx, Now},
     dht::Dht,
     error::Error,
     exchange::{self, Looked, Ways},
-    exec::{FragmentPlan, GatherEnd, JoinPlan, Partial, fragment::Output as Becomes},
+    exec::{FragmentPlan, GatherEnd, Partial, fragment::Output as Becomes},
     id::{Id, Region},
     overlay::{Overlay, Step},
     spread::{Report, Work},
@@ -49,15 +49,6 @@ macro_rules! ways {
 pub(super) use ways;
 
 impl Node {
-    pub(super) fn join(&mut self, call: CallId, plan: JoinPlan, deadline_us: Option<u64>) {
-        if self.exchanges.held().1 >= self.config.calls_max {
-            self.reply(call, Err(Error::Overloaded));
-            return;
-        }
-        let deadline = self.deadline(deadline_us);
-        self.exchanges.start(&mut ctx!(self), &ways!(self), call, plan, deadline);
-    }
-
     pub(super) fn exchange_event(&mut self, event: exchange::Event) {
         match event {
             exchange::Event::Gather { number, side, fragment, deadline_us } => {
@@ -66,7 +57,9 @@ impl Node {
                 let work = Work::Query { plan: fragment.encode() };
                 self.spread.start(&mut ctx!(self), &ground!(self), ticket, whole, &[], work, deadline_us);
             }
-            exchange::Event::Done { call, partial, end } => self.reply(call, Ok(Reply::Gathered(*partial, *end))),
+            exchange::Event::Done { call, partial, end } => {
+                self.query_over(call, Ok(Reply::Gathered(*partial, *end)));
+            }
             exchange::Event::Progress { call, rows, share } => {
                 self.out.outputs.push_back(Output::Progress { call, rows, share });
             }

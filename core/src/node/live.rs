@@ -16,7 +16,8 @@ use crate::{
 impl Node {
     pub(super) fn watch(&mut self, call: CallId, fragment: &FragmentPlan, region: Option<Region>) {
         if !self.watches.room() {
-            return self.reply(call, Err(Error::Overloaded));
+            let max = crate::live::WATCHES_MAX;
+            return self.reply(call, Err(Error::Overloaded { limit: "watches_max", max }));
         }
         let region = region.unwrap_or_else(|| Region::namespace(fragment.namespace(), fragment.locality_bits()));
         match self.watches.begin(&mut ctx!(self), call, fragment, region) {

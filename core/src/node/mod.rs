@@ -8,6 +8,7 @@
 //! causes in another is pumped until nothing is left. `api` is the vocabulary; `calls` carries out what the
 //! application asks for.
 
+mod admission;
 mod api;
 mod calls;
 mod joins;
@@ -17,7 +18,7 @@ use chacha20::rand_core::SeedableRng as _;
 
 pub use api::*;
 
-use self::{calls::Calls, joins::ways};
+use self::{admission::Admission, calls::Calls, joins::ways};
 use crate::{
     config::Config,
     crypto::Identity,
@@ -49,6 +50,7 @@ pub struct Node {
     messaging: Messaging,
     globals: Globals,
     calls: Calls,
+    admission: Admission,
     kept: Kept,
     standing: Queries,
     watches: Watches,
@@ -136,6 +138,7 @@ impl Node {
             messaging: Messaging::default(),
             globals: Globals::default(),
             calls: Calls::default(),
+            admission: Admission::default(),
             kept: Kept::default(),
             standing: Queries::default(),
             watches: Watches::default(),
@@ -210,7 +213,10 @@ impl Node {
                 Timer::Exchange(timer) => self.exchanges.on_timer(&mut ctx!(self), &ways!(self), &timer),
                 Timer::Messaging(timer) => self.messaging.on_timer(&mut ctx!(self), timer),
                 Timer::Globals => self.globals.on_timer(&mut ctx!(self), self.overlay.siblings()),
-                Timer::Call(call) => self.leave_late(call),
+                Timer::Call(call) => {
+                    self.leave_late(call);
+                    self.wait_over(call);
+                }
                 Timer::Live(timer) => self.live_timer(timer),
             }
             self.pump();
@@ -294,7 +300,18 @@ impl Node {
             "rtc_budget_left".to_owned(),
             u64::from(self.config.rtc_lifetime_max.saturating_sub(self.overlay.rtc_opened())),
         );
-        counters.insert("exchange_buckets".to_owned(), self.exchanges.held().0 as u64);
+        let ((running, waiting), (tasks, task_bytes)) = (self.admission.counts(), self.spread.held());
+        let (buckets, _, bucket_bytes) = self.exchanges.held();
+        for (name, now) in [
+            ("queries_running", running),
+            ("queries_waiting", waiting),
+            ("spread_tasks", tasks),
+            ("spread_bytes", task_bytes),
+            ("exchange_buckets", buckets),
+            ("exchange_bytes", bucket_bytes),
+        ] {
+            counters.insert(name.to_owned(), now as u64);
+        }
         for (name, bytes) in self.overlay.traffic.named() {
             counters.insert(name.to_owned(), bytes);
         }

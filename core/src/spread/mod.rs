@@ -27,6 +27,7 @@ use crate::{
     id::{Coverage, Id, Region},
     live::Request,
     map::Map,
+    sql::fault::{BUDGET, error},
     store::{KeyOp, Outcome},
     wire::Contact,
 };
@@ -103,6 +104,13 @@ struct Job {
     waiting_again: bool,
 }
 
+impl Job {
+    /// What it holds, about: answers that came, and what they were merged to.
+    fn bytes(&self) -> usize {
+        self.branches.values().map(|branch| branch.bytes).sum::<usize>() + self.report.partial.bytes()
+    }
+}
+
 /// The tasks that one node takes part in.
 #[derive(Default)]
 pub struct Spread {
@@ -139,7 +147,9 @@ impl Spread {
         match message {
             Message::Task { branch, asker, region, depth, patience_us, work } => {
                 let until = ctx.now.mono + patience_us.min(10 * ctx.config.deadline_us);
-                if self.jobs.len() >= ctx.config.tasks_max || depth >= DEPTH_MAX {
+                let (all, of_one) = (ctx.config.tasks_max, ctx.config.asker_tasks_max);
+                let greedy = matches!(work, Work::Query { .. }) && self.queries_of(&asker).count() >= of_one;
+                if self.jobs.len() >= all || greedy || depth >= DEPTH_MAX {
                     ctx.count("tasks_refused");
                     let report = Report { missing: vec![region], ..Report::default() };
                     send_report(ctx, &from, branch, &report);
@@ -297,15 +307,15 @@ impl Spread {
         };
         branch.until_us = now + PATIENCE_US;
         branch.bytes += bytes.len();
-        if branch.bytes > limit {
-            ctx.count("answers_too_long");
-            self.give_up(ctx, ground, name);
-            return;
-        }
         if last {
             branch.count = Some(index + 1);
         }
         branch.pieces.insert(index, bytes);
+        if self.bytes_of_asker(name) > limit {
+            ctx.count("answers_too_long");
+            return self.too_much(ctx, ground, name, limit);
+        }
+        let Some(branch) = self.branch(name) else { return };
         if branch.count != Some(branch.pieces.len() as u32) {
             return;
         }
@@ -323,6 +333,31 @@ impl Spread {
             }
         }
         self.check_over(ctx, ground, id);
+    }
+
+    /// The queries of an asker that this node takes part in.
+    fn queries_of(&self, asker: &Id) -> impl Iterator<Item = &Job> {
+        self.jobs.values().filter(move |job| job.asker == *asker && matches!(job.work, Work::Query { .. }))
+    }
+
+    /// What the asker of a branch has lying here, all its queries together.
+    fn bytes_of_asker(&self, branch: u64) -> usize {
+        let asker = self.branches.get(&branch).and_then(|job| Some(self.jobs.get(job)?.asker));
+        asker.map_or(0, |asker| self.queries_of(&asker).map(Job::bytes).sum())
+    }
+
+    /// A query's asker has more lying here than one may.
+    fn too_much(&mut self, ctx: &mut Ctx<'_>, ground: &dyn Ground, branch: u64, limit: usize) {
+        let Some(id) = self.branches.get(&branch).copied() else { return };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let error = error(BUDGET, format!("queries of one peer hold more than query_bytes_max = {limit} at another"));
+        job.report.fault = Some((&error).into());
+        self.check_over(ctx, ground, id);
+    }
+
+    /// Tasks that this node takes part in, and bytes of answers that lie here for them: for debug pages and tests.
+    pub fn held(&self) -> (usize, usize) {
+        (self.jobs.len(), self.jobs.values().map(Job::bytes).sum())
     }
 
     /// A branch will not answer: its whole region is missing.

@@ -6,6 +6,7 @@ use chacha20::rand_core::SeedableRng as _;
 
 use super::*;
 use crate::{
+    Error,
     config::Config,
     ctx::{Now, Outbox, Post, Rng},
     exec::fragment::{Decode, Output},
@@ -181,4 +182,73 @@ fn who_does_not_know_the_plan_is_not_covered_and_hides_nobody_else() {
         assert_eq!((report.unknown, report.missing), (vec![region(&[true, false])], vec![]));
         assert!(took_us < SECOND_US, "it is not asked again until the deadline");
     }
+}
+
+/// A peer that is handed tasks by the peer of 1*, and what it says.
+fn told(config: &Config, messages: Vec<Message>) -> (Spread, Vec<Message>) {
+    let known = Known { me: id(&[false]), own: region(&[false]), peer: id(&[true]) };
+    let (mut spread, mut out, mut rng) = (Spread::default(), Outbox::default(), Rng::from_seed([7; 32]));
+    for message in messages {
+        let from = Contact { id: id(&[true]), relay: None, supernode: false, full: false };
+        let mut ctx = Ctx { now: Now::default(), me: known.me, config, rng: &mut rng, out: &mut out };
+        spread.on_message(&mut ctx, &known, from, message);
+        while let Some(event) = spread.poll_event() {
+            if let Event::Leaf { job, .. } = event {
+                spread.leaf_done(&mut ctx, &known, job, Report::default());
+            }
+        }
+    }
+    let said = out.posts.drain(..).filter_map(|post| match post {
+        Post::Node { body: Body::Spread(message), .. } | Post::Key { body: Body::Spread(message), .. } => Some(message),
+        _ => None,
+    });
+    (spread, said.collect())
+}
+
+fn task(branch: u64, asker: Id) -> Message {
+    let work = Work::Query { plan: plan() };
+    Message::Task { branch, asker, region: Region::ALL, depth: 0, patience_us: SECOND_US, work }
+}
+
+#[test]
+fn one_asker_does_not_take_the_place_of_the_others() {
+    let config = Config { asker_tasks_max: 3, ..Config::default() };
+    let (greedy, other) = (id(&[true, false]), id(&[true, true]));
+    let tasks = (0..5).map(|branch| task(branch, greedy)).chain([task(9, other)]).collect();
+    let (spread, said) = told(&config, tasks);
+    assert_eq!(spread.held().0, 4, "three of the one, and one of the other");
+    // Who is refused is told at once, and may ask again.
+    let refused = said.iter().filter_map(|message| match message {
+        Message::Piece { branch, bytes, .. } => {
+            let report: Report = postcard::from_bytes(bytes).unwrap();
+            assert_eq!(report.missing, [Region::ALL]);
+            Some(*branch)
+        }
+        _ => None,
+    });
+    assert_eq!(refused.collect::<Vec<u64>>(), [3, 4]);
+}
+
+#[test]
+fn queries_of_one_asker_hold_no_more_than_one_may() {
+    let config = Config { query_bytes_max: 10_000, ..Config::default() };
+    let asker = id(&[true, false]);
+    let (_, said) = told(&config, vec![task(1, asker), task(2, asker)]);
+    let handed: Vec<u64> = said
+        .iter()
+        .filter_map(|message| match message {
+            Message::Task { branch, .. } => Some(*branch),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(handed.len(), 2);
+    let piece = |branch: u64| Message::Piece { branch, index: 0, last: false, bytes: vec![0; 6_000] };
+    let tasks = vec![task(1, asker), task(2, asker), piece(handed[0]), piece(handed[1])];
+    let (spread, said) = told(&config, tasks);
+    let Some(Message::Piece { branch: 2, bytes, .. }) = said.last() else { panic!("{said:?}") };
+    let report: Report = postcard::from_bytes(bytes).unwrap();
+    let error = Error::from(report.fault.unwrap());
+    assert_eq!(error.code(), BUDGET);
+    assert!(error.to_string().contains("query_bytes_max = 10000"), "{error}");
+    assert_eq!(spread.held(), (1, 6_000), "the first one goes on");
 }

@@ -177,7 +177,7 @@ fn gathered(values: &[(&[Value], i64)], object: bool) -> Result<Value, Error> {
         for _ in 0..*weight {
             bytes = bytes.saturating_add(text.len() + 2);
             if bytes > TEXT_BYTES_MAX {
-                return fail(BUDGET, "the result of json_agg is too long");
+                return fail(BUDGET, format!("a result of json_agg of more than {TEXT_BYTES_MAX} bytes"));
             }
             match json::read(text)? {
                 Json::Object(more) if object => members.extend(more),
@@ -209,7 +209,7 @@ fn joined(values: &[(&[Value], i64)]) -> Result<Value, Error> {
                 }
             });
             if text.as_ref().is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
-                return fail(BUDGET, "the result of string_agg is too long");
+                return fail(BUDGET, format!("a result of string_agg of more than {TEXT_BYTES_MAX} bytes"));
             }
         }
     }

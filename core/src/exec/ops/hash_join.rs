@@ -178,7 +178,7 @@ impl HashJoin {
         }
         self.pairs += mine.len() as u64;
         if self.pairs > PAIRS_MAX {
-            return fail(BUDGET, "a join of too many pairs");
+            return fail(BUDGET, format!("a join of more than {PAIRS_MAX} pairs"));
         }
         let other = &mut self.sides[1 - port];
         let (rows, others) = (rows.take(mine), other.rows.take(theirs));

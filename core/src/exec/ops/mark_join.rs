@@ -128,7 +128,7 @@ fn matching<'a>(
     found.rows.iter().filter_map(move |right| {
         *pairs += 1;
         if *pairs > PAIRS_MAX {
-            return Some(fail(BUDGET, "a subquery that looks at too many pairs of rows"));
+            return Some(fail(BUDGET, format!("a subquery that looks at more than {PAIRS_MAX} pairs of rows")));
         }
         let Some(residual) = &join.on.residual else { return Some(Ok(right)) };
         joined.truncate(left.len());

@@ -103,7 +103,7 @@ impl Matcher {
             while at != END {
                 self.tried += 1;
                 if self.tried > TRIED_MAX {
-                    return fail(BUDGET, "a join that tries too many pairs at one peer");
+                    return fail(BUDGET, format!("a join that tries more than {TRIED_MAX} pairs at one peer"));
                 }
                 let other = &theirs.rows[at as usize];
                 let (a, b) = if port == 0 { (&row, other) } else { (other, &row) };
@@ -113,7 +113,7 @@ impl Matcher {
                     theirs.matched[at as usize] = true;
                     out.push(pair, a.weight.saturating_mul(b.weight));
                     if out.len() - before > PAIRS_MAX {
-                        return fail(BUDGET, "a join of too many pairs");
+                        return fail(BUDGET, format!("a join of more than {PAIRS_MAX} pairs at once at one peer"));
                     }
                 }
                 at = theirs.next[at as usize];

@@ -206,7 +206,7 @@ impl Partition<'_> {
             for held in self.rows.get(done.1..to).unwrap_or_default() {
                 *pairs += 1;
                 if *pairs > PAIRS_MAX {
-                    return fail(BUDGET, "windows of too many rows");
+                    return fail(BUDGET, format!("windows that read more than {PAIRS_MAX} rows"));
                 }
                 running.absorb(&held.row, 1)?;
             }

@@ -15,6 +15,7 @@ mod report;
 mod size;
 mod sql;
 mod sql_wasm;
+mod storm;
 mod swarm;
 mod trees;
 
@@ -25,7 +26,7 @@ use report::{Options, Report};
 /// A scenario: its name, what it measures, and how.
 type Scenario = (&'static str, &'static str, fn(&Report) -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 16] = [
+const SCENARIOS: [Scenario; 17] = [
     ("aggregate", "GROUP BY over a thousand rows a node: bytes at the asker, and messages", aggregate::aggregate),
     ("broadcast", "sendAll to every node: messages, reached, hops, coverage", swarm::broadcast),
     ("dht-churn", "nodes come and go: consistent lookups, lost writes, upkeep", churn::dht_churn),
@@ -53,6 +54,11 @@ const SCENARIOS: [Scenario; 16] = [
         sql_wasm::sql_wasm,
     ),
     ("store-balance", "locality bits: how even the load is, how many peers a scan meets", balance::store_balance),
+    (
+        "storm",
+        "1,000 cross joins asked by one peer, 10 Mbit/s into each node: another peer's point queries",
+        storm::storm,
+    ),
     ("short", "every simulated scenario on a small network", short),
 ];
 

@@ -1,0 +1,82 @@
+//! Admission: how many queries of its own application a node runs at once. Further ones wait for their turn, and beyond
+//! that they are refused: a page that asks for everything a thousand times does not take the network from the others.
+
+use std::collections::VecDeque;
+
+use super::{CallId, Node, Reply, Timer, ctx, ways};
+use crate::{
+    ctx::Ctx,
+    error::Error,
+    exec::{FragmentPlan, JoinPlan},
+    id::Region,
+    map::Set,
+};
+
+/// What runs over the peers for as long as it takes them.
+pub(super) enum Query {
+    Gather { fragment: Box<FragmentPlan>, except: Box<[Region]> },
+    Join { plan: Box<JoinPlan> },
+}
+
+struct Waiting {
+    call: CallId,
+    query: Query,
+    until_us: u64,
+}
+
+/// The queries of this node's application.
+#[derive(Default)]
+pub(super) struct Admission {
+    running: Set<CallId>,
+    waiting: VecDeque<Waiting>,
+}
+
+impl Admission {
+    /// How many run, and how many wait for their turn.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.running.len(), self.waiting.len())
+    }
+}
+
+impl Node {
+    /// Runs a query, at once or when it is its turn.
+    pub(super) fn admit(&mut self, call: CallId, query: Query, deadline_us: Option<u64>) {
+        let until_us = self.deadline(deadline_us);
+        if self.admission.running.len() < self.config.queries_max {
+            return self.begin(Waiting { call, query, until_us });
+        }
+        let max = self.config.queries_waiting_max;
+        if self.admission.waiting.len() >= max {
+            return self.reply(call, Err(Error::Overloaded { limit: "queries_waiting_max", max }));
+        }
+        self.admission.waiting.push_back(Waiting { call, query, until_us });
+        ctx!(self).timer(until_us.saturating_sub(self.now.mono), Timer::Call(call));
+    }
+
+    fn begin(&mut self, Waiting { call, query, until_us }: Waiting) {
+        self.admission.running.insert(call);
+        match query {
+            Query::Gather { fragment, except } => self.gather(call, &fragment, &except, until_us),
+            Query::Join { plan } => self.exchanges.start(&mut ctx!(self), &ways!(self), call, *plan, until_us),
+        }
+    }
+
+    /// A query is over: the next one has its turn.
+    pub(super) fn query_over(&mut self, call: CallId, result: Result<Reply, Error>) {
+        self.reply(call, result);
+        self.admission.running.remove(&call);
+        while self.admission.running.len() < self.config.queries_max
+            && let Some(next) = self.admission.waiting.pop_front()
+        {
+            self.begin(next);
+        }
+    }
+
+    /// A call's time is up: if its turn has not come, it does not come any more.
+    pub(super) fn wait_over(&mut self, call: CallId) {
+        let waiting = &mut self.admission.waiting;
+        let Some(index) = waiting.iter().position(|waiting| waiting.call == call) else { return };
+        waiting.remove(index);
+        self.reply(call, Err(Error::Overloaded { limit: "queries_max", max: self.config.queries_max }));
+    }
+}

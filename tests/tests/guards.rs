@@ -1,0 +1,71 @@
+//! What one peer asks for without measure does not take the network from the others.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how a test fails, helpers included
+
+use std::collections::BTreeMap;
+
+use pontoon_core::{Config, Error, sql::asking::Definitions};
+use pontoon_tests::{
+    ops::Ask,
+    scenario::Scale,
+    sim::{Signing, SimConfig},
+};
+
+const SECOND_US: u64 = 1_000_000;
+const NODES: usize = 32;
+const ROWS: usize = 1_100;
+
+fn insert(scale: &mut Scale, table: &str) {
+    let values: Vec<String> = (0..ROWS).map(|id| format!("({id}, {})", id * 2)).collect();
+    let text = format!("INSERT INTO {table} VALUES {}", values.join(", "));
+    assert_eq!(scale.sim.sql(1, &text).unwrap().affected as usize, ROWS);
+}
+
+#[test]
+fn a_storm_is_refused_in_part_and_others_go_on() {
+    let mut scale = Scale::new(SimConfig { signing: Signing::KeyedHash, ..SimConfig::new(3, NODES) });
+    scale.sim.settle(600 * SECOND_US).unwrap();
+    for table in ["many", "more"] {
+        scale.sim.sql(1, &format!("CREATE TABLE {table} (id INTEGER PRIMARY KEY, value INTEGER)")).unwrap();
+        insert(&mut scale, table);
+    }
+    let (stormer, reader) = (2, 3);
+    let mut definitions = Definitions::default();
+    let run = |scale: &mut Scale, node: usize, definitions: &mut Definitions, text: &str| {
+        let ask = scale.sim.ask(node, definitions, text, None).unwrap();
+        scale.sim.answers(vec![ask], definitions, 60 * SECOND_US).remove(0)
+    };
+    for table in ["many", "more"] {
+        run(&mut scale, stormer, &mut definitions, &format!("EXPLAIN SELECT * FROM {table}")).unwrap();
+    }
+    let ask = |scale: &mut Scale, definitions: &mut Definitions| {
+        scale.sim.ask(stormer, definitions, "SELECT * FROM many, more", None)
+    };
+    let storm: Result<Vec<Ask>, Error> = (0..1_000).map(|_| ask(&mut scale, &mut definitions)).collect();
+    let mut open = storm.unwrap();
+    let (mut outcomes, mut points, mut of_reader) = (BTreeMap::<String, usize>::new(), 0, Definitions::default());
+    while !open.is_empty() {
+        // Somebody else's questions are answered meanwhile.
+        let text = format!("SELECT value FROM many WHERE id = {}", points % ROWS);
+        let answer = run(&mut scale, reader, &mut of_reader, &text).unwrap();
+        assert_eq!((answer.rows.len(), answer.coverage), (1, 1.0));
+        points += 1;
+        assert!(scale.held_max() <= Config::default().query_bytes_max as u64);
+        open.retain_mut(|ask| {
+            let Some(outcome) = scale.sim.look(ask, &mut definitions) else { return true };
+            let error = outcome.expect_err("more rows than a result may have");
+            *outcomes.entry(format!("{}: {error}", error.code())).or_default() += 1;
+            false
+        });
+    }
+    // Each needs two gathers: 16 run, 256 wait, the others are refused, and said why.
+    let refused = "overloaded: this peer does as much at once as it may (queries_waiting_max = 256)";
+    let tried = "program_limit_exceeded: a result of more than 1000000 rows";
+    let expected = [(refused.to_owned(), 1_000 - 136), (tried.to_owned(), 136)];
+    assert_eq!(outcomes, BTreeMap::from(expected));
+    assert!(points > 3, "{points} point queries during the storm");
+    // Nothing is left of it.
+    scale.sim.run_for(SECOND_US);
+    for name in ["queries_running", "queries_waiting", "spread_tasks", "spread_bytes", "exchange_buckets"] {
+        assert_eq!(scale.counter(name), 0, "{name}");
+    }
+}
