@@ -89,6 +89,36 @@ fn a_view_follows_what_is_written() {
     assert!(all.iter().all(|living| living.adds_up() && living.error.is_none()));
 }
 
+#[test]
+fn windows_over_time_follow() {
+    let mut sim = network(5, 12);
+    run(
+        &mut sim,
+        1,
+        &[
+            "CREATE TABLE visits (id INTEGER PRIMARY KEY, at TIMESTAMP)",
+            "INSERT INTO visits VALUES (1, '2024-05-17 10:00:10'), (2, '2024-05-17 10:00:50')",
+        ],
+    );
+    let minute = "date_part('minute', window_start) * 60 + date_part('second', window_start)";
+    let hop = format!(
+        "SELECT CAST({minute} AS INTEGER) AS s, count(*) FROM visits, hop(at, '30 seconds', '1 minute')
+         GROUP BY window_start ORDER BY s"
+    );
+    let tumble = "SELECT CAST(date_part('minute', tumble(at, '1 minute')) AS INTEGER) AS m, count(*) FROM visits
+         GROUP BY tumble(at, '1 minute') ORDER BY m";
+    let (mut hop, mut tumble) = (sim.begin_live(2, &hop).unwrap(), sim.begin_live(5, tumble).unwrap());
+    let all = &mut [&mut hop, &mut tumble];
+    follow(&mut sim, all, 2 * SECOND_US);
+    assert_eq!(integers(all[0].rows()), [[0, 2], [30, 1], [3_570, 1]]);
+    assert_eq!(integers(all[1].rows()), [[0, 2]]);
+    run(&mut sim, 3, &["INSERT INTO visits VALUES (3, '2024-05-17 10:01:00')", "DELETE FROM visits WHERE id = 1"]);
+    follow(&mut sim, all, SECOND_US);
+    assert_eq!(integers(all[0].rows()), [[0, 1], [30, 2], [60, 1]]);
+    assert_eq!(integers(all[1].rows()), [[0, 1], [1, 1]]);
+    assert!(all.iter().all(|living| living.adds_up() && living.error.is_none()));
+}
+
 /// How many live queries stand at all nodes together.
 fn standing(sim: &Sim) -> usize {
     (0..sim.len()).map(|node| sim.standing_queries(node)).sum()

@@ -262,6 +262,16 @@ fn factor(factor: parsed::TableFactor, depth: u32) -> Result<TableRef> {
             let (alias, columns) = split(alias);
             Ok(renamed(TableRef::Table { name: object_name(table)?, alias }, columns))
         }
+        parsed::TableFactor::Table { name: function, alias, args: Some(list), sample: None, .. } => {
+            let arg = |arg| match arg {
+                parsed::FunctionArg::Unnamed(parsed::FunctionArgExpr::Expr(arg)) => Ok(Nested::new(expr(arg, depth)?)),
+                other => unsupported(other),
+            };
+            let args = list.args.into_iter().map(arg).collect::<Result<_>>()?;
+            let (name, (alias, columns)) = (object_name(function)?, split(alias));
+            let alias = alias.unwrap_or_else(|| name.clone());
+            Ok(renamed(TableRef::Function { name, args, alias }, columns))
+        }
         parsed::TableFactor::Derived { lateral, subquery, alias, sample: None } => {
             let (alias, columns) = split(alias);
             let (query, alias) = (Nested::new(select(*subquery, depth + 1)?), alias.unwrap_or_default());

@@ -353,6 +353,15 @@ pub enum TableRef {
         /// What expressions call it.
         alias: String,
     },
+    /// `function(..) AS alias`: rows that a function gives, which sees the items before it.
+    Function {
+        /// The function.
+        name: String,
+        /// Its arguments.
+        args: Vec<Nested<Expr>>,
+        /// What expressions call it.
+        alias: String,
+    },
 }
 
 /// Which join.

@@ -445,6 +445,9 @@ impl Binder<'_> {
         if let ("age", [_]) = (name, &args[..]) {
             args.insert(0, Typed::constant(Value::Date(today)));
         }
+        if let Some(binned) = self.binned(name, &args)? {
+            return Ok(binned);
+        }
         let known = Function::by_name(name);
         let of_any = matches!(
             known,
@@ -517,7 +520,7 @@ impl Binder<'_> {
                 Some(if function == Function::DatePart { Type::Real } else { Type::Timestamp })
             }
             // Their types are in the lists.
-            Function::Power | Function::Listed(_) => None,
+            Function::Power | Function::Listed(_) | Function::Bin => None,
         };
         Ok(Typed::new(Scalar::Call(function, args.into_iter().map(boxed).collect()), data_type))
     }

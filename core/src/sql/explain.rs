@@ -476,6 +476,7 @@ impl Function {
             Function::Sign => "sign",
             Function::Listed(number) => listed::numbered(number).map_or("?", |listed| listed.name),
             Function::LeadingNumber => "leading_number",
+            Function::Bin => "tumble",
         }
     }
 }

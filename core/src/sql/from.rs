@@ -38,13 +38,13 @@ impl Binder<'_> {
         Ok(all.unwrap_or((Logical::Unit, Scope::default())))
     }
 
-    /// The item to the right of others: one that is LATERAL sees them.
+    /// The item to the right of others: one that is LATERAL, or a function, sees them.
     fn beside(&mut self, left: &Scope, item: &TableRef, depth: u32) -> Result<(Logical, Scope), Error> {
         let mut inner = item;
         while let TableRef::Renamed { item, .. } = inner {
             inner = item;
         }
-        if !matches!(inner, TableRef::Lateral { .. }) {
+        if !matches!(inner, TableRef::Lateral { .. } | TableRef::Function { .. }) {
             return self.table_ref(item, depth + 1);
         }
         self.outer.push(left.clone());
@@ -75,6 +75,11 @@ impl Binder<'_> {
             TableRef::Table { name, alias } => self.table(name, alias.as_deref()),
             TableRef::Derived { query, alias } | TableRef::Lateral { query, alias } => {
                 let query = self.query(query, depth + 1)?;
+                Ok(visible(query, alias))
+            }
+            TableRef::Function { name, args, alias } => {
+                let query = self.windows(name, args, depth + 1)?;
+                let query = self.query(&query, depth + 1)?;
                 Ok(visible(query, alias))
             }
             TableRef::Renamed { item, columns } => {

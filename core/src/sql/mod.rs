@@ -56,6 +56,7 @@ pub mod strategy;
 mod subquery;
 pub mod system;
 mod target;
+mod time_windows;
 mod unnest;
 mod view;
 mod windows;

@@ -81,6 +81,7 @@ impl Walk<'_> {
             }
             TableRef::Derived { query, .. } | TableRef::Lateral { query, .. } => self.select(query),
             TableRef::Renamed { item, .. } => self.table(item),
+            TableRef::Function { args, .. } => args.iter().for_each(|arg| self.expr(arg)),
         }
     }
 

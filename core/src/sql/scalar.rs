@@ -93,6 +93,8 @@ pub enum Function {
     Listed(u16),
     /// The number that a text begins with, as SQLite reads it, as a real.
     LeadingNumber,
+    /// The start of the window in which a time lies, of so many microseconds, counted from an origin: `tumble`, `date_bin`.
+    Bin,
 }
 
 impl Scalar {
