@@ -16,6 +16,8 @@ pub mod ops;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod pages;
 pub mod scenario;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod seeds;
 pub mod sim;
 pub mod trees;
 pub mod watch;

@@ -2,50 +2,22 @@
 //! more, `SEED=n` one. A seed that fails prints the command that replays it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how a test fails, helpers included
 
-use std::{sync::Mutex, time::Instant};
-
-use pontoon_tests::faults::{Plan, Report, run};
+use pontoon_tests::{
+    faults::{Plan, Report, run},
+    seeds::{self, number},
+};
 
 const SECOND_US: u64 = 1_000_000;
 const SEEDS: u64 = 50;
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
-}
-
-/// Runs a plan for each seed, on as many threads as there are cores; the reports, by seed.
+/// Runs a plan for each seed; the reports, by seed.
 fn reports(
     name: &str,
     share: u64,
     plan: impl Fn(u64) -> Plan + Sync + std::panic::RefUnwindSafe,
 ) -> Vec<(u64, Report)> {
-    let seeds: Vec<u64> = match number("SEED") {
-        Some(seed) => vec![seed],
-        None => (1..=number("SOAK_SEEDS").unwrap_or(SEEDS) / share).collect(),
-    };
-    let (next, failed, reports) = (Mutex::new(seeds.into_iter()), Mutex::new(Vec::new()), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let Some(seed) = next.lock().unwrap().next() else { break };
-                    let begun = Instant::now();
-                    match std::panic::catch_unwind(|| run(plan(seed))).unwrap_or_else(|_| Err("a panic".to_owned())) {
-                        Ok(report) => {
-                            println!("seed {seed} in {:.1} s: {report:?}", begun.elapsed().as_secs_f64());
-                            reports.lock().unwrap().push((seed, report));
-                        }
-                        Err(why) => {
-                            println!("seed {seed} failed: {why}\nreplay: SEED={seed} cargo test -p pontoon-tests --test faults {name} -- --nocapture");
-                            failed.lock().unwrap().push(seed);
-                        }
-                    }
-                }
-            });
-        }
-    });
-    assert_eq!(failed.into_inner().unwrap(), Vec::<u64>::new(), "seeds that failed");
-    reports.into_inner().unwrap()
+    let seeds = number("SOAK_SEEDS").unwrap_or(SEEDS) / share;
+    seeds::each(&format!("faults {name}"), seeds, |seed| run(plan(seed)))
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! Live queries on simulated networks: what they show follows what is written, whoever dies meanwhile.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how a test fails, helpers included
 
-use std::sync::Mutex;
-
 use chacha20::rand_core::SeedableRng as _;
 use pontoon_core::{
     CallId, Command, Config, Error, Id, Now, Output, Region,
@@ -16,6 +14,7 @@ use pontoon_core::{
 use pontoon_tests::{
     live::Living,
     ops::{Ask, op},
+    seeds::{self, number},
     sim::{Crash, Signing, Sim, SimConfig},
 };
 
@@ -471,10 +470,6 @@ const QUERIES: &[&str] = &[
     "SELECT t.a, sum(u.v) AS s FROM t JOIN u ON u.a = t.b GROUP BY t.a ORDER BY s DESC, t.a LIMIT 3 OFFSET 1",
 ];
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
-}
-
 /// What one run of the property came to.
 #[derive(Debug, Default)]
 struct Run {
@@ -608,26 +603,5 @@ fn churn(seed: u64) -> Result<Run, String> {
 
 #[test]
 fn at_rest_views_are_what_their_queries_give() {
-    let seeds: Vec<u64> = match number("SEED") {
-        Some(seed) => vec![seed],
-        None => (1..=number("LIVE_SEEDS").unwrap_or(20)).collect(),
-    };
-    let (next, failed) = (Mutex::new(seeds.into_iter()), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let Some(seed) = next.lock().unwrap().next() else { break };
-                    match std::panic::catch_unwind(|| churn(seed)).unwrap_or_else(|_| Err("a panic".to_owned())) {
-                        Ok(report) => println!("seed {seed}: {report:?}"),
-                        Err(why) => {
-                            println!("seed {seed} failed: {why}\nreplay: SEED={seed} cargo test -p pontoon-tests --test live -- --nocapture");
-                            failed.lock().unwrap().push(seed);
-                        }
-                    }
-                }
-            });
-        }
-    });
-    assert_eq!(failed.into_inner().unwrap(), Vec::<u64>::new(), "seeds that failed");
+    seeds::each("live", number("LIVE_SEEDS").unwrap_or(20), churn);
 }

@@ -2,19 +2,16 @@
 //! Five seeds; `SOAK_SEEDS=50` runs more. Every failing seed is printed and replays alone with `SEED=n`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how a test fails, helpers included
 
-use std::{sync::Mutex, time::Instant};
+use std::time::Instant;
 
 use pontoon_tests::{
     scenario::{Counted, Scale},
+    seeds::{self, number},
     sim::{Signing, SimConfig},
 };
 
 const NODES: usize = 1_000;
 const SECOND_US: u64 = 1_000_000;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
-}
 
 fn one(seed: u64) -> String {
     let begun = Instant::now();
@@ -50,25 +47,7 @@ fn one(seed: u64) -> String {
 
 #[test]
 fn a_thousand_nodes_remember_reach_and_count() {
-    let seeds: Vec<u64> = match number("SEED") {
-        Some(seed) => vec![seed],
-        None => (1..=number("SOAK_SEEDS").unwrap_or(5)).collect(),
-    };
-    let (next, failed) = (Mutex::new(seeds.into_iter()), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let Some(seed) = next.lock().unwrap().next() else { break };
-                    match std::panic::catch_unwind(|| one(seed)) {
-                        Ok(line) => println!("seed {seed}: {line}"),
-                        Err(_) => failed.lock().unwrap().push(seed),
-                    }
-                }
-            });
-        }
-    });
-    assert_eq!(failed.into_inner().unwrap(), Vec::<u64>::new(), "seeds that failed");
+    seeds::each("scale", number("SOAK_SEEDS").unwrap_or(5), |seed| Ok(one(seed)));
 }
 
 /// Five hundred begin each second, and nobody is there who is linked to all.
