@@ -324,7 +324,9 @@ impl Asked {
 
     /// The buckets that are to be tried again, all others of this round having ended; `None`: some may yet end.
     fn failed(&mut self, now: u64) -> Option<Vec<u16>> {
-        let failed = |bucket: &Awaited| bucket.failed || now >= bucket.heard_us + SILENCE_US;
+        // While others tell of this round, one that is silent may only stand in the same queue.
+        let silent = now >= self.trail.heard_us + SILENCE_US / 2;
+        let failed = |bucket: &Awaited| bucket.failed || silent && now >= bucket.heard_us + SILENCE_US;
         let failed: Vec<u16> = self.awaited.iter().filter(|(_, it)| failed(it)).map(|(number, _)| *number).collect();
         if failed.len() < self.awaited.len() {
             return None;

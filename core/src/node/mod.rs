@@ -106,6 +106,10 @@ impl Ground for NodeGround<'_> {
     fn known_empty(&self, key: &Id) -> bool {
         self.overlay.known_empty(key, self.siblings)
     }
+
+    fn hears(&self, peer: &Id) -> bool {
+        self.overlay.hears(peer, self.now.mono)
+    }
 }
 
 /// The context of a call into a layer, and the ground for tasks: borrows only the fields that no layer is.

@@ -82,6 +82,7 @@ enum Parent {
 struct Branch {
     region: Region,
     to: Option<Id>,
+    begun_us: u64,
     until_us: u64,
     pieces: Map<u32, Vec<u8>>,
     bytes: usize,
@@ -245,10 +246,11 @@ impl Spread {
                     To::Peer(peer) => Some(peer),
                     To::Key(_) => None,
                 };
-                let until_us = ctx.now.mono + PATIENCE_US;
+                let begun_us = ctx.now.mono;
+                let until_us = begun_us + PATIENCE_US;
                 job.branches.insert(
                     branch,
-                    Branch { region: part, to: target, until_us, pieces: Map::new(), bytes: 0, count: None },
+                    Branch { region: part, to: target, begun_us, until_us, pieces: Map::new(), bytes: 0, count: None },
                 );
                 self.branches.insert(branch, id);
                 job.report.messages += 1;
@@ -405,8 +407,11 @@ impl Spread {
         let now = ctx.now.mono;
         let Some(job) = self.jobs.get(&id) else { return };
         let over = now >= job.until_us;
-        let silent: Vec<u64> =
-            job.branches.iter().filter(|(_, branch)| over || now >= branch.until_us).map(|(name, _)| *name).collect();
+        // Who is heard otherwise may have answered already: what it said stands in a queue before this peer.
+        let queued =
+            |it: &Branch| now < it.begun_us + ctx.config.queue_us && it.to.is_some_and(|peer| ground.hears(&peer));
+        let silent = |branch: &Branch| over || now >= branch.until_us && !queued(branch);
+        let silent: Vec<u64> = job.branches.iter().filter(|(_, it)| silent(it)).map(|(name, _)| *name).collect();
         if let Parent::Peer { contact, branch } = job.parent {
             ctx.send_via(contact.id, contact.relay, Message::Working { branch });
         }

@@ -17,6 +17,8 @@ pub trait Ground {
     fn nearest_to(&self, key: &Id) -> bool;
     /// Whether nobody lives where `key` differs from this node's id first; a slot that is not known is not empty.
     fn known_empty(&self, key: &Id) -> bool;
+    /// Whether something came from a linked peer just now.
+    fn hears(&self, peer: &Id) -> bool;
 }
 
 /// Where a part of a region goes.
@@ -159,6 +161,9 @@ mod tests {
     }
 
     impl Ground for World<'_> {
+        fn hears(&self, _: &Id) -> bool {
+            true
+        }
         fn owned(&self) -> Vec<(Region, bool)> {
             if self.certified { vec![(trie_region(self.ids, &self.me), false)] } else { Vec::new() }
         }

@@ -40,6 +40,9 @@ impl Ground for Known {
     fn known_empty(&self, _: &Id) -> bool {
         false
     }
+    fn hears(&self, _: &Id) -> bool {
+        false
+    }
 }
 
 struct Peer {

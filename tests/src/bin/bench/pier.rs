@@ -26,6 +26,22 @@ const PAD: usize = 960;
 const STRATEGIES: [(&str, f64); 4] =
     [("symmetric-hash", 3.73), ("fetch-matches", 3.78), ("semi-join", 4.47), ("bloom", 6.85)];
 
+/// What tells that a network has trouble.
+const TROUBLES: [&str; 12] = [
+    "answers_late",
+    "branches_given_up",
+    "exchange_late",
+    "exchange_not_owned",
+    "exchange_rounds",
+    "hops_late",
+    "peers_down",
+    "peers_suspected",
+    "routed_given_up",
+    "routed_twice",
+    "tasks_again",
+    "tasks_sent",
+];
+
 /// Statements that insert at once.
 const STATEMENTS: usize = 32;
 
@@ -79,6 +95,7 @@ pub fn insert(scale: &mut Scale, all: Vec<(&str, Vec<String>)>) -> Result<(), St
             for answer in scale.sim.answers(asks, &mut definitions, 90 * SECOND_US) {
                 rows += answer.map_err(|error| error.to_string())?.affected as usize;
             }
+            eprintln!("{rows} of {wanted} rows inserted after {} virtual seconds", scale.sim.now_us() / SECOND_US);
         }
     }
     if rows == wanted { Ok(()) } else { Err(format!("{rows} rows inserted of {wanted}")) }
@@ -122,12 +139,16 @@ struct Run {
 
 fn run(scale: &mut Scale, asker: usize, definitions: &mut Definitions, text: &str) -> Result<Run, String> {
     let before = scale.counter("bytes_calls");
+    let counted = |scale: &Scale| TROUBLES.map(|name| scale.counter(name));
+    let troubles = counted(scale);
     scale.sim.take_progress();
     let begun = scale.sim.now_us();
     let ask = scale.sim.ask(asker, definitions, text, Some(120 * SECOND_US)).map_err(|error| error.to_string())?;
     let result =
         scale.sim.answers(vec![ask], definitions, 150 * SECOND_US).remove(0).map_err(|error| error.to_string())?;
     let over_us = scale.sim.now_us() - begun;
+    let more = TROUBLES.iter().zip(counted(scale)).zip(troubles).map(|((name, after), before)| (name, after - before));
+    eprintln!("over after {} s: {:?}", over_us as f64 / 1e6, more.filter(|(_, more)| *more > 0).collect::<Vec<_>>());
     let progress: Vec<(u64, u64)> = scale.sim.take_progress().iter().map(|(at, _, rows)| (at - begun, *rows)).collect();
     let when = |rows: u64| progress.iter().find(|(_, so_far)| *so_far >= rows).map_or(over_us, |(at, _)| *at);
     let count = result.rows.len() as u64;
@@ -280,6 +301,11 @@ fn strategy_run(
     let mut plan = String::new();
     for before in ["ANALYZE".to_owned(), format!("SET pontoon.join_strategy = '{strategy}'"), format!("EXPLAIN {text}")]
     {
+        eprintln!(
+            "{} after {} virtual seconds",
+            before.split('\n').next().unwrap_or_default(),
+            scale.sim.now_us() / SECOND_US
+        );
         let ask = scale.sim.ask(asker, &mut definitions, &before, None).map_err(|error| error.to_string())?;
         let answer = scale.sim.answers(vec![ask], &mut definitions, 60 * SECOND_US).remove(0);
         let lines = answer.map_err(|error| error.to_string())?.rows;
