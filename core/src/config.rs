@@ -46,7 +46,7 @@ pub struct Config {
     pub rto_min_us: u64,
     /// The largest retransmission timeout.
     pub rto_max_us: u64,
-    /// What a peer owes is waited for so long while it is heard otherwise: it may stand in a queue.
+    /// What a live peer owes is waited for so long: it may stand in a queue.
     pub queue_us: u64,
     /// Hops after which a routed message is dropped.
     pub hops_max: u8,
@@ -144,7 +144,7 @@ impl Default for Config {
             rtt_initial_us: 200_000,
             rto_min_us: 100_000,
             rto_max_us: 3 * SECOND_US,
-            queue_us: 10 * SECOND_US,
+            queue_us: 30 * SECOND_US,
             hops_max: 40,
             route_attempts: 3,
             routes_pending_max: 10_000,

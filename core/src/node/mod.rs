@@ -107,8 +107,8 @@ impl Ground for NodeGround<'_> {
         self.overlay.known_empty(key, self.siblings)
     }
 
-    fn hears(&self, peer: &Id) -> bool {
-        self.overlay.hears(peer, self.now.mono)
+    fn alive(&self, peer: &Id) -> bool {
+        self.overlay.alive(peer)
     }
 }
 

@@ -12,7 +12,6 @@
 use std::collections::VecDeque;
 
 use crate::{
-    config::SECOND_US,
     ctx::{Ctx, Post},
     id::{Distance, Id},
     map::Set,
@@ -76,6 +75,11 @@ fn outlives_links(body: &Body) -> bool {
         Body::Spread(message) => matches!(message, Message::Piece { .. }),
         body => matches!(body, Body::Exchange(_) | Body::Live(_)),
     }
+}
+
+/// Whether a message brings rows: what is long is not sent twice because a queue is long.
+fn is_bulk(body: &Body) -> bool {
+    matches!(body, Body::Exchange(_) | Body::Spread(crate::spread::Message::Piece { .. }))
 }
 
 enum Hop {
@@ -172,11 +176,6 @@ impl Overlay {
         }
     }
 
-    /// Whether something came from a linked peer just now.
-    pub fn hears(&self, id: &Id, now_us: u64) -> bool {
-        self.peers.get(id).is_some_and(|peer| peer.usable() && now_us < peer.heard_us + SECOND_US)
-    }
-
     pub(super) fn usable(&self, id: &Id) -> bool {
         self.peers.get(id).is_some_and(|peer| peer.usable())
     }
@@ -270,7 +269,7 @@ impl Overlay {
                     routed.step = held;
                     // A link loses nothing while it is open: at its other end long rows may just have to queue.
                     let arrives = matches!(routed.dest, Dest::Node { id, .. } if id == hop);
-                    let timed = !arrives || !outlives_links(&routed.body);
+                    let timed = !(is_bulk(&routed.body) || arrives && outlives_links(&routed.body));
                     self.pending.insert(serial, Pending { routed, hop, tried, sent_us: ctx.now.mono });
                     if timed {
                         ctx.timer(timeout, crate::node::Timer::Overlay(Timer::Hop(serial)));

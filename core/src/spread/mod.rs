@@ -407,9 +407,9 @@ impl Spread {
         let now = ctx.now.mono;
         let Some(job) = self.jobs.get(&id) else { return };
         let over = now >= job.until_us;
-        // Who is heard otherwise may have answered already: what it said stands in a queue before this peer.
+        // Who lives may have answered already: what it said stands in a queue before this peer.
         let queued =
-            |it: &Branch| now < it.begun_us + ctx.config.queue_us && it.to.is_some_and(|peer| ground.hears(&peer));
+            |it: &Branch| now < it.begun_us + ctx.config.queue_us && it.to.is_some_and(|peer| ground.alive(&peer));
         let silent = |branch: &Branch| over || now >= branch.until_us && !queued(branch);
         let silent: Vec<u64> = job.branches.iter().filter(|(_, it)| silent(it)).map(|(name, _)| *name).collect();
         if let Parent::Peer { contact, branch } = job.parent {

@@ -17,8 +17,8 @@ pub trait Ground {
     fn nearest_to(&self, key: &Id) -> bool;
     /// Whether nobody lives where `key` differs from this node's id first; a slot that is not known is not empty.
     fn known_empty(&self, key: &Id) -> bool;
-    /// Whether something came from a linked peer just now.
-    fn hears(&self, peer: &Id) -> bool;
+    /// Whether a peer is linked and not suspected.
+    fn alive(&self, peer: &Id) -> bool;
 }
 
 /// Where a part of a region goes.
@@ -161,7 +161,7 @@ mod tests {
     }
 
     impl Ground for World<'_> {
-        fn hears(&self, _: &Id) -> bool {
+        fn alive(&self, _: &Id) -> bool {
             true
         }
         fn owned(&self) -> Vec<(Region, bool)> {

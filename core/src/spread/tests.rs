@@ -19,6 +19,7 @@ struct Known {
     me: Id,
     own: Region,
     peer: Id,
+    alive: bool,
 }
 
 impl Ground for Known {
@@ -40,8 +41,8 @@ impl Ground for Known {
     fn known_empty(&self, _: &Id) -> bool {
         false
     }
-    fn hears(&self, _: &Id) -> bool {
-        false
+    fn alive(&self, _: &Id) -> bool {
+        self.alive
     }
 }
 
@@ -92,7 +93,7 @@ fn ask_beside(foreign: &[u8], except: &[Region]) -> (Report, u64) {
         .iter()
         .zip(links)
         .map(|(bits, link)| Peer {
-            known: Known { me: id(bits), own: region(bits), peer: id(places[link]) },
+            known: Known { me: id(bits), own: region(bits), peer: id(places[link]), alive: false },
             spread: Spread::default(),
             out: Outbox::default(),
             rng: Rng::from_seed([7; 32]),
@@ -189,7 +190,7 @@ fn who_does_not_know_the_plan_is_not_covered_and_hides_nobody_else() {
 
 /// A peer that is handed tasks by the peer of 1*, and what it says.
 fn told(config: &Config, messages: Vec<Message>) -> (Spread, Vec<Message>) {
-    let known = Known { me: id(&[false]), own: region(&[false]), peer: id(&[true]) };
+    let known = Known { me: id(&[false]), own: region(&[false]), peer: id(&[true]), alive: false };
     let (mut spread, mut out, mut rng) = (Spread::default(), Outbox::default(), Rng::from_seed([7; 32]));
     for message in messages {
         let from = Contact { id: id(&[true]), relay: None, supernode: false, full: false };
@@ -254,4 +255,31 @@ fn queries_of_one_asker_hold_no_more_than_one_may() {
     assert_eq!(error.code(), BUDGET);
     assert!(error.to_string().contains("query_bytes_max = 10000"), "{error}");
     assert_eq!(spread.held(), (1, 6_000), "the first one goes on");
+}
+
+/// When the part that was handed to a peer that never answers is given up, milliseconds.
+fn given_up_ms(alive: bool) -> u64 {
+    let config = Config::default();
+    let known = Known { me: id(&[false]), own: region(&[false]), peer: id(&[true]), alive };
+    let (mut spread, mut out, mut rng) = (Spread::default(), Outbox::default(), Rng::from_seed([7; 32]));
+    let mut now = Now::default();
+    let work = Work::Query { plan: plan() };
+    let mut ctx = Ctx { now, me: known.me, config: &config, rng: &mut rng, out: &mut out };
+    spread.start(&mut ctx, &known, 1, Region::ALL, &[], work, 60 * SECOND_US);
+    while out.counters.get("branches_given_up") == 0 {
+        now.mono += 100_000;
+        while let Some(timer) = out.timers.pop_due(now.mono) {
+            let mut ctx = Ctx { now, me: known.me, config: &config, rng: &mut rng, out: &mut out };
+            let node::Timer::Spread(timer) = timer else { continue };
+            spread.on_timer(&mut ctx, &known, timer);
+        }
+        assert!(now.mono < 50 * SECOND_US, "the peer is waited for forever");
+    }
+    now.mono / 1_000
+}
+
+#[test]
+fn an_answer_of_a_live_peer_may_stand_in_a_queue() {
+    assert_eq!(given_up_ms(false), 3_000);
+    assert_eq!(given_up_ms(true), Config::default().queue_us / 1_000);
 }
