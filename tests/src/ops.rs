@@ -144,6 +144,16 @@ impl Sim {
         asks.iter_mut().map(|ask| ask.asking.finished().unwrap_or(Err(Error::Unreachable))).collect()
     }
 
+    /// Ends a statement under way; the commands that are not answered yet.
+    pub fn cancel(&mut self, ask: &mut Ask) -> Vec<CallId> {
+        ask.asking.cancel();
+        let open: Vec<CallId> = core::mem::take(&mut ask.open).into_iter().map(|(_, call)| call).collect();
+        for call in &open {
+            self.command(ask.node, Command::Cancel { call: *call });
+        }
+        open
+    }
+
     /// Takes in what came of a statement under way, without running on; its result once it is over.
     pub fn look(&mut self, ask: &mut Ask, definitions: &mut Definitions) -> Option<Result<QueryResult, Error>> {
         for (need, call) in core::mem::take(&mut ask.open) {

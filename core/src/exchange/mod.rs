@@ -80,6 +80,8 @@ pub enum Event {
     Done {
         /// Whose it is.
         call: CallId,
+        /// The asker's number of the exchange: its gathers are of no use any more.
+        number: u64,
         /// What came of it.
         partial: Box<Partial>,
         /// How it ended.
@@ -91,7 +93,7 @@ pub enum Event {
         call: CallId,
         /// Rows so far.
         rows: u64,
-        /// The share of its buckets that have ended.
+        /// The share of it that is done: of both sides, and of the buckets.
         share: f64,
     },
 }
@@ -152,6 +154,23 @@ impl Exchanges {
             asked.side_done(ctx, side, answer, end);
             self.go_on(ctx, ways, number);
         }
+    }
+
+    /// Some of what [`Event::Gather`] asked for has come.
+    pub fn side_goes_on(&mut self, number: u64, side: u8, share: f64, rows: u64) {
+        if let Some(asked) = self.asked.get_mut(&number) {
+            self.events.push_back(asked.side_goes_on(side, share, rows));
+        }
+    }
+
+    /// Ends a join without an event; the number of its exchange, if it was one of this node.
+    pub fn cancel(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, call: CallId) -> Option<u64> {
+        let number = self.asked.iter().find(|(_, asked)| asked.call() == call).map(|(number, _)| *number)?;
+        let closed = self.asked.remove(&number)?.close(ctx);
+        if let Some((name, open, cargo)) = closed {
+            self.ship(ctx, ways, name, open, cargo);
+        }
+        Some(number)
     }
 
     /// Takes the next steps of a join.

@@ -66,7 +66,10 @@ impl Node {
                 let work = Work::Query { plan: fragment.encode() };
                 self.spread.start(&mut ctx!(self), &ground!(self), ticket, whole, &[], work, deadline_us);
             }
-            exchange::Event::Done { call, partial, end } => self.reply(call, Ok(Reply::Gathered(*partial, *end))),
+            exchange::Event::Done { call, number, partial, end } => {
+                self.drop_sides(number);
+                self.reply(call, Ok(Reply::Gathered(*partial, *end)));
+            }
             exchange::Event::Progress { call, rows, share } => {
                 self.out.outputs.push_back(Output::Progress { call, rows, share });
             }

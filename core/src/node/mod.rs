@@ -12,6 +12,7 @@ mod api;
 mod calls;
 mod joins;
 mod live;
+mod under_way;
 
 use chacha20::rand_core::SeedableRng as _;
 
@@ -294,7 +295,10 @@ impl Node {
             "rtc_budget_left".to_owned(),
             u64::from(self.config.rtc_lifetime_max.saturating_sub(self.overlay.rtc_opened())),
         );
-        counters.insert("exchange_buckets".to_owned(), self.exchanges.held().0 as u64);
+        let (buckets, joins) = self.exchanges.held();
+        for (name, open) in [("exchange_buckets", buckets), ("joins_open", joins), ("tasks_open", self.spread.open())] {
+            counters.insert(name.to_owned(), open as u64);
+        }
         for (name, bytes) in self.overlay.traffic.named() {
             counters.insert(name.to_owned(), bytes);
         }

@@ -14,6 +14,7 @@ mod message;
 pub mod split;
 #[cfg(test)]
 mod tests;
+mod under_way;
 
 use std::collections::VecDeque;
 
@@ -71,6 +72,15 @@ pub enum Event {
         /// Region and report.
         report: Box<Report>,
     },
+    /// A query that this node started goes on: it was begun, or a branch has answered.
+    Progress {
+        /// From [`Spread::start`].
+        ticket: u64,
+        /// How much is covered so far.
+        covered: Coverage,
+        /// Rows or groups that came so far.
+        rows: u64,
+    },
 }
 
 enum Parent {
@@ -80,7 +90,7 @@ enum Parent {
 
 struct Branch {
     region: Region,
-    to: Option<Id>,
+    to: To,
     until_us: u64,
     pieces: Map<u32, Vec<u8>>,
     bytes: usize,
@@ -154,6 +164,7 @@ impl Spread {
                 }
             }
             Message::Piece { branch, index, last, bytes } => self.piece(ctx, ground, branch, index, last, bytes),
+            Message::Cancel { branch } => self.cancelled(ctx, from.id, branch),
         }
     }
 
@@ -209,6 +220,7 @@ impl Spread {
         ctx.timer(WORKING_US, crate::node::Timer::Spread(Timer::Check(id)));
         self.split(ctx, ground, id, region.subtract_all(except));
         self.check_over(ctx, ground, id);
+        self.progress(id);
     }
 
     /// Splits regions of a job: leaves here, branches to others.
@@ -231,15 +243,9 @@ impl Spread {
                     continue;
                 };
                 let branch = ctx.serial();
-                let target = match to {
-                    To::Peer(peer) => Some(peer),
-                    To::Key(_) => None,
-                };
                 let until_us = ctx.now.mono + PATIENCE_US;
-                job.branches.insert(
-                    branch,
-                    Branch { region: part, to: target, until_us, pieces: Map::new(), bytes: 0, count: None },
-                );
+                job.branches
+                    .insert(branch, Branch { region: part, to, until_us, pieces: Map::new(), bytes: 0, count: None });
                 self.branches.insert(branch, id);
                 job.report.messages += 1;
                 job.report.bytes += work_bytes(&work);
@@ -247,10 +253,7 @@ impl Spread {
                 let patience_us = job.until_us.saturating_sub(ctx.now.mono);
                 let task =
                     Message::Task { branch, asker: job.asker, region: part, depth: job.depth, patience_us, work };
-                match to {
-                    To::Peer(peer) => ctx.send(peer, task),
-                    To::Key(key) => ctx.route(key, task),
-                }
+                to.send(ctx, task);
             }
         }
         if own.is_empty() {
@@ -323,6 +326,7 @@ impl Spread {
             }
         }
         self.check_over(ctx, ground, id);
+        self.progress(id);
     }
 
     /// A branch will not answer: its whole region is missing.
@@ -331,7 +335,9 @@ impl Spread {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let Some(branch) = job.branches.remove(&name) else { return };
         ctx.count("branches_given_up");
-        ctx.trace("spread", "given-up", branch.to, || format!("{:?}", branch.region));
+        let to = if let To::Peer(peer) = branch.to { Some(peer) } else { None };
+        ctx.trace("spread", "given-up", to, || format!("{:?}", branch.region));
+        branch.cancel(ctx, name);
         job.report.missing.push(branch.region);
         self.check_over(ctx, ground, id);
     }
@@ -341,7 +347,7 @@ impl Spread {
     pub fn on_peer_down(&mut self, ctx: &Ctx<'_>, peer: Id) {
         let until_us = ctx.now.mono + LAST_WORD_US;
         let branches = self.jobs.values_mut().flat_map(|job| job.branches.values_mut());
-        for branch in branches.filter(|branch| branch.to == Some(peer)) {
+        for branch in branches.filter(|branch| branch.to == To::Peer(peer)) {
             branch.until_us = branch.until_us.min(until_us);
         }
     }
@@ -411,10 +417,7 @@ impl Spread {
             job.backoff_us = (job.backoff_us * 2).min(BACKOFF_MAX_US);
             return;
         }
-        let Some(job) = self.jobs.remove(&id) else { return };
-        for branch in job.branches.keys() {
-            self.branches.remove(branch);
-        }
+        let Some(job) = self.end(ctx, id) else { return };
         match job.parent {
             Parent::Peer { contact, branch } => send_report(ctx, &contact, branch, &job.report),
             Parent::Here { ticket } => {

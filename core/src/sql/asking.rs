@@ -23,7 +23,7 @@ use super::{
         AlterTable, Alteration, CreateIndex, CreateTable, CreateView, Insert, InsertSource, Select, Statement, TableRef,
     },
     catalog::{TableDescriptor, entry},
-    fault::{INTERNAL, SERIALIZATION, TOO_COMPLEX, fail},
+    fault::{CANCELED, INTERNAL, SERIALIZATION, TOO_COMPLEX, fail},
     hint::helped,
     plan::{Dialect, Settings, Tables, tables_of},
     prepared::Plans,
@@ -253,6 +253,12 @@ impl Asking {
             State::Over(result) => result.take(),
             State::Unknown(_) | State::Defining(..) | State::Planned(_) => None,
         }
+    }
+
+    /// Ends it, with `query_canceled`: nothing more is asked, and what is still answered is of no use. What a statement has
+    /// written by then stays written.
+    pub fn cancel(&mut self) {
+        self.state = State::Over(Some(fail(CANCELED, "the query was canceled")));
     }
 
     /// The plan of a live query, once.
