@@ -1,7 +1,7 @@
 //! Calls in flight: each a promise that the engine's reply settles, in the shape the call wants. What is answered before
 //! anybody waits needs no promise.
 
-use js_sys::{Array, Function, Promise, Uint8Array};
+use js_sys::{Array, Function, Object, Promise, Uint8Array};
 use pontoon_core::{
     CallId, Error, Reply,
     map::Map,
@@ -77,7 +77,7 @@ impl Calls {
 
     /// The call whose answer was promised so.
     pub fn promised(&self, promise: &Promise) -> Option<CallId> {
-        let of = |pending: &Pending| pending.promise.as_ref().is_some_and(|(other, ..)| other == promise);
+        let of = |pending: &Pending| pending.promise.as_ref().is_some_and(|(other, ..)| Object::is(other, promise));
         self.pending.iter().find(|(_, pending)| of(pending)).map(|(call, _)| *call)
     }
 

@@ -141,6 +141,7 @@ impl Running {
     /// Asks the engine. What it knows at once is taken in at once.
     fn serve(self: &Rc<Self>, need: Need) -> Result<(), JsValue> {
         let left = self.timeout.map(|timeout| (self.started + timeout - Date::now()).max(0.0));
+        let mut told = None;
         let (asked, answer) = match need {
             Need::Ops { need, ops } => (Asked::Ops(need), self.engine.keys(&encode(&ops)?, left)?),
             Need::Gather { need, fragment } if fragment.namespace() == PEERS => {
@@ -159,14 +160,14 @@ impl Running {
                     own => own,
                 };
                 let except = own.as_ref().map_or(&[][..], |own| own.regions());
-                let told = self.told(need, own.as_ref().map_or(0, Own::rows));
+                told = self.told(need, own.as_ref().map_or(0, Own::rows));
                 let answer = self.engine.gather(&fragment.encode(), &encode(&except)?, left, function(&told))?;
-                (Asked::Gather(need, own.map(|own| Box::new((fragment, own))), told), answer)
+                (Asked::Gather(need, own.map(|own| Box::new((fragment, own)))), answer)
             }
             Need::Join { need, plan } => {
-                let told = self.told(need, 0);
+                told = self.told(need, 0);
                 let answer = self.engine.join(&encode(&plan)?, left, function(&told))?;
-                (Asked::Gather(need, None, told), answer)
+                (Asked::Gather(need, None), answer)
             }
         };
         let Ok(promise) = answer.clone().dyn_into::<Promise>() else { return self.take(asked, &answer) };
@@ -175,7 +176,9 @@ impl Running {
         }
         let running = self.clone();
         spawn_local(async move {
-            match JsFuture::from(promise).await.and_then(|answer| running.take(asked, &answer)) {
+            let answer = JsFuture::from(promise).await;
+            drop(told);
+            match answer.and_then(|answer| running.take(asked, &answer)) {
                 Ok(()) => running.advance(),
                 Err(error) => running.end(Err(error)),
             }
@@ -228,7 +231,7 @@ impl Running {
                 let (outcomes, cost): (Vec<Outcome>, Cost) = decode(&bytes)?;
                 self.asking.borrow_mut().on_ops(&mut self.memory.definitions.borrow_mut(), need, outcomes, cost);
             }
-            Asked::Gather(need, own, _) => {
+            Asked::Gather(need, own) => {
                 self.open.borrow_mut().retain(|(other, _)| *other != need);
                 let answer: Answer = decode(&bytes)?;
                 let answer = match own {
@@ -274,8 +277,8 @@ impl Running {
 /// What the engine was asked for.
 enum Asked {
     Ops(u32),
-    /// With the fragment and this peer's own part of its answer, where it is there, and what hears of it meanwhile.
-    Gather(u32, Option<Box<(FragmentPlan, Own)>>, Option<Told>),
+    /// With the fragment and this peer's own part of its answer, where it is there.
+    Gather(u32, Option<Box<(FragmentPlan, Own)>>),
 }
 
 /// Is given the share that has answered, and the rows that came.
