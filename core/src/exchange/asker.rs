@@ -206,6 +206,7 @@ impl Asked {
             self.end.fault.clone_from(&end.fault);
         }
         self.result.scanned = self.result.scanned.saturating_add(core::mem::take(&mut answer.scanned));
+        self.result.reach.add(core::mem::take(&mut answer.reach));
         if let Some(side) = self.sides.get_mut(usize::from(side)) {
             side.answer = Some((answer, end));
         }

@@ -36,6 +36,7 @@ use crate::{
     exec::{
         Budget, FragmentPlan, GatherEnd, Partial,
         exchange::{BucketPlan, Buckets, JoinPlan, Name, Open, Parcel, Sent, To, parcel_name, tally},
+        ops::Batch,
     },
     id::Id,
     map::Map,
@@ -165,7 +166,8 @@ impl Exchanges {
 
     /// Ends a join without an event; the number of its exchange, if it was one of this node.
     pub fn cancel(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, call: CallId) -> Option<u64> {
-        let number = self.asked.iter().find(|(_, asked)| asked.call() == call).map(|(number, _)| *number)?;
+        let (number, _) = self.asked.keys().zip(self.asked.values()).find(|(_, asked)| asked.call() == call)?;
+        let number = *number;
         let closed = self.asked.remove(&number)?.close(ctx);
         if let Some((name, open, cargo)) = closed {
             self.ship(ctx, ways, name, open, cargo);
@@ -191,10 +193,10 @@ impl Exchanges {
         ctx: &mut Ctx<'_>,
         ways: &dyn Ways,
         to: &Buckets,
-        rows: Partial,
+        rows: Batch,
     ) -> Result<(Sent, u64), Error> {
         let run = ctx.rng.next_u64();
-        let (parcels, sent) = to.cut(rows.batch.by_row().rows, run)?;
+        let (parcels, sent) = to.cut(rows.by_row().rows, run)?;
         let bytes = parcels.iter().map(|parcel| parcel.rows.len() as u64).sum();
         self.ship(ctx, ways, to.name, to.along.clone(), loaded(parcels, to.side));
         Ok((sent, bytes))

@@ -45,12 +45,14 @@ impl Node {
 
     /// Drops tasks; whether there were any.
     fn drop_tasks(&mut self, whose: &dyn Fn(&Ticket) -> bool) -> bool {
-        let named = self.calls.tickets.iter().filter(|(_, ticket)| whose(ticket));
-        let names: Vec<u64> = named.map(|(name, _)| *name).collect();
-        for name in &names {
-            self.calls.tickets.remove(name);
-            self.spread.cancel(&mut ctx!(self), *name);
+        let mut any = false;
+        loop {
+            let tickets = &self.calls.tickets;
+            let name = tickets.keys().zip(tickets.values()).find(|(_, ticket)| whose(ticket)).map(|(name, _)| *name);
+            let Some(name) = name else { return any };
+            self.calls.tickets.remove(&name);
+            self.spread.cancel(&mut ctx!(self), name);
+            any = true;
         }
-        !names.is_empty()
     }
 }

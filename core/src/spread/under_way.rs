@@ -53,7 +53,7 @@ impl Spread {
 
     /// Drops the job of a parent.
     fn call_off(&mut self, ctx: &mut Ctx<'_>, whose: &dyn Fn(&Parent) -> bool) {
-        let id = self.jobs.iter().find(|(_, job)| whose(&job.parent)).map(|(id, _)| *id);
+        let id = self.jobs.keys().zip(self.jobs.values()).find(|(_, job)| whose(&job.parent)).map(|(id, _)| *id);
         if let Some(id) = id {
             ctx.count("tasks_cancelled");
             self.end(ctx, id);
@@ -63,7 +63,7 @@ impl Spread {
     /// Takes out a job. Nobody waits for the branches that are open.
     pub(super) fn end(&mut self, ctx: &mut Ctx<'_>, id: u64) -> Option<Job> {
         let mut job = self.jobs.remove(&id)?;
-        for (name, branch) in core::mem::take(&mut job.branches) {
+        while let Some((name, branch)) = job.branches.pop_last() {
             self.branches.remove(&name);
             branch.cancel(ctx, name);
         }

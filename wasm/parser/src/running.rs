@@ -132,10 +132,14 @@ impl Running {
         let finished = self.asking.borrow_mut().finished();
         if let Some(result) = finished {
             self.end(result.map_err(|error| thrown(&error)).map(|mut result| {
-                result.cost.elapsed_us = ((Date::now() - self.started) * 1_000.0) as u64;
+                result.cost.elapsed_us = self.elapsed_us();
                 values::query_result(&result)
             }));
         }
+    }
+
+    fn elapsed_us(&self) -> u64 {
+        ((Date::now() - self.started) * 1_000.0) as u64
     }
 
     /// Asks the engine. What it knows at once is taken in at once.
@@ -226,6 +230,7 @@ impl Running {
     /// Takes in what the engine has answered.
     fn take(&self, asked: Asked, answer: &JsValue) -> Result<(), JsValue> {
         let bytes = answer.unchecked_ref::<Uint8Array>().to_vec();
+        self.asking.borrow_mut().at(self.elapsed_us());
         match asked {
             Asked::Ops(need) => {
                 let (outcomes, cost): (Vec<Outcome>, Cost) = decode(&bytes)?;
