@@ -97,8 +97,8 @@ pub(super) type Shipment = (Name, Option<Box<Open>>, Vec<Cargo>);
 
 /// See the module's documentation.
 pub(super) struct Asked {
-    call: CallId,
-    number: u64,
+    pub call: CallId,
+    pub number: u64,
     plan: JoinPlan,
     way: Way,
     until_us: u64,
@@ -162,10 +162,6 @@ impl Asked {
 
     pub fn is_over(&self) -> bool {
         self.over
-    }
-
-    pub fn call(&self) -> CallId {
-        self.call
     }
 
     /// Some of a side has answered; that many rows of it are rows of the join where they were joined at their owners.

@@ -166,8 +166,7 @@ impl Exchanges {
 
     /// Ends a join without an event; the number of its exchange, if it was one of this node.
     pub fn cancel(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, call: CallId) -> Option<u64> {
-        let (number, _) = self.asked.keys().zip(self.asked.values()).find(|(_, asked)| asked.call() == call)?;
-        let number = *number;
+        let number = self.asked.values().find(|asked| asked.call == call)?.number;
         let closed = self.asked.remove(&number)?.close(ctx);
         if let Some((name, open, cargo)) = closed {
             self.ship(ctx, ways, name, open, cargo);

@@ -147,28 +147,33 @@ pub struct FragmentPlan {
     pub(crate) missing: Vec<Value>,
 }
 
-/// How far a question went that a partial answer is of.
+/// How far a question went that a partial answer is of. Several are merged by the largest of each number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reach {
     /// How often it was handed on, at most.
-    pub hops: u8,
-    /// The fewest and the most records that one peer looked at.
-    pub records: Option<(u64, u64)>,
+    pub hops: u64,
+    /// The most records that one peer looked at.
+    most: u64,
+    /// `u64::MAX` less the fewest; 0 where nobody looked at any.
+    spared: u64,
 }
 
 impl Reach {
     /// Of one peer that looked at so many records.
-    pub(super) fn of(records: u64) -> Reach {
-        Reach { hops: 0, records: Some((records, records)) }
+    fn of(records: u64) -> Reach {
+        Reach { hops: 0, most: records, spared: u64::MAX - records }
     }
 
     /// The same of several.
     pub fn add(&mut self, other: Reach) {
         self.hops = self.hops.max(other.hops);
-        self.records = match (self.records, other.records) {
-            (Some((least, most)), Some((less, more))) => Some((least.min(less), most.max(more))),
-            (own, others) => own.or(others),
-        };
+        self.most = self.most.max(other.most);
+        self.spared = self.spared.max(other.spared);
+    }
+
+    /// The fewest and the most records that one peer looked at.
+    pub fn records(&self) -> Option<(u64, u64)> {
+        (self.spared > 0).then(|| (u64::MAX - self.spared, self.most))
     }
 }
 

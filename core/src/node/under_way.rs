@@ -48,7 +48,7 @@ impl Node {
         let mut any = false;
         loop {
             let tickets = &self.calls.tickets;
-            let name = tickets.keys().zip(tickets.values()).find(|(_, ticket)| whose(ticket)).map(|(name, _)| *name);
+            let name = tickets.keys().copied().find(|name| tickets.get(name).is_some_and(whose));
             let Some(name) = name else { return any };
             self.calls.tickets.remove(&name);
             self.spread.cancel(&mut ctx!(self), name);

@@ -282,7 +282,7 @@ impl Spread {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.leaves = job.leaves.saturating_sub(1);
         report.peers = u64::from(!core::mem::replace(&mut job.counted, true));
-        report.partial.reach.hops = job.depth;
+        report.partial.reach.hops = job.depth.into();
         merge(ctx, job, report);
         self.check_over(ctx, ground, id);
     }

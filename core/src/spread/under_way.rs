@@ -53,7 +53,7 @@ impl Spread {
 
     /// Drops the job of a parent.
     fn call_off(&mut self, ctx: &mut Ctx<'_>, whose: &dyn Fn(&Parent) -> bool) {
-        let id = self.jobs.keys().zip(self.jobs.values()).find(|(_, job)| whose(&job.parent)).map(|(id, _)| *id);
+        let id = self.jobs.keys().copied().find(|id| self.jobs.get(id).is_some_and(|job| whose(&job.parent)));
         if let Some(id) = id {
             ctx.count("tasks_cancelled");
             self.end(ctx, id);

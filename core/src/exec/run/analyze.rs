@@ -75,14 +75,14 @@ impl AnalyzeJob {
             }
             if let Some(Spent { ops, records, messages, bytes, peers, reach, .. }) = spent {
                 // Where one is as the other there is nothing to say.
-                let (least, most) = reach.records.filter(|(least, most)| least < most).unwrap_or_default();
+                let (least, most) = reach.records().filter(|(least, most)| least < most).unwrap_or_default();
                 let numbers = [
                     ("gets", *ops),
                     ("records", *records),
                     ("messages", *messages),
                     ("bytes", *bytes),
                     ("peers", *peers),
-                    ("hops", u64::from(reach.hops)),
+                    ("hops", reach.hops),
                 ];
                 let number = |(name, number): &(&'static str, u64)| (*name, number.to_string());
                 all.extend(numbers.iter().filter(|(_, number)| *number > 0).map(number));
