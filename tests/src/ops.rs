@@ -70,6 +70,8 @@ pub struct Ask {
     asking: Asking,
     deadline_us: Option<u64>,
     open: Vec<(u32, CallId)>,
+    /// When it began, virtual time.
+    begun_us: u64,
 }
 
 impl Sim {
@@ -109,7 +111,7 @@ impl Sim {
         let (now_us, locality_bits) = (self.clocks(node).wall as i64, self.locality_bits());
         let env = Env { now_us, random, me: self.id(node), locality_bits };
         let asking = Asking::new(statement, Vec::new(), env, definitions);
-        let mut ask = Ask { node, asking, deadline_us, open: Vec::new() };
+        let mut ask = Ask { node, asking, deadline_us, open: Vec::new(), begun_us: self.now_us() };
         self.issue(&mut ask, definitions);
         ask
     }
@@ -126,6 +128,7 @@ impl Sim {
             let open: Vec<CallId> = asks.iter().flat_map(|ask| ask.open.iter().map(|(_, call)| *call)).collect();
             let mut answers = self.wait(&open, limit - self.now_us()).into_iter();
             for ask in &mut asks {
+                ask.asking.at(self.now_us() - ask.begun_us);
                 for ((need, _), answer) in core::mem::take(&mut ask.open).into_iter().zip(&mut answers) {
                     match answer {
                         Some(Ok(Reply::Keys(outcomes, cost))) => {
@@ -144,8 +147,19 @@ impl Sim {
         asks.iter_mut().map(|ask| ask.asking.finished().unwrap_or(Err(Error::Unreachable))).collect()
     }
 
+    /// Ends a statement under way; the commands that are not answered yet.
+    pub fn cancel(&mut self, ask: &mut Ask) -> Vec<CallId> {
+        ask.asking.cancel();
+        let open: Vec<CallId> = core::mem::take(&mut ask.open).into_iter().map(|(_, call)| call).collect();
+        for call in &open {
+            self.command(ask.node, Command::Cancel { call: *call });
+        }
+        open
+    }
+
     /// Takes in what came of a statement under way, without running on; its result once it is over.
     pub fn look(&mut self, ask: &mut Ask, definitions: &mut Definitions) -> Option<Result<QueryResult, Error>> {
+        ask.asking.at(self.now_us() - ask.begun_us);
         for (need, call) in core::mem::take(&mut ask.open) {
             match self.reply(call) {
                 Some((_, Ok(Reply::Keys(outcomes, cost)))) => ask.asking.on_ops(definitions, need, outcomes, cost),

@@ -226,7 +226,7 @@ impl Scale {
     pub fn held_max(&self) -> u64 {
         let held = |node| {
             let counters = self.sim.inspect(node)?.counters;
-            Some(["spread_bytes", "exchange_bytes"].iter().filter_map(|name| counters.get(*name)).sum())
+            Some(["task_bytes", "exchange_bytes"].iter().filter_map(|name| counters.get(*name)).sum())
         };
         self.sim.live().into_iter().filter_map(held).max().unwrap_or(0)
     }

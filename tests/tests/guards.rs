@@ -65,7 +65,7 @@ fn a_storm_is_refused_in_part_and_others_go_on() {
     assert!(points > 3, "{points} point queries during the storm");
     // Nothing is left of it.
     scale.sim.run_for(SECOND_US);
-    for name in ["queries_running", "queries_waiting", "spread_tasks", "spread_bytes", "exchange_buckets"] {
+    for name in ["queries_running", "queries_waiting", "tasks_open", "task_bytes", "joins_open", "exchange_buckets"] {
         assert_eq!(scale.counter(name), 0, "{name}");
     }
 }

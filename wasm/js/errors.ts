@@ -13,6 +13,7 @@ export type ErrorCode =
   | "overloaded"
   | "invalid_argument"
   | "closed"
+  | "query_canceled"
   | (string & {});
 
 /** What else may be known of a failed statement. */
@@ -53,6 +54,23 @@ export class PontoonError extends Error implements ErrorDetails {
       ...(typeof position === "number" && { position }),
     };
     return new PontoonError(typeof code === "string" ? code : "internal", message, { cause, ...details });
+  }
+}
+
+/** Throws `query_canceled` if the signal was aborted, with its reason as the cause. */
+export function throwIfCanceled(signal: AbortSignal | undefined): void {
+  if (!signal?.aborted) return;
+  throw new PontoonError("query_canceled", "the query was canceled", { cause: signal.reason, sqlstate: "57014" });
+}
+
+/** A listener that throws is reported as an uncaught error and stops nothing else. */
+export function report(call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }
 

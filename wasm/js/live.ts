@@ -1,6 +1,6 @@
 // Live queries: results that follow what is written, as a view that is kept up to date and as a stream of changes.
 
-import { PontoonError } from "./errors.js";
+import { PontoonError, report } from "./errors.js";
 import type { Module } from "./sql.js";
 import type { Column, LiveChange, LiveChangeListener, QueryResult, Row, SqlParam, Unsubscribe } from "./types.js";
 
@@ -199,15 +199,4 @@ function name(row: unknown): string {
     if (typeof value === "bigint") return { bigint: String(value) };
     return value instanceof Uint8Array ? { bytes: [...value] } : value;
   });
-}
-
-/** A listener that throws is reported as an uncaught error and stops nothing else. */
-function report(call: () => void): void {
-  try {
-    call();
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
-  }
 }

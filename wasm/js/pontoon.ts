@@ -1,7 +1,7 @@
 // The calls of an open database. Values are turned to bytes here; everything else is the engine's.
 
 import type { Engine } from "./core/pontoon_wasm.js";
-import { guard, PontoonError } from "./errors.js";
+import { guard, PontoonError, report, throwIfCanceled } from "./errors.js";
 import { LiveQuery } from "./live.js";
 import { loadModule, placeholders, type Module } from "./sql.js";
 import { Tree } from "./tree.js";
@@ -17,6 +17,7 @@ import type {
   LocalEntry,
   Message,
   PutOptions,
+  QueryOptions,
   QueryResult,
   Reached,
   RemoveOptions,
@@ -76,9 +77,15 @@ export class Pontoon {
     return this.query<R>(placeholders(strings), values);
   }
 
-  /** Runs SQL with parameters `$1`, `$2`, ... Several statements run one after the other; the last one's result is given. */
-  query<R = Row>(text: string, params: readonly SqlParam[] = [], options: CallOptions = {}): Promise<QueryResult<R>> {
-    return guard(async () => (await this.#session()).run<R>(text, params, options.timeout));
+  /**
+   * Runs SQL with parameters `$1`, `$2`, ... Several statements run one after the other; the last one's result is given.
+   * With a `signal` it can be cancelled, and `onProgress` hears how far it is.
+   */
+  query<R = Row>(text: string, params: readonly SqlParam[] = [], options: QueryOptions = {}): Promise<QueryResult<R>> {
+    return guard(async () => {
+      throwIfCanceled(options.signal);
+      return (await this.#session()).run<R>(text, params, options);
+    });
   }
 
   /**
@@ -316,13 +323,5 @@ function subscribe<T>(listeners: Set<(value: T) => void>, listener: (value: T) =
 
 /** A listener that throws is reported as an uncaught error and stops neither the others nor the engine. */
 function tell<T>(listeners: Set<(value: T) => void>, value: T): void {
-  for (const listener of [...listeners]) {
-    try {
-      listener(value);
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
-  }
+  for (const listener of [...listeners]) report(() => listener(value));
 }

@@ -90,6 +90,25 @@ export interface CallOptions {
   timeout?: number;
 }
 
+/** Bounds of one query, and who hears of it. */
+export interface QueryOptions extends CallOptions {
+  /**
+   * Cancels the query: it rejects with `query_canceled`, whose `cause` is the signal's reason, and the peers that work for
+   * it are told at once. What a statement that writes has written by then stays written.
+   */
+  signal?: AbortSignal;
+  /** Is told how far the query is while others are asked; for a progress bar. It is not told of the end. */
+  onProgress?: (progress: QueryProgress) => void;
+}
+
+/** How far a query has come. */
+export interface QueryProgress {
+  /** The share of what was asked of peers that has answered, from 0 to 1; of a statement it never falls. */
+  coverage: number;
+  /** Rows that came of them so far, or groups; some of a join may still be dropped. */
+  rows: number;
+}
+
 /** How to read a value. */
 export interface GetOptions extends CallOptions {
   /** Take what any replica holds, at once, instead of what the key's owner vouches for. */

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use js_sys::{Array, Function};
+use js_sys::{Array, Function, Promise};
 use pontoon_core::{
     CallId, Command, Config, Id,
     crypto::{Ed25519, Identity as _},
@@ -235,19 +235,31 @@ impl Engine {
     /// Carries out encoded operations on keys; gives their outcomes and the cost, encoded. For SQL.
     pub fn keys(&self, ops: &[u8], timeout: Option<f64>) -> Result<Bytes, JsValue> {
         let (ops, deadline_us) = (decode(ops)?, micros("timeout", timeout)?);
-        Ok(self.driver.call_now(Command::Keys { ops, deadline_us }, Shape::Encoded)?.unchecked_into())
+        Ok(self.driver.call_now(Command::Keys { ops, deadline_us }, Shape::Encoded, None)?.unchecked_into())
     }
 
-    /// Runs an encoded fragment but for encoded regions; gives what came and how it ended, encoded. For SQL.
-    pub fn gather(&self, fragment: &[u8], except: &[u8], timeout: Option<f64>) -> Result<Bytes, JsValue> {
+    /// Runs an encoded fragment but for encoded regions; gives what came and how it ended, encoded. `told` is given the
+    /// share that has answered and the rows that came, while it goes on. For SQL.
+    pub fn gather(
+        &self,
+        fragment: &[u8],
+        except: &[u8],
+        timeout: Option<f64>,
+        told: Option<Function>,
+    ) -> Result<Bytes, JsValue> {
         let (fragment, except, deadline_us) = (decode(fragment)?, decode(except)?, micros("timeout", timeout)?);
-        Ok(self.driver.call_now(Command::Gather { fragment, except, deadline_us }, Shape::Encoded)?.unchecked_into())
+        self.gathered(Command::Gather { fragment, except, deadline_us }, told)
     }
 
-    /// Has the peers join two tables, by an encoded plan; gives what `gather` gives. For SQL.
-    pub fn join(&self, plan: &[u8], timeout: Option<f64>) -> Result<Bytes, JsValue> {
+    /// Has the peers join two tables, by an encoded plan; gives and tells what `gather` does. For SQL.
+    pub fn join(&self, plan: &[u8], timeout: Option<f64>, told: Option<Function>) -> Result<Bytes, JsValue> {
         let (plan, deadline_us) = (decode(plan)?, micros("timeout", timeout)?);
-        Ok(self.driver.call_now(Command::Join { plan, deadline_us }, Shape::Encoded)?.unchecked_into())
+        self.gathered(Command::Join { plan, deadline_us }, told)
+    }
+
+    /// Ends what `gather` or `join` has given this promise of: it rejects with `query_canceled`.
+    pub fn cancel(&self, promise: &Promise) {
+        self.driver.cancel(promise);
     }
 
     /// Lets an encoded fragment stand over an encoded region, if one is named; `listener` is given what comes of it,
@@ -313,6 +325,10 @@ impl Engine {
             Ok(JsValue::UNDEFINED)
         })
         .unchecked_into()
+    }
+
+    fn gathered(&self, command: Command, told: Option<Function>) -> Result<Bytes, JsValue> {
+        Ok(self.driver.call_now(command, Shape::Encoded, told)?.unchecked_into())
     }
 
     fn key<P: JsCast>(

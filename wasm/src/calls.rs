@@ -1,7 +1,7 @@
 //! Calls in flight: each a promise that the engine's reply settles, in the shape the call wants. What is answered before
 //! anybody waits needs no promise.
 
-use js_sys::{Array, Function, Promise, Uint8Array};
+use js_sys::{Array, Function, Object, Promise, Uint8Array};
 use pontoon_core::{
     CallId, Error, Reply,
     map::Map,
@@ -41,8 +41,10 @@ pub struct Calls {
 
 struct Pending {
     shape: Shape,
-    /// Resolves and rejects, once somebody waits.
-    promise: Option<(Function, Function)>,
+    /// The promise, and what resolves and rejects it, once somebody waits.
+    promise: Option<(Promise, Function, Function)>,
+    /// Is told how far it has come.
+    told: Option<Function>,
 }
 
 /// A promise's fate, to be carried out when nothing is borrowed.
@@ -67,10 +69,21 @@ impl Calls {
     }
 
     /// A fresh call.
-    pub fn open(&mut self, shape: Shape) -> CallId {
+    pub fn open(&mut self, shape: Shape, told: Option<Function>) -> CallId {
         let call = self.name();
-        self.pending.insert(call, Pending { shape, promise: None });
+        self.pending.insert(call, Pending { shape, promise: None, told });
         call
+    }
+
+    /// The call whose answer was promised so.
+    pub fn promised(&self, promise: &Promise) -> Option<CallId> {
+        let of = |pending: &Pending| pending.promise.as_ref().is_some_and(|(other, ..)| Object::is(other, promise));
+        self.pending.keys().zip(self.pending.values()).find(|(_, pending)| of(pending)).map(|(call, _)| *call)
+    }
+
+    /// Who is told how far a call has come.
+    pub fn told(&self, call: CallId) -> Option<Function> {
+        self.pending.get(&call)?.told.clone()
     }
 
     /// The answer of a call that was opened just now, or a promise of it.
@@ -82,16 +95,16 @@ impl Calls {
         let mut functions = None;
         let promise = Promise::new(&mut |resolve, reject| functions = Some((resolve, reject)));
         if let Some(pending) = self.pending.get_mut(&call) {
-            pending.promise = functions;
+            pending.promise = functions.map(|(resolve, reject)| (promise.clone(), resolve, reject));
         }
         Ok(promise.into())
     }
 
     /// The engine's reply.
     pub fn settle(&mut self, call: CallId, result: Result<Reply, Error>) -> Option<Settle> {
-        let Pending { shape, promise } = self.pending.remove(&call)?;
+        let Pending { shape, promise, .. } = self.pending.remove(&call)?;
         let result = result.map_err(|error| from_core(&error)).and_then(|reply| shaped(shape, reply));
-        let Some((resolve, reject)) = promise else {
+        let Some((_, resolve, reject)) = promise else {
             self.answered = Some((call, result));
             return None;
         };
@@ -104,7 +117,7 @@ impl Calls {
     /// Nobody will reply any more.
     pub fn close(&mut self) -> Vec<Settle> {
         let pending = core::mem::take(&mut self.pending);
-        let reject = |(_, reject)| Settle { with: reject, value: DriverError::Closed.into() };
+        let reject = |(_, _, reject)| Settle { with: reject, value: DriverError::Closed.into() };
         pending.into_values().filter_map(|call| call.promise).map(reject).collect()
     }
 }

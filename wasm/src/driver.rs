@@ -117,6 +117,13 @@ impl Driver {
             Err(Output::Persist { token, batch }) => self.disk.write(token, batch),
             Err(Output::Wake(at)) => self.alarm.set(at),
             Err(Output::Watched { call, event }) => self.tell_watched(call, &event),
+            Err(Output::Progress { call, rows, share }) => {
+                let told = self.calls.borrow().told(call);
+                if let Some(told) = told {
+                    // It is a function of SQL's module, which does not throw.
+                    let _ = told.call2(&JsValue::UNDEFINED, &share.into(), &values::number(rows));
+                }
+            }
             Err(Output::Reply { call, result }) => {
                 if let Err(error) = &result {
                     self.tell_watched(call, &Watched::Failed(error.into()));
@@ -136,21 +143,31 @@ impl Driver {
 
     /// Starts a call of the application; a promise of its answer.
     pub fn call(&self, command: Command, shape: Shape) -> Promise {
-        match self.call_now(command, shape) {
+        match self.call_now(command, shape, None) {
             // A promise of a promise is that promise.
             Ok(answer) => Promise::resolve(&answer),
             Err(error) => Promise::reject(&error),
         }
     }
 
-    /// Starts a call of the application: its answer if it is there at once, otherwise a promise of it.
-    pub fn call_now(&self, command: Command, shape: Shape) -> Result<JsValue, JsValue> {
+    /// Starts a call of the application: its answer if it is there at once, otherwise a promise of it. `told` is given the
+    /// share that is done and the rows that came, while it goes on.
+    pub fn call_now(&self, command: Command, shape: Shape, told: Option<Function>) -> Result<JsValue, JsValue> {
         if self.closed.get() {
             return Err(DriverError::Closed.into());
         }
-        let call = self.calls.borrow_mut().open(shape);
+        let call = self.calls.borrow_mut().open(shape, told);
         self.feed(Input::Command { call, command });
         self.calls.borrow_mut().answer(call)
+    }
+
+    /// Ends the call whose answer was promised so.
+    pub fn cancel(&self, promise: &Promise) {
+        let promised = self.calls.borrow().promised(promise);
+        if let Some(canceled) = promised {
+            let call = self.calls.borrow_mut().name();
+            self.feed(Input::Command { call, command: Command::Cancel { call: canceled } });
+        }
     }
 
     /// Lets a fragment stand; `listener` is given each event of it, encoded.

@@ -243,6 +243,49 @@ test("changes of a live query are a stream, and leaving it ends the query", { ti
   ]);
 });
 
+test("a query can be cancelled, and tells how far it is", { timeout: 60_000 }, async () => {
+  const [a, b] = tabs;
+  await a.evaluate(async () => {
+    await db.sql`CREATE TABLE slow (id INTEGER PRIMARY KEY, kind INTEGER)`;
+    await db.query(`INSERT INTO slow VALUES ${Array.from({ length: 300 }, (_, id) => `(${id}, ${id % 7})`)}`);
+  });
+  for (const text of ["SELECT * FROM slow", "SELECT s.id FROM slow s JOIN slow t ON s.kind = t.id"]) {
+    // The other tab answers nobody for a while.
+    const busy = b.evaluate(() => { for (const end = Date.now() + 2_000; Date.now() < end;); });
+    const found = await a.evaluate(async (text) => {
+      const [controller, told, begun] = [new AbortController(), [], performance.now()];
+      setTimeout(() => controller.abort(new Error("enough")), 400);
+      const options = { signal: controller.signal, onProgress: (progress) => told.push(progress) };
+      const error = await db.query(text, [], options).then(() => null, (error) => error);
+      const ms = performance.now() - begun;
+      const open = db.stats().counters.tasks_open;
+      return { name: error?.name, code: error?.code, sqlstate: error?.sqlstate, cause: error?.cause?.message, ms, open, told };
+    }, text);
+    const { ms, told, ...rest } = found;
+    assert.deepEqual(rest, { name: "PontoonError", code: "query_canceled", sqlstate: "57014", cause: "enough", open: 0 });
+    assert.ok(ms >= 390 && ms < 1_500, `it waits for nobody: ${ms} ms`);
+    assert.ok(told.length > 0 && told.every(({ coverage, rows }) => coverage >= 0 && coverage < 1 && rows <= 600), JSON.stringify(told));
+    await busy;
+    await until("the other tab is told", 5_000, () => b.evaluate(() => db.stats().counters.tasks_open === 0));
+  }
+  const found = await a.evaluate(async () => {
+    const code = (call) => call.then(() => "no failure", (error) => error.code);
+    const [before, after, told] = [AbortSignal.abort(), new AbortController(), []];
+    const thrown = new Promise((resolve) => window.addEventListener("error", (event) => (event.preventDefault(), resolve(event.message)), { once: true }));
+    const onProgress = (progress) => { told.push(progress.coverage); if (told.length === 1) throw new Error("a listener's own"); };
+    const { rows } = await db.query("SELECT count(*) AS n FROM slow", [], { signal: after.signal, onProgress });
+    after.abort();
+    return {
+      before: await code(db.query("SELECT 1", [], { signal: before })), n: rows[0].n, thrown: await thrown, told: told.length > 0,
+      other: await code(db.query("SELECT nothing FROM slow", [], { signal: new AbortController().signal })),
+      bad: await code(db.query("SELECT 1", [], { signal: new AbortController().signal, timeout: -1 })),
+    };
+  });
+  const { thrown, ...others } = found;
+  assert.deepEqual(others, { before: "query_canceled", n: 300, told: true, other: "undefined_column", bad: "invalid_argument" });
+  assert.match(thrown, /a listener's own/);
+});
+
 test("a page alone founds its network", { timeout: 60_000 }, async () => {
   const context = await browser.newContext();
   const tab = await context.newPage();

@@ -77,6 +77,8 @@ impl Trail {
 #[derive(Default)]
 struct Side {
     asked: bool,
+    /// How much of it has answered.
+    share: f64,
     answer: Option<(Partial, GatherEnd)>,
 }
 
@@ -95,8 +97,8 @@ pub(super) type Shipment = (Name, Option<Box<Open>>, Vec<Cargo>);
 
 /// See the module's documentation.
 pub(super) struct Asked {
-    call: CallId,
-    number: u64,
+    pub call: CallId,
+    pub number: u64,
     plan: JoinPlan,
     way: Way,
     until_us: u64,
@@ -162,6 +164,25 @@ impl Asked {
         self.over
     }
 
+    /// Some of a side has answered; that many rows of it are rows of the join where they were joined at their owners.
+    pub fn side_goes_on(&mut self, side: u8, share: f64, rows: u64) -> Event {
+        self.sides[usize::from(side != 0)].share = share;
+        if matches!(self.way, Way::Broadcast(small) if small != side) {
+            self.rows = rows;
+        }
+        self.progress()
+    }
+
+    fn progress(&mut self) -> Event {
+        self.told = self.rows;
+        let sides: f64 = self.sides.iter().map(|side| if side.answer.is_some() { 1.0 } else { side.share }).sum();
+        let share = match self.way {
+            Way::Broadcast(_) => sides / 2.0,
+            _ => (sides + f64::from(self.ended) / f64::from(self.buckets.max(1))) / 3.0,
+        };
+        Event::Progress { call: self.call, rows: self.rows, share }
+    }
+
     fn name(&self, ctx: &Ctx<'_>) -> Name {
         Name { asker: ctx.me, number: self.number, round: self.round }
     }
@@ -181,6 +202,7 @@ impl Asked {
             self.end.fault.clone_from(&end.fault);
         }
         self.result.scanned = self.result.scanned.saturating_add(core::mem::take(&mut answer.scanned));
+        self.result.reach.add(core::mem::take(&mut answer.reach));
         if let Some(side) = self.sides.get_mut(usize::from(side)) {
             side.answer = Some((answer, end));
         }
@@ -307,15 +329,13 @@ impl Asked {
             self.ask_sides(ctx, ways, events);
         }
         if self.rows > self.told {
-            self.told = self.rows;
-            let share = f64::from(self.ended) / f64::from(self.buckets.max(1));
-            events.push_back(Event::Progress { call: self.call, rows: self.rows, share });
+            events.push_back(self.progress());
         }
         shipment
     }
 
     /// Tells buckets that have not ended that nobody waits for them.
-    fn close(&mut self, ctx: &Ctx<'_>) -> Option<Shipment> {
+    pub fn close(&mut self, ctx: &Ctx<'_>) -> Option<Shipment> {
         let buckets = core::mem::take(&mut self.awaited).into_keys();
         let cargo: Vec<Cargo> =
             buckets.map(|bucket| Cargo { to: To::Bucket(bucket), step: Step::Free, load: Load::Close }).collect();
@@ -367,7 +387,8 @@ impl Asked {
         self.trail = Trail { stops: vec![Default::default(); stops], heard_us, ..Trail::default() };
         if let Some(side) = self.staying() {
             let none = Partial::default();
-            self.sides[side] = Side { asked: true, answer: Some((none, GatherEnd { peers: 0, ..self.end.clone() })) };
+            self.sides[side] =
+                Side { asked: true, share: 1.0, answer: Some((none, GatherEnd { peers: 0, ..self.end.clone() })) };
         }
         let awaited =
             |number: &u16| (*number, Awaited { pieces: Map::new(), last: None, bytes: 0, heard_us, failed: false });
@@ -513,6 +534,11 @@ impl Asked {
             self.end.coverage *= answered;
         }
         let partial = Box::new(core::mem::take(&mut self.result));
-        events.push_back(Event::Done { call: self.call, partial, end: Box::new(self.end.clone()) });
+        events.push_back(Event::Done {
+            call: self.call,
+            number: self.number,
+            partial,
+            end: Box::new(self.end.clone()),
+        });
     }
 }

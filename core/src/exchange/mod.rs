@@ -36,6 +36,7 @@ use crate::{
     exec::{
         Budget, FragmentPlan, GatherEnd, Partial,
         exchange::{BucketPlan, Buckets, JoinPlan, Name, Open, Parcel, Sent, To, parcel_name, tally},
+        ops::Batch,
     },
     id::Id,
     map::Map,
@@ -80,6 +81,8 @@ pub enum Event {
     Done {
         /// Whose it is.
         call: CallId,
+        /// The asker's number of the exchange: its gathers are of no use any more.
+        number: u64,
         /// What came of it.
         partial: Box<Partial>,
         /// How it ended.
@@ -91,7 +94,7 @@ pub enum Event {
         call: CallId,
         /// Rows so far.
         rows: u64,
-        /// The share of its buckets that have ended.
+        /// The share of it that is done: of both sides, and of the buckets.
         share: f64,
     },
 }
@@ -154,6 +157,23 @@ impl Exchanges {
         }
     }
 
+    /// Some of what [`Event::Gather`] asked for has come.
+    pub fn side_goes_on(&mut self, number: u64, side: u8, share: f64, rows: u64) {
+        if let Some(asked) = self.asked.get_mut(&number) {
+            self.events.push_back(asked.side_goes_on(side, share, rows));
+        }
+    }
+
+    /// Ends a join without an event; the number of its exchange, if it was one of this node.
+    pub fn cancel(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, call: CallId) -> Option<u64> {
+        let number = self.asked.values().find(|asked| asked.call == call)?.number;
+        let closed = self.asked.remove(&number)?.close(ctx);
+        if let Some((name, open, cargo)) = closed {
+            self.ship(ctx, ways, name, open, cargo);
+        }
+        Some(number)
+    }
+
     /// Takes the next steps of a join.
     fn go_on(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, number: u64) {
         let Some(asked) = self.asked.get_mut(&number) else { return };
@@ -172,10 +192,10 @@ impl Exchanges {
         ctx: &mut Ctx<'_>,
         ways: &dyn Ways,
         to: &Buckets,
-        rows: Partial,
+        rows: Batch,
     ) -> Result<(Sent, u64), Error> {
         let run = ctx.rng.next_u64();
-        let (parcels, sent) = to.cut(rows.batch.by_row().rows, run)?;
+        let (parcels, sent) = to.cut(rows.by_row().rows, run)?;
         let bytes = parcels.iter().map(|parcel| parcel.rows.len() as u64).sum();
         self.ship(ctx, ways, to.name, to.along.clone(), loaded(parcels, to.side));
         Ok((sent, bytes))

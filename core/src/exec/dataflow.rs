@@ -34,6 +34,28 @@ pub struct Dataflow {
     /// Each input of a recursion's step and the step it is.
     inputs: Vec<(u32, usize)>,
     result: Vec<SignedRow>,
+    /// Microseconds since the statement began.
+    pub at_us: u64,
+}
+
+/// What an operator gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Gave {
+    /// How many rows.
+    pub rows: u64,
+    /// When the first came, microseconds since the statement began; `None`: none did.
+    pub first_us: Option<u64>,
+    /// When it was known to be the last; `None` where nobody says so.
+    pub ended_us: Option<u64>,
+}
+
+impl Gave {
+    fn add(&mut self, rows: usize, at_us: u64) {
+        if rows > 0 {
+            self.rows += rows as u64;
+            self.first_us.get_or_insert(at_us);
+        }
+    }
 }
 
 struct Step {
@@ -44,15 +66,14 @@ struct Step {
     readers: Vec<usize>,
     /// How many inputs have not ended.
     open: usize,
-    /// How many rows it gave.
-    gave: u64,
+    gave: Gave,
 }
 
 impl Dataflow {
     /// Wires up a flow.
     pub fn new(flow: Flow) -> Result<Dataflow, Error> {
         let (steps, sources, inputs, result) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut dataflow = Dataflow { steps, sources, inputs, result };
+        let mut dataflow = Dataflow { steps, sources, inputs, result, at_us: 0 };
         let (mut known, mut loose): (Vec<(usize, Vec<Row>)>, Vec<usize>) = (Vec::new(), Vec::new());
         // The step that shares, by number.
         let mut shared: Vec<(u32, usize)> = Vec::new();
@@ -104,7 +125,7 @@ impl Dataflow {
                 Op::Window(window) => Some(Box::new(Window::new(window))),
                 Op::Recursive(recursion) => Some(Box::new(Recursive::new(recursion))),
             };
-            dataflow.steps.push(Step { operator, target: None, readers: Vec::new(), open, gave: 0 });
+            dataflow.steps.push(Step { operator, target: None, readers: Vec::new(), open, gave: Gave::default() });
         }
         if loose.len() != 1 {
             return unfit();
@@ -112,7 +133,7 @@ impl Dataflow {
         for (step, rows) in known {
             let mut batch = Batch::default();
             rows.into_iter().for_each(|row| batch.push(row, 1));
-            dataflow.steps[step].gave = batch.len() as u64;
+            dataflow.steps[step].gave = Gave { rows: batch.len() as u64, first_us: Some(0), ended_us: Some(0) };
             dataflow.push(dataflow.steps[step].target, batch)?;
             dataflow.close(dataflow.steps[step].target)?;
         }
@@ -128,7 +149,7 @@ impl Dataflow {
     pub fn feed(&mut self, source: usize, batch: Batch) -> Result<(), Error> {
         match self.sources.get(source) {
             Some((_, step)) => {
-                self.steps[*step].gave += batch.len() as u64;
+                self.steps[*step].gave.add(batch.len(), self.at_us);
                 self.push(self.steps[*step].target, batch)
             }
             None => Ok(()),
@@ -138,7 +159,10 @@ impl Dataflow {
     /// A source has delivered everything.
     pub fn end(&mut self, source: usize) -> Result<(), Error> {
         match self.sources.get(source) {
-            Some((_, step)) => self.close(self.steps[*step].target),
+            Some((_, step)) => {
+                self.steps[*step].gave.ended_us = Some(self.at_us);
+                self.close(self.steps[*step].target)
+            }
             None => Ok(()),
         }
     }
@@ -172,13 +196,13 @@ impl Dataflow {
                     let mut out = Batch::default();
                     let batch = if operator.by_column() { batch } else { batch.by_row() };
                     operator.on_batch(port, batch, &mut out)?;
-                    step.gave += out.len() as u64;
+                    step.gave.add(out.len(), self.at_us);
                     open.push((step.target, out));
                 }
                 None => {
-                    step.gave += batch.len() as u64;
+                    step.gave.add(batch.len(), self.at_us);
                     for reader in step.readers.clone() {
-                        self.steps[reader].gave += batch.len() as u64;
+                        self.steps[reader].gave.add(batch.len(), self.at_us);
                         open.push((self.steps[reader].target, batch.clone()));
                     }
                 }
@@ -195,10 +219,13 @@ impl Dataflow {
             let mut out = Batch::default();
             if let Some(operator) = &mut step.operator {
                 operator.on_end(port, &mut out)?;
-                step.gave += out.len() as u64;
+                step.gave.add(out.len(), self.at_us);
             }
             step.open -= 1;
             let (target, last) = (step.target, step.open == 0);
+            if last {
+                step.gave.ended_us = Some(self.at_us);
+            }
             if step.operator.is_some() {
                 self.push(target, out)?;
             }
@@ -211,8 +238,8 @@ impl Dataflow {
         Ok(())
     }
 
-    /// How many rows each operator gave.
-    pub fn gave(&self) -> Vec<u64> {
+    /// What each operator gave.
+    pub fn gave(&self) -> Vec<Gave> {
         self.steps.iter().map(|step| step.gave).collect()
     }
 

@@ -149,6 +149,36 @@ pub struct FragmentPlan {
     pub(crate) missing: Vec<Value>,
 }
 
+/// How far a question went that a partial answer is of. Several are merged by the largest of each number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reach {
+    /// How often it was handed on, at most.
+    pub hops: u64,
+    /// The most records that one peer looked at.
+    most: u64,
+    /// `u64::MAX` less the fewest; 0 where nobody looked at any.
+    spared: u64,
+}
+
+impl Reach {
+    /// Of one peer that looked at so many records.
+    fn of(records: u64) -> Reach {
+        Reach { hops: 0, most: records, spared: u64::MAX - records }
+    }
+
+    /// The same of several.
+    pub fn add(&mut self, other: Reach) {
+        self.hops = self.hops.max(other.hops);
+        self.most = self.most.max(other.most);
+        self.spared = self.spared.max(other.spared);
+    }
+
+    /// The fewest and the most records that one peer looked at.
+    pub fn records(&self) -> Option<(u64, u64)> {
+        (self.spared > 0).then(|| (u64::MAX - self.spared, self.most))
+    }
+}
+
 /// A partial answer.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Partial {
@@ -158,6 +188,8 @@ pub struct Partial {
     pub scanned: u64,
     /// What was sent to buckets.
     pub sent: Sent,
+    /// How far the question went.
+    pub reach: Reach,
     /// Bytes of rows and groups, about; never sent, counted by whoever combines.
     #[serde(skip)]
     bytes: usize,
@@ -170,8 +202,8 @@ impl Partial {
     }
 
     /// The answer of an owner whose rows went to buckets.
-    pub fn of_sent(sent: Sent, scanned: u64) -> Partial {
-        Partial { sent, scanned, ..Partial::default() }
+    pub fn without_rows(&self, sent: Sent) -> Partial {
+        Partial { sent, scanned: self.scanned, reach: self.reach, ..Partial::default() }
     }
 }
 
@@ -257,7 +289,7 @@ impl FragmentPlan {
             input.push_columns(columns.take());
         }
         running.push(input)?;
-        running.end()
+        running.over_records()
     }
 
     /// Of a system table: what its owners run in its place, which gives values of records as they are.
@@ -308,7 +340,7 @@ impl FragmentPlan {
                 break;
             }
         }
-        running.end()
+        running.over_records()
     }
 
     /// Runs over rows that others made: pairs of a join.
@@ -336,6 +368,7 @@ impl FragmentPlan {
     /// Adds `other`'s answer to `into`'s.
     pub fn combine(&self, into: &mut Partial, mut other: Partial, budget: &Budget) -> Result<(), Error> {
         into.scanned = into.scanned.saturating_add(core::mem::take(&mut other.scanned));
+        into.reach.add(core::mem::take(&mut other.reach));
         match &self.output {
             Output::Beside(beside) => return beside.tail.combine(into, other, budget),
             Output::Buckets(_) => {
@@ -449,11 +482,18 @@ impl<'a> Running<'a> {
         Ok(matches!(self.plan.output, Output::First(count) if rows as u64 >= count))
     }
 
+    /// The end of a peer's own records.
+    fn over_records(mut self) -> Result<Partial, Error> {
+        self.partial.reach = Reach::of(self.partial.scanned);
+        self.end()
+    }
+
     fn end(mut self) -> Result<Partial, Error> {
         end(&mut self.operators, &mut self.partial.batch)?;
         if let Output::Beside(beside) = &self.plan.output {
             let rows = core::mem::take(&mut self.partial.batch);
-            return Ok(Partial { scanned: self.partial.scanned, ..beside.run(rows, self.budget)? });
+            let Partial { scanned, reach, .. } = self.partial;
+            return Ok(Partial { scanned, reach, ..beside.run(rows, self.budget)? });
         }
         self.partial.bytes = size(&self.partial.batch);
         self.budget.check(&mut self.partial)?;

@@ -74,9 +74,14 @@ impl Node {
 
     /// A call's time is up: if its turn has not come, it does not come any more.
     pub(super) fn wait_over(&mut self, call: CallId) {
-        let waiting = &mut self.admission.waiting;
-        let Some(index) = waiting.iter().position(|waiting| waiting.call == call) else { return };
-        waiting.remove(index);
-        self.reply(call, Err(Error::Overloaded { limit: "queries_max", max: self.config.queries_max }));
+        if self.withdraw(call) {
+            self.reply(call, Err(Error::Overloaded { limit: "queries_max", max: self.config.queries_max }));
+        }
+    }
+
+    /// Takes a query out of the line; whether it stood there.
+    pub(super) fn withdraw(&mut self, call: CallId) -> bool {
+        let index = self.admission.waiting.iter().position(|waiting| waiting.call == call);
+        index.and_then(|index| self.admission.waiting.remove(index)).is_some()
     }
 }

@@ -186,13 +186,14 @@ pub enum Output {
     /// As its owner this node committed a record of a namespace that the application subscribed to: a new version, or
     /// the key's removal (no value).
     NewData(Record),
-    /// A call goes on: so many rows have come, some of which may still be dropped.
+    /// A `Gather` or a `Join` goes on: so many rows have come, some of which may still be dropped.
     Progress {
         /// The call.
         call: CallId,
-        /// Rows so far.
+        /// Rows so far, or groups.
         rows: u64,
-        /// The share of the work that is done.
+        /// The share of what was asked that has answered so far; of a join, of both sides and of what was made of them. Where
+        /// something is tried again it goes back.
         share: f64,
     },
     /// A trace event, while tracing is on.
@@ -252,7 +253,7 @@ pub enum Command {
         value: Option<Vec<u8>>,
     },
     /// Runs a fragment over the records of its namespace, wherever they are. With `Keys` it is all that SQL needs of a
-    /// node: see [`Asking`](crate::sql::asking::Asking).
+    /// node: see [`Asking`](crate::sql::asking::Asking). [`Output::Progress`] tells how far it has come.
     Gather {
         /// The fragment.
         fragment: FragmentPlan,
@@ -290,6 +291,12 @@ pub enum Command {
         /// Its call.
         watch: CallId,
     },
+    /// Ends a [`Command::Gather`] or [`Command::Join`]: it is replied to with `query_canceled`, and whoever works for it is
+    /// told at once. Without effect on any other call, and where it has ended already.
+    Cancel {
+        /// Its call.
+        call: CallId,
+    },
     /// Hands everything over and says goodbye; replied when done or after a few seconds. The node is closed then.
     Leave,
 }
@@ -323,7 +330,7 @@ pub enum Reply {
     },
     /// `Gather`, `Join`.
     Gathered(Partial, GatherEnd),
-    /// `SetGlobal`, `Subscribe`, `Watch`, `Unwatch`, `Leave`.
+    /// `SetGlobal`, `Subscribe`, `Watch`, `Unwatch`, `Cancel`, `Leave`.
     Done,
 }
 

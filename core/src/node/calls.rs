@@ -24,7 +24,7 @@ const LEAVE_US: u64 = 4 * SECOND_US;
 /// What this node's application, and tasks that pass through, wait for.
 #[derive(Default)]
 pub struct Calls {
-    tickets: Map<u64, Ticket>,
+    pub(super) tickets: Map<u64, Ticket>,
     batches: Map<u64, Batch>,
     leaving: Option<CallId>,
 }
@@ -64,6 +64,7 @@ impl Node {
                 | Command::SetGlobal { .. }
                 | Command::Subscribe { .. }
                 | Command::Unwatch { .. }
+                | Command::Cancel { .. }
                 | Command::Leave
         );
         if busy && !local {
@@ -105,6 +106,7 @@ impl Node {
             }
             Command::Watch { fragment, region } => self.watch(call, &fragment, region),
             Command::Unwatch { watch } => self.unwatch(call, watch),
+            Command::Cancel { call: canceled } => self.cancel(call, canceled),
             Command::Leave => self.leave(call),
         }
     }
@@ -220,6 +222,7 @@ impl Node {
         match event {
             spread::Event::Leaf { job, asker, regions, work } => self.leaf(job, asker, &regions, work),
             spread::Event::Done { ticket, report } => self.task_done(ticket, *report),
+            spread::Event::Progress { ticket, covered, rows } => self.goes_on(ticket, covered, rows),
         }
     }
 

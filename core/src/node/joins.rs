@@ -57,7 +57,8 @@ impl Node {
                 let work = Work::Query { plan: fragment.encode() };
                 self.spread.start(&mut ctx!(self), &ground!(self), ticket, whole, &[], work, deadline_us);
             }
-            exchange::Event::Done { call, partial, end } => {
+            exchange::Event::Done { call, number, partial, end } => {
+                self.drop_sides(number);
                 self.query_over(call, Ok(Reply::Gathered(*partial, *end)));
             }
             exchange::Event::Progress { call, rows, share } => {
@@ -71,12 +72,12 @@ impl Node {
     }
 
     /// What an owner answers: rows that were wanted in buckets are sent there.
-    pub(super) fn send_to_buckets(&mut self, plan: &FragmentPlan, partial: Partial) -> Result<Report, Error> {
+    pub(super) fn send_to_buckets(&mut self, plan: &FragmentPlan, mut partial: Partial) -> Result<Report, Error> {
         let Becomes::Buckets(buckets) = &plan.output else { return Ok(Report { partial, ..Report::default() }) };
-        let scanned = partial.scanned;
-        let (sent, bytes) = self.exchanges.send(&mut ctx!(self), &ways!(self), buckets, partial)?;
+        let batch = core::mem::take(&mut partial.batch);
+        let (sent, bytes) = self.exchanges.send(&mut ctx!(self), &ways!(self), buckets, batch)?;
         let messages = sent.parcels.len() as u64;
-        let answer = Partial::of_sent(sent, scanned);
+        let answer = partial.without_rows(sent);
         Ok(Report { partial: answer, messages, bytes, ..Report::default() })
     }
 }

@@ -13,6 +13,7 @@ mod api;
 mod calls;
 mod joins;
 mod live;
+mod under_way;
 
 use chacha20::rand_core::SeedableRng as _;
 
@@ -305,12 +306,13 @@ impl Node {
             u64::from(self.config.rtc_lifetime_max.saturating_sub(self.overlay.rtc_opened())),
         );
         let ((running, waiting), (tasks, task_bytes)) = (self.admission.counts(), self.spread.held());
-        let (buckets, _, bucket_bytes) = self.exchanges.held();
+        let (buckets, joins, bucket_bytes) = self.exchanges.held();
         for (name, now) in [
             ("queries_running", running),
             ("queries_waiting", waiting),
-            ("spread_tasks", tasks),
-            ("spread_bytes", task_bytes),
+            ("tasks_open", tasks),
+            ("task_bytes", task_bytes),
+            ("joins_open", joins),
             ("exchange_buckets", buckets),
             ("exchange_bytes", bucket_bytes),
         ] {

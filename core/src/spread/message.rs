@@ -45,6 +45,11 @@ pub enum Message {
         #[serde(with = "crate::wire::bytes")]
         bytes: Vec<u8>,
     },
+    /// From a parent: nobody waits for this part any more.
+    Cancel {
+        /// The part.
+        branch: u64,
+    },
 }
 
 /// What is done over a region.

@@ -14,6 +14,7 @@ mod message;
 pub mod split;
 #[cfg(test)]
 mod tests;
+mod under_way;
 
 use std::collections::VecDeque;
 
@@ -72,6 +73,15 @@ pub enum Event {
         /// Region and report.
         report: Box<Report>,
     },
+    /// A query that this node started goes on: it was begun, or a branch has answered.
+    Progress {
+        /// From [`Spread::start`].
+        ticket: u64,
+        /// How much is covered so far.
+        covered: Coverage,
+        /// Rows or groups that came so far.
+        rows: u64,
+    },
 }
 
 enum Parent {
@@ -81,7 +91,7 @@ enum Parent {
 
 struct Branch {
     region: Region,
-    to: Option<Id>,
+    to: To,
     begun_us: u64,
     until_us: u64,
     pieces: Map<u32, Vec<u8>>,
@@ -165,6 +175,7 @@ impl Spread {
                 }
             }
             Message::Piece { branch, index, last, bytes } => self.piece(ctx, ground, branch, index, last, bytes),
+            Message::Cancel { branch } => self.cancelled(ctx, from.id, branch),
         }
     }
 
@@ -220,6 +231,7 @@ impl Spread {
         ctx.timer(WORKING_US, crate::node::Timer::Spread(Timer::Check(id)));
         self.split(ctx, ground, id, region.subtract_all(except));
         self.check_over(ctx, ground, id);
+        self.progress(id);
     }
 
     /// Splits regions of a job: leaves here, branches to others.
@@ -242,15 +254,11 @@ impl Spread {
                     continue;
                 };
                 let branch = ctx.serial();
-                let target = match to {
-                    To::Peer(peer) => Some(peer),
-                    To::Key(_) => None,
-                };
                 let begun_us = ctx.now.mono;
                 let until_us = begun_us + PATIENCE_US;
                 job.branches.insert(
                     branch,
-                    Branch { region: part, to: target, begun_us, until_us, pieces: Map::new(), bytes: 0, count: None },
+                    Branch { region: part, to, begun_us, until_us, pieces: Map::new(), bytes: 0, count: None },
                 );
                 self.branches.insert(branch, id);
                 job.report.messages += 1;
@@ -259,10 +267,7 @@ impl Spread {
                 let patience_us = job.until_us.saturating_sub(ctx.now.mono);
                 let task =
                     Message::Task { branch, asker: job.asker, region: part, depth: job.depth, patience_us, work };
-                match to {
-                    To::Peer(peer) => ctx.send(peer, task),
-                    To::Key(key) => ctx.route(key, task),
-                }
+                to.send(ctx, task);
             }
         }
         if own.is_empty() {
@@ -291,6 +296,7 @@ impl Spread {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.leaves = job.leaves.saturating_sub(1);
         report.peers = u64::from(!core::mem::replace(&mut job.counted, true));
+        report.partial.reach.hops = job.depth.into();
         merge(ctx, job, report);
         self.check_over(ctx, ground, id);
     }
@@ -335,6 +341,7 @@ impl Spread {
             }
         }
         self.check_over(ctx, ground, id);
+        self.progress(id);
     }
 
     /// The queries of an asker that this node takes part in.
@@ -368,7 +375,9 @@ impl Spread {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let Some(branch) = job.branches.remove(&name) else { return };
         ctx.count("branches_given_up");
-        ctx.trace("spread", "given-up", branch.to, || format!("{:?}", branch.region));
+        let to = if let To::Peer(peer) = branch.to { Some(peer) } else { None };
+        ctx.trace("spread", "given-up", to, || format!("{:?}", branch.region));
+        branch.cancel(ctx, name);
         job.report.missing.push(branch.region);
         self.check_over(ctx, ground, id);
     }
@@ -378,7 +387,7 @@ impl Spread {
     pub fn on_peer_down(&mut self, ctx: &Ctx<'_>, peer: Id) {
         let until_us = ctx.now.mono + LAST_WORD_US;
         let branches = self.jobs.values_mut().flat_map(|job| job.branches.values_mut());
-        for branch in branches.filter(|branch| branch.to == Some(peer)) {
+        for branch in branches.filter(|branch| branch.to == To::Peer(peer)) {
             branch.until_us = branch.until_us.min(until_us);
         }
     }
@@ -408,8 +417,9 @@ impl Spread {
         let Some(job) = self.jobs.get(&id) else { return };
         let over = now >= job.until_us;
         // Who lives may have answered already: what it said stands in a queue before this peer.
-        let queued =
-            |it: &Branch| now < it.begun_us + ctx.config.queue_us && it.to.is_some_and(|peer| ground.alive(&peer));
+        let queued = |it: &Branch| {
+            now < it.begun_us + ctx.config.queue_us && matches!(it.to, To::Peer(peer) if ground.alive(&peer))
+        };
         let silent = |branch: &Branch| over || now >= branch.until_us && !queued(branch);
         let silent: Vec<u64> = job.branches.iter().filter(|(_, it)| silent(it)).map(|(name, _)| *name).collect();
         if let Parent::Peer { contact, branch } = job.parent {
@@ -451,10 +461,7 @@ impl Spread {
             job.backoff_us = (job.backoff_us * 2).min(BACKOFF_MAX_US);
             return;
         }
-        let Some(job) = self.jobs.remove(&id) else { return };
-        for branch in job.branches.keys() {
-            self.branches.remove(branch);
-        }
+        let Some(job) = self.end(ctx, id) else { return };
         match job.parent {
             Parent::Peer { contact, branch } => send_report(ctx, &contact, branch, &job.report),
             Parent::Here { ticket } => {

@@ -79,6 +79,121 @@ fn id(bits: &[bool]) -> Id {
     region(bits).nearest(&Id::ZERO)
 }
 
+/// Who owns what: 0* hands 1* to the owner of 10*, which hands 11* on.
+const PLACES: [&[bool]; 3] = [&[false], &[true, false], &[true, true]];
+
+/// What peers do with their leaves.
+#[derive(Clone, Copy, PartialEq)]
+enum Leaves {
+    Answer,
+    Fail,
+    Wait,
+}
+
+/// Three peers and the messages between them.
+struct Three {
+    peers: Vec<Peer>,
+    leaves: [Leaves; 3],
+    config: Config,
+    now: Now,
+    messages: VecDeque<(Id, usize, Message)>,
+    done: Option<Report>,
+    progress: Vec<(Coverage, u64)>,
+}
+
+impl Three {
+    fn new(leaves: [Leaves; 3]) -> Three {
+        let links = [1, 2, 1];
+        let peer = |(bits, link): (&&[bool], usize)| Peer {
+            known: Known { me: id(bits), own: region(bits), peer: id(PLACES[link]), alive: false },
+            spread: Spread::default(),
+            out: Outbox::default(),
+            rng: Rng::from_seed([7; 32]),
+        };
+        Three {
+            peers: PLACES.iter().zip(links).map(peer).collect(),
+            leaves,
+            config: Config::default(),
+            now: Now::default(),
+            messages: VecDeque::new(),
+            done: None,
+            progress: Vec::new(),
+        }
+    }
+
+    /// Calls into a peer's layer; what it posts is on its way then.
+    fn call(&mut self, at: usize, f: impl FnOnce(&mut Spread, &mut Ctx<'_>, &Known)) {
+        let Peer { known, spread, out, rng } = &mut self.peers[at];
+        let mut ctx = Ctx { now: self.now, me: known.me, config: &self.config, rng, out };
+        f(spread, &mut ctx, known);
+        while let Some(event) = spread.poll_event() {
+            match event {
+                Event::Leaf { job, .. } => {
+                    let fault = match self.leaves[at] {
+                        Leaves::Answer => None,
+                        Leaves::Fail => Some((&crate::Error::Conflict).into()),
+                        Leaves::Wait => continue,
+                    };
+                    spread.leaf_done(&mut ctx, known, job, Report { fault, ..Report::default() });
+                }
+                Event::Done { report, .. } => self.done = Some(*report),
+                Event::Progress { covered, rows, .. } => self.progress.push((covered, rows)),
+            }
+        }
+        for post in self.peers[at].out.posts.drain(..) {
+            let (to, Body::Spread(message)) = (match post {
+                Post::Node { to, body, .. } => (to, body),
+                Post::Key { key, body } => (key, body),
+            }) else {
+                panic!("not of this layer");
+            };
+            let to = PLACES.iter().position(|bits| region(bits).contains(&to)).unwrap();
+            self.messages.push_back((id(PLACES[at]), to, message));
+        }
+    }
+
+    /// The owner of 0* begins the task over everything but some regions.
+    fn start(&mut self, except: &[Region], deadline_us: u64) {
+        let work = Work::Query { plan: plan() };
+        self.call(0, |spread, ctx, known| spread.start(ctx, known, 1, Region::ALL, except, work, deadline_us));
+    }
+
+    /// All messages arrive, and what they cause; the owner of 10* is handed another plan, if there is one.
+    fn deliver(&mut self, foreign: Option<&[u8]>) {
+        while let Some((from, to, mut message)) = self.messages.pop_front() {
+            if let (1, Some(foreign), Message::Task { work: Work::Query { plan }, .. }) = (to, foreign, &mut message) {
+                *plan = foreign.to_vec();
+            }
+            self.hand(from, to, message);
+        }
+    }
+
+    fn hand(&mut self, from: Id, to: usize, message: Message) {
+        let from = Contact { id: from, relay: None, supernode: false, full: false };
+        self.call(to, |spread, ctx, known| spread.on_message(ctx, known, from, message));
+    }
+
+    /// Ten milliseconds pass.
+    fn tick(&mut self) {
+        self.now.mono += 10_000;
+        for at in 0..self.peers.len() {
+            while let Some(timer) = self.peers[at].out.timers.pop_due(self.now.mono) {
+                if let node::Timer::Spread(timer) = timer {
+                    self.call(at, |spread, ctx, known| spread.on_timer(ctx, known, timer));
+                }
+            }
+        }
+    }
+
+    /// Jobs of each, and branches.
+    fn open(&self) -> Vec<(usize, usize)> {
+        self.peers.iter().map(|peer| (peer.spread.jobs.len(), peer.spread.branches.len())).collect()
+    }
+}
+
+/// Nothing is left anywhere.
+const NOTHING: [(usize, usize); 3] = [(0, 0); 3];
+
 /// The task over everything, begun by the owner of 0*; 10* is the region of the peer that it hands 1* to, and that is
 /// handed `foreign` in place of the plan. Gives the report, and how much time passed.
 fn ask(foreign: &[u8]) -> (Report, u64) {
@@ -87,71 +202,16 @@ fn ask(foreign: &[u8]) -> (Report, u64) {
 
 /// The same where some regions are covered already.
 fn ask_beside(foreign: &[u8], except: &[Region]) -> (Report, u64) {
-    let places: [&[bool]; 3] = [&[false], &[true, false], &[true, true]];
-    let links = [1, 2, 1];
-    let mut peers: Vec<Peer> = places
-        .iter()
-        .zip(links)
-        .map(|(bits, link)| Peer {
-            known: Known { me: id(bits), own: region(bits), peer: id(places[link]), alive: false },
-            spread: Spread::default(),
-            out: Outbox::default(),
-            rng: Rng::from_seed([7; 32]),
-        })
-        .collect();
-    let config = Config::default();
-    let mut now = Now::default();
-    let mut done = None;
-    let mut call = |peer: &mut Peer, now: Now, f: &mut dyn FnMut(&mut Spread, &mut Ctx<'_>, &Known)| {
-        let Peer { known, spread, out, rng } = peer;
-        let mut ctx = Ctx { now, me: known.me, config: &config, rng, out };
-        f(spread, &mut ctx, known);
-        while let Some(event) = spread.poll_event() {
-            match event {
-                Event::Leaf { job, .. } => spread.leaf_done(&mut ctx, known, job, Report::default()),
-                Event::Done { report, .. } => done = Some(*report),
-            }
-        }
-    };
-    let work = Work::Query { plan: plan() };
-    call(&mut peers[0], now, &mut |spread, ctx, known| {
-        spread.start(ctx, known, 1, Region::ALL, except, work.clone(), 20 * SECOND_US);
-    });
-    let mut messages: VecDeque<(Id, usize, Message)> = VecDeque::new();
-    while now.mono < 30 * SECOND_US {
-        for peer in &mut peers {
-            for post in peer.out.posts.drain(..) {
-                let (to, Body::Spread(message)) = (match post {
-                    Post::Node { to, body, .. } => (to, body),
-                    Post::Key { key, body } => (key, body),
-                }) else {
-                    panic!("not of this layer");
-                };
-                let to = places.iter().position(|bits| region(bits).contains(&to)).unwrap();
-                messages.push_back((peer.known.me, to, message));
-            }
-        }
-        if let Some((from, to, mut message)) = messages.pop_front() {
-            if let (1, Message::Task { work: Work::Query { plan }, .. }) = (to, &mut message) {
-                *plan = foreign.to_vec();
-            }
-            let from = Contact { id: from, relay: None, supernode: false, full: false };
-            call(&mut peers[to], now, &mut |spread, ctx, known| spread.on_message(ctx, known, from, message.clone()));
-            continue;
-        }
-        now.mono += 10_000;
-        for peer in &mut peers {
-            while let Some(timer) = peer.out.timers.pop_due(now.mono) {
-                if let node::Timer::Spread(timer) = timer {
-                    call(peer, now, &mut |spread, ctx, known| spread.on_timer(ctx, known, timer.clone()));
-                }
-            }
-        }
-        if peers[0].spread.jobs.is_empty() {
+    let mut three = Three::new([Leaves::Answer; 3]);
+    three.start(except, 20 * SECOND_US);
+    while three.now.mono < 30 * SECOND_US {
+        three.deliver(Some(foreign));
+        three.tick();
+        if three.messages.is_empty() && three.peers[0].spread.jobs.is_empty() {
             break;
         }
     }
-    (done.expect("the task ends"), now.mono)
+    (three.done.expect("the task ends"), three.now.mono)
 }
 
 #[test]
@@ -185,6 +245,90 @@ fn who_does_not_know_the_plan_is_not_covered_and_hides_nobody_else() {
         assert_eq!((report.covered, report.fault), (rest, None));
         assert_eq!((report.unknown, report.missing), (vec![region(&[true, false])], vec![]));
         assert!(took_us < SECOND_US, "it is not asked again until the deadline");
+    }
+}
+
+#[test]
+fn who_asks_hears_how_far_it_is() {
+    let mut three = Three::new([Leaves::Answer; 3]);
+    three.start(&[region(&[false, false])], 20 * SECOND_US);
+    assert_eq!(three.progress, [(region(&[false]).size(), 0)], "what is covered already, and its own part");
+    three.deliver(None);
+    assert_eq!(three.progress.len(), 1, "the last answer is the end");
+    assert_eq!(three.done.unwrap().covered, Region::ALL.size());
+}
+
+#[test]
+fn a_task_that_is_cancelled_is_dropped_by_all() {
+    let mut three = Three::new([Leaves::Wait; 3]);
+    three.start(&[], 20 * SECOND_US);
+    three.deliver(None);
+    assert_eq!(three.open(), [(1, 1), (1, 1), (1, 0)]);
+    three.call(0, |spread, ctx, _| spread.cancel(ctx, 2));
+    three.deliver(None);
+    assert_eq!(three.open(), [(1, 1), (1, 1), (1, 0)], "another one");
+    three.call(0, |spread, ctx, _| spread.cancel(ctx, 1));
+    assert_eq!(three.messages.len(), 1);
+    three.deliver(None);
+    assert_eq!((three.open(), three.done), (NOTHING.to_vec(), None));
+}
+
+#[test]
+fn nobody_but_its_parent_cancels_a_job() {
+    let mut three = Three::new([Leaves::Answer, Leaves::Answer, Leaves::Wait]);
+    three.start(&[], 20 * SECOND_US);
+    let Some((asker, 1, Message::Task { branch, .. })) = three.messages.front().cloned() else { panic!("a task") };
+    three.deliver(None);
+    let open = [(1, 1), (1, 1), (1, 0)];
+    for (from, named) in [(id(PLACES[2]), branch), (asker, branch + 1)] {
+        three.hand(from, 1, Message::Cancel { branch: named });
+        three.deliver(None);
+        assert_eq!(three.open(), open);
+    }
+    three.hand(asker, 1, Message::Cancel { branch });
+    three.deliver(None);
+    assert_eq!(three.open(), [(1, 1), (0, 0), (0, 0)]);
+}
+
+#[test]
+fn where_one_fails_nobody_goes_on() {
+    for failing in 0..2 {
+        let mut leaves = [Leaves::Wait; 3];
+        leaves[failing] = Leaves::Fail;
+        let mut three = Three::new(leaves);
+        three.start(&[], 20 * SECOND_US);
+        three.deliver(None);
+        assert_eq!(three.open(), NOTHING, "{failing}");
+        assert!(three.done.unwrap().fault.is_some());
+    }
+}
+
+#[test]
+fn where_time_is_over_nobody_goes_on() {
+    let mut three = Three::new([Leaves::Answer, Leaves::Answer, Leaves::Wait]);
+    three.start(&[], 20 * SECOND_US);
+    while three.done.is_none() {
+        three.deliver(None);
+        three.tick();
+    }
+    assert!((20 * SECOND_US..22 * SECOND_US).contains(&three.now.mono));
+    three.deliver(None);
+    assert_eq!(three.open(), NOTHING);
+    assert_eq!(three.done.unwrap().covered, region(&[false]).size());
+}
+
+#[test]
+fn who_is_given_up_does_not_go_on() {
+    let mut three = Three::new([Leaves::Answer, Leaves::Answer, Leaves::Wait]);
+    three.start(&[], 20 * SECOND_US);
+    three.deliver(None);
+    // The owner of 10* loses its link to that of 11*.
+    three.call(1, |spread, ctx, _| spread.on_peer_down(ctx, id(PLACES[2])));
+    while three.open()[2] == (1, 0) {
+        assert!(three.now.mono < 3 * SECOND_US);
+        three.tick();
+        three.messages.retain(|(_, _, message)| matches!(message, Message::Cancel { .. }));
+        three.deliver(None);
     }
 }
 

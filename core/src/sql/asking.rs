@@ -23,7 +23,7 @@ use super::{
         AlterTable, Alteration, CreateIndex, CreateTable, CreateView, Insert, InsertSource, Select, Statement, TableRef,
     },
     catalog::{TableDescriptor, entry},
-    fault::{INTERNAL, SERIALIZATION, TOO_COMPLEX, fail},
+    fault::{CANCELED, INTERNAL, SERIALIZATION, TOO_COMPLEX, fail},
     hint::helped,
     plan::{Dialect, Settings, Tables, tables_of},
     prepared::Plans,
@@ -121,6 +121,8 @@ pub struct Asking {
     rounds: usize,
     /// It is planned, not run.
     live: bool,
+    /// How long it takes already, where that is told.
+    at_us: Option<u64>,
 }
 
 enum State {
@@ -176,7 +178,8 @@ impl Asking {
         };
         let names = tables_of(&statement, &definitions.tables).into_iter().collect();
         let (wanted, state) = (Vec::new(), State::Unknown(true));
-        let mut asking = Asking { statement, params, env, names, wanted, state, serial, again: 0, rounds: 0, live };
+        let mut asking =
+            Asking { statement, params, env, names, wanted, state, serial, again: 0, rounds: 0, live, at_us: None };
         asking.want(definitions);
         let bounded = asking.bounded();
         if settled.is_some() {
@@ -211,6 +214,15 @@ impl Asking {
             }
             State::Running(run) => run.poll(),
             State::Defining(..) | State::Planned(_) | State::Over(_) => None,
+        }
+    }
+
+    /// So much time has passed since the statement began, in microseconds. A host that tells it before each answer gets the
+    /// times of operators from EXPLAIN ANALYZE.
+    pub fn at(&mut self, us: u64) {
+        self.at_us = Some(us);
+        if let State::Running(run) = &mut self.state {
+            run.at(us);
         }
     }
 
@@ -253,6 +265,12 @@ impl Asking {
             State::Over(result) => result.take(),
             State::Unknown(_) | State::Defining(..) | State::Planned(_) => None,
         }
+    }
+
+    /// Ends it, with `query_canceled`: nothing more is asked, and what is still answered is of no use. What a statement has
+    /// written by then stays written.
+    pub fn cancel(&mut self) {
+        self.state = State::Over(Some(fail(CANCELED, "the query was canceled")));
     }
 
     /// The plan of a live query, once.
@@ -314,7 +332,7 @@ impl Asking {
         }
         let plan = definitions.plans.plan(&self.statement, &self.params, known, settings)?;
         let env = Env { now_us: definitions.begin(now_us), ..self.env.clone() };
-        self.state = State::Running(Box::new(Run::new(plan, env, self.serial, &mut definitions.shapes)));
+        self.state = State::Running(Box::new(Run::new(plan, env, (self.serial, self.at_us), &mut definitions.shapes)));
         if let Statement::AlterTable(AlterTable { table, .. })
         | Statement::CreateIndex(CreateIndex { table, .. })
         | Statement::Truncate(table) = &*self.statement

@@ -98,6 +98,8 @@ codes! {
     FOREIGN_KEY_VIOLATION = "foreign_key_violation",
     /// A reference to columns that are no key.
     INVALID_FOREIGN_KEY = "invalid_foreign_key",
+    /// Whoever asked does not wait any more.
+    CANCELED = "query_canceled",
 }
 
 /// An SQL error.

@@ -37,6 +37,7 @@ mod pairing;
 pub mod physical;
 pub mod plan;
 pub mod prepared;
+pub mod progress;
 mod recursion;
 pub mod reduce;
 pub mod references;

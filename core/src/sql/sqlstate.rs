@@ -39,6 +39,7 @@ pub fn sqlstate(code: &str) -> &'static str {
         GROUPING => "42803",
         INVALID_REFERENCE => "42P10",
         COLUMN_COUNT => "42601",
+        CANCELED => "57014",
         TOO_COMPLEX => "54001",
         BUDGET | "too_large" => "54000",
         SERIALIZATION | STALE_PLAN | "conflict" => "40001",

@@ -119,7 +119,7 @@ pub struct Sim {
     globals: Vec<(usize, String, Option<Vec<u8>>)>,
     traces: Vec<(usize, Trace)>,
     new_data: Vec<(usize, Record)>,
-    progress: Vec<(u64, CallId, u64)>,
+    progress: Vec<(u64, CallId, u64, f64)>,
     watched: BTreeMap<CallId, Vec<(u64, Watched)>>,
     recorded: Vec<Recorded>,
 }
@@ -317,8 +317,8 @@ impl Sim {
         std::mem::take(&mut self.new_data)
     }
 
-    /// Takes what was told of commands that go on: when, of which, and how many rows had come.
-    pub fn take_progress(&mut self) -> Vec<(u64, CallId, u64)> {
+    /// Takes what was told of commands that go on: when, of which, how many rows had come, and the share that was done.
+    pub fn take_progress(&mut self) -> Vec<(u64, CallId, u64, f64)> {
         std::mem::take(&mut self.progress)
     }
 
@@ -368,7 +368,7 @@ impl Sim {
                 What::Reply(call, answer) => {
                     self.replies.insert(call, (at_us, answer));
                 }
-                What::Progress(call, rows) => self.progress.push((at_us, call, rows)),
+                What::Progress(call, rows, share) => self.progress.push((at_us, call, rows, share)),
                 What::Message { from, to_key, payload } => {
                     self.deliveries.push(Delivery { at_us, node, from, to_key, payload });
                 }

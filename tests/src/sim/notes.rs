@@ -9,8 +9,8 @@ use super::{Answer, Recorded, Stats};
 pub enum What {
     /// A command was answered.
     Reply(CallId, Answer),
-    /// A command goes on: rows so far.
-    Progress(CallId, u64),
+    /// A command goes on: rows so far, and the share that is done.
+    Progress(CallId, u64, f64),
     /// An application message arrived.
     Message {
         /// Its sender.

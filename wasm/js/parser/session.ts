@@ -1,8 +1,8 @@
 // SQL text over one engine; fetched with SQL's module, which runs it.
 
 import type { Engine } from "../core/pontoon_wasm.js";
-import { PontoonError } from "../errors.js";
-import type { QueryResult, SqlParam } from "../types.js";
+import { PontoonError, report, throwIfCanceled } from "../errors.js";
+import type { QueryOptions, QueryResult, SqlParam } from "../types.js";
 import { type LiveQuery, locate, parse, Sql, type Statements } from "./pontoon_wasm_parser.js";
 
 /** Texts whose statements are remembered, the latest used ones, and how long all of them are. */
@@ -21,13 +21,17 @@ export class Session {
   }
 
   /** Runs the statements of `text` one after the other; gives the result of the last one. */
-  async run<R>(text: string, params: readonly SqlParam[], timeout: number | undefined): Promise<QueryResult<R>> {
+  async run<R>(text: string, params: readonly SqlParam[], options: QueryOptions): Promise<QueryResult<R>> {
+    const { timeout, signal, onProgress } = options;
     if (typeof text !== "string") throw new PontoonError("invalid_argument", "SQL is given as a string");
     const known = statements(text, this.#sql.sqlite);
     let result: QueryResult<R> | undefined;
     for (let index = 0; index < known.length; index += 1) {
+      throwIfCanceled(signal);
       try {
-        const running = this.#sql.run(known, index, params as unknown[], timeout);
+        const running = signal || onProgress
+          ? this.#observed(known, index, params, options)
+          : this.#sql.run(known, index, params as unknown[], timeout);
         result = (running instanceof Promise ? await running : running) as QueryResult<R>;
       } catch (cause) {
         throw located(text, index, cause);
@@ -35,6 +39,28 @@ export class Session {
     }
     if (!result) throw new PontoonError("syntax_error", "no statement");
     return result;
+  }
+
+  /** Runs a statement that somebody may cancel, or wants to hear of. */
+  async #observed(
+    known: Statements,
+    index: number,
+    params: readonly SqlParam[],
+    { timeout, signal, onProgress }: QueryOptions,
+  ): Promise<unknown> {
+    const told = onProgress && ((coverage: number, rows: number) => report(() => onProgress({ coverage, rows })));
+    const query = this.#sql.begin(known, index, params as unknown[], timeout, told);
+    const cancel = (): void => query.cancel();
+    signal?.addEventListener("abort", cancel);
+    try {
+      return await query.result();
+    } catch (cause) {
+      if ((cause as { code?: unknown }).code === "query_canceled") throwIfCanceled(signal);
+      throw cause;
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+      query.free();
+    }
   }
 
   /** Begins the live query of the one statement of `text`. */

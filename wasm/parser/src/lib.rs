@@ -8,31 +8,29 @@
 
 mod live;
 mod near;
+mod running;
 mod tree;
 mod values;
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use js_sys::{Array, Date, Function, Promise, Uint8Array};
+use js_sys::{Array, Date, Function, Promise};
 use pontoon_core::{
     Error, Id,
-    data::Cost,
-    exec::{Env, FragmentPlan, Need},
+    exec::Env,
     sql::{
         asking::{Asking, Definitions},
         ast::Statement,
         fault::{INTERNAL, error},
         plan::Dialect,
         sqlstate::sqlstate,
-        system::{PEERS, gathered_peers},
     },
-    store::Outcome,
 };
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 pub use live::LiveQuery;
-use near::{Answer, Near, Own};
+use near::Near;
+pub use running::Query;
 
 #[wasm_bindgen]
 extern "C" {
@@ -44,10 +42,18 @@ extern "C" {
     fn keys(this: &Engine, ops: &[u8], timeout: Option<f64>) -> Result<JsValue, JsValue>;
     /// Bytes, or a promise of them.
     #[wasm_bindgen(method, catch)]
-    fn gather(this: &Engine, fragment: &[u8], except: &[u8], timeout: Option<f64>) -> Result<JsValue, JsValue>;
+    fn gather(
+        this: &Engine,
+        fragment: &[u8],
+        except: &[u8],
+        timeout: Option<f64>,
+        told: Option<&Function>,
+    ) -> Result<JsValue, JsValue>;
     /// Bytes, or a promise of them.
     #[wasm_bindgen(method, catch)]
-    fn join(this: &Engine, plan: &[u8], timeout: Option<f64>) -> Result<JsValue, JsValue>;
+    fn join(this: &Engine, plan: &[u8], timeout: Option<f64>, told: Option<&Function>) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method)]
+    fn cancel(this: &Engine, promise: &Promise);
     #[wasm_bindgen(method)]
     fn owned(this: &Engine, namespace: &str, locality_bits: u8, known: &[u8], most: usize) -> Option<Vec<u8>>;
     #[wasm_bindgen(method, catch)]
@@ -147,6 +153,19 @@ impl Sql {
         params: &Array,
         timeout: Option<f64>,
     ) -> Result<JsValue, JsValue> {
+        self.begin(statements, index, params, timeout, None)?.result()
+    }
+
+    /// The same of a statement that may be cancelled. `progress` is called with the share of what was asked that has
+    /// answered and the rows that came of it.
+    pub fn begin(
+        &self,
+        statements: &Statements,
+        index: usize,
+        params: &Array,
+        timeout: Option<f64>,
+        progress: Option<Function>,
+    ) -> Result<Query, JsValue> {
         if timeout.is_some_and(|timeout| !timeout.is_finite() || timeout < 0.0) {
             return Err(thrown(&Error::Invalid("`timeout` is a number of milliseconds".to_owned())));
         }
@@ -155,16 +174,7 @@ impl Sql {
         let env = self.env(started)?;
         let params = values::parameters(params).map_err(|error| thrown(&error))?;
         let asking = Asking::new(statement.clone(), params, env, &mut self.memory.definitions.borrow_mut());
-        let run = Rc::new(Running {
-            engine: self.engine.clone(),
-            memory: self.memory.clone(),
-            asking: RefCell::new(asking),
-            settle: RefCell::default(),
-            started,
-            timeout,
-        });
-        run.advance();
-        run.settled()
+        Ok(Query::begin(self.engine.clone(), self.memory.clone(), asking, (started, timeout), progress))
     }
 
     /// Begins the live query of one of some statements. `listener` is called with what came and what went, as results,
@@ -186,164 +196,6 @@ impl Sql {
         let (me, locality_bits) = (self.me, self.locality_bits);
         Ok(Env { now_us: (at_ms * 1_000.0) as i64, random: self.memory.draw()?, me, locality_bits })
     }
-}
-
-/// What `pontoon_peers` reads of a snapshot of the engine.
-const PARTS: [&str; 17] = [
-    "id",
-    "role",
-    "links",
-    "peer",
-    "kind",
-    "transport",
-    "via",
-    "rttUs",
-    "sibling",
-    "sentBytes",
-    "receivedBytes",
-    "peers",
-    "linked",
-    "fragments",
-    "owner",
-    "share",
-    "state",
-];
-
-/// A statement that is carried out.
-struct Running {
-    engine: Engine,
-    memory: Rc<Memory>,
-    asking: RefCell<Asking>,
-    settle: RefCell<Settle>,
-    started: f64,
-    timeout: Option<f64>,
-}
-
-/// What becomes of a statement's result.
-#[derive(Default)]
-enum Settle {
-    /// It is not there, and nobody waits.
-    #[default]
-    Open,
-    /// It is there before anybody waits.
-    Ended(Result<JsValue, JsValue>),
-    /// Who waits.
-    Promised(Function, Function),
-    /// It was given.
-    Over,
-}
-
-impl Running {
-    /// Lets the engine do what the statement needs next; gives the result when it is there.
-    fn advance(self: &Rc<Self>) {
-        loop {
-            // The borrow ends here: what follows tells `asking` more.
-            let need = self.asking.borrow_mut().poll();
-            let Some(need) = need else { break };
-            if let Err(error) = self.serve(need) {
-                return self.end(Err(error));
-            }
-        }
-        let finished = self.asking.borrow_mut().finished();
-        if let Some(result) = finished {
-            self.end(result.map_err(|error| thrown(&error)).map(|mut result| {
-                result.cost.elapsed_us = ((Date::now() - self.started) * 1_000.0) as u64;
-                values::query_result(&result)
-            }));
-        }
-    }
-
-    /// Asks the engine. What it knows at once is taken in at once.
-    fn serve(self: &Rc<Self>, need: Need) -> Result<(), JsValue> {
-        let left = self.timeout.map(|timeout| (self.started + timeout - Date::now()).max(0.0));
-        let (asked, answer) = match need {
-            Need::Ops { need, ops } => (Asked::Ops(need), self.engine.keys(&encode(&ops)?, left)?),
-            Need::Gather { need, fragment } if fragment.namespace() == PEERS => {
-                let read: Array = PARTS.iter().map(|name| JsValue::from_str(name)).collect();
-                let snapshot = js_sys::JSON::stringify_with_replacer(&self.engine.inspect()?, &read)?;
-                self.gathered(need, gathered_peers(&fragment, &String::from(snapshot)));
-                return Ok(());
-            }
-            Need::Gather { need, fragment } => {
-                let own = self.memory.near.borrow_mut().run(&self.engine, &fragment)?;
-                let own = match own {
-                    Some(own) if own.is_all() => {
-                        self.gathered(need, own.answer());
-                        return Ok(());
-                    }
-                    own => own,
-                };
-                let except = own.as_ref().map_or(&[][..], |own| own.regions());
-                let answer = self.engine.gather(&fragment.encode(), &encode(&except)?, left)?;
-                (Asked::Gather(need, own.map(|own| Box::new((fragment, own)))), answer)
-            }
-            Need::Join { need, plan } => (Asked::Gather(need, None), self.engine.join(&encode(&plan)?, left)?),
-        };
-        let Ok(promise) = answer.clone().dyn_into::<Promise>() else { return self.take(asked, &answer) };
-        let running = self.clone();
-        spawn_local(async move {
-            match JsFuture::from(promise).await.and_then(|answer| running.take(asked, &answer)) {
-                Ok(()) => running.advance(),
-                Err(error) => running.end(Err(error)),
-            }
-        });
-        Ok(())
-    }
-
-    /// Takes in what the engine has answered.
-    fn take(&self, asked: Asked, answer: &JsValue) -> Result<(), JsValue> {
-        let bytes = answer.unchecked_ref::<Uint8Array>().to_vec();
-        match asked {
-            Asked::Ops(need) => {
-                let (outcomes, cost): (Vec<Outcome>, Cost) = decode(&bytes)?;
-                self.asking.borrow_mut().on_ops(&mut self.memory.definitions.borrow_mut(), need, outcomes, cost);
-            }
-            Asked::Gather(need, own) => {
-                let answer: Answer = decode(&bytes)?;
-                let answer = match own {
-                    Some(both) => both.1.beside(&both.0, answer),
-                    None => answer,
-                };
-                self.gathered(need, answer);
-            }
-        }
-        Ok(())
-    }
-
-    fn gathered(&self, need: u32, (partial, end): Answer) {
-        self.asking.borrow_mut().on_gathered(&mut self.memory.definitions.borrow_mut(), need, partial, end);
-    }
-
-    /// The result, or a promise of it.
-    fn settled(&self) -> Result<JsValue, JsValue> {
-        if let Settle::Ended(result) = self.settle.replace(Settle::Over) {
-            return result;
-        }
-        let mut functions = None;
-        let promise = Promise::new(&mut |resolve, reject| functions = Some((resolve, reject)));
-        if let Some((resolve, reject)) = functions {
-            self.settle.replace(Settle::Promised(resolve, reject));
-        }
-        Ok(promise.into())
-    }
-
-    fn end(&self, result: Result<JsValue, JsValue>) {
-        match (self.settle.replace(Settle::Over), result) {
-            (Settle::Open, result) => drop(self.settle.replace(Settle::Ended(result))),
-            // The functions of a promise do not throw.
-            (Settle::Promised(resolve, _), Ok(value)) => drop(resolve.call1(&JsValue::UNDEFINED, &value)),
-            (Settle::Promised(_, reject), Err(error)) => drop(reject.call1(&JsValue::UNDEFINED, &error)),
-            // It was an error that ended it.
-            (ended @ (Settle::Ended(_) | Settle::Over), _) => drop(self.settle.replace(ended)),
-        }
-    }
-}
-
-/// What the engine was asked for.
-enum Asked {
-    Ops(u32),
-    /// With the fragment and this peer's own part of its answer, where it is there.
-    Gather(u32, Option<Box<(FragmentPlan, Own)>>),
 }
 
 fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, JsValue> {

@@ -81,6 +81,11 @@ impl Own {
         !self.rest || self.fault.is_some()
     }
 
+    /// How many rows or groups it gives.
+    pub fn rows(&self) -> u64 {
+        self.partial.batch.len() as u64
+    }
+
     /// Where it is from.
     pub fn regions(&self) -> &[Region] {
         &self.owned.regions

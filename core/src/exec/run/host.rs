@@ -16,6 +16,8 @@ use crate::{
 /// See the module's documentation.
 pub(super) struct Host {
     pub env: Env,
+    /// Microseconds since the statement began, where that is told.
+    pub at_us: Option<u64>,
     pub queue: VecDeque<Need>,
     /// How many outcomes each open need awaits; `None` for a gather.
     open: Map<u32, Option<usize>>,
@@ -38,6 +40,7 @@ impl Host {
     pub fn new(env: Env, serial: u32) -> Host {
         Host {
             env,
+            at_us: None,
             queue: VecDeque::new(),
             open: Map::new(),
             scans: Map::new(),

@@ -153,9 +153,10 @@ enum State {
 }
 
 impl Run {
-    /// Begins to carry out a plan; its needs are numbered from behind `serial`.
-    pub fn new(plan: Plan, env: Env, serial: u32, shapes: &mut Shapes) -> Run {
+    /// Begins to carry out a plan; its needs are numbered from behind `serial`. See [`Run::at`] for the time.
+    pub fn new(plan: Plan, env: Env, (serial, at_us): (u32, Option<u64>), shapes: &mut Shapes) -> Run {
         let mut run = Run { host: Host::new(env, serial), state: State::Over(None), check: None };
+        run.host.at_us = at_us;
         run.knowing(shapes, |run| run.begin(plan));
         run
     }
@@ -183,6 +184,11 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// So much time has passed since the statement began, in microseconds: what comes next comes now.
+    pub fn at(&mut self, us: u64) {
+        self.host.at_us = Some(us);
     }
 
     /// The number of its last need.

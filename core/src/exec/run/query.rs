@@ -137,6 +137,13 @@ impl QueryJob {
         spent.peers = spent.peers.max(cost.peers);
     }
 
+    /// What comes next comes now.
+    pub fn at(&mut self, host: &Host) {
+        if let (Some(flow), Some(at_us)) = (&mut self.flow, host.at_us) {
+            flow.at_us = at_us;
+        }
+    }
+
     /// Asks for everything that the sources need.
     pub fn open(&mut self, host: &mut Host) -> Result<(), Error> {
         let sources: Vec<Source> = self.flow()?.sources().cloned().collect();
@@ -149,6 +156,7 @@ impl QueryJob {
 
     /// Asks for what a source needs.
     fn begin(&mut self, host: &mut Host, index: usize, source: Source) -> Result<(), Error> {
+        self.spent.entry(index).or_default().asked_us.get_or_insert(host.at_us.unwrap_or(0));
         if let Some(joined) = &source.join {
             let need = host.join(joined.plan(&source.fragment));
             self.feeds.insert(need, (index, source, None));
@@ -361,7 +369,9 @@ impl Job for QueryJob {
     fn on_batch(&mut self, _host: &mut Host, need: u32, partial: Partial) -> Step {
         if let Some((index, source, _)) = self.feeds.get(&need) {
             let index = *index;
-            self.spent.entry(index).or_default().records += partial.scanned;
+            let spent = self.spent.entry(index).or_default();
+            spent.records += partial.scanned;
+            spent.reach.add(partial.reach);
             let partial = as_rows(&source.fragment, partial)?;
             self.feed(index, partial.batch)?;
         }

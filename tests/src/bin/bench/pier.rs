@@ -137,7 +137,14 @@ struct Run {
     result: QueryResult,
 }
 
-fn run(scale: &mut Scale, asker: usize, definitions: &mut Definitions, text: &str) -> Result<Run, String> {
+/// Runs the query. Where rows of both tables are gathered, those that come meanwhile are no pairs yet.
+fn run(
+    scale: &mut Scale,
+    asker: usize,
+    definitions: &mut Definitions,
+    text: &str,
+    at_peers: bool,
+) -> Result<Run, String> {
     let before = scale.counter("bytes_calls");
     let counted = |scale: &Scale| TROUBLES.map(|name| scale.counter(name));
     let troubles = counted(scale);
@@ -149,7 +156,9 @@ fn run(scale: &mut Scale, asker: usize, definitions: &mut Definitions, text: &st
     let over_us = scale.sim.now_us() - begun;
     let more = TROUBLES.iter().zip(counted(scale)).zip(troubles).map(|((name, after), before)| (name, after - before));
     eprintln!("over after {} s: {:?}", over_us as f64 / 1e6, more.filter(|(_, more)| *more > 0).collect::<Vec<_>>());
-    let progress: Vec<(u64, u64)> = scale.sim.take_progress().iter().map(|(at, _, rows)| (at - begun, *rows)).collect();
+    let progress = scale.sim.take_progress();
+    let progress: Vec<(u64, u64)> =
+        progress.iter().filter(|_| at_peers).map(|(at, _, rows, _)| (at - begun, *rows)).collect();
     let when = |rows: u64| progress.iter().find(|(_, so_far)| *so_far >= rows).map_or(over_us, |(at, _)| *at);
     let count = result.rows.len() as u64;
     Ok(Run {
@@ -315,5 +324,6 @@ fn strategy_run(
     let chosen = plan.lines().find(|line| join.iter().any(|name| line.contains(name))).unwrap_or_default();
     let chosen = chosen.trim().split(" on ").next().unwrap_or_default().to_owned();
     let way = if plan.contains("Bloom") { format!("{chosen}, Bloom") } else { chosen };
-    Ok((run(scale, asker, &mut definitions, &text)?, way))
+    let at_peers = !way.contains("[asker]");
+    Ok((run(scale, asker, &mut definitions, &text, at_peers)?, way))
 }

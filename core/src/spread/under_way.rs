@@ -1,0 +1,67 @@
+//! Tasks under way: how far they have come, and their early end.
+//!
+//! Who still works for a part that nobody waits for is told so, down the tree: the task was cancelled, it failed
+//! elsewhere, its time is over, or the part was given up. So a peer's job ends one message after its parent's. Only the
+//! parent of a part may say it.
+
+use super::{Branch, Event, Job, Message, Parent, Spread, To, Work};
+use crate::{ctx::Ctx, id::Id};
+
+impl Branch {
+    /// Tells who works on it that nobody waits.
+    pub(super) fn cancel(&self, ctx: &mut Ctx<'_>, name: u64) {
+        self.to.send(ctx, Message::Cancel { branch: name });
+    }
+}
+
+impl To {
+    pub(super) fn send(self, ctx: &mut Ctx<'_>, message: Message) {
+        match self {
+            To::Peer(peer) => ctx.send(peer, message),
+            To::Key(key) => ctx.route(key, message),
+        }
+    }
+}
+
+impl Spread {
+    /// Tells how far a query that this node started has come.
+    pub(super) fn progress(&mut self, id: u64) {
+        if let Some(Job { parent: Parent::Here { ticket }, work: Work::Query { .. }, report, .. }) = self.jobs.get(&id)
+        {
+            let (ticket, covered, rows) = (*ticket, report.covered, report.partial.batch.len() as u64);
+            self.events.push_back(Event::Progress { ticket, covered, rows });
+        }
+    }
+
+    /// Ends a task that this node started, without an event: nobody waits for it any more.
+    pub fn cancel(&mut self, ctx: &mut Ctx<'_>, ticket: u64) {
+        self.call_off(ctx, &|parent| matches!(parent, Parent::Here { ticket: other } if *other == ticket));
+    }
+
+    /// A peer does not wait any more for a part that it handed on.
+    pub(super) fn cancelled(&mut self, ctx: &mut Ctx<'_>, by: Id, name: u64) {
+        self.call_off(ctx, &|parent| match parent {
+            Parent::Peer { contact, branch } => contact.id == by && *branch == name,
+            Parent::Here { .. } => false,
+        });
+    }
+
+    /// Drops the job of a parent.
+    fn call_off(&mut self, ctx: &mut Ctx<'_>, whose: &dyn Fn(&Parent) -> bool) {
+        let id = self.jobs.keys().copied().find(|id| self.jobs.get(id).is_some_and(|job| whose(&job.parent)));
+        if let Some(id) = id {
+            ctx.count("tasks_cancelled");
+            self.end(ctx, id);
+        }
+    }
+
+    /// Takes out a job. Nobody waits for the branches that are open.
+    pub(super) fn end(&mut self, ctx: &mut Ctx<'_>, id: u64) -> Option<Job> {
+        let mut job = self.jobs.remove(&id)?;
+        while let Some((name, branch)) = job.branches.pop_last() {
+            self.branches.remove(&name);
+            branch.cancel(ctx, name);
+        }
+        Some(job)
+    }
+}
