@@ -1,11 +1,12 @@
 //! A bucket: where rows of both sides meet.
 //!
 //! Rows may come before the plan, and in any order. Pairs go to the asker as soon as they are there, if they are wanted
-//! one by one; else what they come to, once all that was sent is there.
+//! one by one; else what they come to, once all that was sent is there. Then, too, they are cut into parcels for the buckets
+//! of another exchange, if they are rows of one of its sides: a bucket that is not whole sends nothing on.
 
 use chacha20::rand_core::Rng as _;
 
-use super::Message;
+use super::{Message, Shipment, loaded};
 use crate::{
     Error,
     config::SECOND_US,
@@ -13,7 +14,7 @@ use crate::{
     data::{SignedRow, Value},
     exec::{
         Budget, Fault, Partial,
-        exchange::{BucketPlan, Name, Open, Parcel, parcel_name, tally},
+        exchange::{BucketPlan, Name, Open, parcel_name, tally},
         fragment::Output,
         ops::{Batch, aggregate::State, matcher::Matcher},
     },
@@ -44,6 +45,8 @@ pub(super) struct Bucket {
     seen: Set<(u64, u32)>,
     sum: u64,
     expect: Option<(u32, u64)>,
+    /// The sides of which that is everything.
+    all: [bool; 2],
     /// Bytes of rows that came.
     pub bytes: usize,
     found: Partial,
@@ -64,6 +67,7 @@ impl Bucket {
             seen: Set::new(),
             sum: 0,
             expect: None,
+            all: [true; 2],
             bytes: 0,
             found: Partial::default(),
             pieces: 0,
@@ -105,14 +109,9 @@ impl Bucket {
         Ok(())
     }
 
-    /// What it was told first.
-    pub fn opened(&self) -> Option<&Open> {
-        self.open.as_ref().map(|(open, ..)| open)
-    }
-
-    /// It learns how much was sent.
-    pub fn expect(&mut self, count: u32, sum: u64) {
-        self.expect = Some((count, sum));
+    /// It learns how much was sent, and of which sides that is everything.
+    pub fn expect(&mut self, count: u32, sum: u64, all: [bool; 2]) {
+        (self.expect, self.all) = (Some((count, sum)), all);
     }
 
     fn join(&mut self, ctx: &Ctx<'_>, side: u8, rows: &[u8]) -> Result<(), Error> {
@@ -126,17 +125,17 @@ impl Bucket {
         take(ctx, plan, &mut self.found, pairs)
     }
 
-    /// Whether there is nothing more to do: all has been there. What goes on to owners is put into `on`.
-    pub fn settle(&mut self, ctx: &mut Ctx<'_>, on: &mut Vec<Parcel>) -> Result<bool, Error> {
+    /// Whether there is nothing more to do: all has been there. What goes on to others is put into `on`.
+    pub fn settle(&mut self, ctx: &mut Ctx<'_>, on: &mut Vec<Shipment>) -> Result<bool, Error> {
         let whole = self.expect == Some((self.seen.len() as u32, self.sum));
         // Nobody waits for a bucket that was sent nothing.
         if self.expect == Some((0, 0)) {
             return Ok(true);
         }
-        let Some((_, plan, matcher)) = &mut self.open else { return Ok(false) };
+        let Some((open, plan, matcher)) = &mut self.open else { return Ok(false) };
         if whole {
             let mut pairs = Batch::default();
-            matcher.end(&mut pairs);
+            matcher.end(self.all, &mut pairs);
             take(ctx, plan, &mut self.found, pairs)?;
         }
         if let Some((follow, _)) = &plan.follow {
@@ -144,13 +143,23 @@ impl Bucket {
             let parcels = follow.cut(0, rows, self.run, self.went.0)?;
             let (count, sum) = tally(&parcels).unwrap_or_default();
             self.went = (self.went.0 + count, self.went.1.wrapping_add(sum));
-            on.extend(parcels);
+            if count > 0 {
+                on.push((self.name, Some(Box::new(open.clone())), loaded(parcels, 0)));
+            }
             if whole {
                 let (count, sum) = self.went;
                 self.found.sent.parcels = vec![(0, count, sum)];
                 self.tell(ctx, true);
             }
             return Ok(whole);
+        }
+        if let (true, Some(buckets)) = (whole, plan.tail.onward()) {
+            let rows = core::mem::take(&mut self.found.batch).by_row().rows;
+            let (parcels, sent) = buckets.cut(rows, ctx.rng.next_u64())?;
+            self.found.sent = sent;
+            if !parcels.is_empty() {
+                on.push((buckets.name, buckets.along.clone(), loaded(parcels, buckets.side)));
+            }
         }
         if whole || plan.tail.output == Output::Rows {
             self.tell(ctx, whole);

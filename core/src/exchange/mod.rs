@@ -76,10 +76,19 @@ pub enum Event {
         /// Until when, monotone.
         deadline_us: u64,
     },
+    /// Begin this join ([`Exchanges::start`]): what comes of it is a side of another one.
+    Join {
+        /// Whose it is.
+        whose: Whose,
+        /// What is joined.
+        plan: Box<JoinPlan>,
+        /// Until when, monotone.
+        deadline_us: u64,
+    },
     /// A join is over.
     Done {
         /// Whose it is.
-        call: CallId,
+        whose: Whose,
         /// What came of it.
         partial: Box<Partial>,
         /// How it ended.
@@ -95,6 +104,23 @@ pub enum Event {
         share: f64,
     },
 }
+
+/// Who a join is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The application.
+    Call(CallId),
+    /// A side of another join of this asker's.
+    Side {
+        /// Its number.
+        number: u64,
+        /// Which side.
+        side: u8,
+    },
+}
+
+/// Cargo of an exchange, with what buckets that are opened by it are told.
+type Shipment = (Name, Option<Box<Open>>, Vec<Cargo>);
 
 /// A record that was looked for, if there is one, and whether a majority was given up for lost there.
 pub type Looked<'a> = (Option<(&'a [u8], &'a Version)>, bool);
@@ -130,9 +156,13 @@ impl Exchanges {
     }
 
     /// Begins a join; [`Event::Done`] comes when it is over or `deadline_us` (monotone) has passed.
-    pub fn start(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, call: CallId, plan: JoinPlan, deadline_us: u64) {
+    pub fn start(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, whose: Whose, plan: JoinPlan, deadline_us: u64) {
+        // A side of a join that is over meanwhile is of no use.
+        if matches!(whose, Whose::Side { number, .. } if !self.asked.contains_key(&number)) {
+            return;
+        }
         let number = ctx.rng.next_u64();
-        let asked = Asked::new(call, number, plan, deadline_us, ways.linked());
+        let asked = Asked::new(whose, number, plan, deadline_us, ways.linked());
         self.asked.insert(number, asked);
         self.tick_later(ctx);
         self.go_on(ctx, ways, number);
@@ -160,9 +190,23 @@ impl Exchanges {
         let ship = asked.go_on(ctx, ways, &mut self.events);
         if asked.is_over() {
             self.asked.remove(&number);
+            self.stop_sides(ctx, ways, number);
         }
         if let Some((name, open, cargo)) = ship {
             self.ship(ctx, ways, name, open, cargo);
+        }
+    }
+
+    /// What was to be a side of a join that is over is not wanted any more.
+    fn stop_sides(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, number: u64) {
+        let of = |whose| matches!(whose, Whose::Side { number: other, .. } if other == number);
+        let sides = self.asked.iter().filter(|(_, asked)| of(asked.whose)).map(|(number, _)| *number);
+        for side in sides.collect::<Vec<u64>>() {
+            let ship = self.asked.remove(&side).and_then(|mut asked| asked.close(ctx));
+            self.stop_sides(ctx, ways, side);
+            if let Some((name, open, cargo)) = ship {
+                self.ship(ctx, ways, name, open, cargo);
+            }
         }
     }
 
@@ -244,7 +288,11 @@ impl Exchanges {
                 Load::Open => open.map_or(Ok(()), |open| bucket.open(ctx, open)),
                 Load::Rows { side, run, index, rows } => bucket.rows(ctx, side, run, index, rows),
                 Load::Expect { count, sum } => {
-                    bucket.expect(count, sum);
+                    bucket.expect(count, sum, [true; 2]);
+                    Ok(())
+                }
+                Load::ExpectPart { count, sum, whole } => {
+                    bucket.expect(count, sum, whole);
                     Ok(())
                 }
                 // Seen to before.
@@ -264,15 +312,14 @@ impl Exchanges {
             let Some(bucket) = self.buckets.get_mut(&(name, number)) else { continue };
             let mut on = Vec::new();
             let settled = bucket.settle(ctx, &mut on);
-            let open = if on.is_empty() { None } else { bucket.opened().cloned().map(Box::new) };
             if let Err(error) = &settled {
                 bucket.fail(ctx, error);
             }
             if !matches!(settled, Ok(false)) {
                 self.forget((name, number));
             }
-            if open.is_some() {
-                self.ship(ctx, ways, name, open, loaded(on, 0));
+            for (name, open, cargo) in on {
+                self.ship(ctx, ways, name, open, cargo);
             }
         }
         for (stop, cargo) in passing {
@@ -288,7 +335,14 @@ impl Exchanges {
     /// Rows came by the owner of records, this node.
     fn pass(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, name: Name, open: &Open, stop: u8, cargo: Vec<Cargo>) {
         let mut passed = Passed::default();
-        let result = self::passing(ctx, ways, open, stop, cargo, &mut passed);
+        let result = match self::passing(ctx, ways, open, stop, cargo, &mut passed) {
+            Ok(Some((found, tail))) => match tail.onward() {
+                Some(buckets) => self.send(ctx, ways, buckets, found).map(|(sent, _)| Some(Partial::of_sent(sent, 0))),
+                None => Ok(Some(found)),
+            },
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
         let (relay, assumed_lost) = (open.asker.relay, passed.assumed_lost);
         let mut tell = |stop, taken, next, fault, partial| {
             ctx.send_via(
@@ -402,7 +456,7 @@ struct Passed {
     assumed_lost: bool,
 }
 
-/// Adds what this node owns to rows that came by; at the last stop what was found. What this node may not vouch for is not
+/// Adds what this node owns to rows that came by; at the last stop what was found, and the tail that found it. What this node may not vouch for is not
 /// taken.
 fn passing(
     ctx: &mut Ctx<'_>,
@@ -411,7 +465,7 @@ fn passing(
     stop: u8,
     cargo: Vec<Cargo>,
     passed: &mut Passed,
-) -> Result<Option<Partial>, Error> {
+) -> Result<Option<(Partial, FragmentPlan)>, Error> {
     let budget = Budget::from(ctx.config);
     let Some((follow, tail)) = BucketPlan::decode(&open.plan)?.follow else {
         return fail(UNSUPPORTED, "rows that go nowhere");
@@ -435,7 +489,8 @@ fn passing(
         added.extend(follow.add(at, rows, record, &budget)?);
     }
     if at + 1 == follow.stops.len() {
-        return tail.run_batch(follow.pairs(added)?, &budget).map(Some);
+        let found = tail.run_batch(follow.pairs(added)?, &budget)?;
+        return Ok(Some((found, tail)));
     }
     passed.on = follow.cut(at + 1, added, passed.run, 0)?;
     Ok(None)

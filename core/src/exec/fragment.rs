@@ -316,6 +316,15 @@ impl FragmentPlan {
         COLUMNS && self.decode == Decode::Row && !self.identity
     }
 
+    /// Where its rows are sent in the end, if it is to buckets.
+    pub fn onward(&self) -> Option<&Buckets> {
+        match &self.output {
+            Output::Buckets(buckets) => Some(buckets),
+            Output::Beside(beside) => beside.tail.onward(),
+            _ => None,
+        }
+    }
+
     /// Whether a few records may be enough.
     pub fn stops_early(&self) -> bool {
         matches!(self.output, Output::First(_))
@@ -331,13 +340,12 @@ impl FragmentPlan {
         into.scanned = into.scanned.saturating_add(core::mem::take(&mut other.scanned));
         match &self.output {
             Output::Beside(beside) => return beside.tail.combine(into, other, budget),
-            Output::Buckets(_) => {
-                into.sent.add(other.sent);
-                return Ok(());
-            }
-            _ => into.bytes = into.bytes.saturating_add(size(&other.batch)),
+            Output::Buckets(_) => into.sent.add(core::mem::take(&mut other.sent)),
+            _ => {}
         }
-        if self.output == Output::Rows {
+        into.bytes = into.bytes.saturating_add(size(&other.batch));
+        // What a bucket found is kept until it is sent on.
+        if matches!(self.output, Output::Rows | Output::Buckets(_)) {
             into.batch.append(other.batch);
             return budget.check(into);
         }

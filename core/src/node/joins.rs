@@ -5,8 +5,8 @@ use crate::{
     ctx::{Ctx, Now},
     dht::Dht,
     error::Error,
-    exchange::{self, Looked, Ways},
-    exec::{FragmentPlan, GatherEnd, JoinPlan, Partial, fragment::Output as Becomes},
+    exchange::{self, Looked, Ways, Whose},
+    exec::{FragmentPlan, GatherEnd, JoinPlan, Partial},
     id::{Id, Region},
     overlay::{Overlay, Step},
     spread::{Report, Work},
@@ -55,7 +55,7 @@ impl Node {
             return;
         }
         let deadline = self.deadline(deadline_us);
-        self.exchanges.start(&mut ctx!(self), &ways!(self), call, plan, deadline);
+        self.exchanges.start(&mut ctx!(self), &ways!(self), Whose::Call(call), plan, deadline);
     }
 
     pub(super) fn exchange_event(&mut self, event: exchange::Event) {
@@ -66,7 +66,13 @@ impl Node {
                 let work = Work::Query { plan: fragment.encode() };
                 self.spread.start(&mut ctx!(self), &ground!(self), ticket, whole, &[], work, deadline_us);
             }
-            exchange::Event::Done { call, partial, end } => self.reply(call, Ok(Reply::Gathered(*partial, *end))),
+            exchange::Event::Join { whose, plan, deadline_us } => {
+                self.exchanges.start(&mut ctx!(self), &ways!(self), whose, *plan, deadline_us);
+            }
+            exchange::Event::Done { whose, partial, end } => match whose {
+                Whose::Call(call) => self.reply(call, Ok(Reply::Gathered(*partial, *end))),
+                Whose::Side { number, side } => self.side_done(number, side, *partial, *end),
+            },
             exchange::Event::Progress { call, rows, share } => {
                 self.out.outputs.push_back(Output::Progress { call, rows, share });
             }
@@ -79,7 +85,7 @@ impl Node {
 
     /// What an owner answers: rows that were wanted in buckets are sent there.
     pub(super) fn send_to_buckets(&mut self, plan: &FragmentPlan, partial: Partial) -> Result<Report, Error> {
-        let Becomes::Buckets(buckets) = &plan.output else { return Ok(Report { partial, ..Report::default() }) };
+        let Some(buckets) = plan.onward() else { return Ok(Report { partial, ..Report::default() }) };
         let scanned = partial.scanned;
         let (sent, bytes) = self.exchanges.send(&mut ctx!(self), &ways!(self), buckets, partial)?;
         let messages = sent.parcels.len() as u64;
