@@ -120,11 +120,7 @@ fn ask(local: &mut Local, query: &str) -> Vec<Row> {
 fn every_strategy_gives_the_same_rows() {
     for nodes in [1, 7] {
         let mut database = Database::new(nodes);
-        let mut number = 7_u64;
-        let rows = rows(&mut |bound| {
-            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (number >> 33) % bound
-        });
+        let rows = rows(&mut drawn(7));
         let mut reference = local(&rows);
         for statement in TABLES.iter().copied().chain(rows.iter().map(String::as_str)) {
             database.session(statement).unwrap();
@@ -287,11 +283,19 @@ fn under_faults_the_whole_or_honestly_less() {
     assert!(total.exact * 2 > seeds.len() * 18, "most are whole: {total:?}");
 }
 
-/// Twelve nodes with both tables; node 1 joins by hash.
+/// Numbers that look random, always the same.
+fn drawn(mut number: u64) -> impl FnMut(u64) -> u64 {
+    move |bound| {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (number >> 33) % bound
+    }
+}
+
+/// Twelve nodes with all tables; node 1 joins by hash.
 fn swarm(definitions: &mut Definitions) -> Sim {
     let mut sim = Sim::new(SimConfig { signing: Signing::KeyedHash, ..SimConfig::new(3, 12) });
     sim.settle(300 * SECOND_US).unwrap();
-    let rows = rows(&mut |bound| sim.draw(bound));
+    let rows = rows(&mut drawn(3));
     let setting = "SET pontoon.join_strategy = 'symmetric-hash'";
     for statement in TABLES.iter().copied().chain(rows.iter().map(String::as_str)).chain([setting]) {
         let ask = sim.ask(1, definitions, statement, None).unwrap();
@@ -345,6 +349,89 @@ fn an_asker_that_dies_leaves_nothing_behind() {
     drop(open);
     sim.run_for(30 * SECOND_US);
     assert_eq!(held_by_all(&sim), 0);
+}
+
+/// What one node asks and is answered.
+fn answer(sim: &mut Sim, definitions: &mut Definitions, sql: &str, patience_us: u64) -> Result<QueryResult, Error> {
+    let ask = sim.ask(1, definitions, sql, Some(patience_us)).unwrap();
+    sim.answers(vec![ask], definitions, 60 * SECOND_US).remove(0)
+}
+
+#[test]
+fn a_join_that_nobody_answers_in_time_says_so() {
+    let mut counts = Counts::default();
+    for cut in 0..3 {
+        let mut definitions = Definitions::default();
+        let mut sim = swarm(&mut definitions);
+        let rows = rows(&mut drawn(3));
+        let mut reference = local(&rows);
+        // Four of twelve do not hear anybody, and nobody hears them.
+        sim.partition(|node| node >= 2 && node % 3 == cut);
+        for (at, strategy) in STRATEGIES.into_iter().enumerate() {
+            let set = format!("SET pontoon.join_strategy = '{strategy}'");
+            answer(&mut sim, &mut definitions, &set, SECOND_US).unwrap();
+            for (query, _) in QUERIES.iter().skip(at).step_by(4) {
+                let begun = sim.now_us();
+                // Sooner than anybody else could vouch for what they have.
+                let found = answer(&mut sim, &mut definitions, query, SECOND_US);
+                assert!(sim.now_us() < begun + 3 * SECOND_US, "{query}: late by {} us", sim.now_us() - begun);
+                judge(query, &found, &ask(&mut reference, query), &mut counts);
+            }
+            sim.heal();
+            sim.run_for(60 * SECOND_US);
+            sim.partition(|node| node >= 2 && node % 3 == cut);
+        }
+    }
+    println!("{counts:?}");
+    assert!(counts.short > 30, "most are answered in part: {counts:?}");
+}
+
+#[test]
+fn a_side_that_is_too_large_to_be_sent_everywhere_goes_by_hash() {
+    let mut definitions = Definitions::default();
+    let mut sim = swarm(&mut definitions);
+    for sql in [
+        "CREATE TABLE notes (id INTEGER PRIMARY KEY, item INTEGER, text TEXT)",
+        "SET pontoon.join_strategy = 'broadcast'",
+    ] {
+        answer(&mut sim, &mut definitions, sql, 20 * SECOND_US).unwrap();
+    }
+    let ships = |sim: &Sim| -> u64 {
+        let of = |node| sim.inspect(node).and_then(|it| it.counters.get("exchange_ships").copied()).unwrap_or(0);
+        (0..12).map(of).sum()
+    };
+    // The right side is what is sent where the left one has to stay: 90 texts of 2 KB, then 180 of them.
+    for (part, too_large) in [(0..90, false), (90..180, true)] {
+        let notes: Vec<String> = part.map(|id| format!("({id}, {}, repeat('n', 2000) || {id})", id % 50)).collect();
+        let insert = format!("INSERT INTO notes VALUES {}", notes.join(", "));
+        answer(&mut sim, &mut definitions, &insert, 20 * SECOND_US).unwrap();
+        for (query, large) in [
+            ("SELECT b.id, n.text FROM bids b LEFT JOIN notes n ON n.item = b.item", too_large),
+            (
+                "SELECT b.id FROM bids b WHERE NOT EXISTS (SELECT 1 FROM notes n WHERE n.item = b.item AND n.text < 'nn' || b.id)",
+                too_large,
+            ),
+            // Of these one of each is enough.
+            (
+                "SELECT b.id FROM bids b WHERE b.item NOT IN (SELECT n.item FROM notes n WHERE n.item IS NOT NULL) AND b.item IS NOT NULL",
+                false,
+            ),
+            (
+                "SELECT b.id, n.text, i.name FROM bids b LEFT JOIN notes n ON n.item = b.item LEFT JOIN items i ON i.id = b.item",
+                too_large,
+            ),
+        ] {
+            answer(&mut sim, &mut definitions, "SET pontoon.join_strategy = 'gather'", SECOND_US).unwrap();
+            let expected = answer(&mut sim, &mut definitions, query, 20 * SECOND_US).unwrap();
+            answer(&mut sim, &mut definitions, "SET pontoon.join_strategy = 'broadcast'", SECOND_US).unwrap();
+            let before = ships(&sim);
+            let found = answer(&mut sim, &mut definitions, query, 20 * SECOND_US).unwrap();
+            assert_eq!((found.coverage, expected.coverage), (1.0, 1.0), "{query}");
+            assert!(!expected.rows.is_empty(), "{query}");
+            assert_eq!(sorted(found.rows), sorted(expected.rows), "{query}");
+            assert_eq!(ships(&sim) > before, large, "{query}: {} ships", ships(&sim) - before);
+        }
+    }
 }
 
 fn held(sim: &Sim, node: usize) -> u64 {

@@ -204,6 +204,11 @@ pub fn gather_both(pair: &Pair, network: &Network) -> Cost {
     gather(&pair.sides[0], network).beside(gather(&pair.sides[1], network))
 }
 
+/// What peers found together, straight to the asker.
+pub fn results(rows: f64, bytes: f64, network: &Network) -> Cost {
+    network.home(rows * bytes)
+}
+
 /// Both sides by hash.
 pub fn symmetric_hash(pair: &Pair, network: &Network) -> Cost {
     hashed(pair.sides[0].all() + pair.sides[1].all(), network).then(network.home(pair.rows * pair.bytes))
@@ -280,7 +285,8 @@ pub fn costs(pair: &Pair, network: &Network) -> Vec<(Choice, Cost)> {
         if !this.preserved && !other.at_asker && once {
             all.push(way(JoinStrategy::Broadcast, side, broadcast(pair, side, network)));
         }
-        if pair.equations && other.keyed && !other.preserved && !other.at_asker && (!pair.half || side == 0) {
+        let fetches = if pair.half { side == 0 && !this.preserved } else { true };
+        if pair.equations && other.keyed && !other.preserved && !other.at_asker && fetches {
             all.push(way(JoinStrategy::FetchMatches, side, fetch_matches(pair, side, network)));
         }
     }

@@ -12,7 +12,7 @@
 use super::{
     access::index_scan,
     ast::BinaryOp,
-    cost::{Choice, Cost},
+    cost::{Choice, Cost, results},
     estimate::Estimator,
     fault::{TOO_COMPLEX, fail},
     logical::{ColumnId, Logical, Mark, SUBSTITUTED_MAX, Scan},
@@ -121,6 +121,7 @@ impl Lowering<'_> {
     }
 
     fn lowered(&mut self, plan: Logical) -> Result<Node, Error> {
+        let fewer = self.results(&plan);
         match plan {
             Logical::Unit => Ok(Node::new(Op::Unit, Vec::new(), Vec::new())),
             Logical::Values { columns, rows } => Ok(Node::new(Op::Rows(rows), Vec::new(), columns)),
@@ -136,10 +137,10 @@ impl Lowering<'_> {
             }
             Logical::Aggregate { input, keys, calls } => match ordered::extremes(&input, &keys, &calls) {
                 Some(extremes) => self.extremes(extremes, calls.iter().map(|(id, _)| *id).collect()),
-                None => aggregate(self.lower(*input)?, keys, calls),
+                None => aggregate(self.fewer(*input, fewer)?, keys, calls),
             },
             Logical::Distinct { input } => {
-                let mut input = self.lower(*input)?;
+                let mut input = self.fewer(*input, fewer)?;
                 if let Some(source) = rows_of(&mut input) {
                     source.fragment.output = Output::Distinct;
                 }
@@ -185,6 +186,26 @@ impl Lowering<'_> {
                 Ok(recursion::node(slot, name, all, base, step, schema))
             }
         }
+    }
+
+    /// What it costs to bring home what peers make of the rows of a join, where that may be fewer than these.
+    fn results(&mut self, plan: &Logical) -> Option<Cost> {
+        let counts = matches!(plan, Logical::Aggregate { .. } | Logical::Distinct { .. });
+        (counts && self.join_strategy == JoinStrategy::Auto && !self.estimator.statistics().is_empty()).then(|| {
+            let expected = self.estimator.of(plan);
+            results(expected.rows, expected.bytes(&plan.schema()), &self.estimator.network())
+        })
+    }
+
+    /// The input of an operator of which peers do the first step, so that no more than `results` comes home from a join.
+    fn fewer(&mut self, plan: Logical, results: Option<Cost>) -> Result<Node, Error> {
+        let Some(results) = results else { return self.lower(plan) };
+        let Reached { node, cost, there } = self.reached(plan)?;
+        let network = self.estimator.network();
+        Ok(match there {
+            Some((there, found)) if network.time_us(&found.then(results)) < network.time_us(&cost) => there,
+            _ => node,
+        })
     }
 
     /// A side of a join.
