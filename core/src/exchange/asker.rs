@@ -174,11 +174,12 @@ impl Asked {
         // Of a side that is not small after all nothing is wanted here.
         let too_large = end.fault.as_ref().is_some_and(|fault| crate::Error::from(fault.clone()).code() == BUDGET);
         if self.way == Way::Broadcast(side) && too_large {
-            self.way = Way::Hash;
+            self.go_by_hash();
         } else if self.end.fault.is_none() {
             self.end.fault.clone_from(&end.fault);
         }
         self.result.scanned = self.result.scanned.saturating_add(core::mem::take(&mut answer.scanned));
+        self.result.fell_back = self.result.fell_back.saturating_add(core::mem::take(&mut answer.fell_back));
         if let Some(side) = self.sides.get_mut(usize::from(side)) {
             side.answer = Some((answer, end));
         }
@@ -438,11 +439,11 @@ impl Asked {
     /// Tells the buckets of this round what was sent; those that were sent nothing have ended.
     fn count(&mut self, ctx: &Ctx<'_>) -> Shipment {
         self.counted = true;
-        let (mut sent, mut whole) = (Sent::default(), [true; 2]);
-        for (side, whole) in self.sides.iter_mut().zip(&mut whole) {
+        let (mut sent, mut missing) = (Sent::default(), 0);
+        for (at, side) in self.sides.iter_mut().enumerate() {
             if let Some((answer, end)) = &mut side.answer {
                 sent.add(core::mem::take(&mut answer.sent));
-                *whole = end.coverage >= 1.0;
+                missing |= u8::from(end.coverage < 1.0) << at;
             }
         }
         let mut cargo = Vec::new();
@@ -462,13 +463,19 @@ impl Asked {
         self.ended += empty.len() as u16;
         cargo.extend(empty.into_iter().map(|bucket| (bucket, 0, 0)));
         let expect = |(bucket, count, sum)| {
-            let load = match whole {
-                [true, true] => Load::Expect { count, sum },
-                _ => Load::ExpectPart { count, sum, whole },
+            let load = match missing {
+                0 => Load::Expect { count, sum },
+                _ => Load::ExpectPart { count, sum, missing },
             };
             Cargo { to: To::Bucket(bucket), step: Step::Free, load }
         };
         (self.name(ctx), None, cargo.into_iter().map(expect).collect())
+    }
+
+    /// A side that was to be sent everywhere is too large for that.
+    fn go_by_hash(&mut self) {
+        self.way = Way::Hash;
+        self.result.fell_back += 1;
     }
 
     /// The small side comes here and goes to all owners of the other.
@@ -486,8 +493,7 @@ impl Asked {
             let rows = core::mem::take(&mut answer.batch).by_row().rows;
             let bytes: usize = rows.iter().flat_map(|row| &row.row).map(crate::data::Value::bytes).sum();
             if bytes + 16 * rows.len() > BROADCAST_BYTES_MAX {
-                self.way = Way::Hash;
-                return;
+                return self.go_by_hash();
             }
             self.sides[there].asked = true;
             let (mut join, tail) = (self.plan.sides.join.clone(), self.plan.tail.clone());

@@ -45,8 +45,8 @@ pub(super) struct Bucket {
     seen: Set<(u64, u32)>,
     sum: u64,
     expect: Option<(u32, u64)>,
-    /// The sides of which that is everything.
-    all: [bool; 2],
+    /// A bit for each side of which that is not everything.
+    missing: u8,
     /// Bytes of rows that came.
     pub bytes: usize,
     found: Partial,
@@ -67,7 +67,7 @@ impl Bucket {
             seen: Set::new(),
             sum: 0,
             expect: None,
-            all: [true; 2],
+            missing: 0,
             bytes: 0,
             found: Partial::default(),
             pieces: 0,
@@ -109,9 +109,9 @@ impl Bucket {
         Ok(())
     }
 
-    /// It learns how much was sent, and of which sides that is everything.
-    pub fn expect(&mut self, count: u32, sum: u64, all: [bool; 2]) {
-        (self.expect, self.all) = (Some((count, sum)), all);
+    /// It learns how much was sent, and of which sides that is not everything.
+    pub fn expect(&mut self, count: u32, sum: u64, missing: u8) {
+        (self.expect, self.missing) = (Some((count, sum)), missing);
     }
 
     fn join(&mut self, ctx: &Ctx<'_>, side: u8, rows: &[u8]) -> Result<(), Error> {
@@ -135,7 +135,7 @@ impl Bucket {
         let Some((open, plan, matcher)) = &mut self.open else { return Ok(false) };
         if whole {
             let mut pairs = Batch::default();
-            matcher.end(self.all, &mut pairs);
+            matcher.end([1, 2].map(|side| self.missing & side == 0), &mut pairs);
             take(ctx, plan, &mut self.found, pairs)?;
         }
         if let Some((follow, _)) = &plan.follow {

@@ -112,8 +112,8 @@ pub enum Load {
         count: u32,
         /// The sum of their names.
         sum: u64,
-        /// The sides of which all rows were sent.
-        whole: [bool; 2],
+        /// A bit for each side of which rows are missing.
+        missing: u8,
     },
 }
 

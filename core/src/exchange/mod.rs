@@ -21,6 +21,8 @@
 mod asker;
 mod bucket;
 mod message;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
@@ -288,11 +290,11 @@ impl Exchanges {
                 Load::Open => open.map_or(Ok(()), |open| bucket.open(ctx, open)),
                 Load::Rows { side, run, index, rows } => bucket.rows(ctx, side, run, index, rows),
                 Load::Expect { count, sum } => {
-                    bucket.expect(count, sum, [true; 2]);
+                    bucket.expect(count, sum, 0);
                     Ok(())
                 }
-                Load::ExpectPart { count, sum, whole } => {
-                    bucket.expect(count, sum, whole);
+                Load::ExpectPart { count, sum, missing } => {
+                    bucket.expect(count, sum, missing);
                     Ok(())
                 }
                 // Seen to before.

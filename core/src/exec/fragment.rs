@@ -156,6 +156,8 @@ pub struct Partial {
     pub scanned: u64,
     /// What was sent to buckets.
     pub sent: Sent,
+    /// Of a join: broadcasts that went by hash after all, for what was to be sent everywhere was too large.
+    pub fell_back: u32,
     /// Bytes of rows and groups, about; never sent, counted by whoever combines.
     #[serde(skip)]
     bytes: usize,
@@ -338,6 +340,7 @@ impl FragmentPlan {
     /// Adds `other`'s answer to `into`'s.
     pub fn combine(&self, into: &mut Partial, mut other: Partial, budget: &Budget) -> Result<(), Error> {
         into.scanned = into.scanned.saturating_add(core::mem::take(&mut other.scanned));
+        into.fell_back = into.fell_back.saturating_add(other.fell_back);
         match &self.output {
             Output::Beside(beside) => return beside.tail.combine(into, other, budget),
             Output::Buckets(_) => into.sent.add(core::mem::take(&mut other.sent)),

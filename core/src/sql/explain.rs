@@ -322,7 +322,10 @@ fn ways(all: &[(Choice, Cost)], names: impl Iterator<Item = String>, depth: usiz
 fn meeting(joined: &Joined) -> (&'static str, &'static str) {
     match joined.way {
         Way::Hash | Way::Bloom(..) => ("HashJoin", "buckets"),
-        Way::Broadcast(_) => ("HashJoin", "owners"),
+        Way::Broadcast(small) => {
+            let large = &joined.inputs[usize::from(small == 0)];
+            ("HashJoin", large.join.as_ref().map_or("owners", |joined| meeting(joined).1))
+        }
         Way::Fetch(_) => ("FetchMatches", "owners"),
         Way::SemiJoin => ("SymmetricSemiJoin", "owners"),
     }
@@ -333,7 +336,8 @@ fn sent(joined: &Joined, port: usize) -> String {
     let name = &joined.inputs[port].name;
     match joined.way {
         Way::Broadcast(small) if usize::from(small) == port => {
-            format!("{name}: all rows, to the owners of the other side")
+            let what = if joined.inputs[1 - port].join.is_some() { "" } else { "the owners of " };
+            format!("{name}: all rows, to {what}the other side")
         }
         Way::Fetch(inner) if usize::from(inner) != port => {
             format!("{name}: to the owners of the rows of the other side, by their key")

@@ -317,14 +317,26 @@ fn over_right(expr: &Scalar, width: usize) -> Option<Scalar> {
     expr.replace(&mut |at| Some(Scalar::Column(at + width as u32)))
 }
 
-/// Whether an expression over the rows of a table is never NULL.
+/// Whether an expression over the rows of a table, or of tables that peers join, is never NULL.
 fn never_null(node: &Node, expr: &Scalar) -> bool {
-    let Op::Source(Source { scan: Some(scan), .. }) = &node.op else { return false };
-    let Scalar::Column(at) = expr else { return matches!(expr, Scalar::Literal(value) if !value.is_null()) };
     let Op::Source(source) = &node.op else { return false };
-    let Some(id) = column(source, &Scalar::Column(*at)) else { return false };
-    let null = Scalar::Not(Nested::new(Scalar::IsNull(Nested::new(Scalar::Column(id)))));
-    scan.primary_key.contains(&id) || scan.not_null.contains(&id) || scan.filter.contains(&null)
+    match expr {
+        Scalar::Literal(value) => !value.is_null(),
+        expr => column(source, expr).is_some_and(|id| has_values(source, id)),
+    }
+}
+
+/// Whether a column is never NULL in the rows that a source gives.
+fn has_values(source: &Source, id: ColumnId) -> bool {
+    let of_table = |scan: &Scan| {
+        let null = Scalar::Not(Nested::new(Scalar::IsNull(Nested::new(Scalar::Column(id)))));
+        scan.primary_key.contains(&id) || scan.not_null.contains(&id) || scan.filter.contains(&null)
+    };
+    // In rows that have no match the columns of the other side are NULL.
+    let within = |Joined { join, inputs, .. }: &Joined| {
+        (0..2).any(|port| (join.is_half() || !join.preserves(1 - port)) && has_values(&inputs[port], id))
+    };
+    source.scan.as_deref().is_some_and(of_table) || source.join.as_deref().is_some_and(within)
 }
 
 /// What it takes to get the rows of one side by the values of the other, if [`reduce`](super::reduce) lets it.

@@ -215,8 +215,9 @@ impl Input {
         match self {
             Input::Table(fragment) => Input::Table(FragmentPlan { output, ..fragment.clone() }),
             Input::Join(plan) => {
-                let tail = FragmentPlan { output, ..plan.tail.clone() };
-                Input::Join(Nested::new(JoinPlan { sides: plan.sides.clone(), tail }))
+                let mut plan = JoinPlan::clone(plan);
+                plan.tail.output = output;
+                Input::Join(Nested::new(plan))
             }
         }
     }

@@ -28,6 +28,8 @@ pub(super) struct Spent {
     pub bytes: u64,
     /// The most peers that one request met.
     pub peers: u64,
+    /// Broadcasts of a side that turned out too large, and went by hash.
+    pub fell_back: u64,
 }
 
 /// What a query came to.
@@ -57,9 +59,15 @@ impl AnalyzeJob {
         let mut measures = self.analyze.lines.expected();
         for (line, step) in &self.analyze.lines.steps {
             let mut all = vec![("rows", gave.get(*step).copied().unwrap_or(0).to_string())];
-            if let Some(Spent { ops, records, messages, bytes, peers }) = spent.get(step) {
-                let numbers =
-                    [("gets", ops), ("records", records), ("messages", messages), ("bytes", bytes), ("peers", peers)];
+            if let Some(Spent { ops, records, messages, bytes, peers, fell_back }) = spent.get(step) {
+                let numbers = [
+                    ("gets", ops),
+                    ("records", records),
+                    ("messages", messages),
+                    ("bytes", bytes),
+                    ("peers", peers),
+                    ("fell_back", fell_back),
+                ];
                 all.extend(
                     numbers.iter().filter(|(_, number)| **number > 0).map(|(name, number)| (*name, number.to_string())),
                 );

@@ -376,7 +376,9 @@ impl Job for QueryJob {
     fn on_batch(&mut self, _host: &mut Host, need: u32, partial: Partial) -> Step {
         if let Some((index, source, _)) = self.feeds.get(&need) {
             let index = *index;
-            self.spent.entry(index).or_default().records += partial.scanned;
+            let spent = self.spent.entry(index).or_default();
+            spent.records += partial.scanned;
+            spent.fell_back += u64::from(partial.fell_back);
             let partial = as_rows(&source.fragment, partial)?;
             self.feed(index, partial.batch)?;
         }
