@@ -69,7 +69,7 @@ const QUERIES: [(&str, [usize; 5]); 33] = [
     ("SELECT b.id, i.name FROM bids b JOIN items i ON b.item = i.id
        WHERE NOT EXISTS (SELECT 1 FROM shelves s WHERE s.shelf = i.shelf)", [2, 2, 2, 1, 1]),
     ("SELECT s.label FROM shelves s WHERE s.shelf NOT IN (SELECT i.shelf FROM items i JOIN bids b ON b.item = i.id
-       WHERE i.shelf IS NOT NULL)", [1, 1, 1, 1, 1]),
+       WHERE i.shelf IS NOT NULL)", [2, 2, 2, 1, 1]),
     ("SELECT i.id, i.name FROM items i FULL JOIN (SELECT b.item, s.label FROM bids b JOIN shelves s ON s.shelf = b.amount) x
        ON x.item = i.id", [2, 1, 1, 0, 1]),
     ("SELECT b.id, i.name, s.label FROM bids b JOIN items i ON b.item = i.id JOIN shelves s ON s.shelf = i.shelf

@@ -28,6 +28,8 @@ const UNKNOWN_US: u64 = 10 * SECOND_US;
 const SILENCE_US: u64 = 2 * SECOND_US;
 /// What is kept of a parcel beside its rows takes so many bytes.
 const PARCEL_BYTES: usize = 64;
+/// So many pairs are enough to do the next step with.
+const PAIRS_AT_ONCE: usize = 1_024;
 /// Rows are sent to the asker in messages of so many bytes, about.
 const PIECE_BYTES: usize = 64 * 1_024;
 
@@ -49,6 +51,8 @@ pub(super) struct Bucket {
     missing: u8,
     /// Bytes of rows that came.
     pub bytes: usize,
+    /// Pairs that nothing was made of yet.
+    pairs: Batch,
     found: Partial,
     pieces: u32,
     heard_us: u64,
@@ -69,6 +73,7 @@ impl Bucket {
             expect: None,
             missing: 0,
             bytes: 0,
+            pairs: Batch::default(),
             found: Partial::default(),
             pieces: 0,
             heard_us: ctx.now.mono,
@@ -120,9 +125,12 @@ impl Bucket {
             Ok(rows) if side <= 1 => rows,
             _ => return fail(CORRUPTED, "a parcel that does not read as rows"),
         };
-        let mut pairs = Batch::default();
-        matcher.push(usize::from(side), rows, &mut pairs)?;
-        take(ctx, plan, &mut self.found, pairs)
+        matcher.push(usize::from(side), rows, &mut self.pairs)?;
+        // What is wanted one by one is told at once.
+        if plan.tail.output == Output::Rows || self.pairs.len() >= PAIRS_AT_ONCE {
+            take(ctx, plan, &mut self.found, &mut self.pairs)?;
+        }
+        Ok(())
     }
 
     /// Whether there is nothing more to do: all has been there. What goes on to others is put into `on`.
@@ -134,9 +142,8 @@ impl Bucket {
         }
         let Some((open, plan, matcher)) = &mut self.open else { return Ok(false) };
         if whole {
-            let mut pairs = Batch::default();
-            matcher.end([1, 2].map(|side| self.missing & side == 0), &mut pairs);
-            take(ctx, plan, &mut self.found, pairs)?;
+            matcher.end([1, 2].map(|side| self.missing & side == 0), &mut self.pairs);
+            take(ctx, plan, &mut self.found, &mut self.pairs)?;
         }
         if let Some((follow, _)) = &plan.follow {
             let rows = core::mem::take(&mut self.found.batch).by_row().rows;
@@ -232,13 +239,13 @@ pub(super) fn pieces(mut found: Partial) -> Vec<Partial> {
     pieces
 }
 
-/// Pairs were made.
-fn take(ctx: &Ctx<'_>, plan: &BucketPlan, found: &mut Partial, pairs: Batch) -> Result<(), Error> {
+/// Pairs were made: what becomes of them.
+fn take(ctx: &Ctx<'_>, plan: &BucketPlan, found: &mut Partial, pairs: &mut Batch) -> Result<(), Error> {
     if pairs.is_empty() {
         return Ok(());
     }
     let budget = Budget::from(ctx.config);
-    let partial = plan.tail.run_batch(pairs, &budget)?;
+    let partial = plan.tail.run_batch(core::mem::take(pairs), &budget)?;
     plan.tail.combine(found, partial, &budget)
 }
 
