@@ -391,7 +391,7 @@ struct Client {
 
 enum Held {
     Ops(u32, Vec<Outcome>),
-    Gathered(u32, pontoon_core::exec::Partial, GatherEnd),
+    Gathered(u32, Box<pontoon_core::exec::Partial>, GatherEnd),
 }
 
 impl Client {
@@ -410,7 +410,7 @@ impl Client {
                     self.asking.on_ops(&mut self.definitions, need, outcomes, Cost::default());
                 }
                 Held::Gathered(need, partial, end) => {
-                    self.asking.on_gathered(&mut self.definitions, need, partial, end);
+                    self.asking.on_gathered(&mut self.definitions, need, *partial, end);
                 }
             }
         } else if let Some(need) = self.asking.poll() {
@@ -420,7 +420,7 @@ impl Client {
                 Need::Gather { need, fragment } => {
                     let end =
                         GatherEnd { coverage: 1.0, assumed_lost: false, peers: 1, messages: 0, bytes: 0, fault: None };
-                    Held::Gathered(need, local.gather(&fragment).unwrap(), end)
+                    Held::Gathered(need, Box::new(local.gather(&fragment).unwrap()), end)
                 }
             });
         }

@@ -346,7 +346,7 @@ struct Client {
 
 enum Told {
     Ops(u32, Vec<Outcome>),
-    Gathered(u32, Partial, GatherEnd),
+    Gathered(u32, Box<Partial>, GatherEnd),
 }
 
 impl Client {
@@ -364,7 +364,7 @@ impl Client {
                     self.asking.on_ops(&mut self.definitions, need, outcomes, Cost::default());
                 }
                 Told::Gathered(need, partial, end) => {
-                    self.asking.on_gathered(&mut self.definitions, need, partial, end);
+                    self.asking.on_gathered(&mut self.definitions, need, *partial, end);
                 }
             }
         } else if let Some(need) = self.asking.poll() {
@@ -374,7 +374,7 @@ impl Client {
                 Need::Gather { need, fragment } => {
                     let end =
                         GatherEnd { coverage: 1.0, assumed_lost: false, peers: 1, messages: 0, bytes: 0, fault: None };
-                    Told::Gathered(need, local.gather(&fragment).unwrap(), end)
+                    Told::Gathered(need, Box::new(local.gather(&fragment).unwrap()), end)
                 }
             });
         }
