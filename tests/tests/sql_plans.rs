@@ -15,12 +15,24 @@ struct Asked {
     gets: usize,
     /// What each gather read: records, and rows that were sent.
     gathers: Vec<(u64, usize)>,
+    /// Joins that peers made.
+    joins: usize,
 }
 
 fn ask(local: &mut Local, sql: &str) -> Result<(Vec<String>, Asked), Error> {
+    ask_by(local, &mut Definitions::default(), 1, sql)
+}
+
+/// The same by somebody who remembers, and whom so many peers answer.
+fn ask_by(
+    local: &mut Local,
+    definitions: &mut Definitions,
+    peers: u64,
+    sql: &str,
+) -> Result<(Vec<String>, Asked), Error> {
     let env = Env { now_us: 0, random: 7, me: Id::ZERO, locality_bits: 0 };
-    let mut definitions = Definitions::default();
-    let mut asking = Asking::new(pontoon_parser::parse_one(sql)?, Vec::new(), env, &mut definitions);
+    let mut asking = Asking::new(pontoon_parser::parse_one(sql)?, Vec::new(), env, definitions);
+    let end = GatherEnd { coverage: 1.0, assumed_lost: false, peers, messages: 0, bytes: 0, fault: None };
     let mut asked = Asked::default();
     loop {
         if let Some(result) = asking.finished() {
@@ -31,15 +43,17 @@ fn ask(local: &mut Local, sql: &str) -> Result<(Vec<String>, Asked), Error> {
             Need::Ops { need, ops } => {
                 asked.gets += ops.iter().filter(|op| op.namespace.starts_with("pontoon.rows.")).count();
                 let outcomes = ops.iter().map(|op| local.apply(op)).collect();
-                asking.on_ops(&mut definitions, need, outcomes, Cost::default());
+                asking.on_ops(definitions, need, outcomes, Cost::default());
             }
-            Need::Join { .. } => unreachable!("peers are asked for joins only where that is chosen"),
+            Need::Join { need, plan } => {
+                let partial = local.join(&plan).unwrap();
+                asked.joins += 1;
+                asking.on_gathered(definitions, need, partial, end.clone());
+            }
             Need::Gather { need, fragment } => {
                 let partial = local.gather(&fragment).unwrap();
                 asked.gathers.push((partial.scanned, partial.batch.len()));
-                let end =
-                    GatherEnd { coverage: 1.0, assumed_lost: false, peers: 1, messages: 0, bytes: 0, fault: None };
-                asking.on_gathered(&mut definitions, need, partial, end);
+                asking.on_gathered(definitions, need, partial, end.clone());
             }
         }
     }
@@ -74,19 +88,22 @@ fn what_few_rows_are_joined_with_is_got_by_key() {
     let sql = "SELECT o.id, c.name FROM orders o JOIN customers c ON c.id = o.customer WHERE o.id = 7";
     let (rows, asked) = ok(&mut local, sql);
     assert_eq!(rows, ["7 c7"]);
-    assert_eq!(asked, Asked { gets: 2, gathers: vec![] });
+    assert_eq!(asked, Asked { gets: 2, gathers: vec![], joins: 0 });
     // A chain: the order, its customer, all orders of that customer by the index.
     let sql =
         "SELECT count(*) FROM orders o JOIN customers c ON c.id = o.customer JOIN orders more ON more.customer = c.id
                WHERE o.id = 7";
     let (rows, asked) = ok(&mut local, sql);
     assert_eq!(rows, ["84"]);
-    assert_eq!(asked, Asked { gets: 86, gathers: vec![] });
+    assert_eq!(asked, Asked { gets: 86, gathers: vec![], joins: 0 });
     // The right side says more: it comes first, and nothing is read of the other one for no value.
     let sql = "SELECT c.name FROM customers c, orders o WHERE c.id = o.customer AND o.id IN (1, 2, 7000)";
-    assert_eq!(ok(&mut local, sql), (vec!["c1".to_owned(), "c2".to_owned()], Asked { gets: 5, gathers: vec![] }));
+    assert_eq!(
+        ok(&mut local, sql),
+        (vec!["c1".to_owned(), "c2".to_owned()], Asked { gets: 5, gathers: vec![], joins: 0 })
+    );
     let sql = "SELECT c.name FROM customers c, orders o WHERE c.id = o.customer AND o.id = 99";
-    assert_eq!(ok(&mut local, sql), (vec![], Asked { gets: 1, gathers: vec![] }));
+    assert_eq!(ok(&mut local, sql), (vec![], Asked { gets: 1, gathers: vec![], joins: 0 }));
 }
 
 #[test]
@@ -103,11 +120,11 @@ fn views_and_tables_of_queries_wait_like_tables() {
     let mut local = shop();
     ok(&mut local, "CREATE VIEW people AS SELECT name AS called, id AS number FROM customers");
     let sql = "SELECT called FROM orders o JOIN people p ON p.number = o.customer WHERE o.id = 7";
-    assert_eq!(ok(&mut local, sql), (vec!["c7".to_owned()], Asked { gets: 2, gathers: vec![] }));
+    assert_eq!(ok(&mut local, sql), (vec!["c7".to_owned()], Asked { gets: 2, gathers: vec![], joins: 0 }));
     // What is computed is no column of the table: all rows at once.
     let sql = "SELECT called FROM orders o JOIN (SELECT name AS called, id + 0 AS number FROM customers) p
                ON p.number = o.customer WHERE o.id = 7";
-    assert_eq!(ok(&mut local, sql), (vec!["c7".to_owned()], Asked { gets: 1, gathers: vec![(50, 50)] }));
+    assert_eq!(ok(&mut local, sql), (vec!["c7".to_owned()], Asked { gets: 1, gathers: vec![(50, 50)], joins: 0 }));
     let plan = ok(&mut local, &format!("EXPLAIN {sql}")).0.join("\n");
     assert!(!plan.contains("SemiJoin"), "{plan}");
 }
@@ -140,7 +157,7 @@ fn what_a_join_keeps_is_read_whole() {
     let sql = "SELECT count(*), count(o.id) FROM customers c LEFT JOIN orders o ON o.customer = c.id AND o.id = 7";
     let (rows, asked) = ok(&mut local, sql);
     assert_eq!(rows, ["50 1"]);
-    assert_eq!(asked, Asked { gets: 1, gathers: vec![(50, 50)] });
+    assert_eq!(asked, Asked { gets: 1, gathers: vec![(50, 50)], joins: 0 });
     let sql = "SELECT count(*) FROM customers c FULL JOIN orders o ON o.customer = c.id AND o.id < 0 WHERE c.id = 3";
     assert_eq!(ok(&mut local, sql).0, ["1"]);
     let sql = "SELECT count(*) FROM (SELECT * FROM customers WHERE id = 3) c FULL JOIN orders o ON o.customer = c.id";
@@ -163,32 +180,32 @@ fn owners_filter_by_few_values_where_there_is_no_index() {
     let sql = "SELECT count(*) FROM customers c JOIN orders o ON o.customer = c.id WHERE c.id IN (3, 4)";
     let (rows, asked) = ok(&mut local, sql);
     assert_eq!(rows, ["168"]);
-    assert_eq!(asked, Asked { gets: 2, gathers: vec![(5_000, 168)] });
+    assert_eq!(asked, Asked { gets: 2, gathers: vec![(5_000, 168)], joins: 0 });
     // A part of the primary key is no key.
     let sql =
         "SELECT sum(i.amount) FROM orders o JOIN items i ON i.ord = o.id WHERE o.id BETWEEN 1 AND 2 AND o.day = 1";
     let (rows, asked) = ok(&mut local, sql);
     assert_eq!(rows, ["12"]);
-    assert_eq!(asked, Asked { gets: 0, gathers: vec![(5_000, 1), (300, 3)] });
+    assert_eq!(asked, Asked { gets: 0, gathers: vec![(5_000, 1), (300, 3)], joins: 0 });
     // Too many values.
     let sql = "SELECT count(*) FROM orders o JOIN items i ON i.ord = o.id WHERE o.day = 1";
     let (rows, asked) = ok(&mut local, sql);
     assert_eq!(rows, ["45"]);
-    assert_eq!(asked, Asked { gets: 0, gathers: vec![(5_000, 715), (300, 300)] });
+    assert_eq!(asked, Asked { gets: 0, gathers: vec![(5_000, 715), (300, 300)], joins: 0 });
 }
 
 #[test]
 fn subqueries_read_what_matters() {
     let mut local = shop();
     let sql = "SELECT name FROM customers WHERE id IN (SELECT customer FROM orders WHERE id = 7)";
-    assert_eq!(ok(&mut local, sql), (vec!["c7".to_owned()], Asked { gets: 2, gathers: vec![] }));
+    assert_eq!(ok(&mut local, sql), (vec!["c7".to_owned()], Asked { gets: 2, gathers: vec![], joins: 0 }));
     let sql = "SELECT (SELECT count(*) FROM items i WHERE i.ord = o.id) FROM orders o WHERE o.id = 7";
     assert_eq!(ok(&mut local, sql).0, ["3"]);
     let sql =
         "SELECT id FROM orders o WHERE id IN (7, 8, 4000) AND NOT EXISTS (SELECT 1 FROM items i WHERE i.ord = o.id)";
     let (rows, asked) = ok(&mut local, sql);
     assert_eq!(rows, ["4000"]);
-    assert_eq!(asked, Asked { gets: 3, gathers: vec![(300, 6)] });
+    assert_eq!(asked, Asked { gets: 3, gathers: vec![(300, 6)], joins: 0 });
 }
 
 #[test]
@@ -327,3 +344,135 @@ fn what_is_expected_is_near_what_there_is() {
         assert!(compared > 0, "{sql}\n{}", lines.join("\n"));
     }
 }
+
+/// Wide rows: 400 films of 4 KB, 3,000 roles in them, 600 people who play these.
+fn films() -> (Local, Definitions) {
+    let (mut local, mut definitions) = (Local::new(), Definitions::default());
+    let many = |count: i64, row: &dyn Fn(i64) -> String| (0..count).map(row).collect::<Vec<_>>().join(", ");
+    let films = many(400, &|n| format!("({n}, 'film {n}', repeat('x', 4000))"));
+    let roles = many(3_000, &|n| format!("({n}, {}, {}, repeat('y', 2000))", n * 7 % 500, n * 11 % 700));
+    let people = many(600, &|n| format!("({n}, 'person {n}', repeat('z', 3000))"));
+    for sql in [
+        "CREATE TABLE films (id INTEGER PRIMARY KEY, title TEXT, plot TEXT)".to_owned(),
+        "CREATE TABLE roles (id INTEGER PRIMARY KEY, film INTEGER, person INTEGER, text TEXT)".to_owned(),
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT, life TEXT)".to_owned(),
+        "CREATE TABLE cast_out (person INTEGER PRIMARY KEY, why TEXT)".to_owned(),
+        format!("INSERT INTO films VALUES {films}"),
+        format!("INSERT INTO roles VALUES {roles}"),
+        format!("INSERT INTO people VALUES {people}"),
+        "INSERT INTO cast_out VALUES (1, 'late'), (2, 'loud')".to_owned(),
+        "ANALYZE".to_owned(),
+    ] {
+        ask_by(&mut local, &mut definitions, 64, &sql).unwrap();
+    }
+    (local, definitions)
+}
+
+/// A plan with the numbers of what it costs left out, for these are those of the cost model.
+fn masked(lines: &[String]) -> String {
+    let mut masked = Vec::new();
+    for line in lines {
+        let line = match line.trim_start().split_once(' ') {
+            Some(("Considered", _)) => continue,
+            Some(("Chosen", _)) => {
+                line.replace(|c: char| c.is_ascii_digit(), "").replace(":  ", ": ").replace(",  ", ", ")
+            }
+            _ => line.clone(),
+        };
+        masked.push(line);
+    }
+    masked.join("\n")
+}
+
+#[test]
+fn joins_at_peers_say_where_rows_go_and_what_that_costs() {
+    let (mut local, mut definitions) = films();
+    let mut ask = |sql: &str| {
+        let (mut rows, asked) = ask_by(&mut local, &mut definitions, 64, sql).unwrap();
+        if sql.starts_with("SELECT") {
+            rows.sort();
+        }
+        (rows, asked)
+    };
+    let grouped = "SELECT p.name, count(*), max(length(f.plot || r.text)) FROM films f JOIN roles r ON r.film = f.id
+                   JOIN people p ON p.id = r.person GROUP BY p.name";
+    let anti = "SELECT count(*) FROM films f JOIN roles r ON r.film = f.id
+                WHERE r.person NOT IN (SELECT person FROM cast_out) AND r.person IS NOT NULL";
+    let semi = "SELECT f.id, f.plot FROM films f WHERE EXISTS (SELECT 1 FROM roles r WHERE r.film = f.id)";
+    ask("SET pontoon.join_strategy = 'gather'");
+    let expected = [grouped, anti, semi].map(|sql| ask(sql).0);
+    // The wide rows stay at peers, each join where it is cheapest.
+    ask("SET pontoon.join_strategy = 'auto'");
+    let plan = ask(&format!("EXPLAIN {grouped}")).0;
+    println!("{}", plan.join("\n"));
+    assert!(!plan.join("\n").contains("Join [asker]"), "{plan:#?}");
+    let costs = |line: &String| -> Option<Vec<u64>> {
+        let ways = line.split_once("[asker] ")?.1.split("; ");
+        Some(ways.filter_map(|way| way.split_once(": ")?.1.split(' ').next()?.parse().ok()).collect())
+    };
+    let of = |verb: &str| -> Vec<usize> {
+        let lines = plan.iter().filter(|line| line.trim_start().starts_with(verb));
+        lines.map(|line| costs(line).unwrap().len()).collect()
+    };
+    assert_eq!(of("Chosen"), [1, 1]);
+    assert!(of("Considered").iter().all(|others| *others >= 5), "{plan:#?}");
+    assert!(plan.join("\n").contains("; gather: "), "{plan:#?}");
+    let (rows, asked) = ask(grouped);
+    assert!(rows == expected[0]);
+    assert_eq!(asked, Asked { gets: 0, gathers: vec![], joins: 1 });
+    ask("SET pontoon.join_strategy = 'broadcast'");
+    assert_eq!(ask(anti).0, expected[1]);
+    let plan = masked(&ask(&format!("EXPLAIN {anti}")).0);
+    println!("{plan}");
+    assert_eq!(plan, ANTI);
+    ask("SET pontoon.join_strategy = 'symmetric-hash'");
+    assert!(ask(grouped).0 == expected[0] && ask(semi).0 == expected[2]);
+    let plans = [grouped, semi].map(|sql| masked(&ask(&format!("EXPLAIN {sql}")).0));
+    println!("{}\n{}", plans[0], plans[1]);
+    assert_eq!(plans, [GROUPED, SEMI]);
+    let json = ask(&format!("EXPLAIN (FORMAT JSON) {semi}")).0.remove(0);
+    assert!(json.contains("\"operator\": \"Chosen\"") && json.contains("\"operator\": \"Considered\""), "{json}");
+}
+
+const ANTI: &str = "\
+Project [asker] count(*) (rows≈1)
+  Aggregate [asker] final count(*) (rows≈1)
+    Gather [exchange] f with r: found at the owners, sent to the asker (rows≈1)
+      Aggregate [owners] partial count(*)
+        HashJoin [owners] anti on r.person = cast_out.person
+          Chosen [asker] broadcast of cast_out: messages, bytes, trips
+          Exchange [exchange] f with r: stays where it is
+            HashJoin [owners] inner on f.id = r.film
+              Chosen [asker] broadcast of f: messages, bytes, trips
+              Exchange [exchange] f: all rows, to the owners of the other side
+                Scan [owners] f (f.id)
+              Exchange [exchange] r: stays where it is
+                Filter [owners] NOT (r.person IS NULL)
+                  Scan [owners] r (r.film, r.person)
+          Exchange [exchange] cast_out: all rows, to the other side
+            Scan [owners] cast_out (cast_out.person)";
+const GROUPED: &str = "\
+Project [asker] p.name, count(*), max(length(f.plot || r.text)) (rows≈600)
+  Aggregate [asker] final count(*), max(length(f.plot || r.text)) by p.name (rows≈600)
+    Gather [exchange] f with r with p: found at the buckets, sent to the asker (rows≈600)
+      Aggregate [buckets] partial count(*), max(length(f.plot || r.text)) by p.name
+        HashJoin [buckets] inner on r.person = p.id
+          Chosen [asker] symmetric-hash: messages, bytes, trips
+          Exchange [exchange] f with r: by the hash of what must be equal, to up to 189 buckets
+            HashJoin [buckets] inner on f.id = r.film
+              Chosen [asker] symmetric-hash: messages, bytes, trips
+              Exchange [exchange] f: by the hash of what must be equal, to up to 212 buckets
+                Scan [owners] f (f.id, f.plot)
+              Exchange [exchange] r: by the hash of what must be equal, to up to 212 buckets
+                Scan [owners] r (r.film, r.person, r.text)
+          Exchange [exchange] p: by the hash of what must be equal, to up to 189 buckets
+            Scan [owners] p (p.id, p.name)";
+const SEMI: &str = "\
+Gather [exchange] f: found at the buckets, sent to the asker (rows≈400)
+  Project [buckets] f.id, f.plot
+    HashJoin [buckets] semi on f.id = r.film
+      Chosen [asker] symmetric-hash: messages, bytes, trips
+      Exchange [exchange] f: by the hash of what must be equal, to up to 212 buckets
+        Scan [owners] f (f.id, f.plot)
+      Exchange [exchange] r: by the hash of what must be equal, to up to 212 buckets
+        Scan [owners] r (r.film)";

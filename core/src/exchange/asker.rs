@@ -2,18 +2,18 @@
 
 use std::collections::VecDeque;
 
-use super::{Cargo, Event, Load, Ways};
+use super::{Cargo, Event, Load, Shipment, Ways, Whose};
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
     data::Nested,
     exec::{
-        Budget, Fault, FragmentPlan, GatherEnd, Partial,
-        exchange::{BUCKETS_MAX, Beside, Buckets, Filter, JoinPlan, Name, Open, Sent, To, Way},
+        Budget, Fault, GatherEnd, Partial,
+        exchange::{BUCKETS_MAX, Beside, Buckets, Filter, Input, JoinPlan, Name, Open, Sent, To, Way},
         fragment::Output,
+        plan::JoinKind,
     },
     map::Map,
-    node::CallId,
     overlay::Step,
     sql::fault::{BUDGET, CORRUPTED, error},
 };
@@ -92,13 +92,11 @@ struct Awaited {
     failed: bool,
 }
 
-/// What goes to buckets: see [`super::Exchanges::ship`].
-pub(super) type Shipment = (Name, Option<Box<Open>>, Vec<Cargo>);
-
 /// See the module's documentation.
 pub(super) struct Asked {
-    pub call: CallId,
-    pub number: u64,
+    /// Who it is for.
+    pub whose: Whose,
+    number: u64,
     plan: JoinPlan,
     way: Way,
     until_us: u64,
@@ -125,7 +123,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub fn new(call: CallId, number: u64, plan: JoinPlan, until_us: u64, linked: usize) -> Asked {
+    pub fn new(whose: Whose, number: u64, plan: JoinPlan, until_us: u64, linked: usize) -> Asked {
         // No more than twice as many as there seem to be peers: one whose links are all taken knows of many more.
         let peers = u16::try_from(2 * (linked + 1)).unwrap_or(u16::MAX);
         let buckets = plan.sides.buckets.clamp(1, BUCKETS_MAX);
@@ -133,7 +131,7 @@ impl Asked {
         let buckets = if matches!(plan.sides.way, Way::Fetch(_)) { 0 } else { buckets };
         let end = GatherEnd { coverage: 1.0, assumed_lost: false, peers: 0, messages: 0, bytes: 0, fault: None };
         Asked {
-            call,
+            whose,
             number,
             way: plan.sides.way,
             plan,
@@ -165,7 +163,7 @@ impl Asked {
     }
 
     /// Some of a side has answered; that many rows of it are rows of the join where they were joined at their owners.
-    pub fn side_goes_on(&mut self, side: u8, share: f64, rows: u64) -> Event {
+    pub fn side_goes_on(&mut self, side: u8, share: f64, rows: u64) -> Option<Event> {
         self.sides[usize::from(side != 0)].share = share;
         if matches!(self.way, Way::Broadcast(small) if small != side) {
             self.rows = rows;
@@ -173,14 +171,16 @@ impl Asked {
         self.progress()
     }
 
-    fn progress(&mut self) -> Event {
+    /// What the application is told; nothing of a join that is a side of another one.
+    fn progress(&mut self) -> Option<Event> {
         self.told = self.rows;
+        let Whose::Call(call) = self.whose else { return None };
         let sides: f64 = self.sides.iter().map(|side| if side.answer.is_some() { 1.0 } else { side.share }).sum();
         let share = match self.way {
             Way::Broadcast(_) => sides / 2.0,
             _ => (sides + f64::from(self.ended) / f64::from(self.buckets.max(1))) / 3.0,
         };
-        Event::Progress { call: self.call, rows: self.rows, share }
+        Some(Event::Progress { call, rows: self.rows, share })
     }
 
     fn name(&self, ctx: &Ctx<'_>) -> Name {
@@ -197,12 +197,13 @@ impl Asked {
         // Of a side that is not small after all nothing is wanted here.
         let too_large = end.fault.as_ref().is_some_and(|fault| crate::Error::from(fault.clone()).code() == BUDGET);
         if self.way == Way::Broadcast(side) && too_large {
-            self.way = Way::Hash;
+            self.go_by_hash();
         } else if self.end.fault.is_none() {
             self.end.fault.clone_from(&end.fault);
         }
         self.result.scanned = self.result.scanned.saturating_add(core::mem::take(&mut answer.scanned));
         self.result.reach.add(core::mem::take(&mut answer.reach));
+        self.result.fell_back = self.result.fell_back.saturating_add(core::mem::take(&mut answer.fell_back));
         if let Some(side) = self.sides.get_mut(usize::from(side)) {
             side.answer = Some((answer, end));
         }
@@ -284,8 +285,10 @@ impl Asked {
         let budget = Budget::from(ctx.config);
         let (ended, _) = bucket.last.unwrap_or_default();
         for (_, mut partial) in bucket.pieces.into_iter().filter(|((life, _), _)| *life == ended) {
-            for (_, count, sum) in core::mem::take(&mut partial.sent).parcels {
-                self.trail.add(0, false, (count, sum));
+            if self.plan.sides.follow.is_some() {
+                for (_, count, sum) in core::mem::take(&mut partial.sent).parcels {
+                    self.trail.add(0, false, (count, sum));
+                }
             }
             if let Err(error) = self.plan.tail.combine(&mut self.result, partial, &budget) {
                 self.end.fault = Some((&error).into());
@@ -329,7 +332,7 @@ impl Asked {
             self.ask_sides(ctx, ways, events);
         }
         if self.rows > self.told {
-            events.push_back(self.progress());
+            events.extend(self.progress());
         }
         shipment
     }
@@ -447,20 +450,25 @@ impl Asked {
     }
 
     fn gather(&mut self, ctx: &Ctx<'_>, side: u8, output: Output, events: &mut VecDeque<Event>) {
-        let fragment = FragmentPlan { output, ..self.plan.sides.fragments[usize::from(side != 0)].clone() };
         // What is missing is asked for again until there is just time to tell the buckets.
         let left = self.until_us.saturating_sub(ctx.now.mono);
-        let deadline_us = ctx.now.mono + left * 2 / 3;
-        events.push_back(Event::Gather { number: self.number, side, fragment: Box::new(fragment), deadline_us });
+        let (number, deadline_us) = (self.number, ctx.now.mono + left * 2 / 3);
+        events.push_back(match self.plan.sides.inputs[usize::from(side != 0)].giving(output) {
+            Input::Table(fragment) => Event::Gather { number, side, fragment: Box::new(fragment), deadline_us },
+            Input::Join(plan) => {
+                Event::Join { whose: Whose::Side { number, side }, plan: Box::new(plan.into_inner()), deadline_us }
+            }
+        });
     }
 
     /// Tells the buckets of this round what was sent; those that were sent nothing have ended.
     fn count(&mut self, ctx: &Ctx<'_>) -> Shipment {
         self.counted = true;
-        let mut sent = Sent::default();
-        for side in &mut self.sides {
-            if let Some((answer, _)) = &mut side.answer {
+        let (mut sent, mut missing) = (Sent::default(), 0);
+        for (at, side) in self.sides.iter_mut().enumerate() {
+            if let Some((answer, end)) = &mut side.answer {
                 sent.add(core::mem::take(&mut answer.sent));
+                missing |= u8::from(end.coverage < 1.0) << at;
             }
         }
         let mut cargo = Vec::new();
@@ -480,29 +488,49 @@ impl Asked {
         self.ended += empty.len() as u16;
         cargo.extend(empty.into_iter().map(|bucket| (bucket, 0, 0)));
         let expect = |(bucket, count, sum)| {
-            let load = Load::Expect { count, sum };
+            let load = match missing {
+                0 => Load::Expect { count, sum },
+                _ => Load::ExpectPart { count, sum, missing },
+            };
             Cargo { to: To::Bucket(bucket), step: Step::Free, load }
         };
         (self.name(ctx), None, cargo.into_iter().map(expect).collect())
+    }
+
+    /// A side that was to be sent everywhere is too large for that.
+    fn go_by_hash(&mut self) {
+        self.way = Way::Hash;
+        self.result.fell_back += 1;
     }
 
     /// The small side comes here and goes to all owners of the other.
     fn broadcast(&mut self, ctx: &Ctx<'_>, small: u8, events: &mut VecDeque<Event>) {
         let (here, there) = (usize::from(small != 0), usize::from(small == 0));
         if !core::mem::replace(&mut self.sides[here].asked, true) {
-            self.gather(ctx, small, Output::Rows, events);
+            // Of rows that only say whether there is a match one of each is enough.
+            let output = if self.plan.sides.join.is_half() { Output::Distinct } else { Output::Rows };
+            self.gather(ctx, small, output, events);
         }
-        if let Some((answer, _)) = &mut self.sides[here].answer
+        if let Some((answer, end)) = &mut self.sides[here].answer
             && !self.sides[there].asked
         {
+            let whole = end.coverage >= 1.0;
             let rows = core::mem::take(&mut answer.batch).by_row().rows;
             let bytes: usize = rows.iter().flat_map(|row| &row.row).map(crate::data::Value::bytes).sum();
             if bytes + 16 * rows.len() > BROADCAST_BYTES_MAX {
-                self.way = Way::Hash;
-                return;
+                return self.go_by_hash();
             }
             self.sides[there].asked = true;
-            let (join, tail) = (self.plan.sides.join.clone(), self.plan.tail.clone());
+            let (mut join, tail) = (self.plan.sides.join.clone(), self.plan.tail.clone());
+            // Where some of it are missing, nobody knows that a row has no match.
+            match join.kind {
+                JoinKind::Left if !whole => join.kind = JoinKind::Inner,
+                JoinKind::Anti if !whole => {
+                    self.answered = true;
+                    return self.finish(ctx, events);
+                }
+                _ => {}
+            }
             let output = Output::Beside(Nested::new(Beside { join, side: small, rows, tail }));
             self.gather(ctx, 1 - small, output, events);
         }
@@ -534,11 +562,6 @@ impl Asked {
             self.end.coverage *= answered;
         }
         let partial = Box::new(core::mem::take(&mut self.result));
-        events.push_back(Event::Done {
-            call: self.call,
-            number: self.number,
-            partial,
-            end: Box::new(self.end.clone()),
-        });
+        events.push_back(Event::Done { whose: self.whose, partial, end: Box::new(self.end.clone()) });
     }
 }

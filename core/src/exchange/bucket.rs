@@ -1,11 +1,12 @@
 //! A bucket: where rows of both sides meet.
 //!
 //! Rows may come before the plan, and in any order. Pairs go to the asker as soon as they are there, if they are wanted
-//! one by one; else what they come to, once all that was sent is there.
+//! one by one; else what they come to, once all that was sent is there. Then, too, they are cut into parcels for the buckets
+//! of another exchange, if they are rows of one of its sides: a bucket that is not whole sends nothing on.
 
 use chacha20::rand_core::Rng as _;
 
-use super::Message;
+use super::{Message, Shipment, loaded};
 use crate::{
     Error,
     config::SECOND_US,
@@ -13,7 +14,7 @@ use crate::{
     data::{SignedRow, Value},
     exec::{
         Budget, Fault, Partial,
-        exchange::{BucketPlan, Name, Open, Parcel, parcel_name, tally},
+        exchange::{BucketPlan, Name, Open, parcel_name, tally},
         fragment::Output,
         ops::{Batch, aggregate::State, matcher::Matcher},
     },
@@ -27,6 +28,8 @@ const UNKNOWN_US: u64 = 10 * SECOND_US;
 const SILENCE_US: u64 = 2 * SECOND_US;
 /// What is kept of a parcel beside its rows takes so many bytes.
 const PARCEL_BYTES: usize = 64;
+/// So many pairs are enough to do the next step with.
+const PAIRS_AT_ONCE: usize = 1_024;
 /// Rows are sent to the asker in messages of so many bytes, about.
 const PIECE_BYTES: usize = 64 * 1_024;
 
@@ -44,8 +47,12 @@ pub(super) struct Bucket {
     seen: Set<(u64, u32)>,
     sum: u64,
     expect: Option<(u32, u64)>,
+    /// A bit for each side of which that is not everything.
+    missing: u8,
     /// Bytes of rows that came.
     pub bytes: usize,
+    /// Pairs that nothing was made of yet.
+    pairs: Batch,
     found: Partial,
     pieces: u32,
     heard_us: u64,
@@ -64,7 +71,9 @@ impl Bucket {
             seen: Set::new(),
             sum: 0,
             expect: None,
+            missing: 0,
             bytes: 0,
+            pairs: Batch::default(),
             found: Partial::default(),
             pieces: 0,
             heard_us: ctx.now.mono,
@@ -105,14 +114,9 @@ impl Bucket {
         Ok(())
     }
 
-    /// What it was told first.
-    pub fn opened(&self) -> Option<&Open> {
-        self.open.as_ref().map(|(open, ..)| open)
-    }
-
-    /// It learns how much was sent.
-    pub fn expect(&mut self, count: u32, sum: u64) {
-        self.expect = Some((count, sum));
+    /// It learns how much was sent, and of which sides that is not everything.
+    pub fn expect(&mut self, count: u32, sum: u64, missing: u8) {
+        (self.expect, self.missing) = (Some((count, sum)), missing);
     }
 
     fn join(&mut self, ctx: &Ctx<'_>, side: u8, rows: &[u8]) -> Result<(), Error> {
@@ -121,36 +125,48 @@ impl Bucket {
             Ok(rows) if side <= 1 => rows,
             _ => return fail(CORRUPTED, "a parcel that does not read as rows"),
         };
-        let mut pairs = Batch::default();
-        matcher.push(usize::from(side), rows, &mut pairs)?;
-        take(ctx, plan, &mut self.found, pairs)
+        matcher.push(usize::from(side), rows, &mut self.pairs)?;
+        // What is wanted one by one is told at once.
+        if plan.tail.output == Output::Rows || self.pairs.len() >= PAIRS_AT_ONCE {
+            take(ctx, plan, &mut self.found, &mut self.pairs)?;
+        }
+        Ok(())
     }
 
-    /// Whether there is nothing more to do: all has been there. What goes on to owners is put into `on`.
-    pub fn settle(&mut self, ctx: &mut Ctx<'_>, on: &mut Vec<Parcel>) -> Result<bool, Error> {
+    /// Whether there is nothing more to do: all has been there. What goes on to others is put into `on`.
+    pub fn settle(&mut self, ctx: &mut Ctx<'_>, on: &mut Vec<Shipment>) -> Result<bool, Error> {
         let whole = self.expect == Some((self.seen.len() as u32, self.sum));
         // Nobody waits for a bucket that was sent nothing.
         if self.expect == Some((0, 0)) {
             return Ok(true);
         }
-        let Some((_, plan, matcher)) = &mut self.open else { return Ok(false) };
+        let Some((open, plan, matcher)) = &mut self.open else { return Ok(false) };
         if whole {
-            let mut pairs = Batch::default();
-            matcher.end(&mut pairs);
-            take(ctx, plan, &mut self.found, pairs)?;
+            matcher.end([1, 2].map(|side| self.missing & side == 0), &mut self.pairs);
+            take(ctx, plan, &mut self.found, &mut self.pairs)?;
         }
         if let Some((follow, _)) = &plan.follow {
             let rows = core::mem::take(&mut self.found.batch).by_row().rows;
             let parcels = follow.cut(0, rows, self.run, self.went.0)?;
             let (count, sum) = tally(&parcels).unwrap_or_default();
             self.went = (self.went.0 + count, self.went.1.wrapping_add(sum));
-            on.extend(parcels);
+            if count > 0 {
+                on.push((self.name, Some(Box::new(open.clone())), loaded(parcels, 0)));
+            }
             if whole {
                 let (count, sum) = self.went;
                 self.found.sent.parcels = vec![(0, count, sum)];
                 self.tell(ctx, true);
             }
             return Ok(whole);
+        }
+        if let (true, Some(buckets)) = (whole, plan.tail.onward()) {
+            let rows = core::mem::take(&mut self.found.batch).by_row().rows;
+            let (parcels, sent) = buckets.cut(rows, ctx.rng.next_u64())?;
+            self.found.sent = sent;
+            if !parcels.is_empty() {
+                on.push((buckets.name, buckets.along.clone(), loaded(parcels, buckets.side)));
+            }
         }
         if whole || plan.tail.output == Output::Rows {
             self.tell(ctx, whole);
@@ -223,13 +239,13 @@ pub(super) fn pieces(mut found: Partial) -> Vec<Partial> {
     pieces
 }
 
-/// Pairs were made.
-fn take(ctx: &Ctx<'_>, plan: &BucketPlan, found: &mut Partial, pairs: Batch) -> Result<(), Error> {
+/// Pairs were made: what becomes of them.
+fn take(ctx: &Ctx<'_>, plan: &BucketPlan, found: &mut Partial, pairs: &mut Batch) -> Result<(), Error> {
     if pairs.is_empty() {
         return Ok(());
     }
     let budget = Budget::from(ctx.config);
-    let partial = plan.tail.run_batch(pairs, &budget)?;
+    let partial = plan.tail.run_batch(core::mem::take(pairs), &budget)?;
     plan.tail.combine(found, partial, &budget)
 }
 

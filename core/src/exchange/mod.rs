@@ -21,6 +21,8 @@
 mod asker;
 mod bucket;
 mod message;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
@@ -77,12 +79,24 @@ pub enum Event {
         /// Until when, monotone.
         deadline_us: u64,
     },
+    /// Begin this join ([`Exchanges::start`]): what comes of it is a side of another one.
+    Join {
+        /// Whose it is.
+        whose: Whose,
+        /// What is joined.
+        plan: Box<JoinPlan>,
+        /// Until when, monotone.
+        deadline_us: u64,
+    },
+    /// What an exchange gathers is of no use any more.
+    Over {
+        /// The asker's number of it.
+        number: u64,
+    },
     /// A join is over.
     Done {
         /// Whose it is.
-        call: CallId,
-        /// The asker's number of the exchange: its gathers are of no use any more.
-        number: u64,
+        whose: Whose,
         /// What came of it.
         partial: Box<Partial>,
         /// How it ended.
@@ -98,6 +112,23 @@ pub enum Event {
         share: f64,
     },
 }
+
+/// Who a join is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The application.
+    Call(CallId),
+    /// A side of another join of this asker's.
+    Side {
+        /// Its number.
+        number: u64,
+        /// Which side.
+        side: u8,
+    },
+}
+
+/// Cargo of an exchange, with what buckets that are opened by it are told.
+type Shipment = (Name, Option<Box<Open>>, Vec<Cargo>);
 
 /// A record that was looked for, if there is one, and whether a majority was given up for lost there.
 pub type Looked<'a> = (Option<(&'a [u8], &'a Version)>, bool);
@@ -133,9 +164,13 @@ impl Exchanges {
     }
 
     /// Begins a join; [`Event::Done`] comes when it is over or `deadline_us` (monotone) has passed.
-    pub fn start(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, call: CallId, plan: JoinPlan, deadline_us: u64) {
+    pub fn start(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, whose: Whose, plan: JoinPlan, deadline_us: u64) {
+        // A side of a join that is over meanwhile is of no use.
+        if matches!(whose, Whose::Side { number, .. } if !self.asked.contains_key(&number)) {
+            return;
+        }
         let number = ctx.rng.next_u64();
-        let asked = Asked::new(call, number, plan, deadline_us, ways.linked());
+        let asked = Asked::new(whose, number, plan, deadline_us, ways.linked());
         self.asked.insert(number, asked);
         self.tick_later(ctx);
         self.go_on(ctx, ways, number);
@@ -160,18 +195,13 @@ impl Exchanges {
     /// Some of what [`Event::Gather`] asked for has come.
     pub fn side_goes_on(&mut self, number: u64, side: u8, share: f64, rows: u64) {
         if let Some(asked) = self.asked.get_mut(&number) {
-            self.events.push_back(asked.side_goes_on(side, share, rows));
+            self.events.extend(asked.side_goes_on(side, share, rows));
         }
     }
 
-    /// Ends a join without an event; the number of its exchange, if it was one of this node.
-    pub fn cancel(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, call: CallId) -> Option<u64> {
-        let number = self.asked.values().find(|asked| asked.call == call)?.number;
-        let closed = self.asked.remove(&number)?.close(ctx);
-        if let Some((name, open, cargo)) = closed {
-            self.ship(ctx, ways, name, open, cargo);
-        }
-        Some(number)
+    /// Ends a join, which is not told of any more; whether there was one.
+    pub fn cancel(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, call: CallId) -> bool {
+        self.stop(ctx, ways, &|whose| whose == Whose::Call(call))
     }
 
     /// Takes the next steps of a join.
@@ -180,10 +210,31 @@ impl Exchanges {
         let ship = asked.go_on(ctx, ways, &mut self.events);
         if asked.is_over() {
             self.asked.remove(&number);
+            self.over(ctx, ways, number);
         }
         if let Some((name, open, cargo)) = ship {
             self.ship(ctx, ways, name, open, cargo);
         }
+    }
+
+    /// What was to be a side of a join that is over is not wanted any more.
+    fn over(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, number: u64) {
+        self.events.push_back(Event::Over { number });
+        self.stop(ctx, ways, &|whose| matches!(whose, Whose::Side { number: other, .. } if other == number));
+    }
+
+    /// Ends joins before they have come to their end; whether there were any.
+    fn stop(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, which: &dyn Fn(Whose) -> bool) -> bool {
+        let joins = self.asked.iter().filter(|(_, asked)| which(asked.whose)).map(|(number, _)| *number);
+        let joins: Vec<u64> = joins.collect();
+        for number in &joins {
+            let ship = self.asked.remove(number).and_then(|mut asked| asked.close(ctx));
+            self.over(ctx, ways, *number);
+            if let Some((name, open, cargo)) = ship {
+                self.ship(ctx, ways, name, open, cargo);
+            }
+        }
+        !joins.is_empty()
     }
 
     /// An owner sends the rows of its fragment to their buckets; how much that was.
@@ -264,7 +315,11 @@ impl Exchanges {
                 Load::Open => open.map_or(Ok(()), |open| bucket.open(ctx, open)),
                 Load::Rows { side, run, index, rows } => bucket.rows(ctx, side, run, index, rows),
                 Load::Expect { count, sum } => {
-                    bucket.expect(count, sum);
+                    bucket.expect(count, sum, 0);
+                    Ok(())
+                }
+                Load::ExpectPart { count, sum, missing } => {
+                    bucket.expect(count, sum, missing);
                     Ok(())
                 }
                 // Seen to before.
@@ -284,15 +339,14 @@ impl Exchanges {
             let Some(bucket) = self.buckets.get_mut(&(name, number)) else { continue };
             let mut on = Vec::new();
             let settled = bucket.settle(ctx, &mut on);
-            let open = if on.is_empty() { None } else { bucket.opened().cloned().map(Box::new) };
             if let Err(error) = &settled {
                 bucket.fail(ctx, error);
             }
             if !matches!(settled, Ok(false)) {
                 self.forget((name, number));
             }
-            if open.is_some() {
-                self.ship(ctx, ways, name, open, loaded(on, 0));
+            for (name, open, cargo) in on {
+                self.ship(ctx, ways, name, open, cargo);
             }
         }
         for (stop, cargo) in passing {
@@ -308,7 +362,17 @@ impl Exchanges {
     /// Rows came by the owner of records, this node.
     fn pass(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, name: Name, open: &Open, stop: u8, cargo: Vec<Cargo>) {
         let mut passed = Passed::default();
-        let result = self::passing(ctx, ways, open, stop, cargo, &mut passed);
+        let result = match self::passing(ctx, ways, open, stop, cargo, &mut passed) {
+            Ok(Some((mut found, tail))) => match tail.onward() {
+                Some(buckets) => {
+                    let batch = core::mem::take(&mut found.batch);
+                    self.send(ctx, ways, buckets, batch).map(|(sent, _)| Some(found.without_rows(sent)))
+                }
+                None => Ok(Some(found)),
+            },
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
         let (relay, assumed_lost) = (open.asker.relay, passed.assumed_lost);
         let mut tell = |stop, taken, next, fault, partial| {
             ctx.send_via(
@@ -422,7 +486,7 @@ struct Passed {
     assumed_lost: bool,
 }
 
-/// Adds what this node owns to rows that came by; at the last stop what was found. What this node may not vouch for is not
+/// Adds what this node owns to rows that came by; at the last stop what was found, and the tail that found it. What this node may not vouch for is not
 /// taken.
 fn passing(
     ctx: &mut Ctx<'_>,
@@ -431,7 +495,7 @@ fn passing(
     stop: u8,
     cargo: Vec<Cargo>,
     passed: &mut Passed,
-) -> Result<Option<Partial>, Error> {
+) -> Result<Option<(Partial, FragmentPlan)>, Error> {
     let budget = Budget::from(ctx.config);
     let Some((follow, tail)) = BucketPlan::decode(&open.plan)?.follow else {
         return fail(UNSUPPORTED, "rows that go nowhere");
@@ -455,7 +519,8 @@ fn passing(
         added.extend(follow.add(at, rows, record, &budget)?);
     }
     if at + 1 == follow.stops.len() {
-        return tail.run_batch(follow.pairs(added)?, &budget).map(Some);
+        let found = tail.run_batch(follow.pairs(added)?, &budget)?;
+        return Ok(Some((found, tail)));
     }
     passed.on = follow.cut(at + 1, added, passed.run, 0)?;
     Ok(None)

@@ -67,6 +67,8 @@ struct Step {
     /// How many inputs have not ended.
     open: usize,
     gave: Gave,
+    /// Whether some of its rows are missing.
+    lacks: bool,
 }
 
 impl Dataflow {
@@ -125,7 +127,8 @@ impl Dataflow {
                 Op::Window(window) => Some(Box::new(Window::new(window))),
                 Op::Recursive(recursion) => Some(Box::new(Recursive::new(recursion))),
             };
-            dataflow.steps.push(Step { operator, target: None, readers: Vec::new(), open, gave: Gave::default() });
+            let gave = Gave::default();
+            dataflow.steps.push(Step { operator, target: None, readers: Vec::new(), open, gave, lacks: false });
         }
         if loose.len() != 1 {
             return unfit();
@@ -135,7 +138,7 @@ impl Dataflow {
             rows.into_iter().for_each(|row| batch.push(row, 1));
             dataflow.steps[step].gave = Gave { rows: batch.len() as u64, first_us: Some(0), ended_us: Some(0) };
             dataflow.push(dataflow.steps[step].target, batch)?;
-            dataflow.close(dataflow.steps[step].target)?;
+            dataflow.close(dataflow.steps[step].target, false)?;
         }
         Ok(dataflow)
     }
@@ -156,12 +159,13 @@ impl Dataflow {
         }
     }
 
-    /// A source has delivered everything.
-    pub fn end(&mut self, source: usize) -> Result<(), Error> {
+    /// A source has delivered everything that came of it; whether that is all of its rows.
+    pub fn end(&mut self, source: usize, whole: bool) -> Result<(), Error> {
         match self.sources.get(source) {
             Some((_, step)) => {
                 self.steps[*step].gave.ended_us = Some(self.at_us);
-                self.close(self.steps[*step].target)
+                self.steps[*step].lacks = !whole;
+                self.close(self.steps[*step].target, !whole)
             }
             None => Ok(()),
         }
@@ -172,7 +176,7 @@ impl Dataflow {
         let steps: Vec<usize> = self.inputs.iter().filter(|(other, _)| *other == number).map(|(_, at)| *at).collect();
         for step in steps {
             self.push(self.steps[step].target, batch.clone())?;
-            self.close(self.steps[step].target)?;
+            self.close(self.steps[step].target, false)?;
         }
         Ok(())
     }
@@ -211,18 +215,22 @@ impl Dataflow {
         Ok(())
     }
 
-    fn close(&mut self, target: Target) -> Result<(), Error> {
-        let mut ended = vec![target];
-        while let Some(target) = ended.pop() {
+    fn close(&mut self, target: Target, lacks: bool) -> Result<(), Error> {
+        let mut ended = vec![(target, lacks)];
+        while let Some((target, lacks)) = ended.pop() {
             let Some((index, port)) = target else { continue };
             let step = &mut self.steps[index];
             let mut out = Batch::default();
+            step.lacks |= lacks;
             if let Some(operator) = &mut step.operator {
+                if lacks {
+                    operator.on_lack(port);
+                }
                 operator.on_end(port, &mut out)?;
                 step.gave.add(out.len(), self.at_us);
             }
             step.open -= 1;
-            let (target, last) = (step.target, step.open == 0);
+            let (target, last, lacks) = (step.target, step.open == 0, step.lacks);
             if last {
                 step.gave.ended_us = Some(self.at_us);
             }
@@ -230,9 +238,9 @@ impl Dataflow {
                 self.push(target, out)?;
             }
             if last && self.steps[index].operator.is_some() {
-                ended.push(target);
+                ended.push((target, lacks));
             } else if last {
-                ended.extend(self.steps[index].readers.iter().map(|reader| self.steps[*reader].target));
+                ended.extend(self.steps[index].readers.iter().map(|reader| (self.steps[*reader].target, lacks)));
             }
         }
         Ok(())

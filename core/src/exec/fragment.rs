@@ -190,6 +190,8 @@ pub struct Partial {
     pub sent: Sent,
     /// How far the question went.
     pub reach: Reach,
+    /// Of a join: broadcasts that went by hash after all, for what was to be sent everywhere was too large.
+    pub fell_back: u32,
     /// Bytes of rows and groups, about; never sent, counted by whoever combines.
     #[serde(skip)]
     bytes: usize,
@@ -203,7 +205,8 @@ impl Partial {
 
     /// The answer of an owner whose rows went to buckets.
     pub fn without_rows(&self, sent: Sent) -> Partial {
-        Partial { sent, scanned: self.scanned, reach: self.reach, ..Partial::default() }
+        let Partial { scanned, reach, fell_back, .. } = *self;
+        Partial { sent, scanned, reach, fell_back, ..Partial::default() }
     }
 }
 
@@ -355,6 +358,15 @@ impl FragmentPlan {
         COLUMNS && self.decode == Decode::Row && !self.identity
     }
 
+    /// Where its rows are sent in the end, if it is to buckets.
+    pub fn onward(&self) -> Option<&Buckets> {
+        match &self.output {
+            Output::Buckets(buckets) => Some(buckets),
+            Output::Beside(beside) => beside.tail.onward(),
+            _ => None,
+        }
+    }
+
     /// Whether a few records may be enough.
     pub fn stops_early(&self) -> bool {
         matches!(self.output, Output::First(_))
@@ -369,15 +381,15 @@ impl FragmentPlan {
     pub fn combine(&self, into: &mut Partial, mut other: Partial, budget: &Budget) -> Result<(), Error> {
         into.scanned = into.scanned.saturating_add(core::mem::take(&mut other.scanned));
         into.reach.add(core::mem::take(&mut other.reach));
+        into.fell_back = into.fell_back.saturating_add(other.fell_back);
         match &self.output {
             Output::Beside(beside) => return beside.tail.combine(into, other, budget),
-            Output::Buckets(_) => {
-                into.sent.add(other.sent);
-                return Ok(());
-            }
-            _ => into.bytes = into.bytes.saturating_add(size(&other.batch)),
+            Output::Buckets(_) => into.sent.add(core::mem::take(&mut other.sent)),
+            _ => {}
         }
-        if self.output == Output::Rows {
+        into.bytes = into.bytes.saturating_add(size(&other.batch));
+        // What a bucket found is kept until it is sent on.
+        if matches!(self.output, Output::Rows | Output::Buckets(_)) {
             into.batch.append(other.batch);
             return budget.check(into);
         }

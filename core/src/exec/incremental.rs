@@ -201,7 +201,7 @@ impl Incremental {
                 }
             }
             rest.feed(source, batch)?;
-            rest.end(source)?;
+            rest.end(source, true)?;
         }
         rest.into_rows()
     }

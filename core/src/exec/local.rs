@@ -5,7 +5,7 @@
 //! owners held them, runs the fragment over each and combines the answers pairwise.
 
 use super::{
-    exchange::JoinPlan,
+    exchange::{Input, JoinPlan},
     fragment::{Budget, FragmentPlan, Partial},
     run::{Env, GatherEnd, Need},
 };
@@ -112,7 +112,14 @@ impl Local {
     /// Joins two tables.
     pub fn join(&self, plan: &JoinPlan) -> Result<Partial, Error> {
         let [left, right] = &plan.whole();
-        plan.run([self.gather(left)?, self.gather(right)?], &BUDGET)
+        plan.run([self.input(left)?, self.input(right)?], &BUDGET)
+    }
+
+    fn input(&self, input: &Input) -> Result<Partial, Error> {
+        match input {
+            Input::Table(fragment) => self.gather(fragment),
+            Input::Join(plan) => self.join(plan),
+        }
     }
 
     /// Carries out one operation.

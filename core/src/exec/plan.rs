@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     change::{Insert, Modify},
-    exchange::{Follow, JoinPlan, Sides, Way},
+    exchange::{Follow, Input, JoinPlan, Sides, Way},
     fragment::FragmentPlan,
     ops::{
         aggregate::{AggregateCall, Mode},
@@ -16,10 +16,11 @@ use super::{
     schema::{Alter, CreateAs, CreateIndex, Show},
 };
 use crate::{
-    data::{Column, Row, Value},
+    data::{Column, Nested, Row, Value},
     sql::{
         ast::{BinaryOp, FrameUnit, SetOp},
         catalog::TableDescriptor,
+        cost::{Choice, Cost},
         explain::Lines,
         logical::Scan,
         scalar::Scalar,
@@ -346,6 +347,10 @@ pub enum JoinKind {
     Left,
     /// Pairs that match, and rows of both sides without a match.
     Full,
+    /// Rows of the left side with a match, each once. Peers make it; at the asker it is a [`MarkJoin`].
+    Semi,
+    /// Rows of the left side without a match; the same.
+    Anti,
 }
 
 /// What becomes of a row for which a subquery was looked at.
@@ -436,8 +441,10 @@ pub struct Source {
 /// Two sources that peers join.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Joined {
-    /// The left and the right one.
+    /// The left and the right one; each may itself be a join that peers make.
     pub inputs: [Source; 2],
+    /// The columns of their rows, by identity; only EXPLAIN asks.
+    pub schemas: [Vec<u32>; 2],
     /// When rows match.
     pub join: Join,
     /// How they are brought together.
@@ -446,15 +453,26 @@ pub struct Joined {
     pub buckets: u16,
     /// The way of rows past the owners of others, and for a semi-join what owners send beforehand.
     pub follow: Option<(Follow, Option<[FragmentPlan; 2]>)>,
+    /// What this and other ways cost by estimate, this one first; only EXPLAIN asks.
+    pub ways: Vec<(Choice, Cost)>,
 }
 
 impl Joined {
     /// What the node is asked for.
     pub fn plan(&self, tail: &FragmentPlan) -> JoinPlan {
         let first = self.follow.as_ref().and_then(|(_, first)| first.clone());
-        let fragments = first.unwrap_or_else(|| [self.inputs[0].fragment.clone(), self.inputs[1].fragment.clone()]);
+        let inputs = match first {
+            Some(first) => first.map(Input::Table),
+            None => [0, 1].map(|port: usize| {
+                let Source { fragment, join, .. } = &self.inputs[port];
+                match join {
+                    Some(joined) => Input::Join(Nested::new(joined.plan(fragment))),
+                    None => Input::Table(fragment.clone()),
+                }
+            }),
+        };
         let follow = self.follow.as_ref().map(|(follow, _)| follow.clone());
-        let sides = Sides { fragments, join: self.join.clone(), way: self.way, buckets: self.buckets, follow };
+        let sides = Sides { inputs, join: self.join.clone(), way: self.way, buckets: self.buckets, follow };
         JoinPlan { sides, tail: tail.clone() }
     }
 }

@@ -7,6 +7,7 @@ use super::{CallId, Node, Reply, Timer, ctx, ways};
 use crate::{
     ctx::Ctx,
     error::Error,
+    exchange::Whose,
     exec::{FragmentPlan, JoinPlan},
     id::Region,
     map::Set,
@@ -57,7 +58,9 @@ impl Node {
         self.admission.running.insert(call);
         match query {
             Query::Gather { fragment, except } => self.gather(call, &fragment, &except, until_us),
-            Query::Join { plan } => self.exchanges.start(&mut ctx!(self), &ways!(self), call, *plan, until_us),
+            Query::Join { plan } => {
+                self.exchanges.start(&mut ctx!(self), &ways!(self), Whose::Call(call), *plan, until_us);
+            }
         }
     }
 

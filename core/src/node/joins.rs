@@ -5,8 +5,8 @@ use crate::{
     ctx::{Ctx, Now},
     dht::Dht,
     error::Error,
-    exchange::{self, Looked, Ways},
-    exec::{FragmentPlan, GatherEnd, Partial, fragment::Output as Becomes},
+    exchange::{self, Looked, Ways, Whose},
+    exec::{FragmentPlan, GatherEnd, Partial},
     id::{Id, Region},
     overlay::{Overlay, Step},
     spread::{Report, Work},
@@ -57,10 +57,14 @@ impl Node {
                 let work = Work::Query { plan: fragment.encode() };
                 self.spread.start(&mut ctx!(self), &ground!(self), ticket, whole, &[], work, deadline_us);
             }
-            exchange::Event::Done { call, number, partial, end } => {
-                self.drop_sides(number);
-                self.query_over(call, Ok(Reply::Gathered(*partial, *end)));
+            exchange::Event::Join { whose, plan, deadline_us } => {
+                self.exchanges.start(&mut ctx!(self), &ways!(self), whose, *plan, deadline_us);
             }
+            exchange::Event::Done { whose, partial, end } => match whose {
+                Whose::Call(call) => self.query_over(call, Ok(Reply::Gathered(*partial, *end))),
+                Whose::Side { number, side } => self.side_done(number, side, *partial, *end),
+            },
+            exchange::Event::Over { number } => self.drop_sides(number),
             exchange::Event::Progress { call, rows, share } => {
                 self.out.outputs.push_back(Output::Progress { call, rows, share });
             }
@@ -73,7 +77,7 @@ impl Node {
 
     /// What an owner answers: rows that were wanted in buckets are sent there.
     pub(super) fn send_to_buckets(&mut self, plan: &FragmentPlan, mut partial: Partial) -> Result<Report, Error> {
-        let Becomes::Buckets(buckets) = &plan.output else { return Ok(Report { partial, ..Report::default() }) };
+        let Some(buckets) = plan.onward() else { return Ok(Report { partial, ..Report::default() }) };
         let batch = core::mem::take(&mut partial.batch);
         let (sent, bytes) = self.exchanges.send(&mut ctx!(self), &ways!(self), buckets, batch)?;
         let messages = sent.parcels.len() as u64;

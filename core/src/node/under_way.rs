@@ -24,15 +24,10 @@ impl Node {
 
     /// Ends a gather or a join of this node.
     pub(super) fn cancel(&mut self, call: CallId, canceled: CallId) {
-        let join = self.exchanges.cancel(&mut ctx!(self), &ways!(self), canceled);
-        let open = match join {
-            Some(number) => {
-                self.drop_sides(number);
-                true
-            }
-            None => self.drop_tasks(&|ticket| matches!(ticket, Ticket::Gather { call, .. } if *call == canceled)),
-        };
-        if open || self.withdraw(canceled) {
+        if self.exchanges.cancel(&mut ctx!(self), &ways!(self), canceled)
+            || self.drop_tasks(&|ticket| matches!(ticket, Ticket::Gather { call, .. } if *call == canceled))
+            || self.withdraw(canceled)
+        {
             self.query_over(canceled, fail(CANCELED, "the query was canceled"));
         }
         self.reply(call, Ok(Reply::Done));

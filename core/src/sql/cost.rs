@@ -137,6 +137,8 @@ pub struct Side {
     pub preserved: bool,
     /// Whether its rows are at the asker already.
     pub at_asker: bool,
+    /// Whether peers find them in another join, and would send them on.
+    pub made: bool,
 }
 
 impl Side {
@@ -161,6 +163,8 @@ pub struct Pair {
     pub bytes: f64,
     /// Whether something must be equal.
     pub equations: bool,
+    /// Whether nothing comes out but rows of the left side, each once.
+    pub half: bool,
 }
 
 /// A way to join.
@@ -174,7 +178,11 @@ pub struct Choice {
 
 /// The rows of a side at the asker.
 pub fn gather(side: &Side, network: &Network) -> Cost {
-    if side.at_asker { Cost::default() } else { network.down(0.0).then(network.up(side.all())) }
+    match side {
+        Side { at_asker: true, .. } => Cost::default(),
+        Side { made: true, .. } => network.home(side.all()),
+        _ => network.down(0.0).then(network.up(side.all())),
+    }
 }
 
 /// Rows got by so many keys, which the asker has; each get is a way of its own.
@@ -194,6 +202,11 @@ pub fn index_scan(entries: f64, rows: f64, bytes: f64, network: &Network) -> Cos
 /// Both sides at the asker.
 pub fn gather_both(pair: &Pair, network: &Network) -> Cost {
     gather(&pair.sides[0], network).beside(gather(&pair.sides[1], network))
+}
+
+/// What peers found together, straight to the asker.
+pub fn results(rows: f64, bytes: f64, network: &Network) -> Cost {
+    network.home(rows * bytes)
 }
 
 /// Both sides by hash.
@@ -257,20 +270,23 @@ pub fn costs(pair: &Pair, network: &Network) -> Vec<(Choice, Cost)> {
     let mut all = vec![way(JoinStrategy::Gather, 0, gather_both(pair, network))];
     if pair.equations {
         all.push(way(JoinStrategy::SymmetricHash, 0, symmetric_hash(pair, network)));
-        if pair.sides.iter().all(|side| !side.preserved) {
+        if !pair.half && pair.sides.iter().all(|side| !side.preserved && !side.made) {
             all.push(way(JoinStrategy::SemiJoin, 0, semi_join(pair, network)));
         }
     }
     for side in 0..2 {
         let (this, other) = (&pair.sides[side], &pair.sides[1 - side]);
+        // Rows that match in several places would come out several times.
+        let once = !pair.half || side == 1;
         if pair.equations && !other.preserved {
             all.push(way(JoinStrategy::Bloom, side, bloom(pair, side, network)));
         }
         // A row that is everywhere would stay everywhere without a match.
-        if !this.preserved && !other.at_asker {
+        if !this.preserved && !other.at_asker && once {
             all.push(way(JoinStrategy::Broadcast, side, broadcast(pair, side, network)));
         }
-        if pair.equations && other.keyed && !other.preserved && !other.at_asker {
+        let fetches = if pair.half { side == 0 && !this.preserved } else { true };
+        if pair.equations && other.keyed && !other.preserved && !other.at_asker && fetches {
             all.push(way(JoinStrategy::FetchMatches, side, fetch_matches(pair, side, network)));
         }
     }
@@ -297,11 +313,11 @@ mod tests {
     use super::*;
 
     fn side(rows: f64, bytes: f64, matching: f64) -> Side {
-        Side { rows, bytes, key_bytes: 8.0, matching, keyed: false, preserved: false, at_asker: false }
+        Side { rows, bytes, key_bytes: 8.0, matching, keyed: false, preserved: false, at_asker: false, made: false }
     }
 
     fn pair(left: Side, right: Side, rows: f64) -> Pair {
-        Pair { sides: [left, right], rows, bytes: left.bytes + right.bytes, equations: true }
+        Pair { sides: [left, right], rows, bytes: left.bytes + right.bytes, equations: true, half: false }
     }
 
     fn chosen(pair: &Pair, network: &Network) -> JoinStrategy {

@@ -339,6 +339,8 @@ impl<'a> Estimator<'a> {
         let alone = |side: &Estimate<'a>, other: &Estimate<'a>| side.rows * (1.0 - side.matching(other, on));
         match kind {
             JoinKind::Inner => {}
+            JoinKind::Semi => both.rows = left.rows - alone(left, right),
+            JoinKind::Anti => both.rows = alone(left, right),
             JoinKind::Left => both.rows = (both.rows + alone(left, right)).max(left.rows),
             JoinKind::Full => {
                 both.rows = (both.rows + alone(left, right) + alone(right, left)).max(left.rows.max(right.rows));

@@ -5,10 +5,12 @@
 
 use super::{
     ast::{BinaryOp, SetOp},
+    cost::{Choice, Cost},
     physical::Node,
     reduce::{FILTER_VALUES_MAX, reduced},
     report::{EXPECTED, Measures},
     scalar::{Function, Scalar},
+    strategy::JoinStrategy,
 };
 use crate::{
     data::{Nested, Value},
@@ -155,6 +157,7 @@ fn tree(node: &Node, names: &[String], depth: usize, first: Option<usize>, lines
         }
     };
     lines.text.push(indented(depth, &line));
+    lines.text.extend(ways(&node.ways, node.inputs.iter().map(name_of), depth + 1));
     let mut next = first;
     for (port, input) in node.inputs.iter().enumerate() {
         tree(input, names, depth + 1, next, lines);
@@ -250,8 +253,9 @@ fn leaf(source: &Source, names: &[String], depth: usize, sent: Option<&str>, lin
         push(format!("Filter [{place}] {}", scalar(filter, &over_read)));
     }
     if let Some(joined) = &source.join {
-        let line = self::joined(joined, &source.read, names);
+        let line = self::joined(joined, names);
         push(format!("{} [{place}] {line}", meeting(joined).0));
+        lines.extend(ways(&joined.ways, joined.inputs.iter().map(|input| input.name.clone()), depth + 1));
         for (port, input) in joined.inputs.iter().enumerate() {
             leaf(input, names, depth + 1, Some(&self::sent(joined, port)), lines);
         }
@@ -267,24 +271,61 @@ fn join_kind(kind: JoinKind) -> &'static str {
         JoinKind::Inner => "inner",
         JoinKind::Left => "left",
         JoinKind::Full => "full",
+        JoinKind::Semi => "semi",
+        JoinKind::Anti => "anti",
     }
 }
 
-/// A join that peers make of two rows whose columns are `read`, one after the other.
-fn joined(joined: &Joined, read: &[u32], names: &[String]) -> String {
+/// A join that peers make.
+fn joined(joined: &Joined, names: &[String]) -> String {
     let name = |ids: &[u32], position: u32| {
         ids.get(position as usize).and_then(|id| names.get(*id as usize)).cloned().unwrap_or_else(|| "?".to_owned())
     };
-    let (left, right) = read.split_at(joined.join.widths[0].min(read.len()));
+    let [left, right] = &joined.schemas;
     let on = conditions(&joined.join.on, left, right, &name).join(" AND ");
     format!("{} on {on}", join_kind(joined.join.kind))
+}
+
+/// What the rows of a side are called: the tables that they are of.
+fn name_of(node: &Node) -> String {
+    match &node.op {
+        Op::Source(source) => source.name.clone(),
+        _ => node.inputs.iter().map(name_of).filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" with "),
+    }
+}
+
+/// What the ways to make a join cost by estimate: the chosen one and, in the order of their costs, the others.
+fn ways(all: &[(Choice, Cost)], names: impl Iterator<Item = String>, depth: usize) -> Vec<String> {
+    let names: Vec<String> = names.collect();
+    let way = |(choice, cost): &(Choice, Cost)| {
+        let side = names.get(choice.side).map_or("", |name| name);
+        let of = match choice.strategy {
+            JoinStrategy::Broadcast => format!(" of {side}"),
+            JoinStrategy::Bloom => format!(" by {side}"),
+            JoinStrategy::FetchMatches => format!(" for {side}"),
+            _ => String::new(),
+        };
+        let Cost { messages, bytes, trips, .. } = cost;
+        let name = choice.strategy.name();
+        format!("{name}{of}: {messages:.0} messages, {bytes:.0} bytes, {trips:.0} trips")
+    };
+    let Some((chosen, others)) = all.split_first() else { return Vec::new() };
+    let mut lines = vec![indented(depth, &format!("Chosen [asker] {}", way(chosen)))];
+    if !others.is_empty() {
+        let others: Vec<String> = others.iter().map(way).collect();
+        lines.push(indented(depth, &format!("Considered [asker] {}", others.join("; "))));
+    }
+    lines
 }
 
 /// What the operator is called, and where pairs are found.
 fn meeting(joined: &Joined) -> (&'static str, &'static str) {
     match joined.way {
         Way::Hash | Way::Bloom(..) => ("HashJoin", "buckets"),
-        Way::Broadcast(_) => ("HashJoin", "owners"),
+        Way::Broadcast(small) => {
+            let large = &joined.inputs[usize::from(small == 0)];
+            ("HashJoin", large.join.as_ref().map_or("owners", |joined| meeting(joined).1))
+        }
         Way::Fetch(_) => ("FetchMatches", "owners"),
         Way::SemiJoin => ("SymmetricSemiJoin", "owners"),
     }
@@ -295,7 +336,8 @@ fn sent(joined: &Joined, port: usize) -> String {
     let name = &joined.inputs[port].name;
     match joined.way {
         Way::Broadcast(small) if usize::from(small) == port => {
-            format!("{name}: all rows, to the owners of the other side")
+            let what = if joined.inputs[1 - port].join.is_some() { "" } else { "the owners of " };
+            format!("{name}: all rows, to {what}the other side")
         }
         Way::Fetch(inner) if usize::from(inner) != port => {
             format!("{name}: to the owners of the rows of the other side, by their key")

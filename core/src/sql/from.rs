@@ -193,6 +193,8 @@ impl Binder<'_> {
         let (mut plan, scope) =
             self.scan(label, table.namespace.clone(), table.locality_bits, Decode::Row, columns, &table.primary_key);
         if let Logical::Scan(scan) = &mut plan {
+            let named = scan.columns.iter().zip(&table.columns);
+            scan.not_null = named.filter(|(_, column)| column.not_null).map(|((id, ..), _)| *id).collect();
             details.place(scan);
             scan.table = self.tables.get(&table.name).map(|(_, version)| (table.name.clone(), *version));
         }
@@ -227,6 +229,7 @@ impl Binder<'_> {
             indexes: Vec::new(),
             table: None,
             identity: Vec::new(),
+            not_null: Vec::new(),
         };
         (Logical::Scan(scan), scope)
     }

@@ -219,6 +219,8 @@ pub struct Scan {
     pub table: Option<(String, Version)>,
     /// Key and version of each record, and the rest of it, where they are wanted; `output` has them, too.
     pub identity: Vec<ColumnId>,
+    /// The columns that are never NULL.
+    pub not_null: Vec<ColumnId>,
 }
 
 impl Logical {

@@ -7,17 +7,13 @@ use super::{
     scalar::Scalar,
     selectivity::column_of,
 };
+use crate::exec::plan::JoinKind;
 
 impl Estimator<'_> {
-    /// Two sides of a join, of whose columns `wanted` are read above it; `preserved` says of which side rows without a match
-    /// stay. And whether something is known of both.
-    pub fn pair(
-        &mut self,
-        sides: [&Logical; 2],
-        preserved: [bool; 2],
-        on: &[Scalar],
-        wanted: &[ColumnId],
-    ) -> (Pair, bool) {
+    /// Two sides of a join, of whose columns `wanted` are read above it. And whether something is known of both.
+    pub fn pair(&mut self, sides: [&Logical; 2], kind: JoinKind, on: &[Scalar], wanted: &[ColumnId]) -> (Pair, bool) {
+        let half = matches!(kind, JoinKind::Semi | JoinKind::Anti);
+        let preserved = [!matches!(kind, JoinKind::Inner | JoinKind::Semi), kind == JoinKind::Full];
         let [left, right] = sides.map(|side| self.of(side));
         let (equations, _) = left.equations(&right, on);
         let keys = |side: usize| -> Vec<&Scalar> { equations.iter().map(|pair| pair[side]).collect() };
@@ -34,13 +30,19 @@ impl Estimator<'_> {
                 keyed: key_of(plan).is_some_and(|key| key.iter().all(|id| columns.contains(id))),
                 preserved: preserved[at],
                 at_asker: key_of(plan).is_none(),
+                made: false,
             }
         };
         let sides = [side(0, &left, &right), side(1, &right, &left)];
         let together = left.joined(&right, on);
         let alone: f64 = sides.iter().filter(|side| side.preserved).map(|side| side.rows * (1.0 - side.matching)).sum();
+        let rows = match kind {
+            JoinKind::Semi => sides[0].rows * sides[0].matching,
+            JoinKind::Anti => alone,
+            _ => together.rows + alone,
+        };
         let equations = !equations.is_empty();
-        let pair = Pair { sides, rows: together.rows + alone, bytes: together.bytes(wanted), equations };
+        let pair = Pair { sides, rows, bytes: together.bytes(wanted), equations, half };
         (pair, left.known && right.known)
     }
 
@@ -78,7 +80,7 @@ mod tests {
     use crate::{
         Id,
         data::{Nested, Type, Value},
-        exec::{fragment::Decode, plan::JoinKind},
+        exec::fragment::Decode,
         sql::{
             ast::BinaryOp,
             cost::choose,
@@ -105,6 +107,7 @@ mod tests {
             indexes: Vec::new(),
             table: Some((name.to_owned(), Version { wall_us: 0, counter: 0, author: Id::ZERO })),
             identity: Vec::new(),
+            not_null: Vec::new(),
         })
     }
 
@@ -134,11 +137,11 @@ mod tests {
     fn a_pair_is_measured_by_statistics() {
         let mut statistics = Statistics::default();
         let (big, small) = (scan("big", 0), scan("small", 10));
-        assert!(!Estimator::new(&statistics).pair([&big, &small], [false; 2], &equation(1, 11), &[0]).1);
+        assert!(!Estimator::new(&statistics).pair([&big, &small], JoinKind::Inner, &equation(1, 11), &[0]).1);
         known(&mut statistics, "big", 100_000, 1_000);
         known(&mut statistics, "small", 50, 10);
         let mut estimator = Estimator::new(&statistics);
-        let pair = estimator.pair([&big, &small], [false; 2], &equation(1, 11), &[0]).0;
+        let pair = estimator.pair([&big, &small], JoinKind::Inner, &equation(1, 11), &[0]).0;
         // Every text of the small one is one of the thousand.
         assert!((pair.rows - 100_000.0 * 50.0 / 1_000.0).abs() < 1.0, "{pair:?}");
         assert!((pair.sides[0].matching - 0.01).abs() < 1e-9 && pair.sides[1].matching == 1.0, "{pair:?}");
@@ -146,13 +149,13 @@ mod tests {
         assert_eq!((pair.sides[0].keyed, pair.sides[0].at_asker), (false, false));
         assert_eq!(choose(JoinStrategy::Auto, &pair, &estimator.network()).0.strategy, JoinStrategy::Broadcast);
         // By the key of the big one, whose rows need not all be met.
-        let by_key = estimator.pair([&small, &big], [true, false], &equation(10, 0), &[11, 1]).0;
+        let by_key = estimator.pair([&small, &big], JoinKind::Left, &equation(10, 0), &[11, 1]).0;
         assert!(by_key.sides[1].keyed && by_key.sides[0].keyed && by_key.sides[0].preserved, "{by_key:?}");
         assert_eq!(by_key.rows, 50.0);
         // What is joined already is at the asker.
         let (left, right) = (Box::new(big.clone()), Box::new(small));
         let both = Logical::Join { left, right, kind: JoinKind::Inner, on: equation(1, 11) };
-        let three = estimator.pair([&both, &scan("big", 20)], [false; 2], &equation(0, 20), &[21]).0;
+        let three = estimator.pair([&both, &scan("big", 20)], JoinKind::Inner, &equation(0, 20), &[21]).0;
         assert_eq!((three.sides[0].at_asker, three.sides[1].at_asker), (true, false));
     }
 
@@ -163,9 +166,9 @@ mod tests {
         let exprs = vec![(7, Scalar::Column(0)), (8, Scalar::Literal(Value::Integer(1)))];
         let project = Logical::Project { input: Box::new(scan("t", 0)), exprs };
         let mut estimator = Estimator::new(&statistics);
-        let pair = estimator.pair([&scan("t", 20), &project], [false; 2], &equation(20, 7), &[21]).0;
+        let pair = estimator.pair([&scan("t", 20), &project], JoinKind::Inner, &equation(20, 7), &[21]).0;
         assert!(pair.sides[1].keyed && (pair.rows - 1_000.0).abs() < 1.0, "{pair:?}");
-        let pair = estimator.pair([&scan("t", 20), &project], [false; 2], &equation(20, 8), &[21]).0;
+        let pair = estimator.pair([&scan("t", 20), &project], JoinKind::Inner, &equation(20, 8), &[21]).0;
         assert!(!pair.sides[1].keyed);
     }
 }

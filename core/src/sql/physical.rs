@@ -12,6 +12,7 @@
 use super::{
     access::index_scan,
     ast::BinaryOp,
+    cost::{Choice, Cost, results},
     estimate::Estimator,
     fault::{TOO_COMPLEX, fail},
     logical::{ColumnId, Logical, Mark, SUBSTITUTED_MAX, Scan},
@@ -21,11 +22,11 @@ use super::{
     scalar::Scalar,
     select::lost_column,
     statistics::Statistics,
-    strategy::{JoinStrategy, distribute, sizes},
+    strategy::{JoinStrategy, Reached, meet, sizes},
 };
 use crate::{
     Error,
-    data::{DEPTH_MAX, Type, Value},
+    data::{DEPTH_MAX, Nested, Type, Value},
     exec::{
         fragment::{FragmentPlan, Output},
         ops::{
@@ -51,12 +52,14 @@ pub struct Node {
     pub step: Option<Box<Node>>,
     /// How many rows are expected, where that is known; only EXPLAIN asks.
     pub expected: Option<u64>,
+    /// Of a join: what this and other ways cost, this one first; only EXPLAIN asks.
+    pub ways: Vec<(Choice, Cost)>,
 }
 
 impl Node {
     /// An operator over its inputs.
     pub fn new(op: Op, inputs: Vec<Node>, schema: Vec<ColumnId>) -> Node {
-        Node { op, inputs, schema, step: None, expected: None }
+        Node { op, inputs, schema, step: None, expected: None, ways: Vec::new() }
     }
 }
 
@@ -118,6 +121,7 @@ impl Lowering<'_> {
     }
 
     fn lowered(&mut self, plan: Logical) -> Result<Node, Error> {
+        let fewer = self.results(&plan);
         match plan {
             Logical::Unit => Ok(Node::new(Op::Unit, Vec::new(), Vec::new())),
             Logical::Values { columns, rows } => Ok(Node::new(Op::Rows(rows), Vec::new(), columns)),
@@ -128,23 +132,15 @@ impl Lowering<'_> {
                 Ok(above(Op::Filter(condition), input))
             }
             Logical::Project { input, exprs } => project(self.lower(*input)?, exprs),
-            Logical::Join { left, right, kind, on } => {
-                let sizes = match self.join_strategy {
-                    JoinStrategy::Gather => None,
-                    _ => Some(sizes(&mut self.estimator, [&left, &right], kind, &on)),
-                };
-                let node = join(self.lower(*left)?, self.lower(*right)?, kind, on)?;
-                Ok(match sizes {
-                    Some(sizes) => distribute(node, self.join_strategy, &sizes),
-                    None => node,
-                })
+            plan @ (Logical::Join { .. } | Logical::Mark { kind: Mark::Semi | Mark::Anti, .. }) => {
+                Ok(self.meeting(plan)?.node)
             }
             Logical::Aggregate { input, keys, calls } => match ordered::extremes(&input, &keys, &calls) {
                 Some(extremes) => self.extremes(extremes, calls.iter().map(|(id, _)| *id).collect()),
-                None => aggregate(self.lower(*input)?, keys, calls),
+                None => aggregate(self.fewer(*input, fewer)?, keys, calls),
             },
             Logical::Distinct { input } => {
-                let mut input = self.lower(*input)?;
+                let mut input = self.fewer(*input, fewer)?;
                 if let Some(source) = rows_of(&mut input) {
                     source.fragment.output = Output::Distinct;
                 }
@@ -190,6 +186,68 @@ impl Lowering<'_> {
                 Ok(recursion::node(slot, name, all, base, step, schema))
             }
         }
+    }
+
+    /// What it costs to bring home what peers make of the rows of a join, where that may be fewer than these.
+    fn results(&mut self, plan: &Logical) -> Option<Cost> {
+        let counts = matches!(plan, Logical::Aggregate { .. } | Logical::Distinct { .. });
+        (counts && self.join_strategy == JoinStrategy::Auto && !self.estimator.statistics().is_empty()).then(|| {
+            let expected = self.estimator.of(plan);
+            results(expected.rows, expected.bytes(&plan.schema()), &self.estimator.network())
+        })
+    }
+
+    /// The input of an operator of which peers do the first step, so that no more than `results` comes home from a join.
+    fn fewer(&mut self, plan: Logical, results: Option<Cost>) -> Result<Node, Error> {
+        let Some(results) = results else { return self.lower(plan) };
+        let Reached { node, cost, there } = self.reached(plan)?;
+        let network = self.estimator.network();
+        Ok(match there {
+            Some((there, found)) if network.time_us(&found.then(results)) < network.time_us(&cost) => there,
+            _ => node,
+        })
+    }
+
+    /// A side of a join.
+    fn reached(&mut self, plan: Logical) -> Result<Reached, Error> {
+        let expected = self.estimator.expected(&plan);
+        let mut reached = match plan {
+            Logical::Join { .. } | Logical::Mark { kind: Mark::Semi | Mark::Anti, .. } => self.meeting(plan)?,
+            Logical::Project { input, exprs } => self.reached(*input)?.map(&|node| project(node, exprs.clone()))?,
+            plan => return Ok(Reached::from(self.lower(plan)?)),
+        };
+        reached.node.expected = expected;
+        if let Some((node, _)) = &mut reached.there {
+            node.expected = expected;
+        }
+        Ok(reached)
+    }
+
+    /// Two sides, and where they meet.
+    fn meeting(&mut self, plan: Logical) -> Result<Reached, Error> {
+        let (left, right, mark, kind, on) = match plan {
+            Logical::Join { left, right, kind, on } => (left, right, None, kind, on),
+            Logical::Mark { left, right, kind, on, compare } => {
+                let half = if kind == Mark::Anti { JoinKind::Anti } else { JoinKind::Semi };
+                (left, right, Some((kind, compare)), half, on)
+            }
+            plan => return Ok(Reached::from(self.lower(plan)?)),
+        };
+        let make = |left: Node, right: Node| match &mark {
+            None => join(left, right, kind, on.clone()),
+            Some((mark, compare)) => mark_join(left, right, *mark, on.clone(), compare.clone()),
+        };
+        if self.join_strategy == JoinStrategy::Gather {
+            return Ok(Reached::from(make(self.lower(*left)?, self.lower(*right)?)?));
+        }
+        let compared = mark
+            .iter()
+            .filter_map(|(_, compare)| compare.clone())
+            .map(|(operand, op, value)| Scalar::Binary(op, Nested::new(operand), Nested::new(value)));
+        let on_all: Vec<Scalar> = on.iter().cloned().chain(compared).collect();
+        let sizes = sizes(&mut self.estimator, [&left, &right], kind, &on_all);
+        let sides = [self.reached(*left)?, self.reached(*right)?];
+        meet(sides, self.join_strategy, &sizes, &make)
     }
 
     /// A side of an operation whose columns go by position.

@@ -172,7 +172,7 @@ fn wait(node: &mut Node, id: ColumnId, from: &Origin) {
         Op::Filter(_) | Op::Project(_) | Op::Distinct => 1,
         Op::HashJoin(join) => match join.kind {
             JoinKind::Inner => 2,
-            JoinKind::Left => 1,
+            JoinKind::Left | JoinKind::Semi | JoinKind::Anti => 1,
             JoinKind::Full => 0,
         },
         Op::MarkJoin(_) => 1,

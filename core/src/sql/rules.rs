@@ -141,9 +141,9 @@ fn push(plan: Logical, mut conjuncts: Vec<Scalar>) -> Logical {
             let (left, right) = (Box::new(push(*left, kept)), Box::new(push(*right, other)));
             filtered(Logical::Join { left, right, kind: JoinKind::Left, on }, conjuncts)
         }
-        Logical::Join { kind: JoinKind::Full, left, right, on } => {
+        Logical::Join { kind: kind @ (JoinKind::Full | JoinKind::Semi | JoinKind::Anti), left, right, on } => {
             let (left, right) = (Box::new(push(*left, Vec::new())), Box::new(push(*right, Vec::new())));
-            filtered(Logical::Join { left, right, kind: JoinKind::Full, on }, conjuncts)
+            filtered(Logical::Join { left, right, kind, on }, conjuncts)
         }
         Logical::Join { kind: JoinKind::Inner, .. } => {
             let mut inputs = Vec::new();

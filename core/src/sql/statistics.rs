@@ -318,6 +318,7 @@ mod tests {
             indexes: Vec::new(),
             table: Some(("t".to_owned(), Version { wall_us: 0, counter: 0, author: Id::ZERO })),
             identity: Vec::new(),
+            not_null: Vec::new(),
         }
     }
 

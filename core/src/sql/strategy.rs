@@ -4,7 +4,7 @@
 
 use super::{
     ast::BinaryOp,
-    cost::{Network, Pair, choose, gather, lookups},
+    cost::{Choice, Cost, Network, Pair, choose, costs, gather, gather_both, lookups},
     estimate::Estimator,
     fault::{INVALID_ARGUMENT, fail},
     logical::{ColumnId, Logical, Scan},
@@ -15,16 +15,18 @@ use super::{
 };
 use crate::{
     Error,
-    data::Nested,
+    data::{Nested, Type},
     exec::{
         exchange::{BUCKETS_MAX, Follow, Stop, Way},
         fragment::{Decode, FragmentPlan, Output},
-        plan::{Join, JoinKind, Joined, Op, Source},
+        plan::{Join, JoinKind, Joined, MarkJoin, MarkKind, Op, Source},
         run::VALUES_MAX,
     },
     wire::PLAN_VERSION,
 };
 
+/// Joins at peers one below the other: each waits for the one below with a part of the time that there is.
+const CHAIN_MAX: usize = 4;
 /// Of fewer peers the asker has a good part of the rows itself.
 const PEERS_MIN: u64 = 4;
 /// Rows that meet at one place, about.
@@ -104,8 +106,9 @@ pub struct Sizes {
 /// What is expected of a join.
 pub fn sizes(estimator: &mut Estimator<'_>, sides: [&Logical; 2], kind: JoinKind, on: &[Scalar]) -> Sizes {
     let schemas = sides.map(Logical::schema);
-    let preserved = [kind != JoinKind::Inner, kind == JoinKind::Full];
-    let (pair, known) = estimator.pair(sides, preserved, on, &schemas.concat());
+    let half = matches!(kind, JoinKind::Semi | JoinKind::Anti);
+    let wanted = if half { schemas[0].clone() } else { schemas.concat() };
+    let (pair, known) = estimator.pair(sides, kind, on, &wanted);
     let distinct = [0, 1].map(|at: usize| {
         let own = |scalar: &Scalar| schemas[at].iter().any(|id| *scalar == Scalar::Column(*id));
         let keys = on.iter().filter_map(|conjunct| match conjunct {
@@ -118,65 +121,222 @@ pub fn sizes(estimator: &mut Estimator<'_>, sides: [&Logical; 2], kind: JoinKind
     Sizes { known: known && enough, pair, network: estimator.network(), distinct }
 }
 
-/// Lets peers make a join, where both sides are plain rows of tables and the strategy is one of theirs.
-pub fn distribute(mut node: Node, wanted: JoinStrategy, sizes: &Sizes) -> Node {
-    if let Some(joined) = joined(&node, wanted, sizes) {
-        let [left, right] = &joined.inputs;
-        node.op = Op::Source(Source {
-            name: format!("{} with {}", left.name, right.name),
-            fragment: pairs(node.schema.len()),
-            keys: None,
-            index: None,
-            read: node.schema.clone(),
-            number: 0,
-            after: None,
-            scan: None,
-            join: Some(Box::new(joined)),
-        });
-        node.inputs.clear();
-    }
-    node
+/// A side of a join: what brings its rows to the asker, and what leaves them at peers, where they can be sent on from; with
+/// what each costs, for which a table's rows are where they are.
+pub struct Reached {
+    /// Its rows come to the asker.
+    pub node: Node,
+    /// What that costs.
+    pub cost: Cost,
+    /// Its rows stay at peers; and what that costs.
+    pub there: Option<(Node, Cost)>,
 }
 
-/// The join as peers make it, if they may, and if it is of use.
-fn joined(node: &Node, wanted: JoinStrategy, sizes: &Sizes) -> Option<Joined> {
+impl From<Node> for Reached {
+    fn from(node: Node) -> Reached {
+        let plain = matches!(&node.op, Op::Source(source) if is_plain(source));
+        let there = plain.then(|| (node.clone(), Cost::default()));
+        Reached { node, cost: Cost::default(), there }
+    }
+}
+
+impl Reached {
+    /// The same with something done to its rows.
+    pub fn map(self, change: &dyn Fn(Node) -> Result<Node, Error>) -> Result<Reached, Error> {
+        let there = self.there.map(|(node, cost)| Ok::<_, Error>((change(node)?, cost))).transpose()?;
+        let there = there.filter(|(node, _)| matches!(&node.op, Op::Source(source) if is_plain(source)));
+        Ok(Reached { node: change(self.node)?, cost: self.cost, there })
+    }
+}
+
+/// Brings two sides together, at the asker or at peers; `make` is the join of two nodes at the asker.
+pub fn meet(
+    sides: [Reached; 2],
+    wanted: JoinStrategy,
+    sizes: &Sizes,
+    make: &dyn Fn(Node, Node) -> Result<Node, Error>,
+) -> Result<Reached, Error> {
+    let network = &sizes.network;
+    let mut peers = None;
+    if let [Some((left, a)), Some((right, b))] = [&sides[0].there, &sides[1].there] {
+        let node = make(left.clone(), right.clone())?;
+        peers = at_peers(node, wanted, sizes).map(|found| (found, a.beside(*b)));
+    }
+    let [left, right] = sides;
+    let gathered = left.cost.beside(right.cost).then(gather_both(&sizes.pair, network));
+    let mut here = make(left.node, right.node)?;
+    here.ways = ways(Choice { strategy: JoinStrategy::Gather, side: 0 }, &sizes.pair, sizes);
+    let Some((AtPeers { home, there }, before)) = peers else {
+        return Ok(Reached { node: here, cost: gathered, there: None });
+    };
+    let total = |(node, cost): (Node, Cost)| (node, before.then(cost));
+    let (home, there) = (home.map(total), there.map(total));
+    let better = |cost: &Cost| wanted != JoinStrategy::Auto || network.time_us(cost) < network.time_us(&gathered);
+    let (node, cost) = match home {
+        Some((node, cost)) if better(&cost) => (node, cost),
+        _ => (here, gathered),
+    };
+    Ok(Reached { node, cost, there })
+}
+
+/// A join as peers make it, where they may and where that may be of use: with rows that come home, and with rows that stay.
+struct AtPeers {
+    home: Option<(Node, Cost)>,
+    there: Option<(Node, Cost)>,
+}
+
+/// The join as peers make it.
+fn at_peers(node: Node, wanted: JoinStrategy, sizes: &Sizes) -> Option<AtPeers> {
     if wanted == JoinStrategy::Auto && !sizes.known {
         return None;
     }
-    let (Op::HashJoin(join), [left, right]) = (&node.op, &node.inputs[..]) else { return None };
+    let [left, right] = &node.inputs[..] else { return None };
     let (Op::Source(a), Op::Source(b)) = (&left.op, &right.op) else { return None };
+    let join = as_join(&node.op, left, right)?;
     let portable = |all: &[Scalar]| all.iter().all(Scalar::is_portable);
     let portable = portable(&join.on.left) && portable(&join.on.right) && portable(join.on.residual.as_slice());
-    if !portable || join.on.left.is_empty() || !is_plain(a) || !is_plain(b) {
+    if !portable || join.on.left.is_empty() || depth(a).max(depth(b)) >= CHAIN_MAX {
         return None;
     }
-    let fetches = [fetch(join, 0, left, right), fetch(join, 1, left, right)];
+    let fetches = [fetch(&join, 0, left, right), fetch(&join, 1, left, right)];
     let mut pair = sizes.pair;
-    (0..2).for_each(|inner| pair.sides[inner].keyed = fetches[inner].is_some());
-    let network = sizes.network;
-    let (choice, cost) = choose(wanted, &pair, &network);
-    let few = |outer: usize| few_matches(outer, [a, b], &pair, &network);
-    if wanted == JoinStrategy::Auto && (0..2).filter_map(few).any(|few| few <= network.time_us(&cost)) {
-        return None;
+    for (side, source) in [a, b].into_iter().enumerate() {
+        let side = &mut pair.sides[side];
+        (side.at_asker, side.made) = (false, source.join.is_some());
     }
-    let [left_inner, right_inner] = fetches;
-    let (way, follow) = match choice.strategy {
-        JoinStrategy::SymmetricHash => (Way::Hash, None),
-        JoinStrategy::Broadcast => (Way::Broadcast(choice.side as u8), None),
-        JoinStrategy::Bloom => (bloom(choice.side, sizes), None),
-        JoinStrategy::FetchMatches => {
-            if choice.side == 0 {
-                right_inner?
-            } else {
-                left_inner?
-            }
+    (0..2).for_each(|inner| pair.sides[inner].keyed = fetches[inner].is_some());
+    let found = |pair: &Pair| {
+        let network = sizes.network;
+        let (choice, cost) = choose(wanted, pair, &network);
+        let few = |outer: usize| few_matches(outer, [a, b], pair, &network);
+        if wanted == JoinStrategy::Auto && (0..2).filter_map(few).any(|few| few <= network.time_us(&cost)) {
+            return None;
         }
-        JoinStrategy::SemiJoin => semi_join(join, a, b)?,
-        JoinStrategy::Auto | JoinStrategy::Gather => return None,
+        let (way, follow) = match choice.strategy {
+            JoinStrategy::SymmetricHash => (Way::Hash, None),
+            JoinStrategy::Broadcast => (Way::Broadcast(choice.side as u8), None),
+            JoinStrategy::Bloom => (bloom(choice.side, sizes), None),
+            JoinStrategy::FetchMatches => fetches[1 - choice.side].clone()?,
+            JoinStrategy::SemiJoin => semi_join(&join, a, b)?,
+            JoinStrategy::Auto | JoinStrategy::Gather => return None,
+        };
+        let rows = pair.sides[0].rows + pair.sides[1].rows;
+        let buckets =
+            if sizes.known { (rows / BUCKET_ROWS).clamp(1.0, f64::from(BUCKETS_MAX)) as u16 } else { BUCKETS };
+        let schemas = [left.schema.clone(), right.schema.clone()];
+        let ways = ways(choice, pair, sizes);
+        let joined = Joined { inputs: [a.clone(), b.clone()], schemas, join: join.clone(), way, buckets, follow, ways };
+        Some((source(&node.schema, joined), cost))
     };
-    let rows = pair.sides[0].rows + pair.sides[1].rows;
-    let buckets = if sizes.known { (rows / BUCKET_ROWS).clamp(1.0, f64::from(BUCKETS_MAX)) as u16 } else { BUCKETS };
-    Some(Joined { inputs: [a.clone(), b.clone()], join: join.clone(), way, buckets, follow })
+    // Rows that stay where they are found cost nothing on their way home.
+    let there = found(&Pair { bytes: 0.0, ..pair });
+    Some(AtPeers { home: found(&pair), there })
+}
+
+/// What the chosen way and all others cost, the chosen one first and of the others the cheapest; nothing, where nothing is known.
+fn ways(chosen: Choice, pair: &Pair, sizes: &Sizes) -> Vec<(Choice, Cost)> {
+    if !sizes.known {
+        return Vec::new();
+    }
+    let mut all = costs(pair, &sizes.network);
+    let rank = |(choice, cost): &(Choice, Cost)| (*choice != chosen, sizes.network.time_us(cost));
+    all.sort_by(|a, b| {
+        let ((a, x), (b, y)) = (rank(a), rank(b));
+        a.cmp(&b).then(x.total_cmp(&y))
+    });
+    all
+}
+
+/// Joins that a join is made of, one below the other.
+fn depth(source: &Source) -> usize {
+    source.join.as_ref().map_or(0, |joined| 1 + joined.inputs.iter().map(depth).max().unwrap_or(0))
+}
+
+/// A source that is a join at peers.
+fn source(schema: &[ColumnId], joined: Joined) -> Node {
+    let [left, right] = &joined.inputs;
+    let name = match joined.join.kind {
+        JoinKind::Semi | JoinKind::Anti => left.name.clone(),
+        _ => format!("{} with {}", left.name, right.name),
+    };
+    let mut fragment = pairs(schema.len());
+    // What was fetched says that there is a match, and is not wanted any more.
+    if joined.join.is_half() && joined.follow.is_some() {
+        fragment.project = Some((0..schema.len() as u32).map(Scalar::Column).collect());
+    }
+    let source = Source {
+        name,
+        fragment,
+        keys: None,
+        index: None,
+        read: schema.to_vec(),
+        number: 0,
+        after: None,
+        scan: None,
+        join: Some(Box::new(joined)),
+    };
+    Node::new(Op::Source(source), Vec::new(), schema.to_vec())
+}
+
+/// What the operator is as a join of two rows.
+///
+/// `x NOT IN` says no more than that nothing is equal to it where neither side can be NULL. Else a row stays only if no
+/// comparison is true or unknown.
+fn as_join(op: &Op, left: &Node, right: &Node) -> Option<Join> {
+    let MarkJoin { kind, on, compare } = match op {
+        Op::HashJoin(join) => return Some(join.clone()),
+        Op::MarkJoin(join) => join,
+        _ => return None,
+    };
+    let kind = match kind {
+        MarkKind::Semi => JoinKind::Semi,
+        MarkKind::Anti => JoinKind::Anti,
+        MarkKind::Mark | MarkKind::Single(_) => return None,
+    };
+    let (mut on, widths) = (on.clone(), [left.schema.len(), right.schema.len()]);
+    if let Some((operand, op, value)) = compare {
+        let known = kind == JoinKind::Semi || never_null(left, operand) && never_null(right, value);
+        if known && *op == BinaryOp::Eq {
+            on.left.push(operand.clone());
+            on.right.push(value.clone());
+            on.null_safe.push(false);
+        } else {
+            let value = over_right(value, widths[0])?;
+            let mut condition = Scalar::Binary(*op, Nested::new(operand.clone()), Nested::new(value));
+            if !known {
+                condition = Scalar::Not(Nested::new(Scalar::IsBool(Nested::new(condition), false)));
+            }
+            on.residual = Scalar::all(on.residual.into_iter().chain([condition]).collect());
+        }
+    }
+    Some(Join { kind, on, widths })
+}
+
+/// An expression over the right row, over the joined one.
+fn over_right(expr: &Scalar, width: usize) -> Option<Scalar> {
+    expr.replace(&mut |at| Some(Scalar::Column(at + width as u32)))
+}
+
+/// Whether an expression over the rows of a table, or of tables that peers join, is never NULL.
+fn never_null(node: &Node, expr: &Scalar) -> bool {
+    let Op::Source(source) = &node.op else { return false };
+    match expr {
+        Scalar::Literal(value) => !value.is_null(),
+        expr => column(source, expr).is_some_and(|id| has_values(source, id)),
+    }
+}
+
+/// Whether a column is never NULL in the rows that a source gives.
+fn has_values(source: &Source, id: ColumnId) -> bool {
+    let of_table = |scan: &Scan| {
+        let null = Scalar::Not(Nested::new(Scalar::IsNull(Nested::new(Scalar::Column(id)))));
+        scan.primary_key.contains(&id) || scan.not_null.contains(&id) || scan.filter.contains(&null)
+    };
+    // In rows that have no match the columns of the other side are NULL.
+    let within = |Joined { join, inputs, .. }: &Joined| {
+        (0..2).any(|port| (join.is_half() || !join.preserves(1 - port)) && has_values(&inputs[port], id))
+    };
+    source.scan.as_deref().is_some_and(of_table) || source.join.as_deref().is_some_and(within)
 }
 
 /// What it takes to get the rows of one side by the values of the other, if [`reduce`](super::reduce) lets it.
@@ -201,11 +361,10 @@ type Followed = (Way, Option<(Follow, Option<[FragmentPlan; 2]>)>);
 /// Everything that must be true of a pair.
 fn condition(join: &Join) -> Option<Scalar> {
     let [width, _] = join.widths;
-    let over_right = |expr: &Scalar| expr.replace(&mut |at| Some(Scalar::Column(at + width as u32)));
     let mut all = Vec::new();
     for ((left, right), null_safe) in join.on.left.iter().zip(&join.on.right).zip(&join.on.null_safe) {
         let op = if *null_safe { BinaryOp::IsNotDistinct } else { BinaryOp::Eq };
-        all.push(Scalar::Binary(op, Nested::new(left.clone()), Nested::new(over_right(right)?)));
+        all.push(Scalar::Binary(op, Nested::new(left.clone()), Nested::new(over_right(right, width)?)));
     }
     all.extend(join.on.residual.clone());
     Scalar::all(all)
@@ -215,7 +374,9 @@ fn condition(join: &Join) -> Option<Scalar> {
 fn fetch(join: &Join, inner: usize, left: &Node, right: &Node) -> Option<Followed> {
     let [a, b] = join.widths.map(|width| width as u32);
     let ((key, fragment), order) = match (join.kind, inner) {
-        (JoinKind::Inner | JoinKind::Left, 1) => (keys_of(join, 1, left, right)?, (0..a + b).collect()),
+        (JoinKind::Inner | JoinKind::Left | JoinKind::Semi, 1) => {
+            (keys_of(join, 1, left, right)?, (0..a + b).collect())
+        }
         (JoinKind::Inner, 0) => (keys_of(join, 0, right, left)?, (b..a + b).chain(0..b).collect()),
         _ => return None,
     };
@@ -227,8 +388,7 @@ fn fetch(join: &Join, inner: usize, left: &Node, right: &Node) -> Option<Followe
 /// The key of the inner side's records over the other's rows, and what owners give of a record.
 fn keys_of(join: &Join, port: usize, outer: &Node, inner: &Node) -> Option<(Vec<Scalar>, FragmentPlan)> {
     let (Op::Source(outside), Op::Source(inside)) = (&outer.op, &inner.op) else { return None };
-    let (outer_scan, inner_scan) = (outside.scan.as_ref()?, inside.scan.as_ref()?);
-    let typed = |scan: &Scan, id| scan.columns.iter().find(|(other, ..)| *other == id).map(|(.., typed)| *typed);
+    let inner_scan = inside.scan.as_ref()?;
     if inner_scan.primary_key.is_empty() {
         return None;
     }
@@ -236,10 +396,17 @@ fn keys_of(join: &Join, port: usize, outer: &Node, inner: &Node) -> Option<(Vec<
         let at = join.on.exprs(port).iter().position(|expr| column(inside, expr) == Some(*id))?;
         let other = join.on.exprs(1 - port).get(at)?;
         // A value of another type has another key, if it is equal or not.
-        let same = typed(outer_scan, column(outside, other)?)? == typed(inner_scan, *id)?;
+        let same = typed(outside, column(outside, other)?)? == typed(inside, *id)?;
         (same && join.on.null_safe.get(at) == Some(&false)).then(|| other.clone())
     });
     Some((key.collect::<Option<_>>()?, inside.fragment.clone()))
+}
+
+/// The type of a column.
+fn typed(source: &Source, id: ColumnId) -> Option<Type> {
+    let of = |scan: &Scan| scan.columns.iter().find(|(other, ..)| *other == id).map(|(.., typed)| *typed);
+    let within = |joined: &Joined| joined.inputs.iter().find_map(|input| typed(input, id));
+    source.scan.as_deref().and_then(of).or_else(|| source.join.as_deref().and_then(within))
 }
 
 /// The column of the table that an expression over what owners give is.
@@ -257,7 +424,7 @@ fn column(source: &Source, expr: &Scalar) -> Option<ColumnId> {
 
 /// What must be equal is sent beforehand, with the keys of records.
 fn semi_join(join: &Join, left: &Source, right: &Source) -> Option<Followed> {
-    if join.kind != JoinKind::Inner {
+    if join.kind != JoinKind::Inner || left.join.is_some() || right.join.is_some() {
         return None;
     }
     let first = |source: &Source, port: usize| {
@@ -276,11 +443,11 @@ fn semi_join(join: &Join, left: &Source, right: &Source) -> Option<Followed> {
     Some((Way::SemiJoin, Some((follow, Some([first(left, 0)?, first(right, 1)?])))))
 }
 
-/// Whether it is all rows of a table that its conditions let through.
+/// Whether it is all rows of a table that its conditions let through, or all that peers find in a join.
 fn is_plain(source: &Source) -> bool {
     let Source { fragment, keys, index, join, .. } = source;
     let table = fragment.decode == Decode::Row && fragment.namespace() != PEERS;
-    table && fragment.output == Output::Rows && keys.is_none() && index.is_none() && join.is_none()
+    (table || join.is_some()) && fragment.output == Output::Rows && keys.is_none() && index.is_none()
 }
 
 /// What becomes of pairs: at first they are as they are.

@@ -6,6 +6,8 @@
 //!   owners of right:  fragment ──▶ rows ─┘                                 └─▶ bucket n: join ──▶ tail ─┘
 //! ```
 //!
+//! Either side may itself be such a join: its buckets then cut what they find into parcels for the next ones.
+//!
 //! The strategies are those of PIER (Huebsch et al., *Querying the Internet with PIER*, VLDB 2003, section 4), and one
 //! for small tables: see [`Way`]. How parcels travel, and how it is known that all are there, is the
 //! [`exchange`](crate::exchange) layer's.
@@ -29,7 +31,7 @@ use super::{
 };
 use crate::{
     Error, Id,
-    data::SignedRow,
+    data::{Nested, SignedRow},
     map::Map,
     sql::{
         fault::{UNSUPPORTED, fail},
@@ -62,11 +64,20 @@ pub enum Way {
     SemiJoin,
 }
 
-/// Two sources, joined at peers.
+/// Where the rows of a side come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    /// The owners of a table run this, which gives plain rows.
+    Table(FragmentPlan),
+    /// Peers make this join, whose tail gives plain rows.
+    Join(Nested<JoinPlan>),
+}
+
+/// Two sides, joined at peers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sides {
-    /// What the owners of each side run; it gives plain rows.
-    pub fragments: [FragmentPlan; 2],
+    /// Where the rows of each side come from.
+    pub inputs: [Input; 2],
     /// When rows match.
     pub join: Join,
     /// How they are brought together.
@@ -198,6 +209,20 @@ pub fn parcel_name(run: u64, index: u32) -> u64 {
     mixed ^ mixed >> 32
 }
 
+impl Input {
+    /// The same with another end: what becomes of the rows.
+    pub fn giving(&self, output: Output) -> Input {
+        match self {
+            Input::Table(fragment) => Input::Table(FragmentPlan { output, ..fragment.clone() }),
+            Input::Join(plan) => {
+                let mut plan = JoinPlan::clone(plan);
+                plan.tail.output = output;
+                Input::Join(Nested::new(plan))
+            }
+        }
+    }
+}
+
 impl Sent {
     /// Adds what others sent.
     pub fn add(&mut self, other: Sent) {
@@ -306,27 +331,27 @@ impl Beside {
     /// Joins an owner's rows.
     pub(super) fn run(&self, rows: Batch, budget: &Budget) -> Result<Partial, Error> {
         let side = usize::from(self.side != 0);
-        // Rows that match nothing here may match at another owner.
-        if self.join.preserves(side) {
+        // Rows that match nothing here may match at another owner, and those that match here may match there, too.
+        if self.join.preserves(side) || self.join.is_half() && side == 0 {
             return fail(UNSUPPORTED, "a join that preserves the side that came along");
         }
         bounded(&self.join.widths)?;
         let (mut matcher, mut pairs) = (Matcher::new(self.join.clone()), Batch::default());
         matcher.push(side, self.rows.clone(), &mut pairs)?;
         matcher.push(1 - side, rows.by_row().rows, &mut pairs)?;
-        matcher.end(&mut pairs);
+        matcher.end([true; 2], &mut pairs);
         self.tail.run_batch(pairs, budget)
     }
 }
 
 impl JoinPlan {
-    /// What the owners of each side give of whole rows.
-    pub fn whole(&self) -> [FragmentPlan; 2] {
+    /// What gives the whole rows of each side.
+    pub fn whole(&self) -> [Input; 2] {
         match (&self.sides.follow, self.sides.way) {
             (Some(Follow { stops, .. }), Way::SemiJoin) if stops.len() == 2 => {
-                [stops[0].fragment.clone(), stops[1].fragment.clone()]
+                [Input::Table(stops[0].fragment.clone()), Input::Table(stops[1].fragment.clone())]
             }
-            _ => self.sides.fragments.clone(),
+            _ => self.sides.inputs.clone(),
         }
     }
 
@@ -336,7 +361,7 @@ impl JoinPlan {
         for (port, side) in sides.into_iter().enumerate() {
             matcher.push(port, side.batch.by_row().rows, &mut pairs)?;
         }
-        matcher.end(&mut pairs);
+        matcher.end([true; 2], &mut pairs);
         self.tail.run_batch(pairs, budget)
     }
 

@@ -60,6 +60,8 @@ pub struct HashJoin {
     widths: [usize; 2],
     sides: [Side; 2],
     ended: [bool; 2],
+    /// The sides of which rows are missing: nobody knows what has no match there.
+    lacks: [bool; 2],
     pairs: u64,
 }
 
@@ -103,6 +105,7 @@ impl HashJoin {
             widths: join.widths,
             sides: [left, right],
             ended: [false; 2],
+            lacks: [false; 2],
             pairs: 0,
         }
     }
@@ -209,13 +212,17 @@ impl Operator for HashJoin {
         batch.into_columns()?.into_iter().try_for_each(|rows| self.absorb(port, rows, out))
     }
 
+    fn on_lack(&mut self, port: usize) {
+        self.lacks[port] = true;
+    }
+
     fn on_end(&mut self, port: usize, out: &mut Batch) -> Result<(), Error> {
         self.ended[port] = true;
         if self.ended != [true; 2] {
             return Ok(());
         }
         for port in [0, 1] {
-            if !self.preserves(port) {
+            if !self.preserves(port) || self.lacks[1 - port] {
                 continue;
             }
             let Side { rows, matched, lonely, .. } = take(&mut self.sides[port]);

@@ -47,13 +47,23 @@ pub struct MarkJoin {
     /// Whether rows of the right side were taken away.
     retracted: bool,
     ended: [bool; 2],
+    /// Rows of the right side are missing: nobody knows that nothing there is true.
+    lacks: bool,
     pairs: u64,
 }
 
 impl MarkJoin {
     /// The join that a plan describes.
     pub fn new(join: plan::MarkJoin) -> MarkJoin {
-        MarkJoin { join, left: Vec::new(), right: LargeMap::new(), retracted: false, ended: [false; 2], pairs: 0 }
+        MarkJoin {
+            join,
+            left: Vec::new(),
+            right: LargeMap::new(),
+            retracted: false,
+            ended: [false; 2],
+            lacks: false,
+            pairs: 0,
+        }
     }
 
     /// All right rows are there.
@@ -104,7 +114,7 @@ impl MarkJoin {
         };
         let stays = match self.join.kind {
             MarkKind::Semi => answer == Some(true),
-            MarkKind::Anti => answer == Some(false),
+            MarkKind::Anti => answer == Some(false) && !self.lacks,
             _ => {
                 row.push(answer.map_or(Value::Null, Value::Boolean));
                 true
@@ -205,6 +215,10 @@ impl Operator for MarkJoin {
             }
         }
         Ok(())
+    }
+
+    fn on_lack(&mut self, port: usize) {
+        self.lacks |= port == 1;
     }
 
     fn on_end(&mut self, port: usize, out: &mut Batch) -> Result<(), Error> {

@@ -6,6 +6,7 @@
 //!                                                                              ├─▶ left ++ right × (wl · wr)
 //!   right rows ──▶ kept by key ──▶ looked up among the left rows kept so far ──┘
 //!   at the end: rows of a preserved side that matched nothing ──▶ with NULLs for the other
+//!   semi: a left row ──▶ itself, at its first match; anti: at the end, if it had none
 //! ```
 //!
 //! The symmetric hash join of Wilschut and Apers (*Dataflow query execution in a parallel main-memory environment*, 1991)
@@ -66,7 +67,12 @@ pub fn key_of(exprs: &[Scalar], row: &[Value]) -> Result<(Row, u64), Error> {
 impl Join {
     /// Whether rows of a side come out that match nothing.
     pub fn preserves(&self, port: usize) -> bool {
-        self.kind == JoinKind::Full || self.kind == JoinKind::Left && port == 0
+        self.kind == JoinKind::Full || matches!(self.kind, JoinKind::Left | JoinKind::Anti) && port == 0
+    }
+
+    /// Whether nothing comes out but rows of the left side.
+    pub fn is_half(&self) -> bool {
+        matches!(self.kind, JoinKind::Semi | JoinKind::Anti)
     }
 }
 
@@ -87,7 +93,7 @@ impl Matcher {
     pub fn push(&mut self, port: usize, rows: Vec<SignedRow>, out: &mut Batch) -> Result<(), Error> {
         let [left, right] = &mut self.sides;
         let (mine, theirs) = if port == 0 { (left, right) } else { (right, left) };
-        let before = out.len();
+        let (before, half) = (out.len(), self.join.is_half());
         for row in rows {
             if row.row.len() != self.join.widths[port] {
                 return fail(INTERNAL, "rows of another width than the join's");
@@ -105,31 +111,42 @@ impl Matcher {
                 if self.tried > TRIED_MAX {
                     return fail(BUDGET, format!("a join that tries more than {TRIED_MAX} pairs at one peer"));
                 }
-                let other = &theirs.rows[at as usize];
+                let (other, settled) = (&theirs.rows[at as usize], half && port == 1 && theirs.matched[at as usize]);
                 let (a, b) = if port == 0 { (&row, other) } else { (other, &row) };
-                let pair = [&a.row[..], &b.row].concat();
-                if matches(&self.join.on.residual, &pair)? {
+                let pair = if settled { Row::new() } else { [&a.row[..], &b.row].concat() };
+                if !settled && matches(&self.join.on.residual, &pair)? {
                     matched = true;
                     theirs.matched[at as usize] = true;
-                    out.push(pair, a.weight.saturating_mul(b.weight));
+                    match self.join.kind {
+                        JoinKind::Anti => {}
+                        JoinKind::Semi => out.push(a.row.clone(), a.weight),
+                        _ => out.push(pair, a.weight.saturating_mul(b.weight)),
+                    }
                     if out.len() - before > PAIRS_MAX {
                         return fail(BUDGET, format!("a join of more than {PAIRS_MAX} pairs at once at one peer"));
+                    }
+                    // One match says it all.
+                    if half && port == 0 {
+                        break;
                     }
                 }
                 at = theirs.next[at as usize];
             }
-            mine.keep(row, key, hash, matched, nothing);
+            if !(half && port == 0 && matched) {
+                mine.keep(row, key, hash, matched, nothing);
+            }
         }
         Ok(())
     }
 
-    /// Both sides have ended.
-    pub fn end(&mut self, out: &mut Batch) {
+    /// Both sides have ended; of which of them all rows were there. Where some of the other side are missing, nobody knows
+    /// that a row has no match.
+    pub fn end(&mut self, whole: [bool; 2], out: &mut Batch) {
         for port in [0, 1] {
-            if !self.join.preserves(port) {
+            if !self.join.preserves(port) || !whole[1 - port] {
                 continue;
             }
-            let nulls = vec![Value::Null; self.join.widths[1 - port]];
+            let nulls = vec![Value::Null; if self.join.is_half() { 0 } else { self.join.widths[1 - port] }];
             let side = core::mem::take(&mut self.sides[port]);
             for (signed, matched) in side.rows.into_iter().zip(side.matched) {
                 if !matched {
@@ -182,7 +199,10 @@ mod tests {
     use super::*;
     use crate::{
         data::{Nested, order::compare_rows},
-        exec::ops::{Operator, hash_join::HashJoin},
+        exec::{
+            ops::{Operator, hash_join::HashJoin, mark_join::MarkJoin},
+            plan::{self, MarkKind},
+        },
         sql::ast::BinaryOp,
     };
 
@@ -214,7 +234,9 @@ mod tests {
         #[test]
         fn as_the_join_at_the_asker(
             left in side(), right in side(), pieces in 1..6_usize, null_safe in any::<bool>(), residual in any::<bool>(),
-            kind in prop::sample::select(vec![JoinKind::Inner, JoinKind::Left, JoinKind::Full]),
+            kind in prop::sample::select(vec![
+                JoinKind::Inner, JoinKind::Left, JoinKind::Full, JoinKind::Semi, JoinKind::Anti,
+            ]),
         ) {
             let (left, right) = (signed(&left), signed(&right));
             let (mut matcher, mut out) = (Matcher::new(join(kind, null_safe, residual)), Batch::default());
@@ -227,8 +249,17 @@ mod tests {
                 matcher.push(0, a.unwrap_or_default().to_vec(), &mut out).unwrap();
                 matcher.push(1, b.unwrap_or_default().to_vec(), &mut out).unwrap();
             }
-            matcher.end(&mut out);
-            let (mut reference, mut expected) = (HashJoin::new(join(kind, null_safe, residual)), Batch::default());
+            matcher.end([true; 2], &mut out);
+            let marked = |kind| {
+                let on = join(JoinKind::Inner, null_safe, residual).on;
+                Box::new(MarkJoin::new(plan::MarkJoin { kind, on, compare: None }))
+            };
+            let mut reference: Box<dyn Operator> = match kind {
+                JoinKind::Semi => marked(MarkKind::Semi),
+                JoinKind::Anti => marked(MarkKind::Anti),
+                kind => Box::new(HashJoin::new(join(kind, null_safe, residual))),
+            };
+            let mut expected = Batch::default();
             for (port, rows) in [(0, left), (1, right)] {
                 let mut batch = Batch::default();
                 rows.into_iter().for_each(|row| batch.push(row.row, row.weight));
@@ -236,6 +267,36 @@ mod tests {
                 reference.on_end(port, &mut expected).unwrap();
             }
             prop_assert_eq!(sorted(out), sorted(expected));
+        }
+
+        /// Whatever is missing of the sides: what it gives is a part of what the whole sides give.
+        #[test]
+        fn a_part_of_the_sides_gives_a_part_of_the_rows(
+            left in side(), right in side(), missing in any::<[bool; 2]>(), residual in any::<bool>(),
+            kind in prop::sample::select(vec![
+                JoinKind::Inner, JoinKind::Left, JoinKind::Full, JoinKind::Semi, JoinKind::Anti,
+            ]),
+        ) {
+            let run = |left: &[SignedRow], right: &[SignedRow], whole| {
+                let (mut matcher, mut out) = (Matcher::new(join(kind, false, residual)), Batch::default());
+                matcher.push(1, right.to_vec(), &mut out).unwrap();
+                matcher.push(0, left.to_vec(), &mut out).unwrap();
+                matcher.end(whole, &mut out);
+                sorted(out)
+            };
+            let (left, right) = (signed(&left), signed(&right));
+            let part = |side: &[SignedRow], missing: bool| side[..side.len() / if missing { 2 } else { 1 }].to_vec();
+            let whole = [!missing[0], !missing[1]];
+            let some = run(&part(&left, missing[0]), &part(&right, missing[1]), whole);
+            let mut all = run(&left, &right, [true; 2]);
+            if whole == [true; 2] {
+                prop_assert_eq!(&some, &all);
+            }
+            for row in some {
+                let at = all.iter().position(|other| *other == row);
+                prop_assert!(at.is_some(), "{row:?} is not in the whole");
+                all.remove(at.unwrap());
+            }
         }
     }
 }

@@ -146,6 +146,11 @@ pub trait Operator: Send {
         false
     }
 
+    /// Some rows of a port are missing: what is so only without them is not said. Before the port ends.
+    fn on_lack(&mut self, port: usize) {
+        let _ = port;
+    }
+
     /// A port gives no more.
     fn on_end(&mut self, port: usize, out: &mut Batch) -> Result<(), Error> {
         let _ = (port, out);

@@ -20,12 +20,14 @@ pub struct Set {
     /// How often each row appears on either side.
     weights: LargeMap<Key, [i64; 2]>,
     ended: [bool; 2],
+    /// Rows of the right side are missing.
+    lacks: bool,
 }
 
 impl Set {
     /// The operation; with `all` rows keep their multiplicity.
     pub fn new(op: SetOp, all: bool) -> Set {
-        Set { op, all, weights: LargeMap::new(), ended: [false; 2] }
+        Set { op, all, weights: LargeMap::new(), ended: [false; 2], lacks: false }
     }
 }
 
@@ -42,9 +44,14 @@ impl Operator for Set {
         Ok(())
     }
 
+    fn on_lack(&mut self, port: usize) {
+        self.lacks |= port == 1;
+    }
+
     fn on_end(&mut self, port: usize, out: &mut Batch) -> Result<(), Error> {
         self.ended[port] = true;
-        if self.ended != [true; 2] {
+        // Of what is missing some may be what would be left.
+        if self.ended != [true; 2] || self.op == SetOp::Except && self.lacks {
             return Ok(());
         }
         for (Key(row), [left, right]) in core::mem::take(&mut self.weights) {

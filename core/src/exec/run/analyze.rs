@@ -36,6 +36,8 @@ pub(super) struct Spent {
     pub reach: Reach,
     /// When it was asked for first, microseconds since the statement began.
     pub asked_us: Option<u64>,
+    /// Broadcasts of a side that turned out too large, and went by hash.
+    pub fell_back: u64,
 }
 
 /// What a query came to.
@@ -73,7 +75,7 @@ impl AnalyzeJob {
                     [("asked_ms", spent.and_then(|spent| spent.asked_us)), ("first_ms", first_us), ("ms", ended_us)];
                 all.extend(times.iter().filter_map(|(name, us)| Some((*name, milliseconds((*us)?)))));
             }
-            if let Some(Spent { ops, records, messages, bytes, peers, reach, .. }) = spent {
+            if let Some(Spent { ops, records, messages, bytes, peers, reach, fell_back, .. }) = spent {
                 // Where one is as the other there is nothing to say.
                 let (least, most) = reach.records().filter(|(least, most)| least < most).unwrap_or_default();
                 let numbers = [
@@ -83,6 +85,7 @@ impl AnalyzeJob {
                     ("bytes", *bytes),
                     ("peers", *peers),
                     ("hops", reach.hops),
+                    ("fell_back", *fell_back),
                 ];
                 let number = |(name, number): &(&'static str, u64)| (*name, number.to_string());
                 all.extend(numbers.iter().filter(|(_, number)| *number > 0).map(number));

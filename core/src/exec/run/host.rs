@@ -32,6 +32,8 @@ pub(super) struct Host {
     cost: Cost,
     /// What the last answer cost.
     pub last: Cost,
+    /// Whether the last gather did not get everything.
+    pub lacked: bool,
     coverage: f64,
     assumed_lost: bool,
 }
@@ -49,6 +51,7 @@ impl Host {
             learned: Learned::default(),
             cost: Cost::default(),
             last: Cost::default(),
+            lacked: false,
             coverage: 1.0,
             assumed_lost: false,
         }
@@ -107,6 +110,7 @@ impl Host {
             self.spend(Cost { messages: end.messages, bytes: end.bytes, peers: end.peers, elapsed_us: 0 });
             // One gather that is not complete is a result that is not complete.
             self.coverage = self.coverage.min(end.coverage);
+            self.lacked = end.coverage < 1.0;
             self.assumed_lost |= end.assumed_lost;
             if let Some(scan) = self.scans.remove(&need).filter(|_| end.coverage == 1.0 && end.fault.is_none()) {
                 self.learned.counts.push(scan);

@@ -79,6 +79,8 @@ pub(super) struct QueryJob {
     checks: Map<u32, (String, Version)>,
     /// What was spent on each source.
     spent: Map<usize, Spent>,
+    /// Sources of which rows are missing.
+    lacking: Set<usize>,
 }
 
 /// An index scan under way.
@@ -104,6 +106,7 @@ impl QueryJob {
             waits: Waits::default(),
             checks: Map::new(),
             spent: Map::new(),
+            lacking: Set::new(),
         })
     }
 
@@ -187,7 +190,8 @@ impl QueryJob {
 
     /// A source has given everything; who waited for that begins.
     fn ended(&mut self, host: &mut Host, index: usize) -> Result<(), Error> {
-        self.flow()?.end(index)?;
+        let whole = !self.lacking.contains(&index);
+        self.flow()?.end(index, whole)?;
         for (index, source) in self.waits.end(index) {
             self.begin(host, index, source)?;
         }
@@ -213,6 +217,14 @@ impl QueryJob {
         Ok(())
     }
 
+    /// So much of an index was read for a source.
+    fn cover(&mut self, host: &mut Host, index: usize, coverage: f64) {
+        host.cover(coverage);
+        if coverage < 1.0 {
+            self.lacking.insert(index);
+        }
+    }
+
     /// Asks for the entries of a range of an index; they may be known already.
     fn read(&mut self, host: &mut Host, index: usize, scan: &IndexScan, range: Range) -> Option<Answer> {
         let (what, request) = ((index, range.clone()), Request::Range(range));
@@ -232,7 +244,7 @@ impl QueryJob {
                 Next::Get(keys) if keys.is_empty() => {}
                 Next::Get(keys) => return self.look_up(host, index, source, keys),
                 Next::Done(batch, coverage) => {
-                    host.cover(coverage);
+                    self.cover(host, index, coverage);
                     self.ordered.remove(&index);
                     self.feed(index, batch)?;
                     return self.ended(host, index);
@@ -257,7 +269,7 @@ impl QueryJob {
 
     /// Takes in the entries of a range of an index.
     fn entries(&mut self, host: &mut Host, index: usize, answer: Answer) -> Result<(), Error> {
-        host.cover(answer.coverage());
+        self.cover(host, index, answer.coverage());
         let Some(scan) = self.scans.get_mut(&index) else { return Ok(()) };
         scan.open -= 1;
         scan.many |= answer.entries.len() > INDEX_ROWS_MAX;
@@ -314,6 +326,9 @@ impl QueryJob {
         match self.feeds.remove(&need) {
             Some((index, ..)) => {
                 self.spend(host, index, 0);
+                if host.lacked {
+                    self.lacking.insert(index);
+                }
                 self.ended(host, index)
             }
             None => Ok(()),
@@ -372,6 +387,7 @@ impl Job for QueryJob {
             let spent = self.spent.entry(index).or_default();
             spent.records += partial.scanned;
             spent.reach.add(partial.reach);
+            spent.fell_back += u64::from(partial.fell_back);
             let partial = as_rows(&source.fragment, partial)?;
             self.feed(index, partial.batch)?;
         }

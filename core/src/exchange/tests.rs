@@ -1,0 +1,200 @@
+//! Exchanges on a network of one peer, which asks, owns and keeps the buckets.
+
+use chacha20::rand_core::SeedableRng as _;
+
+use super::*;
+use crate::{
+    config::Config,
+    ctx::{Now, Outbox, Post, Rng},
+    data::{Nested, Row, Value, codec},
+    exec::{
+        exchange::{Follow, Input, Sides, Stop, Way},
+        fragment::{Decode, Output},
+        plan::{Join, JoinKind, On},
+    },
+    sql::scalar::Scalar,
+    wire::{Body, PLAN_VERSION},
+};
+
+/// Everything is here; of what is not, nobody knows whether it is lost, if `lost`.
+struct Alone {
+    me: Id,
+    lost: bool,
+}
+
+impl Ways for Alone {
+    fn towards(&self, _key: &Id, _step: Step) -> Option<(Id, Step)> {
+        None
+    }
+
+    fn contact(&self, _ctx: &Ctx<'_>) -> Contact {
+        Contact { id: self.me, relay: None, supernode: false, full: false }
+    }
+
+    fn linked(&self) -> usize {
+        40
+    }
+
+    fn record(&self, _namespace: &str, _key: &[u8], _id: &Id) -> Option<Looked<'_>> {
+        Some((None, self.lost))
+    }
+}
+
+fn fragment(namespace: &str, width: u32) -> FragmentPlan {
+    FragmentPlan {
+        version: PLAN_VERSION,
+        namespace: namespace.to_owned(),
+        locality_bits: 0,
+        decode: Decode::Row,
+        columns: (0..width).collect(),
+        identity: false,
+        filter: None,
+        project: None,
+        output: Output::Rows,
+        missing: Vec::new(),
+    }
+}
+
+fn table(namespace: &str) -> Input {
+    Input::Table(fragment(namespace, 2))
+}
+
+/// Rows whose columns of these numbers are equal.
+fn join(kind: JoinKind, inputs: [Input; 2], on: [u32; 2], widths: [usize; 2], way: Way) -> JoinPlan {
+    let [left, right] = on.map(|at| vec![Scalar::Column(at)]);
+    let on = On { left, right, null_safe: vec![false], residual: None };
+    let width = if matches!(kind, JoinKind::Semi | JoinKind::Anti) { widths[0] } else { widths.iter().sum() };
+    let sides = Sides { inputs, join: Join { kind, on, widths }, way, buckets: 8, follow: None };
+    JoinPlan { sides, tail: fragment("", width as u32) }
+}
+
+/// Carries a join out; of each table so much answers of these rows.
+fn run(plan: JoinPlan, tables: &[(&str, &[[i64; 2]], f64)], lost: bool) -> (Vec<Row>, GatherEnd) {
+    let (me, config) = (Id::hash_of(&[b"me"]), Config::default());
+    let ways = Alone { me, lost };
+    let (mut exchanges, mut rng, mut out) = (Exchanges::default(), Rng::from_seed([3; 32]), Outbox::default());
+    let mut ctx = Ctx { now: Now::default(), me, config: &config, rng: &mut rng, out: &mut out };
+    exchanges.start(&mut ctx, &ways, Whose::Call(CallId(1)), plan, 20 * SECOND_US);
+    for _ in 0..1_000 {
+        while let Some(Post::Node { body: Body::Exchange(message), .. }) = ctx.out.posts.pop_front() {
+            exchanges.on_message(&mut ctx, &ways, message);
+        }
+        match exchanges.poll_event() {
+            Some(Event::Gather { number, side, fragment, .. }) => {
+                let (_, rows, coverage) = tables.iter().find(|(name, ..)| *name == fragment.namespace()).unwrap();
+                let answering = (rows.len() as f64 * coverage) as usize;
+                let value = |row: &[i64; 2]| codec::encode_row(&row.map(Value::Integer));
+                let values: Vec<Vec<u8>> = rows[..answering].iter().map(value).collect();
+                let budget = Budget::from(&config);
+                let mut partial = fragment.run_values(values.iter().map(|value| &value[..]), &budget).unwrap();
+                if let Some(buckets) = fragment.onward() {
+                    let batch = core::mem::take(&mut partial.batch);
+                    let (sent, _) = exchanges.send(&mut ctx, &ways, buckets, batch).unwrap();
+                    partial = partial.without_rows(sent);
+                }
+                let end = GatherEnd {
+                    coverage: *coverage,
+                    assumed_lost: false,
+                    peers: 1,
+                    messages: 0,
+                    bytes: 0,
+                    fault: None,
+                };
+                exchanges.side_done(&mut ctx, &ways, number, side, partial, end);
+            }
+            Some(Event::Join { whose, plan, deadline_us }) => {
+                exchanges.start(&mut ctx, &ways, whose, *plan, deadline_us)
+            }
+            Some(Event::Over { .. }) => {}
+            Some(Event::Done { whose: Whose::Side { number, side }, partial, end, .. }) => {
+                exchanges.side_done(&mut ctx, &ways, number, side, *partial, *end);
+            }
+            Some(Event::Done { partial, end, .. }) => {
+                assert_eq!(exchanges.held(), (0, 0, 0), "nothing is left behind");
+                let mut rows: Vec<Row> = partial.batch.by_row().rows.into_iter().map(|signed| signed.row).collect();
+                rows.sort_by(|a, b| crate::data::order::compare_rows(a, b));
+                return (rows, *end);
+            }
+            Some(Event::Progress { .. }) | None => {}
+        }
+    }
+    panic!("the join does not end");
+}
+
+fn numbers(rows: &[Row]) -> Vec<Vec<Option<i64>>> {
+    let number = |value: &Value| if let Value::Integer(number) = value { Some(*number) } else { None };
+    rows.iter().map(|row| row.iter().map(number).collect()).collect()
+}
+
+const LEFT: [[i64; 2]; 4] = [[1, 10], [2, 20], [3, 30], [4, 40]];
+const RIGHT: [[i64; 2]; 4] = [[1, 5], [2, 6], [2, 7], [3, 5]];
+
+#[test]
+fn who_has_no_match_is_told_only_where_all_is_there() {
+    for way in [Way::Hash, Way::Bloom(0, 1_024), Way::Broadcast(1)] {
+        let of = |kind, coverage| {
+            let plan = join(kind, [table("left"), table("right")], [0, 0], [2, 2], way);
+            let (rows, end) = run(plan, &[("left", &LEFT, 1.0), ("right", &RIGHT, coverage)], false);
+            assert_eq!(end.coverage, coverage);
+            rows.len()
+        };
+        assert_eq!((of(JoinKind::Left, 1.0), of(JoinKind::Left, 0.5)), (5, 2), "{way:?}");
+        assert_eq!((of(JoinKind::Anti, 1.0), of(JoinKind::Anti, 0.5)), (1, 0), "{way:?}");
+        assert_eq!((of(JoinKind::Semi, 1.0), of(JoinKind::Semi, 0.5)), (3, 2), "{way:?}");
+    }
+    // Rows of the side that is missing prove nothing of the other; of its own they are just not there.
+    let plan = |kind| join(kind, [table("left"), table("right")], [0, 0], [2, 2], Way::Hash);
+    let (rows, _) = run(plan(JoinKind::Anti), &[("left", &LEFT, 0.5), ("right", &RIGHT[..1], 1.0)], false);
+    assert_eq!(numbers(&rows), [[Some(2), Some(20)]]);
+    let (rows, _) = run(plan(JoinKind::Full), &[("left", &LEFT, 0.5), ("right", &RIGHT, 1.0)], false);
+    assert_eq!(numbers(&rows).len(), 3, "the third right row may have a match: {rows:?}");
+}
+
+#[test]
+fn what_a_join_finds_is_a_side_of_the_next() {
+    const THIRD: [[i64; 2]; 3] = [[5, 500], [5, 501], [6, 600]];
+    for below in [Way::Hash, Way::Bloom(1, 1_024), Way::Broadcast(0), Way::Broadcast(1)] {
+        for above in [Way::Hash, Way::Bloom(0, 1_024), Way::Bloom(1, 1_024), Way::Broadcast(0), Way::Broadcast(1)] {
+            let first = join(JoinKind::Inner, [table("left"), table("right")], [0, 0], [2, 2], below);
+            let sides = [Input::Join(Nested::new(first)), table("third")];
+            let of = |kind, coverage| {
+                let plan = join(kind, sides.clone(), [3, 0], [4, 2], above);
+                let tables: [(&str, &[[i64; 2]], f64); 3] =
+                    [("left", &LEFT, 1.0), ("right", &RIGHT, coverage), ("third", &THIRD, 1.0)];
+                let (rows, end) = run(plan, &tables, false);
+                assert_eq!(end.coverage, coverage);
+                numbers(&rows)
+            };
+            let row = |of: [i64; 6]| of.map(Some).to_vec();
+            let all = [
+                row([1, 10, 1, 5, 5, 500]),
+                row([1, 10, 1, 5, 5, 501]),
+                row([2, 20, 2, 6, 6, 600]),
+                row([3, 30, 3, 5, 5, 500]),
+                row([3, 30, 3, 5, 5, 501]),
+            ];
+            assert_eq!(of(JoinKind::Inner, 1.0), all, "{below:?}, {above:?}");
+            assert_eq!(of(JoinKind::Inner, 0.5), all[..3], "{below:?}, {above:?}");
+            let outer = !matches!(above, Way::Broadcast(0) | Way::Bloom(1, _));
+            if outer {
+                assert_eq!(of(JoinKind::Left, 1.0).len(), 6, "{below:?}, {above:?}");
+                assert_eq!(of(JoinKind::Anti, 1.0), [[2, 20, 2, 7].map(Some)], "{below:?}, {above:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn where_a_row_was_looked_for_that_may_be_lost_the_answer_says_so() {
+    let stop = Stop { key: vec![Scalar::Column(0)], stored: false, fragment: fragment("right", 2) };
+    for (kind, keep) in [(JoinKind::Inner, None), (JoinKind::Left, Some(2))] {
+        let follow = Follow { stops: vec![stop.clone()], keep, order: (0..4).collect(), condition: None };
+        let mut plan = join(kind, [table("left"), table("right")], [0, 0], [2, 2], Way::Fetch(1));
+        plan.sides.follow = Some(follow);
+        for lost in [false, true] {
+            let (rows, end) = run(plan.clone(), &[("left", &LEFT, 1.0)], lost);
+            assert_eq!(rows.len(), if keep.is_some() { 4 } else { 0 });
+            assert_eq!((end.coverage, end.assumed_lost), (1.0, lost));
+        }
+    }
+}
