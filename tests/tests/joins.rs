@@ -3,7 +3,7 @@
 //! `JOINS_SEEDS=500` runs more seeds than the 30 of `make test`; `SEED=n` one of them.
 #![allow(clippy::unwrap_used, clippy::panic)] // how a test fails, helpers included
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::collections::BTreeMap;
 
 use pontoon_core::{
     Error,
@@ -13,6 +13,7 @@ use pontoon_core::{
 };
 use pontoon_tests::{
     database::Database,
+    seeds::{self, number},
     sim::{Crash, Signing, Sim, SimConfig},
 };
 
@@ -249,40 +250,17 @@ fn faulty(seed: u64) -> Counts {
     counts
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().unwrap())
-}
-
 #[test]
 fn under_faults_the_whole_or_honestly_less() {
-    let seeds: Vec<u64> = match number("SEED") {
-        Some(seed) => vec![seed],
-        None => (1..=number("JOINS_SEEDS").unwrap_or(30)).collect(),
-    };
-    let (next, failed) = (Mutex::new(seeds.iter().copied()), Mutex::new(Vec::new()));
-    let total = Mutex::new(Counts::default());
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let Some(seed) = next.lock().unwrap().next() else { break };
-                    match std::panic::catch_unwind(|| faulty(seed)) {
-                        Ok(counts) => {
-                            let mut total = total.lock().unwrap();
-                            total.exact += counts.exact;
-                            total.short += counts.short;
-                            total.failed += counts.failed;
-                        }
-                        Err(_) => failed.lock().unwrap().push(seed),
-                    }
-                }
-            });
-        }
-    });
-    assert_eq!(failed.into_inner().unwrap(), Vec::<u64>::new(), "seeds that failed");
-    let total = total.into_inner().unwrap();
+    let all = seeds::each("joins", number("JOINS_SEEDS").unwrap_or(30), |seed| Ok(faulty(seed)));
+    let mut total = Counts::default();
+    for (_, counts) in &all {
+        total.exact += counts.exact;
+        total.short += counts.short;
+        total.failed += counts.failed;
+    }
     println!("{total:?}");
-    assert!(total.exact * 2 > seeds.len() * 18, "most are whole: {total:?}");
+    assert!(total.exact * 2 > all.len() * 18, "most are whole: {total:?}");
 }
 
 /// Numbers that look random, always the same.

@@ -57,12 +57,6 @@ export class PontoonError extends Error implements ErrorDetails {
   }
 }
 
-/** Throws `query_canceled` if the signal was aborted, with its reason as the cause. */
-export function throwIfCanceled(signal: AbortSignal | undefined): void {
-  if (!signal?.aborted) return;
-  throw new PontoonError("query_canceled", "the query was canceled", { cause: signal.reason, sqlstate: "57014" });
-}
-
 /** A listener that throws is reported as an uncaught error and stops nothing else. */
 export function report(call: () => void): void {
   try {

@@ -1,7 +1,7 @@
 // The calls of an open database. Values are turned to bytes here; everything else is the engine's.
 
 import type { Engine } from "./core/pontoon_wasm.js";
-import { guard, PontoonError, report, throwIfCanceled } from "./errors.js";
+import { guard, PontoonError, report } from "./errors.js";
 import { LiveQuery } from "./live.js";
 import { loadModule, placeholders, type Module } from "./sql.js";
 import { Tree } from "./tree.js";
@@ -82,10 +82,7 @@ export class Pontoon {
    * With a `signal` it can be cancelled, and `onProgress` hears how far it is.
    */
   query<R = Row>(text: string, params: readonly SqlParam[] = [], options: QueryOptions = {}): Promise<QueryResult<R>> {
-    return guard(async () => {
-      throwIfCanceled(options.signal);
-      return (await this.#session()).run<R>(text, params, options);
-    });
+    return guard(async () => (await this.#session()).run<R>(text, params, options));
   }
 
   /**

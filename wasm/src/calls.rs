@@ -78,7 +78,7 @@ impl Calls {
     /// The call whose answer was promised so.
     pub fn promised(&self, promise: &Promise) -> Option<CallId> {
         let of = |pending: &Pending| pending.promise.as_ref().is_some_and(|(other, ..)| Object::is(other, promise));
-        self.pending.keys().zip(self.pending.values()).find(|(_, pending)| of(pending)).map(|(call, _)| *call)
+        self.pending.iter().find(|(_, pending)| of(pending)).map(|(call, _)| *call)
     }
 
     /// Who is told how far a call has come.

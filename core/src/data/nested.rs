@@ -4,7 +4,10 @@
 //! stack. Every recursion of our syntax trees and plans goes through [`Nested`], whose decoder counts how deep it is
 //! and gives an error beyond [`DEPTH_MAX`]. What was decoded is therefore shallow enough to be walked recursively.
 
-use core::{cell::Cell, ops::Deref};
+use core::{
+    cell::Cell,
+    ops::{Deref, DerefMut},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
@@ -37,6 +40,12 @@ impl<T> Deref for Nested<T> {
 
     fn deref(&self) -> &T {
         &self.0
+    }
+}
+
+impl<T> DerefMut for Nested<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     ctx::Now,
     group::{Env, Groups},
-    id::Id,
+    id::{Id, nearest},
     map::Map,
     store::{Action, KeyOp},
 };
@@ -150,10 +150,9 @@ impl Client {
             return;
         };
         let owner = groups.owner_hint(&entry.id).map(|(owner, _)| owner);
-        let mut near: Vec<Id> = env.view.peers().into_iter().filter(|peer| env.view.alive(peer)).collect();
-        near.sort_by_key(|peer| peer.distance(&entry.id));
+        let alive: Vec<Id> = env.view.peers().into_iter().filter(|peer| env.view.alive(peer)).collect();
         // To the owner, or by the nearest: those are the ways that it may have gone.
-        if let Some(other) = near.into_iter().skip(1).find(|peer| Some(*peer) != owner) {
+        if let Some(other) = nearest(&alive, &entry.id, 3).into_iter().skip(1).find(|peer| Some(*peer) != owner) {
             env.ctx.count("dht.hedged");
             env.ctx.send(other, Message::ReadFor { request, op: entry.op.clone() });
         }

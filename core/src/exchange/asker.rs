@@ -97,7 +97,7 @@ pub(super) struct Asked {
     /// Who it is for.
     pub whose: Whose,
     number: u64,
-    plan: JoinPlan,
+    plan: Box<JoinPlan>,
     way: Way,
     until_us: u64,
     buckets: u16,
@@ -123,7 +123,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub fn new(whose: Whose, number: u64, plan: JoinPlan, until_us: u64, linked: usize) -> Asked {
+    pub fn new(whose: Whose, number: u64, plan: Box<JoinPlan>, until_us: u64, linked: usize) -> Asked {
         // No more than twice as many as there seem to be peers: one whose links are all taken knows of many more.
         let peers = u16::try_from(2 * (linked + 1)).unwrap_or(u16::MAX);
         let buckets = plan.sides.buckets.clamp(1, BUCKETS_MAX);
@@ -331,8 +331,10 @@ impl Asked {
             shipment = Some(self.begin(ctx, ways, again));
             self.ask_sides(ctx, ways, events);
         }
-        if self.rows > self.told {
-            events.extend(self.progress());
+        if self.rows > self.told
+            && let Some(event) = self.progress()
+        {
+            events.push_back(event);
         }
         shipment
     }
@@ -488,10 +490,7 @@ impl Asked {
         self.ended += empty.len() as u16;
         cargo.extend(empty.into_iter().map(|bucket| (bucket, 0, 0)));
         let expect = |(bucket, count, sum)| {
-            let load = match missing {
-                0 => Load::Expect { count, sum },
-                _ => Load::ExpectPart { count, sum, missing },
-            };
+            let load = Load::Expect { count, sum, missing };
             Cargo { to: To::Bucket(bucket), step: Step::Free, load }
         };
         (self.name(ctx), None, cargo.into_iter().map(expect).collect())

@@ -103,18 +103,11 @@ pub enum Load {
         count: u32,
         /// The sum of [`parcel_name`](crate::exec::exchange::parcel_name).
         sum: u64,
+        /// A bit for each side of which rows are missing: what has no match among the rest may have one.
+        missing: u8,
     },
     /// Nobody waits for the bucket any more.
     Close,
-    /// As [`Load::Expect`], where rows of a side are missing: what has no match among the rest may have one.
-    ExpectPart {
-        /// How many.
-        count: u32,
-        /// The sum of their names.
-        sum: u64,
-        /// A bit for each side of which rows are missing.
-        missing: u8,
-    },
 }
 
 impl Cargo {

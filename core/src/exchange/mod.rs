@@ -164,7 +164,7 @@ impl Exchanges {
     }
 
     /// Begins a join; [`Event::Done`] comes when it is over or `deadline_us` (monotone) has passed.
-    pub fn start(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, whose: Whose, plan: JoinPlan, deadline_us: u64) {
+    pub fn start(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, whose: Whose, plan: Box<JoinPlan>, deadline_us: u64) {
         // A side of a join that is over meanwhile is of no use.
         if matches!(whose, Whose::Side { number, .. } if !self.asked.contains_key(&number)) {
             return;
@@ -194,8 +194,9 @@ impl Exchanges {
 
     /// Some of what [`Event::Gather`] asked for has come.
     pub fn side_goes_on(&mut self, number: u64, side: u8, share: f64, rows: u64) {
-        if let Some(asked) = self.asked.get_mut(&number) {
-            self.events.extend(asked.side_goes_on(side, share, rows));
+        let asked = self.asked.get_mut(&number);
+        if let Some(event) = asked.and_then(|asked| asked.side_goes_on(side, share, rows)) {
+            self.events.push_back(event);
         }
     }
 
@@ -314,11 +315,7 @@ impl Exchanges {
                 _ if !room => Err(bucket::no_room()),
                 Load::Open => open.map_or(Ok(()), |open| bucket.open(ctx, open)),
                 Load::Rows { side, run, index, rows } => bucket.rows(ctx, side, run, index, rows),
-                Load::Expect { count, sum } => {
-                    bucket.expect(count, sum, 0);
-                    Ok(())
-                }
-                Load::ExpectPart { count, sum, missing } => {
+                Load::Expect { count, sum, missing } => {
                     bucket.expect(count, sum, missing);
                     Ok(())
                 }
@@ -366,7 +363,10 @@ impl Exchanges {
             Ok(Some((mut found, tail))) => match tail.onward() {
                 Some(buckets) => {
                     let batch = core::mem::take(&mut found.batch);
-                    self.send(ctx, ways, buckets, batch).map(|(sent, _)| Some(found.without_rows(sent)))
+                    self.send(ctx, ways, buckets, batch).map(|(sent, _)| {
+                        found.sent = sent;
+                        Some(found)
+                    })
                 }
                 None => Ok(Some(found)),
             },

@@ -74,7 +74,7 @@ fn run(plan: JoinPlan, tables: &[(&str, &[[i64; 2]], f64)], lost: bool) -> (Vec<
     let ways = Alone { me, lost };
     let (mut exchanges, mut rng, mut out) = (Exchanges::default(), Rng::from_seed([3; 32]), Outbox::default());
     let mut ctx = Ctx { now: Now::default(), me, config: &config, rng: &mut rng, out: &mut out };
-    exchanges.start(&mut ctx, &ways, Whose::Call(CallId(1)), plan, 20 * SECOND_US);
+    exchanges.start(&mut ctx, &ways, Whose::Call(CallId(1)), Box::new(plan), 20 * SECOND_US);
     for _ in 0..1_000 {
         while let Some(Post::Node { body: Body::Exchange(message), .. }) = ctx.out.posts.pop_front() {
             exchanges.on_message(&mut ctx, &ways, message);
@@ -90,7 +90,7 @@ fn run(plan: JoinPlan, tables: &[(&str, &[[i64; 2]], f64)], lost: bool) -> (Vec<
                 if let Some(buckets) = fragment.onward() {
                     let batch = core::mem::take(&mut partial.batch);
                     let (sent, _) = exchanges.send(&mut ctx, &ways, buckets, batch).unwrap();
-                    partial = partial.without_rows(sent);
+                    partial.sent = sent;
                 }
                 let end = GatherEnd {
                     coverage: *coverage,
@@ -103,7 +103,7 @@ fn run(plan: JoinPlan, tables: &[(&str, &[[i64; 2]], f64)], lost: bool) -> (Vec<
                 exchanges.side_done(&mut ctx, &ways, number, side, partial, end);
             }
             Some(Event::Join { whose, plan, deadline_us }) => {
-                exchanges.start(&mut ctx, &ways, whose, *plan, deadline_us)
+                exchanges.start(&mut ctx, &ways, whose, plan, deadline_us)
             }
             Some(Event::Over { .. }) => {}
             Some(Event::Done { whose: Whose::Side { number, side }, partial, end, .. }) => {

@@ -202,12 +202,6 @@ impl Partial {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
-
-    /// The answer of an owner whose rows went to buckets.
-    pub fn without_rows(&self, sent: Sent) -> Partial {
-        let Partial { scanned, reach, fell_back, .. } = *self;
-        Partial { sent, scanned, reach, fell_back, ..Partial::default() }
-    }
 }
 
 /// A record's version as a value.

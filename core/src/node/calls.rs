@@ -2,7 +2,7 @@
 
 use chacha20::rand_core::Rng as _;
 
-use super::{CallId, Command, Node, NodeGround, Output, Reply, Timer, admission::Query, ctx, ground};
+use super::{CallId, Command, Node, NodeGround, Output, Reply, Timer, ctx, ground};
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
@@ -94,10 +94,9 @@ impl Node {
                 let result = self.globals.set(&mut ctx!(self), &links, name, value);
                 self.reply(call, result.map(|()| Reply::Done));
             }
-            Command::Gather { fragment, except, deadline_us } => {
-                self.admit(call, Query::Gather { fragment: Box::new(fragment), except }, deadline_us);
+            Command::Gather { deadline_us, .. } | Command::Join { deadline_us, .. } => {
+                self.admit(call, Box::new(command), deadline_us);
             }
-            Command::Join { plan, deadline_us } => self.admit(call, Query::Join { plan }, deadline_us),
             Command::Subscribe { namespace, on } => {
                 let max = self.config.subscriptions_max;
                 let subscribed = self.dht.subscribe(namespace, on).then_some(Reply::Done);

@@ -58,7 +58,7 @@ impl Node {
                 self.spread.start(&mut ctx!(self), &ground!(self), ticket, whole, &[], work, deadline_us);
             }
             exchange::Event::Join { whose, plan, deadline_us } => {
-                self.exchanges.start(&mut ctx!(self), &ways!(self), whose, *plan, deadline_us);
+                self.exchanges.start(&mut ctx!(self), &ways!(self), whose, plan, deadline_us);
             }
             exchange::Event::Done { whose, partial, end } => match whose {
                 Whose::Call(call) => self.query_over(call, Ok(Reply::Gathered(*partial, *end))),
@@ -81,7 +81,7 @@ impl Node {
         let batch = core::mem::take(&mut partial.batch);
         let (sent, bytes) = self.exchanges.send(&mut ctx!(self), &ways!(self), buckets, batch)?;
         let messages = sent.parcels.len() as u64;
-        let answer = partial.without_rows(sent);
-        Ok(Report { partial: answer, messages, bytes, ..Report::default() })
+        partial.sent = sent;
+        Ok(Report { partial, messages, bytes, ..Report::default() })
     }
 }

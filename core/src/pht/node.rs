@@ -349,8 +349,9 @@ pub fn apply(key: &[u8], value: Option<&[u8]>, edit: &[u8], wall_us: u64) -> Res
             if cut.len() + new.len() > CUT_MAX {
                 return Err(Refused::Full);
             }
-            cut.extend(new);
-            cut.sort_unstable();
+            for label in new {
+                cut.insert(cut.partition_point(|other| *other < label), label);
+            }
             if !is_partition(cut, extent) {
                 return Err(Refused::Malformed);
             }

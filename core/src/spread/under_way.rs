@@ -57,10 +57,10 @@ impl Spread {
 
     /// Takes out a job. Nobody waits for the branches that are open.
     pub(super) fn end(&mut self, ctx: &mut Ctx<'_>, id: u64) -> Option<Job> {
-        let mut job = self.jobs.remove(&id)?;
-        while let Some((name, branch)) = job.branches.pop_last() {
-            self.branches.remove(&name);
-            branch.cancel(ctx, name);
+        let job = self.jobs.remove(&id)?;
+        for (name, branch) in job.branches.iter() {
+            self.branches.remove(name);
+            branch.cancel(ctx, *name);
         }
         Some(job)
     }

@@ -1,7 +1,7 @@
 // SQL text over one engine; fetched with SQL's module, which runs it.
 
 import type { Engine } from "../core/pontoon_wasm.js";
-import { PontoonError, report, throwIfCanceled } from "../errors.js";
+import { PontoonError, report } from "../errors.js";
 import type { QueryOptions, QueryResult, SqlParam } from "../types.js";
 import { type LiveQuery, locate, parse, Sql, type Statements } from "./pontoon_wasm_parser.js";
 
@@ -72,6 +72,12 @@ export class Session {
       listener(added, removed, error === undefined ? error : located(text, 0, error));
     });
   }
+}
+
+/** Throws `query_canceled` if the signal was aborted, with its reason as the cause. */
+function throwIfCanceled(signal: AbortSignal | undefined): void {
+  if (!signal?.aborted) return;
+  throw new PontoonError("query_canceled", "the query was canceled", { cause: signal.reason, sqlstate: "57014" });
 }
 
 /** Told of what came and went, or in the end of an error alone. */

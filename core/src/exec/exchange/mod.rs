@@ -212,14 +212,12 @@ pub fn parcel_name(run: u64, index: u32) -> u64 {
 impl Input {
     /// The same with another end: what becomes of the rows.
     pub fn giving(&self, output: Output) -> Input {
-        match self {
-            Input::Table(fragment) => Input::Table(FragmentPlan { output, ..fragment.clone() }),
-            Input::Join(plan) => {
-                let mut plan = JoinPlan::clone(plan);
-                plan.tail.output = output;
-                Input::Join(Nested::new(plan))
-            }
+        let mut input = self.clone();
+        match &mut input {
+            Input::Table(fragment) => fragment.output = output,
+            Input::Join(plan) => plan.tail.output = output,
         }
+        input
     }
 }
 

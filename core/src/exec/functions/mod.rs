@@ -138,9 +138,8 @@ fn strict(function: Function, values: &[&Value]) -> Result<Value, Error> {
         (Function::Power, _) => listed::by_name("power", values)?,
         (Function::LeadingNumber, [Value::Text(text)]) => Value::Real(as_real(&leading_number(text))?),
         (Function::Bin, [Value::Timestamp(at_us), Value::Integer(width), Value::Integer(origin)]) => {
-            let past = at_us.checked_sub(*origin).and_then(|since| since.checked_rem_euclid(*width));
-            let start = past.and_then(|past| at_us.checked_sub(past));
-            Value::Timestamp(start.ok_or_else(overflow)?)
+            // The binder has seen to it that a width is above zero; times are far from the ends of what a number holds.
+            Value::Timestamp(at_us.saturating_sub(at_us.saturating_sub(*origin).rem_euclid((*width).max(1))))
         }
         (Function::Mod, [a, b]) => arithmetic(BinaryOp::Rem, a, b)?,
         (Function::Substr, [Value::Text(text), Value::Integer(from)]) => Value::Text(substr(text, *from, i64::MAX)?),
