@@ -12,6 +12,7 @@ use std::{
 /// # Panics
 ///
 /// When it holds something else.
+#[allow(clippy::panic)] // how a test fails
 pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| match value.parse() {
         Ok(number) => number,

@@ -22,7 +22,9 @@ fn insert(scale: &mut Scale, table: &str) {
 
 #[test]
 fn a_storm_is_refused_in_part_and_others_go_on() {
-    let mut scale = Scale::new(SimConfig { signing: Signing::KeyedHash, ..SimConfig::new(3, NODES) });
+    let mut config = SimConfig { signing: Signing::KeyedHash, ..SimConfig::new(3, NODES) };
+    config.core.queries_waiting_max = 64;
+    let mut scale = Scale::new(config);
     scale.sim.settle(600 * SECOND_US).unwrap();
     for table in ["many", "more"] {
         scale.sim.sql(1, &format!("CREATE TABLE {table} (id INTEGER PRIMARY KEY, value INTEGER)")).unwrap();
@@ -57,10 +59,10 @@ fn a_storm_is_refused_in_part_and_others_go_on() {
             false
         });
     }
-    // Each needs two gathers: 16 run, 256 wait, the others are refused, and said why.
-    let refused = "overloaded: this peer does as much at once as it may (queries_waiting_max = 256)";
+    // Each needs two gathers: 16 run, 64 wait, the others are refused, and said why.
+    let refused = "overloaded: this peer does as much at once as it may (queries_waiting_max = 64)";
     let tried = "program_limit_exceeded: a result of more than 1000000 rows";
-    let expected = [(refused.to_owned(), 1_000 - 136), (tried.to_owned(), 136)];
+    let expected = [(refused.to_owned(), 960), (tried.to_owned(), 40)];
     assert_eq!(outcomes, BTreeMap::from(expected));
     assert!(points > 3, "{points} point queries during the storm");
     // Nothing is left of it.
