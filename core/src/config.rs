@@ -46,7 +46,7 @@ pub struct Config {
     pub rto_min_us: u64,
     /// The largest retransmission timeout.
     pub rto_max_us: u64,
-    /// What a live peer owes is waited for so long: it may stand in a queue.
+    /// A hop's acknowledgement is waited for so long while the hop is heard otherwise: it may stand in a queue.
     pub queue_us: u64,
     /// Hops after which a routed message is dropped.
     pub hops_max: u8,

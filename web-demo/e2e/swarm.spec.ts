@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import { type BrowserContext, expect, type Page, test } from "@playwright/test";
 import { type Answer, askSqlite, SCHEMA, Supernode } from "./processes";
 import { CHANGES, QUERIES } from "./queries";
-import { allDirect, arrives, ask, holdings, idOf, inspect, joined, links, open, run, until, wrong } from "./swarm";
+import { allDirect, arrives, ask, difference, holdings, idOf, inspect, joined, links, open, run, until, wrong } from "./swarm";
 
 const NETWORK = "e2e";
 const ROWS = 3_376 + 5_366;
@@ -266,6 +266,29 @@ test("a tab crashes without goodbye: the others give the same answers", async ()
   void session.send("Page.crash").catch(() => undefined);
   await gone;
   await recovers("the remaining tabs answer", 30_000, pages);
+});
+
+test("the tab that loaded the rows is closed: what the others are told stays exact", async () => {
+  const closed = pages.shift()!;
+  const owned = (await inspect(closed)).store.namespaces.filter(({ namespace }) => /airports|routes/.test(namespace));
+  expect(owned.reduce((sum, part) => sum + part.owned, 0), "rows that it owns").toBeGreaterThan(0);
+  let [done, exact, short] = [false, 0, 0];
+  const asking = (async () => {
+    for (let at = 0; !done; at = (at + 1) % QUERIES.length) {
+      const outcome = await ask(pages[0]!, QUERIES[at]!, 2_000);
+      if (!("ok" in outcome) || outcome.ok.coverage < 1) short += 1;
+      else {
+        exact += 1;
+        expect.soft(difference(outcome.ok.rows, now[at]!.rows ?? [], QUERIES[at]!.ordered ?? false), QUERIES[at]!.sql).toBeUndefined();
+      }
+    }
+  })();
+  await closed.close();
+  await recovers("the others answer without it", 20_000, pages);
+  done = true;
+  await asking;
+  console.log(`    ${exact} complete answers meanwhile, all of them exact; ${short} said that they are not complete`);
+  expect(exact).toBeGreaterThan(0);
 });
 
 test("no page had an uncaught error", () => {

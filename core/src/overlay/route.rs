@@ -1,7 +1,8 @@
 //! Recursive routing: each hop at least one bit closer, acknowledged, retried over another first hop.
 //!
 //! A hop that took a message answers `HopAck` at once and is responsible from then on. The sender judges *the next
-//! hop only*: without an acknowledgement within its measured round trips it tries the next best neighbour.
+//! hop only*: without an acknowledgement, or any other sign of life, within its measured round trips it tries the next best
+//! neighbour.
 //!
 //! Neighbours tell which peers they are linked to, and the next hop is the one that is, or is linked to, the peer nearest
 //! to the target (Manku, Naor, Wieder, *Know thy neighbor's neighbor*, STOC 2004). A hop taken for what lies behind it
@@ -30,6 +31,7 @@ pub struct Pending {
     routed: Routed,
     hop: Id,
     tried: Vec<Id>,
+    sent_us: u64,
 }
 
 /// Messages delivered or handed on lately, so that a retry that crossed a late acknowledgement is not taken twice.
@@ -268,7 +270,7 @@ impl Overlay {
                     // A link loses nothing while it is open: at its other end long rows may just have to queue.
                     let arrives = matches!(routed.dest, Dest::Node { id, .. } if id == hop);
                     let timed = !(is_bulk(&routed.body) || arrives && outlives_links(&routed.body));
-                    self.pending.insert(serial, Pending { routed, hop, tried });
+                    self.pending.insert(serial, Pending { routed, hop, tried, sent_us: ctx.now.mono });
                     if timed {
                         ctx.timer(timeout, crate::node::Timer::Overlay(Timer::Hop(serial)));
                     }
@@ -288,6 +290,10 @@ impl Overlay {
     }
 
     pub(super) fn hop_late(&mut self, ctx: &mut Ctx<'_>, serial: u64) {
+        if let Some(timeout) = self.busy(ctx, serial) {
+            ctx.timer(timeout, crate::node::Timer::Overlay(Timer::Hop(serial)));
+            return;
+        }
         if let Some(pending) = self.pending.remove(&serial) {
             ctx.count("hops_late");
             if self.peers.get(&pending.hop).is_some_and(|peer| peer.ping.is_none()) {
@@ -295,6 +301,15 @@ impl Overlay {
             }
             self.try_another(ctx, pending);
         }
+    }
+
+    /// A hop that is heard while it owes an acknowledgement has a queue before it: another way would make the queues longer.
+    /// How long to wait on.
+    fn busy(&self, ctx: &Ctx<'_>, serial: u64) -> Option<u64> {
+        let pending = self.pending.get(&serial)?;
+        let peer = self.peers.get(&pending.hop).filter(|peer| peer.usable())?;
+        let (now, timeout) = (ctx.now.mono, peer.rtt.timeout_us(ctx.config));
+        (peer.heard_us + timeout > now && now < pending.sent_us + ctx.config.queue_us).then_some(timeout)
     }
 
     fn try_another(&mut self, ctx: &mut Ctx<'_>, mut pending: Pending) {

@@ -45,6 +45,14 @@ pub enum Message {
         #[serde(with = "crate::wire::bytes")]
         bytes: Vec<u8>,
     },
+    /// From a parent that heard nothing of this part for some time: who works on it says so, and who does not (any more)
+    /// answers that all of it is missing, behind whatever it has sent before.
+    Ask {
+        /// The part.
+        branch: u64,
+        /// Its region.
+        region: Region,
+    },
     /// From a parent: nobody waits for this part any more.
     Cancel {
         /// The part.

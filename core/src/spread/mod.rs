@@ -92,7 +92,6 @@ enum Parent {
 struct Branch {
     region: Region,
     to: To,
-    begun_us: u64,
     until_us: u64,
     pieces: Map<u32, Vec<u8>>,
     bytes: usize,
@@ -162,9 +161,7 @@ impl Spread {
                 let greedy = matches!(work, Work::Query { .. }) && self.queries_of(&asker).count() >= of_one;
                 if self.jobs.len() >= all || greedy || depth >= DEPTH_MAX {
                     ctx.count("tasks_refused");
-                    let report = Report { missing: vec![region], ..Report::default() };
-                    send_report(ctx, &from, branch, &report);
-                    return;
+                    return send_missing(ctx, &from, branch, region);
                 }
                 let parent = Parent::Peer { contact: from, branch };
                 self.take(ctx, ground, parent, asker, region, &[], depth + 1, work, until);
@@ -175,6 +172,7 @@ impl Spread {
                 }
             }
             Message::Piece { branch, index, last, bytes } => self.piece(ctx, ground, branch, index, last, bytes),
+            Message::Ask { branch, region } => self.asked(ctx, &from, branch, region),
             Message::Cancel { branch } => self.cancelled(ctx, from.id, branch),
         }
     }
@@ -254,12 +252,9 @@ impl Spread {
                     continue;
                 };
                 let branch = ctx.serial();
-                let begun_us = ctx.now.mono;
-                let until_us = begun_us + PATIENCE_US;
-                job.branches.insert(
-                    branch,
-                    Branch { region: part, to, begun_us, until_us, pieces: Map::new(), bytes: 0, count: None },
-                );
+                let until_us = ctx.now.mono + PATIENCE_US;
+                job.branches
+                    .insert(branch, Branch { region: part, to, until_us, pieces: Map::new(), bytes: 0, count: None });
                 self.branches.insert(branch, id);
                 job.report.messages += 1;
                 job.report.bytes += work_bytes(&work);
@@ -324,7 +319,8 @@ impl Spread {
             return self.too_much(ctx, ground, name, limit);
         }
         let Some(branch) = self.branch(name) else { return };
-        if branch.count != Some(branch.pieces.len() as u32) {
+        // More than it said there are: of two answers, and so of none.
+        if branch.count.is_none_or(|count| (branch.pieces.len() as u32) < count) {
             return;
         }
         let Some(id) = self.branches.remove(&name) else { return };
@@ -414,14 +410,19 @@ impl Spread {
 
     fn check(&mut self, ctx: &mut Ctx<'_>, ground: &dyn Ground, id: u64) {
         let now = ctx.now.mono;
-        let Some(job) = self.jobs.get(&id) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
         let over = now >= job.until_us;
-        // Who lives may have answered already: what it said stands in a queue before this peer.
-        let queued = |it: &Branch| {
-            now < it.begun_us + ctx.config.queue_us && matches!(it.to, To::Peer(peer) if ground.alive(&peer))
-        };
-        let silent = |branch: &Branch| over || now >= branch.until_us && !queued(branch);
-        let silent: Vec<u64> = job.branches.iter().filter(|(_, it)| silent(it)).map(|(name, _)| *name).collect();
+        let mut silent = Vec::new();
+        for (name, branch) in job.branches.iter_mut().filter(|(_, it)| over || now >= it.until_us) {
+            // Who lives may have answered already: what it said stands in a queue before this peer.
+            match branch.to {
+                To::Peer(peer) if !over && ground.alive(&peer) => {
+                    branch.until_us = now + PATIENCE_US;
+                    branch.to.send(ctx, Message::Ask { branch: *name, region: branch.region });
+                }
+                _ => silent.push(*name),
+            }
+        }
         if let Parent::Peer { contact, branch } = job.parent {
             ctx.send_via(contact.id, contact.relay, Message::Working { branch });
         }
@@ -541,6 +542,10 @@ fn merge(ctx: &mut Ctx<'_>, job: &mut Job, report: Report) {
     {
         into.fault.get_or_insert((&error).into());
     }
+}
+
+fn send_missing(ctx: &mut Ctx<'_>, to: &Contact, branch: u64, region: Region) {
+    send_report(ctx, to, branch, &Report { missing: vec![region], ..Report::default() });
 }
 
 fn send_report(ctx: &mut Ctx<'_>, to: &Contact, branch: u64, report: &Report) {

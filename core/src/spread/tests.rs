@@ -346,11 +346,15 @@ fn told(config: &Config, messages: Vec<Message>) -> (Spread, Vec<Message>) {
             }
         }
     }
-    let said = out.posts.drain(..).filter_map(|post| match post {
+    (spread, posted(&mut out))
+}
+
+fn posted(out: &mut Outbox) -> Vec<Message> {
+    let message = |post| match post {
         Post::Node { body: Body::Spread(message), .. } | Post::Key { body: Body::Spread(message), .. } => Some(message),
         _ => None,
-    });
-    (spread, said.collect())
+    };
+    out.posts.drain(..).filter_map(message).collect()
 }
 
 fn task(branch: u64, asker: Id) -> Message {
@@ -401,8 +405,8 @@ fn queries_of_one_asker_hold_no_more_than_one_may() {
     assert_eq!(spread.held(), (1, 6_000), "the first one goes on");
 }
 
-/// When the part that was handed to a peer that never answers is given up, milliseconds.
-fn given_up_ms(alive: bool) -> u64 {
+/// What is asked of a peer that was handed a part and says nothing, and when, in milliseconds; and when the part is given up.
+fn silence_ms(alive: bool) -> (Vec<u64>, Option<u64>) {
     let config = Config::default();
     let known = Known { me: id(&[false]), own: region(&[false]), peer: id(&[true]), alive };
     let (mut spread, mut out, mut rng) = (Spread::default(), Outbox::default(), Rng::from_seed([7; 32]));
@@ -410,20 +414,40 @@ fn given_up_ms(alive: bool) -> u64 {
     let work = Work::Query { plan: plan() };
     let mut ctx = Ctx { now, me: known.me, config: &config, rng: &mut rng, out: &mut out };
     spread.start(&mut ctx, &known, 1, Region::ALL, &[], work, 60 * SECOND_US);
-    while out.counters.get("branches_given_up") == 0 {
+    let (mut asked, mut given_up) = (Vec::new(), None);
+    while now.mono < 10 * SECOND_US && given_up.is_none() {
         now.mono += 100_000;
         while let Some(timer) = out.timers.pop_due(now.mono) {
             let mut ctx = Ctx { now, me: known.me, config: &config, rng: &mut rng, out: &mut out };
             let node::Timer::Spread(timer) = timer else { continue };
             spread.on_timer(&mut ctx, &known, timer);
         }
-        assert!(now.mono < 50 * SECOND_US, "the peer is waited for forever");
+        for message in posted(&mut out) {
+            if let Message::Ask { region: asked_about, .. } = message {
+                assert_eq!(asked_about, region(&[true]));
+                asked.push(now.mono / 1_000);
+            }
+        }
+        given_up = (out.counters.get("branches_given_up") > 0).then_some(now.mono / 1_000);
     }
-    now.mono / 1_000
+    (asked, given_up)
 }
 
 #[test]
-fn an_answer_of_a_live_peer_may_stand_in_a_queue() {
-    assert_eq!(given_up_ms(false), 3_000);
-    assert_eq!(given_up_ms(true), Config::default().queue_us / 1_000);
+fn a_peer_that_lives_and_is_silent_is_asked_before_its_part_is_given_up() {
+    assert_eq!(silence_ms(false), (vec![], Some(3_000)));
+    assert_eq!(silence_ms(true), (vec![3_000, 6_000, 9_000], None));
+}
+
+#[test]
+fn who_is_asked_says_whether_it_works_on_a_part() {
+    let asker = id(&[true, false]);
+    let ask = |branch| Message::Ask { branch, region: region(&[true]) };
+    let (_, said) = told(&Config::default(), vec![task(1, asker), ask(1), ask(2)]);
+    let [.., Message::Working { branch: 1 }, Message::Piece { branch: 2, index: 0, last: true, bytes }] = &said[..]
+    else {
+        panic!("{said:?}");
+    };
+    let report: Report = postcard::from_bytes(bytes).unwrap();
+    assert_eq!(report, Report { missing: vec![region(&[true])], ..Report::default() });
 }

@@ -4,8 +4,19 @@
 //! elsewhere, its time is over, or the part was given up. So a peer's job ends one message after its parent's. Only the
 //! parent of a part may say it.
 
-use super::{Branch, Event, Job, Message, Parent, Spread, To, Work};
-use crate::{ctx::Ctx, id::Id};
+use super::{Branch, Event, Job, Message, Parent, Spread, To, Work, send_missing};
+use crate::{
+    ctx::Ctx,
+    id::{Id, Region},
+    wire::Contact,
+};
+
+impl Parent {
+    /// Whether this is a peer's part of that name.
+    fn is(&self, peer: &Id, name: u64) -> bool {
+        matches!(self, Parent::Peer { contact, branch } if contact.id == *peer && *branch == name)
+    }
+}
 
 impl Branch {
     /// Tells who works on it that nobody waits.
@@ -40,10 +51,17 @@ impl Spread {
 
     /// A peer does not wait any more for a part that it handed on.
     pub(super) fn cancelled(&mut self, ctx: &mut Ctx<'_>, by: Id, name: u64) {
-        self.call_off(ctx, &|parent| match parent {
-            Parent::Peer { contact, branch } => contact.id == by && *branch == name,
-            Parent::Here { .. } => false,
-        });
+        self.call_off(ctx, &|parent| parent.is(&by, name));
+    }
+
+    /// A peer has heard nothing of a part that it handed on. Links keep the order: it reads this after the answer, if there
+    /// was one.
+    pub(super) fn asked(&mut self, ctx: &mut Ctx<'_>, by: &Contact, branch: u64, region: Region) {
+        if self.jobs.values().any(|job| job.parent.is(&by.id, branch)) {
+            ctx.send_via(by.id, by.relay, Message::Working { branch });
+        } else {
+            send_missing(ctx, by, branch, region);
+        }
     }
 
     /// Drops the job of a parent.
