@@ -55,8 +55,8 @@ bench: ## the short set of figures, one JSON object a line
 	$(BENCH) size
 
 conformance: ## SQLite's sqllogictest in $SQLLOGICTEST_DIR by script, TPC-H, 100,000 random statements: on one node and on many
-	CONFORMANCE=1 cargo test --locked -p pontoon-tests --test sql_logic --test sql_tpch --no-fail-fast -- --nocapture
-	FUZZ_STATEMENTS=100000 cargo test --locked -p pontoon-tests --test sql_fuzz -- --nocapture
+	CONFORMANCE=1 cargo test --locked -p pontoon-tests --test sql -- logic:: tpch:: --nocapture
+	FUZZ_STATEMENTS=100000 cargo test --locked -p pontoon-tests --test sql -- fuzz:: --nocapture
 
 soak: ## the long runs: a thousand nodes over 50 seeds, the mixed faults over 1000
 	SOAK_SEEDS=1000 cargo test --release --locked -p pontoon-tests --test faults -- --nocapture

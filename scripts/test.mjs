@@ -16,7 +16,7 @@ const factor = Number(process.env.TIME_FACTOR ?? 1);
 
 /** Native binaries, as (package, target), and the minutes they may take. The first stage that claims one runs it. */
 const native = {
-  sql: (pkg, target) => pkg === "pontoon-parser" || (pkg === "pontoon-tests" && target.startsWith("sql")),
+  sql: (pkg, target) => pkg === "pontoon-parser" || (pkg === "pontoon-tests" && target === "sql"),
   distributed: (pkg, target) => pkg === "pontoon-tests" && ["faults", "guards", "heir", "live", "orphans", "partition", "returns", "simulator"].includes(target),
   supernode: (pkg) => pkg === "pontoon-supernode",
   core: () => true,

@@ -13,7 +13,7 @@ use crate::{
         fragment::Output,
         plan::JoinKind,
     },
-    map::Map,
+    map::{Map, Set},
     overlay::Step,
     sql::fault::{BUDGET, CORRUPTED, error},
 };
@@ -56,6 +56,8 @@ pub(super) enum Told {
 struct Trail {
     /// By stop: parcels sent there and taken there, and the sums of their names.
     stops: Vec<[(u32, u64); 2]>,
+    /// What was told: a message that comes twice counts once.
+    told: Set<(u8, u64, u64)>,
     found: Partial,
     heard_us: u64,
 }
@@ -258,6 +260,10 @@ impl Asked {
     /// Rows went past an owner.
     fn followed(&mut self, ctx: &Ctx<'_>, told: Told) {
         let Told::Followed { stop, taken, next, assumed_lost, fault, partial } = told else { return };
+        // Sums of names are names.
+        if !self.trail.told.insert((stop, taken.1, next.1)) {
+            return;
+        }
         self.end.assumed_lost |= assumed_lost;
         self.end.messages += 1;
         self.end.bytes += partial.len() as u64 + 60;

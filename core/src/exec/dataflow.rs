@@ -10,8 +10,9 @@
 //! source delivers when does not matter. A flow whose operators do not fit together is an error when it is wired up.
 
 use super::ops::{
-    Batch, Operator, aggregate::Aggregate, collect::Collect, distinct::Distinct, filter::Filter, hash_join::HashJoin,
-    limit::Limit, mark_join::MarkJoin, project::Project, recursive::Recursive, set::Set, sort::Sort, window::Window,
+    Batch, Operator, Wants, aggregate::Aggregate, collect::Collect, distinct::Distinct, filter::Filter,
+    hash_join::HashJoin, limit::Limit, mark_join::MarkJoin, project::Project, recursive::Recursive, set::Set,
+    sort::Sort, window::Window,
 };
 use super::plan::{Flow, Op, Source};
 use crate::{
@@ -169,6 +170,43 @@ impl Dataflow {
             }
             None => Ok(()),
         }
+    }
+
+    /// What is waited for of a source that is asked for as needed.
+    pub fn wants(&mut self, source: usize) -> Wants {
+        self.reader(source).map_or(Wants::Over, |(operator, port)| operator.wants(port))
+    }
+
+    /// Such a source will give everything, from the beginning.
+    pub fn gives_all(&mut self, source: usize) {
+        if let Some((operator, port)) = self.reader(source) {
+            operator.on_all(port);
+        }
+    }
+
+    /// What was asked of such a source is there; whether that is all of it.
+    pub fn answered(&mut self, source: usize, whole: bool) -> Result<(), Error> {
+        let (mut out, at_us) = (Batch::default(), self.at_us);
+        let Some((_, step)) = self.sources.get(source) else { return Ok(()) };
+        let Some((index, port)) = self.steps[*step].target else { return Ok(()) };
+        let step = &mut self.steps[index];
+        if let Some(operator) = &mut step.operator {
+            if !whole {
+                step.lacks = true;
+                operator.on_lack(port);
+            }
+            operator.on_end(port, &mut out)?;
+            step.gave.add(out.len(), at_us);
+        }
+        let target = step.target;
+        self.push(target, out)
+    }
+
+    /// The operator that a source pushes to, and its port.
+    fn reader(&mut self, source: usize) -> Option<(&mut Box<dyn Operator>, usize)> {
+        let (_, step) = self.sources.get(source)?;
+        let (index, port) = self.steps[*step].target?;
+        Some((self.steps.get_mut(index)?.operator.as_mut()?, port))
     }
 
     /// All of an input of a recursion's step.

@@ -402,6 +402,18 @@ pub struct Recursion {
     pub all: bool,
     /// How many inputs it has.
     pub inputs: usize,
+    /// The input that is asked for as the iterations need it.
+    pub walk: Option<Walk>,
+}
+
+/// An input of a recursion, a table, of which an iteration needs the rows that match its own: so what is reached is read, and
+/// nothing else.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Walk {
+    /// Which input.
+    pub port: usize,
+    /// The column of an iteration's rows of which the table's rows have a value.
+    pub column: usize,
 }
 
 /// See [`Op::HashJoin`].

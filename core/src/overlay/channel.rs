@@ -166,6 +166,9 @@ impl Overlay {
             ctx.trace("link", "down", Some(id), || "the direct channel closed".to_owned());
             if peer.relay.is_none() {
                 self.peer_down(ctx, id);
+            } else {
+                // What was on its way over the channel is lost.
+                self.reroute_from(ctx, id);
             }
         }
         self.relays_through_lost(ctx, id);

@@ -190,7 +190,9 @@ fn leaf(source: &Source, names: &[String], depth: usize, sent: Option<&str>, lin
             _ => format!("a filter at the owners, for up to {FILTER_VALUES_MAX} values"),
         };
         let (own, other) = (label(&after.equals), label(&after.value));
-        let line = format!("SemiJoin [asker] {own} among the values of {other}: {way}; where these are too many:");
+        let each = if after.source == source.number { " in each iteration" } else { "" };
+        let line =
+            format!("SemiJoin [asker] {own} among the values of {other}{each}: {way}; where these are too many:");
         lines.push(indented(depth, &line));
         depth += 1;
     }

@@ -11,7 +11,7 @@
 
 use super::{
     access::index_scan,
-    ast::BinaryOp,
+    ast::{BinaryOp, SetOp},
     cost::{Choice, Cost, results},
     estimate::Estimator,
     fault::{TOO_COMPLEX, fail},
@@ -94,6 +94,27 @@ pub fn lower(plan: Logical, join_strategy: JoinStrategy, statistics: &Statistics
     Lowering { shared: Map::new(), join_strategy, estimator: Estimator::new(statistics) }.lower(plan)
 }
 
+/// INTERSECT and EXCEPT as a join, which peers can make: rows of the left side with, or without, the same on the right, each once.
+fn half(op: SetOp, left: Box<Logical>, right: Box<Logical>, columns: &[[ColumnId; 3]]) -> Logical {
+    let kind = if op == SetOp::Intersect { Mark::Semi } else { Mark::Anti };
+    let column = |id: ColumnId| Nested::new(Scalar::Column(id));
+    let same = |[_, a, b]: &[ColumnId; 3]| Scalar::Binary(BinaryOp::IsNotDistinct, column(*a), column(*b));
+    let on = columns.iter().map(same).collect();
+    let input = Box::new(Logical::Mark { left, right, kind, on, compare: None });
+    let exprs = columns.iter().map(|[id, left, _]| (*id, Scalar::Column(*left))).collect();
+    Logical::Distinct { input: Box::new(Logical::Project { input, exprs }) }
+}
+
+/// Whether rows are those of a table, of joined ones, or a part of them: owners can send them to where they meet others.
+fn is_of_tables(plan: &Logical) -> bool {
+    match plan {
+        Logical::Scan(_) => true,
+        Logical::Filter { input, .. } | Logical::Project { input, .. } => is_of_tables(input),
+        Logical::Join { left, right, .. } => is_of_tables(left) && is_of_tables(right),
+        _ => false,
+    }
+}
+
 /// What lowering knows beside the plan.
 pub struct Lowering<'a> {
     /// The columns of what is evaluated once, by slot.
@@ -156,11 +177,7 @@ impl Lowering<'_> {
                 let schema = [&input.schema[..], &columns].concat();
                 Ok(Node::new(Op::Window(window), vec![input], schema))
             }
-            Logical::Set { op, all, left, right, columns } => {
-                let (left, right) = (self.side(*left, &columns, 1)?, self.side(*right, &columns, 2)?);
-                let schema = columns.iter().map(|[id, ..]| *id).collect();
-                Ok(Node::new(Op::Set(op, all), vec![left, right], schema))
-            }
+            Logical::Set { op, all, left, right, columns } => self.set(op, all, left, right, &columns),
             Logical::Mark { left, right, kind, on, compare } => {
                 mark_join(self.lower(*left)?, self.lower(*right)?, kind, on, compare)
             }
@@ -185,6 +202,15 @@ impl Lowering<'_> {
                 let step = self.side(*step, &columns, 2)?;
                 Ok(recursion::node(slot, name, all, base, step, schema))
             }
+        }
+    }
+
+    /// Whether rows of two sides may meet at peers at all.
+    fn may_meet(&self) -> bool {
+        match self.join_strategy {
+            JoinStrategy::Gather => false,
+            JoinStrategy::Auto => !self.estimator.statistics().is_empty(),
+            _ => true,
         }
     }
 
@@ -248,6 +274,22 @@ impl Lowering<'_> {
         let sizes = sizes(&mut self.estimator, [&left, &right], kind, &on_all);
         let sides = [self.reached(*left)?, self.reached(*right)?];
         meet(sides, self.join_strategy, &sizes, &make)
+    }
+
+    /// An operation on sets.
+    fn set(
+        &mut self,
+        op: SetOp,
+        all: bool,
+        left: Box<Logical>,
+        right: Box<Logical>,
+        columns: &[[ColumnId; 3]],
+    ) -> Result<Node, Error> {
+        if op != SetOp::Union && !all && self.may_meet() && is_of_tables(&left) && is_of_tables(&right) {
+            return self.lower(half(op, left, right, columns));
+        }
+        let (left, right) = (self.side(*left, columns, 1)?, self.side(*right, columns, 2)?);
+        Ok(Node::new(Op::Set(op, all), vec![left, right], columns.iter().map(|[id, ..]| *id).collect()))
     }
 
     /// A side of an operation whose columns go by position.

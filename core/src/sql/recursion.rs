@@ -8,7 +8,7 @@ use crate::exec::plan::{Op, Recursion};
 pub fn node(slot: u32, name: String, all: bool, base: Node, step: Node, schema: Vec<ColumnId>) -> Node {
     let mut inputs = vec![base];
     let step = extract(step, &mut vec![slot], &mut inputs);
-    let recursion = Recursion { name, step: step.clone().into_flow(), all, inputs: inputs.len() };
+    let recursion = Recursion { name, step: step.clone().into_flow(), all, inputs: inputs.len(), walk: None };
     Node { step: Some(Box::new(step)), ..Node::new(Op::Recursive(recursion), inputs, schema) }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     data::{Nested, Value},
     exec::{
         fragment::Output,
-        plan::{After, Join, JoinKind, MarkJoin, MarkKind, On, Op, Source},
+        plan::{After, Join, JoinKind, MarkJoin, MarkKind, On, Op, Source, Walk},
     },
 };
 
@@ -33,6 +33,7 @@ pub const FILTER_VALUES_MAX: usize = 100;
 pub fn reduce(node: &mut Node) {
     number(node, &mut 0);
     joins(node);
+    walks(node);
     forget(node);
 }
 
@@ -82,6 +83,79 @@ fn joins(node: &mut Node) {
         } else if left_drops && to.weight > from.weight {
             wait(left, a, &to);
         }
+    }
+}
+
+/// A recursion that begins with few rows asks, in each iteration, for the rows of a table that match its own, if their key or an
+/// index leads to these.
+fn walks(node: &mut Node) {
+    node.inputs.iter_mut().for_each(walks);
+    let (Op::Recursive(recursion), Some(step)) = (&mut node.op, &node.step) else { return };
+    if !node.inputs.first().is_some_and(is_few) {
+        return;
+    }
+    for (column, port, theirs) in walked(step) {
+        let (Some(input), Some(id)) = (node.inputs.get_mut(port), node.schema.get(column)) else { continue };
+        let Op::Source(Source { number, .. }) = &input.op else { continue };
+        // It waits for itself, as it were: for what comes of what it gives.
+        let from = Origin { source: *number, column, id: *id, weight: 0 };
+        wait(input, theirs, &from);
+        let Op::Source(source) = &mut input.op else { continue };
+        if source.after.is_some() {
+            let few = reduced(source.clone(), vec![Value::Null]);
+            if few.keys.is_some() || few.index.is_some() {
+                recursion.walk = Some(Walk { port, column });
+                return;
+            }
+            source.after = None;
+        }
+    }
+}
+
+/// Whether conditions say something of all rows that a node reads.
+fn is_few(node: &Node) -> bool {
+    match &node.op {
+        Op::Source(source) => weight(source) > 0,
+        _ => node.inputs.iter().all(is_few),
+    }
+}
+
+/// Which columns of an iteration's rows must be equal to which column of another input: number, input, column. Of that input
+/// no row that does not match has an effect.
+fn walked(step: &Node) -> Vec<(usize, usize, ColumnId)> {
+    let mut found: Vec<(usize, usize, ColumnId)> = step.inputs.iter().flat_map(walked).collect();
+    if let (Op::HashJoin(join), [left, right]) = (&step.op, &step.inputs[..]) {
+        for (a, b) in equal(&join.on) {
+            let (Some(a), Some(b)) = (left.schema.get(a as usize), right.schema.get(b as usize)) else { continue };
+            let pair = |(own, a): (&Node, ColumnId), (other, b): (&Node, ColumnId)| {
+                let ((0, column, _), (port, _, theirs)) = (input(own, a)?, input(other, b)?) else { return None };
+                (port > 0).then_some((column, port, theirs))
+            };
+            if join.kind != JoinKind::Full {
+                found.extend(pair((left, *a), (right, *b)));
+            }
+            if join.kind == JoinKind::Inner {
+                found.extend(pair((right, *b), (left, *a)));
+            }
+        }
+    }
+    found
+}
+
+/// The input of a recursion that a column comes from unchanged, and which of its columns it is there.
+fn input(node: &Node, id: ColumnId) -> Option<(usize, usize, ColumnId)> {
+    let at = node.schema.iter().position(|other| *other == id)?;
+    match &node.op {
+        Op::Input(port) => Some((*port as usize, at, id)),
+        Op::Filter(_) => input(node.inputs.first()?, id),
+        Op::Project(exprs) => match exprs.get(at)? {
+            Scalar::Column(column) => {
+                let below = node.inputs.first()?;
+                input(below, *below.schema.get(*column as usize)?)
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -136,6 +136,17 @@ impl Serialize for Batch {
     }
 }
 
+/// What an operator waits for on a port that is asked for as needed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wants {
+    /// It does not wait: its turn has not come, or it has been asked for already.
+    Nothing,
+    /// Rows with these values.
+    Values(Vec<Value>),
+    /// Nothing any more.
+    Over,
+}
+
 /// One step of the dataflow.
 pub trait Operator: Send {
     /// Takes in a batch on an input port and appends what follows from it to `out`.
@@ -151,7 +162,18 @@ pub trait Operator: Send {
         let _ = port;
     }
 
-    /// A port gives no more.
+    /// What it waits for on a port that is asked for as needed.
+    fn wants(&mut self, port: usize) -> Wants {
+        let _ = port;
+        Wants::Nothing
+    }
+
+    /// Such a port will be given everything after all, from the beginning.
+    fn on_all(&mut self, port: usize) {
+        let _ = port;
+    }
+
+    /// A port gives no more; or, if it is asked for as needed, what was asked for is there.
     fn on_end(&mut self, port: usize, out: &mut Batch) -> Result<(), Error> {
         let _ = (port, out);
         Ok(())

@@ -16,7 +16,7 @@ use crate::{
     exec::{
         dataflow::Dataflow,
         fragment::{Budget, FragmentPlan, Partial},
-        ops::Batch,
+        ops::{Batch, Wants},
         plan::{Flow, IndexScan, Source},
     },
     map::{Map, Set},
@@ -154,7 +154,29 @@ impl QueryJob {
         let sources = sources.into_iter().enumerate().rev();
         let at_once: Vec<_> =
             sources.filter_map(|(index, source)| Some((index, self.waits.push(index, source)?))).collect();
-        at_once.into_iter().try_for_each(|(index, source)| self.begin(host, index, source))
+        at_once.into_iter().try_for_each(|(index, source)| self.begin(host, index, source))?;
+        self.walk(host)
+    }
+
+    /// Asks for what recursions need next.
+    fn walk(&mut self, host: &mut Host) -> Result<(), Error> {
+        for index in self.waits.walks() {
+            match self.flow()?.wants(index) {
+                Wants::Nothing => {}
+                Wants::Over => {
+                    self.waits.walked(index);
+                    self.ended(host, index)?;
+                }
+                Wants::Values(values) => {
+                    let Some(source) = self.waits.walk(index, values) else { continue };
+                    if source.after.is_some() {
+                        self.flow()?.gives_all(index);
+                    }
+                    self.begin(host, index, source)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Asks for what a source needs.
@@ -191,11 +213,15 @@ impl QueryJob {
     /// A source has given everything; who waited for that begins.
     fn ended(&mut self, host: &mut Host, index: usize) -> Result<(), Error> {
         let whole = !self.lacking.contains(&index);
+        if self.waits.walks().contains(&index) {
+            self.flow()?.answered(index, whole)?;
+            return self.walk(host);
+        }
         self.flow()?.end(index, whole)?;
         for (index, source) in self.waits.end(index) {
             self.begin(host, index, source)?;
         }
-        Ok(())
+        self.walk(host)
     }
 
     /// What a source gives.

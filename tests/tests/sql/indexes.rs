@@ -1,5 +1,4 @@
 //! Indexes: what they answer, what they refuse, what is left of them, and what becomes of them while others write.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use std::collections::VecDeque;
 

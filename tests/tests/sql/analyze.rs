@@ -1,5 +1,4 @@
 //! EXPLAIN ANALYZE on a network: what each operator gave and when, and how far what is read of peers went.
-#![allow(clippy::unwrap_used)] // how a test fails, helpers included
 
 use pontoon_core::{data::Value, sql::asking::Definitions};
 use pontoon_tests::sim::{Signing, Sim, SimConfig};

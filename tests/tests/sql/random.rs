@@ -2,7 +2,6 @@
 //!
 //! Queries are made of what PostgreSQL and SQLite type alike: small integers, text, NULL, conditions only where a
 //! condition belongs. Without ORDER BY rows are compared as multisets.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use pontoon_core::{
     Id, Region,
@@ -204,10 +203,14 @@ fn with() -> BoxedStrategy<(String, bool)> {
             format!("{with} SELECT p.x, q.y FROM w AS p JOIN w AS q ON {on} WHERE p.y <= q.y")
         },
     );
-    let recursive = (0_i64..4, any::<bool>()).prop_map(|(from, all)| {
+    // By the key of the table its rows are asked for as they are needed.
+    let joins = prop::sample::select(
+        &["JOIN t ON t.a = r.x", "JOIN t ON t.k = r.x", "LEFT JOIN t ON t.k = r.x AND t.a > 1"][..],
+    );
+    let recursive = (0_i64..4, any::<bool>(), joins).prop_map(|(from, all, join)| {
         let all = if all { "UNION ALL" } else { "UNION" };
         format!(
-            "WITH RECURSIVE r (x, d) AS (SELECT {from}, 0 {all} SELECT t.b, r.d + 1 FROM r JOIN t ON t.a = r.x
+            "WITH RECURSIVE r (x, d) AS (SELECT {from}, 0 {all} SELECT t.b, r.d + 1 FROM r {join}
              WHERE r.d < 2) SELECT x, d FROM r"
         )
     });

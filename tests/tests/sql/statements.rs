@@ -1,5 +1,4 @@
 //! Statements as a user meets them: definitions, violations, errors with stable codes, parameters, EXPLAIN.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use pontoon_core::{
     Error,

@@ -1,5 +1,4 @@
 //! Definitions that change: constraints, ALTER TABLE, views, TRUNCATE, CREATE TABLE AS.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use pontoon_core::{
     Error, Id,

@@ -1,5 +1,4 @@
 //! How queries are carried out: of a table that is joined with few rows only what matches is read, and EXPLAIN tells.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use pontoon_core::{
     Error, Id,
@@ -277,6 +276,52 @@ fn every_operator_of_a_plan_is_measured_at_its_line() {
     assert_eq!(rows("Total").len(), 1);
     assert_eq!((rows("With"), rows("Recall"), rows("OneRow")), (vec![61], vec![61, 61], vec![1]));
     assert_eq!(rows("Gather"), [61, 714]);
+}
+
+#[test]
+fn a_walk_reads_what_it_reaches() {
+    let mut local = Local::default();
+    ok(&mut local, "CREATE TABLE edges (id INTEGER PRIMARY KEY, a INTEGER NOT NULL, b INTEGER NOT NULL)");
+    // Rings of ten nodes, each node with two edges.
+    for ring in 0..200 {
+        let edge = |at: i64| {
+            let (from, to, over) = (ring * 10 + at, ring * 10 + (at + 1) % 10, ring * 10 + (at + 2) % 10);
+            format!("({}, {from}, {to}), ({}, {from}, {over})", 2 * from, 2 * from + 1)
+        };
+        let edges: Vec<String> = (0..10).map(edge).collect();
+        ok(&mut local, &format!("INSERT INTO edges VALUES {}", edges.join(", ")));
+    }
+    let walk = "WITH RECURSIVE reached (node) AS
+                  (SELECT 77 UNION SELECT edges.b FROM reached JOIN edges ON edges.a = reached.node)
+                SELECT node FROM reached ORDER BY node";
+    let reached: Vec<String> = (70..80).map(|node| node.to_string()).collect();
+    // Nothing leads to the edges of a node: all are read once.
+    let plan = ok(&mut local, &format!("EXPLAIN {walk}")).0.join("\n");
+    assert!(!plan.contains("SemiJoin"), "{plan}");
+    assert_eq!(ok(&mut local, walk).0, reached);
+    ok(&mut local, "CREATE INDEX edges_a ON edges (a)");
+    let lines = ok(&mut local, &format!("EXPLAIN ANALYZE {walk}")).0;
+    println!("{}", lines.join("\n"));
+    let line = |operator: &str| lines.iter().find(|line| line.trim_start().starts_with(operator)).unwrap();
+    assert!(line("SemiJoin").contains("edges.a among the values of"), "{lines:?}");
+    assert!(line("SemiJoin").contains("in each iteration: entries of edges_a, then gets"), "{lines:?}");
+    assert!(line("SemiJoin").contains("(rows 20, "), "the edges of ten nodes: {lines:?}");
+    assert!(line("Recursion").contains("(rows 10)"), "{lines:?}");
+    assert_eq!(ok(&mut local, walk).0, reached);
+    // A node with more neighbours than are worth asking for one by one.
+    let star: Vec<String> = (0..1_500).map(|node| format!("({}, 9000, {node})", 10_000 + node)).collect();
+    ok(&mut local, &format!("INSERT INTO edges VALUES {}", star.join(", ")));
+    let all = ok(&mut local, &format!("EXPLAIN ANALYZE {}", walk.replace("77", "9000"))).0;
+    println!("{}", all.join("\n"));
+    assert!(all.last().unwrap().contains("(rows 1501, "), "{all:?}");
+    // Nodes that are nowhere, and a base without rows.
+    for (from, nodes) in [("SELECT 5000", "1"), ("SELECT id FROM edges WHERE id = -1", "0")] {
+        let sql = format!(
+            "WITH RECURSIVE reached (node) AS ({from} UNION ALL SELECT edges.b FROM reached JOIN edges ON edges.a = reached.node)
+             SELECT count(*) FROM reached"
+        );
+        assert_eq!(ok(&mut local, &sql).0, [nodes], "{from}");
+    }
 }
 
 #[test]

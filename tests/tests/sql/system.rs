@@ -1,5 +1,4 @@
 //! System tables: what they show, on one node and on a network, and after a partition.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use std::collections::BTreeMap;
 

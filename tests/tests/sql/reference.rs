@@ -3,7 +3,6 @@
 //! The engine runs in the naive host that keeps all records in one map, once whole and once as if they were spread
 //! over several owners. SQLite types by value and orders NULLs first, so queries say `NULLS FIRST`/`LAST` where it
 //! matters, and compare what both type alike.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use std::fmt::Write as _;
 

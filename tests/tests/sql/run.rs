@@ -1,5 +1,4 @@
 //! A statement whose swarm is not ideal: parts missing, owners out of reach, rows changed by somebody else meanwhile.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use pontoon_core::{
     Error, Id,

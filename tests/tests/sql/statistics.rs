@@ -1,5 +1,4 @@
 //! ANALYZE, and aggregates that are sketches: what they say, however rows are spread.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use pontoon_core::{
     Error,

@@ -3,7 +3,6 @@
 //!
 //! `make test` runs them in one map, `make conformance` (`CONFORMANCE=1`) on a simulated network of sixteen nodes.
 //! `TPCH_SCALE` and `TPCH_NODES` say otherwise.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use std::{fmt::Display, time::Instant};
 

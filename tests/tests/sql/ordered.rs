@@ -1,5 +1,4 @@
 //! The first rows of an order, `min` and `max`, by an index: the same answers as without one, for few reads.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use std::collections::VecDeque;
 

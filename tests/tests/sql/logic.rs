@@ -4,7 +4,6 @@
 //! `SQLLOGICTEST_ONLY` in it. A record that is refused as `feature_not_supported`, or that comes after one that was and
 //! finds no table, counts as not supported yet and is printed as a number; anything else that does not give the expected
 //! result is a failure, is printed, and fails the test.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use std::{
     path::{Path, PathBuf},

@@ -1,7 +1,6 @@
 //! Types and functions, checked against what PostgreSQL answered.
 //!
 //! `fixtures/postgres_types.txt` has a query a line and PostgreSQL's answer; `fixtures/postgres_types.sh` asks it again.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use pontoon_core::{
     Error,

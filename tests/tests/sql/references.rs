@@ -1,5 +1,4 @@
 //! Foreign keys: what they refuse and what they do to other rows, in one map, on a network, and while others write.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use std::collections::VecDeque;
 

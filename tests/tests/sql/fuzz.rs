@@ -2,7 +2,6 @@
 //!
 //! `FUZZ_STATEMENTS` says how many statements, `FUZZ_SEED` the first seed. A failure is printed with its seed, made
 //! small; once mended it is kept in `found.sql`.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use std::sync::{
     Mutex,

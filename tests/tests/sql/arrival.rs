@@ -1,6 +1,5 @@
 //! The order of rows that nobody orders: rows without a primary key come as they were inserted, whoever inserted them,
 //! others in the order of their keys. Seen in aggregates that show it.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use pontoon_core::{
     data::Value,

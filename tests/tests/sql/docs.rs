@@ -1,10 +1,9 @@
 //! The examples of `docs/sql.md` give what they say, in one map and on a network.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use pontoon_core::data::QueryResult;
 use pontoon_tests::database::Database;
 
-const DOCS: &str = include_str!("../../docs/sql.md");
+const DOCS: &str = include_str!("../../../docs/sql.md");
 
 /// A statement and the remarks below it.
 #[derive(Default)]
