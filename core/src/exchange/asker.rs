@@ -570,3 +570,37 @@ impl Asked {
         events.push_back(Event::Done { whose: self.whose, partial, end: Box::new(self.end.clone()) });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chacha20::rand_core::SeedableRng as _;
+
+    use super::*;
+    use crate::{
+        config::Config,
+        ctx::{Now, Outbox, Rng},
+        exchange::tests::{join, table},
+        id::Id,
+        node::CallId,
+    };
+
+    #[test]
+    fn what_is_told_twice_of_rows_that_go_past_owners_counts_once() {
+        let plan = join(JoinKind::Inner, [table("left"), table("right")], [0, 0], [2, 2], Way::Fetch(1));
+        let mut asked = Asked::new(Whose::Call(CallId(1)), 1, Box::new(plan), 20 * SECOND_US, 8);
+        let (config, mut rng, mut out) = (Config::default(), Rng::from_seed([3; 32]), Outbox::default());
+        let me = Id::hash_of(&[b"me"]);
+        let mut ctx = Ctx { now: Now::default(), me, config: &config, rng: &mut rng, out: &mut out };
+        asked.trail.stops = vec![Default::default(); 2];
+        let followed = |stop, taken, next| {
+            let (assumed_lost, fault, partial) = (false, None, Vec::new());
+            Told::Followed { stop, taken, next, assumed_lost, fault, partial }
+        };
+        for _ in 0..2 {
+            asked.told(&mut ctx, followed(0, (2, 7), (1, 9)));
+            asked.told(&mut ctx, followed(1, (1, 9), (0, 0)));
+        }
+        asked.told(&mut ctx, followed(0, (1, 5), (0, 0)));
+        assert_eq!(asked.trail.stops, [[(0, 0), (3, 12)], [(1, 9), (1, 9)]]);
+    }
+}

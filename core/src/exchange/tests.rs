@@ -55,12 +55,12 @@ fn fragment(namespace: &str, width: u32) -> FragmentPlan {
     }
 }
 
-fn table(namespace: &str) -> Input {
+pub(super) fn table(namespace: &str) -> Input {
     Input::Table(fragment(namespace, 2))
 }
 
 /// Rows whose columns of these numbers are equal.
-fn join(kind: JoinKind, inputs: [Input; 2], on: [u32; 2], widths: [usize; 2], way: Way) -> JoinPlan {
+pub(super) fn join(kind: JoinKind, inputs: [Input; 2], on: [u32; 2], widths: [usize; 2], way: Way) -> JoinPlan {
     let [left, right] = on.map(|at| vec![Scalar::Column(at)]);
     let on = On { left, right, null_safe: vec![false], residual: None };
     let width = if matches!(kind, JoinKind::Semi | JoinKind::Anti) { widths[0] } else { widths.iter().sum() };

@@ -111,6 +111,10 @@ impl Ground for NodeGround<'_> {
     fn alive(&self, peer: &Id) -> bool {
         self.overlay.alive(peer)
     }
+
+    fn linked(&self, peer: &Id) -> bool {
+        self.overlay.linked().any(|linked| linked == *peer)
+    }
 }
 
 /// The context of a call into a layer, and the ground for tasks: borrows only the fields that no layer is.

@@ -93,6 +93,8 @@ struct Branch {
     region: Region,
     to: To,
     until_us: u64,
+    /// Its peer was suspected already when it was asked last.
+    doubted: bool,
     pieces: Map<u32, Vec<u8>>,
     bytes: usize,
     count: Option<u32>,
@@ -168,7 +170,7 @@ impl Spread {
             }
             Message::Working { branch } => {
                 if let Some(branch) = self.branch(branch) {
-                    branch.until_us = ctx.now.mono + PATIENCE_US;
+                    branch.heard(ctx.now.mono);
                 }
             }
             Message::Piece { branch, index, last, bytes } => self.piece(ctx, ground, branch, index, last, bytes),
@@ -253,8 +255,10 @@ impl Spread {
                 };
                 let branch = ctx.serial();
                 let until_us = ctx.now.mono + PATIENCE_US;
-                job.branches
-                    .insert(branch, Branch { region: part, to, until_us, pieces: Map::new(), bytes: 0, count: None });
+                job.branches.insert(
+                    branch,
+                    Branch { region: part, to, until_us, doubted: false, pieces: Map::new(), bytes: 0, count: None },
+                );
                 self.branches.insert(branch, id);
                 job.report.messages += 1;
                 job.report.bytes += work_bytes(&work);
@@ -308,7 +312,7 @@ impl Spread {
             ctx.count("answers_late");
             return;
         };
-        branch.until_us = now + PATIENCE_US;
+        branch.heard(now);
         branch.bytes += bytes.len();
         if last {
             branch.count = Some(index + 1);
@@ -414,9 +418,11 @@ impl Spread {
         let over = now >= job.until_us;
         let mut silent = Vec::new();
         for (name, branch) in job.branches.iter_mut().filter(|(_, it)| over || now >= it.until_us) {
-            // Who lives may have answered already: what it said stands in a queue before this peer.
+            // Who lives may have answered already: what it said stands in a queue before this peer. What proves that it lives
+            // may do so, too: a peer that is suspected is waited for once more.
             match branch.to {
-                To::Peer(peer) if !over && ground.alive(&peer) => {
+                To::Peer(peer) if !over && (ground.alive(&peer) || ground.linked(&peer) && !branch.doubted) => {
+                    branch.doubted = !ground.alive(&peer);
                     branch.until_us = now + PATIENCE_US;
                     branch.to.send(ctx, Message::Ask { branch: *name, region: branch.region });
                 }

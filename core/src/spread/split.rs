@@ -19,6 +19,8 @@ pub trait Ground {
     fn known_empty(&self, key: &Id) -> bool;
     /// Whether a peer is linked and not suspected.
     fn alive(&self, peer: &Id) -> bool;
+    /// Whether a peer is linked.
+    fn linked(&self, peer: &Id) -> bool;
 }
 
 /// Where a part of a region goes.
@@ -162,6 +164,9 @@ mod tests {
 
     impl Ground for World<'_> {
         fn alive(&self, _: &Id) -> bool {
+            true
+        }
+        fn linked(&self, _: &Id) -> bool {
             true
         }
         fn owned(&self) -> Vec<(Region, bool)> {

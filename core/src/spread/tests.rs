@@ -20,6 +20,7 @@ struct Known {
     own: Region,
     peer: Id,
     alive: bool,
+    linked: bool,
 }
 
 impl Ground for Known {
@@ -43,6 +44,9 @@ impl Ground for Known {
     }
     fn alive(&self, _: &Id) -> bool {
         self.alive
+    }
+    fn linked(&self, _: &Id) -> bool {
+        self.linked
     }
 }
 
@@ -105,7 +109,7 @@ impl Three {
     fn new(leaves: [Leaves; 3]) -> Three {
         let links = [1, 2, 1];
         let peer = |(bits, link): (&&[bool], usize)| Peer {
-            known: Known { me: id(bits), own: region(bits), peer: id(PLACES[link]), alive: false },
+            known: Known { me: id(bits), own: region(bits), peer: id(PLACES[link]), alive: false, linked: false },
             spread: Spread::default(),
             out: Outbox::default(),
             rng: Rng::from_seed([7; 32]),
@@ -334,7 +338,7 @@ fn who_is_given_up_does_not_go_on() {
 
 /// A peer that is handed tasks by the peer of 1*, and what it says.
 fn told(config: &Config, messages: Vec<Message>) -> (Spread, Vec<Message>) {
-    let known = Known { me: id(&[false]), own: region(&[false]), peer: id(&[true]), alive: false };
+    let known = Known { me: id(&[false]), own: region(&[false]), peer: id(&[true]), alive: false, linked: false };
     let (mut spread, mut out, mut rng) = (Spread::default(), Outbox::default(), Rng::from_seed([7; 32]));
     for message in messages {
         let from = Contact { id: id(&[true]), relay: None, supernode: false, full: false };
@@ -406,9 +410,9 @@ fn queries_of_one_asker_hold_no_more_than_one_may() {
 }
 
 /// What is asked of a peer that was handed a part and says nothing, and when, in milliseconds; and when the part is given up.
-fn silence_ms(alive: bool) -> (Vec<u64>, Option<u64>) {
+fn silence_ms(alive: bool, linked: bool) -> (Vec<u64>, Option<u64>) {
     let config = Config::default();
-    let known = Known { me: id(&[false]), own: region(&[false]), peer: id(&[true]), alive };
+    let known = Known { me: id(&[false]), own: region(&[false]), peer: id(&[true]), alive, linked };
     let (mut spread, mut out, mut rng) = (Spread::default(), Outbox::default(), Rng::from_seed([7; 32]));
     let mut now = Now::default();
     let work = Work::Query { plan: plan() };
@@ -435,8 +439,9 @@ fn silence_ms(alive: bool) -> (Vec<u64>, Option<u64>) {
 
 #[test]
 fn a_peer_that_lives_and_is_silent_is_asked_before_its_part_is_given_up() {
-    assert_eq!(silence_ms(false), (vec![], Some(3_000)));
-    assert_eq!(silence_ms(true), (vec![3_000, 6_000, 9_000], None));
+    assert_eq!(silence_ms(false, false), (vec![], Some(3_000)));
+    assert_eq!(silence_ms(false, true), (vec![3_000], Some(6_000)), "suspected: once");
+    assert_eq!(silence_ms(true, true), (vec![3_000, 6_000, 9_000], None));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! elsewhere, its time is over, or the part was given up. So a peer's job ends one message after its parent's. Only the
 //! parent of a part may say it.
 
-use super::{Branch, Event, Job, Message, Parent, Spread, To, Work, send_missing};
+use super::{Branch, Event, Job, Message, PATIENCE_US, Parent, Spread, To, Work, send_missing};
 use crate::{
     ctx::Ctx,
     id::{Id, Region},
@@ -19,6 +19,11 @@ impl Parent {
 }
 
 impl Branch {
+    /// Something came of it.
+    pub(super) fn heard(&mut self, now: u64) {
+        (self.until_us, self.doubted) = (now + PATIENCE_US, false);
+    }
+
     /// Tells who works on it that nobody waits.
     pub(super) fn cancel(&self, ctx: &mut Ctx<'_>, name: u64) {
         self.to.send(ctx, Message::Cancel { branch: name });
