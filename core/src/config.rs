@@ -147,7 +147,7 @@ impl Default for Config {
             queue_us: 30 * SECOND_US,
             hops_max: 40,
             route_attempts: 3,
-            routes_pending_max: 10_000,
+            routes_pending_max: 32_768,
             upgrade_retry_us: 15 * SECOND_US,
             rtc_lifetime_max: 400,
             rtc_timeout_us: 15 * SECOND_US,

@@ -383,15 +383,15 @@ impl Exchanges {
         };
         match result {
             Err(error) => return tell(stop, passed.taken, (0, 0), Some((&error).into()), Vec::new()),
-            // What is found goes home in pieces, which are counted as parcels are.
+            // What is found goes home with it, and in further pieces, which are counted as parcels are.
             Ok(Some(found)) => {
                 let pieces = bucket::pieces(found);
-                let names = (0..pieces.len() as u32).map(|index| parcel_name(passed.run, index));
-                let sum = names.fold(0_u64, u64::wrapping_add);
-                tell(stop, passed.taken, (pieces.len() as u32, sum), None, Vec::new());
+                let (further, name) = (pieces.len() as u32 - 1, |index| parcel_name(passed.run, index));
+                let sum = (0..further).map(name).fold(0_u64, u64::wrapping_add);
+                let mut pieces = pieces.iter().map(|piece| postcard::to_allocvec(piece).unwrap_or_default());
+                tell(stop, passed.taken, (further, sum), None, pieces.next().unwrap_or_default());
                 for (index, piece) in (0..).zip(pieces) {
-                    let taken = (1, parcel_name(passed.run, index));
-                    tell(stop + 1, taken, (0, 0), None, postcard::to_allocvec(&piece).unwrap_or_default());
+                    tell(stop + 1, (1, name(index)), (0, 0), None, piece);
                 }
             }
             Ok(None) => tell(stop, passed.taken, tally(&passed.on).unwrap_or_default(), None, Vec::new()),

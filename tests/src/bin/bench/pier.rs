@@ -27,7 +27,7 @@ const STRATEGIES: [(&str, f64); 4] =
     [("symmetric-hash", 3.73), ("fetch-matches", 3.78), ("semi-join", 4.47), ("bloom", 6.85)];
 
 /// What tells that a network has trouble.
-const TROUBLES: [&str; 12] = [
+const TROUBLES: [&str; 13] = [
     "answers_late",
     "branches_given_up",
     "exchange_late",
@@ -38,6 +38,7 @@ const TROUBLES: [&str; 12] = [
     "peers_suspected",
     "routed_given_up",
     "routed_twice",
+    "routes_refused",
     "tasks_again",
     "tasks_sent",
 ];
