@@ -258,9 +258,10 @@ pub fn fetch_matches(pair: &Pair, outer: usize, network: &Network) -> Cost {
     if side.at_asker {
         return lookups(side.rows, matches, inner.bytes, network);
     }
-    // The row goes where what it fetches is, and home from there; each key is a way of its own.
+    // The row goes where what it fetches is, and home from there; each key is a way of its own, and the asker is told of each.
     let there = network.across(side.rows * (side.bytes + NAME_BYTES));
-    let keys = Cost { messages: side.rows * network.depth().max(1.0), ..Cost::default() };
+    let (told, hops) = (side.rows * (MESSAGE_BYTES + NAME_BYTES), network.depth().max(1.0));
+    let keys = Cost { messages: side.rows * (hops + 1.0), bytes: told, inbound: told, ..Cost::default() };
     network.down(0.0).then(there).then(keys).then(network.home(pair.rows * pair.bytes))
 }
 

@@ -48,6 +48,20 @@ impl<'a> Estimate<'a> {
         columns.iter().map(|id| self.columns.get(id).map_or(8.0, |column| column.bytes)).sum()
     }
 
+    /// Bytes of what an expression gives.
+    fn width(&self, scalar: &Scalar) -> f64 {
+        match scalar {
+            Scalar::Column(id) => self.bytes(&[*id]),
+            Scalar::Literal(value) => value.bytes() as f64,
+            Scalar::Cast(inner, _) => self.width(inner),
+            Scalar::Binary(BinaryOp::Concat, a, b) => self.width(a) + self.width(b),
+            Scalar::Case(arms, otherwise) => {
+                arms.iter().map(|(_, then)| self.width(then)).fold(self.width(otherwise), f64::max)
+            }
+            _ => 8.0,
+        }
+    }
+
     /// How many different values expressions have together.
     pub fn distinct<'s>(&self, scalars: impl IntoIterator<Item = &'s Scalar>) -> f64 {
         let of = |id: ColumnId| self.columns.get(&id).map_or(DISTINCT, |column| column.distinct);
@@ -358,7 +372,8 @@ impl<'a> Estimator<'a> {
     ) -> Estimate<'a> {
         let column = |(id, scalar): (ColumnId, &Scalar)| {
             let same = column_of(scalar).and_then(|of| input.columns.get(&of)).cloned();
-            let other = || Column { distinct: input.distinct([scalar]), nulls: 0.0, bytes: 8.0, found: None };
+            let (distinct, bytes) = (|| input.distinct([scalar]), || input.width(scalar));
+            let other = || Column { distinct: distinct(), nulls: 0.0, bytes: bytes(), found: None };
             let mut column = same.unwrap_or_else(other);
             column.distinct = column.distinct.min(rows).max(1.0);
             (id, column)
