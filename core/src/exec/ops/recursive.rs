@@ -15,7 +15,7 @@
 use super::{Batch, Operator, Wants};
 use crate::{
     Error,
-    data::{SignedRow, Value, codec, order::Key},
+    data::{SignedRow, Value, order::Key},
     exec::{
         dataflow::{Dataflow, RESULT_ROWS_MAX},
         plan::Recursion,
@@ -43,7 +43,7 @@ pub struct Recursive {
     /// Rows that iterations have read beside their own.
     read: u64,
     /// Values whose rows are there or were asked for, those that are to be asked for, and whether all rows are there.
-    known: Set<Vec<u8>>,
+    known: Set<Key>,
     wanted: Vec<Value>,
     all: bool,
 }
@@ -106,7 +106,7 @@ impl Recursive {
     fn lacking(&mut self, rows: &[SignedRow]) -> Vec<Value> {
         let Some(walk) = self.recursion.walk.filter(|_| !self.all) else { return Vec::new() };
         let values = rows.iter().filter_map(|signed| signed.row.get(walk.column)).filter(|value| !value.is_null());
-        values.filter(|value| self.known.insert(codec::encode_key(core::slice::from_ref(value)))).cloned().collect()
+        values.filter(|value| self.known.insert(Key(vec![(*value).clone()]))).cloned().collect()
     }
 
     /// Iterates until there is nothing new, or rows have to be asked for first.
