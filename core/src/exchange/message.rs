@@ -57,13 +57,13 @@ pub enum Message {
         stop: u8,
         /// Parcels that came, and the sum of their names.
         taken: (u32, u64),
-        /// Parcels that went on; at the last stop, and behind it, pieces of what was found.
+        /// Parcels that went on; at the last stop, further pieces of what was found.
         next: (u32, u64),
         /// A majority was given up for lost where something was looked for.
         assumed_lost: bool,
         /// It failed.
         fault: Option<Fault>,
-        /// An encoded [`Partial`](crate::exec::Partial): what was found at the last stop.
+        /// An encoded [`Partial`](crate::exec::Partial): the first piece of what was found at the last stop, or a further one.
         #[serde(with = "crate::wire::bytes")]
         partial: Vec<u8>,
     },

@@ -1,4 +1,4 @@
-//! SQL, at one peer and on networks: one binary, since linking is what takes time.
+//! SQL, at one peer and on networks: one binary, a module for each subject.
 #![allow(clippy::unwrap_used, clippy::panic)] // how a test fails, helpers included
 
 mod analyze;
