@@ -605,3 +605,9 @@ fn churn(seed: u64) -> Result<Run, String> {
 fn at_rest_views_are_what_their_queries_give() {
     seeds::each("live", number("LIVE_SEEDS").unwrap_or(20), churn);
 }
+
+/// A peer whose disk was replaced by an empty one is told that it owns what it owned, by those who have it all.
+#[test]
+fn an_owner_that_lost_its_disk_does_not_empty_those_of_the_others() {
+    churn(256).unwrap();
+}

@@ -329,6 +329,10 @@ impl Groups {
             let answer = Message::Synced { of: name, sent_us };
             self.save(env, &name, Vec::new(), vec![(from, answer.into())], Step::None);
         } else {
+            // An owner whose disk was lost takes the epoch up as if it were new, and would have all become as empty.
+            if fragment.kept.active {
+                env.ctx.send(from, Message::Active { certificate });
+            }
             env.ctx.send(from, Message::Lacking { of: name });
         }
     }

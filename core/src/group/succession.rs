@@ -225,6 +225,12 @@ impl Groups {
             && !fragment.kept.active
         {
             fragment.kept.active = true;
+            if matches!(fragment.stage, Stage::Merging(_) | Stage::Syncing) {
+                // It was this owner that activated it: its disk is another one since, and the members know more.
+                env.ctx.count("group.forgotten");
+                fragment.stage = Stage::Restarted;
+                fragment.kept.synced = false;
+            }
             self.save(env, &name, Vec::new(), Vec::new(), Step::None);
         }
         let older: Vec<Name> = self

@@ -282,12 +282,12 @@ impl Swarm {
         self.run(self.now + us);
     }
 
-    /// Which regions are answered for now, by whom.
     /// Who counted something.
     pub fn counted(&self, name: &str) -> Option<Id> {
         self.nodes.iter().find(|(_, node)| node.out.counters.get(name) > 0).map(|(id, _)| *id)
     }
 
+    /// Which regions are answered for now, by whom.
     pub fn owners(&self) -> Vec<(Id, Region, bool)> {
         let now = self.clocks();
         let owned = |(id, node): (&Id, &Node)| {
