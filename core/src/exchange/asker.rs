@@ -24,6 +24,8 @@ const PIECE_BYTES: usize = 64;
 const SILENCE_US: u64 = 4 * SECOND_US;
 /// With less time left than this, no further round is begun.
 const ROUND_US: u64 = SECOND_US;
+/// The buckets are told, and answer, in so much time.
+const TELL_US: u64 = 3 * SECOND_US;
 /// Bytes of rows that may be sent to all owners of the other side.
 pub const BROADCAST_BYTES_MAX: usize = 256 * 1_024;
 
@@ -460,7 +462,7 @@ impl Asked {
     fn gather(&mut self, ctx: &Ctx<'_>, side: u8, output: Output, events: &mut VecDeque<Event>) {
         // What is missing is asked for again until there is just time to tell the buckets.
         let left = self.until_us.saturating_sub(ctx.now.mono);
-        let (number, deadline_us) = (self.number, ctx.now.mono + left * 2 / 3);
+        let (number, deadline_us) = (self.number, self.until_us - (left / 3).min(TELL_US));
         events.push_back(match self.plan.sides.inputs[usize::from(side != 0)].giving(output) {
             Input::Table(fragment) => Event::Gather { number, side, fragment: Box::new(fragment), deadline_us },
             Input::Join(plan) => {

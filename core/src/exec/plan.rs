@@ -20,7 +20,7 @@ use crate::{
     sql::{
         ast::{BinaryOp, FrameUnit, SetOp},
         catalog::TableDescriptor,
-        cost::{Choice, Cost},
+        cost::Weighed,
         explain::Lines,
         logical::Scan,
         scalar::Scalar,
@@ -466,7 +466,7 @@ pub struct Joined {
     /// The way of rows past the owners of others, and for a semi-join what owners send beforehand.
     pub follow: Option<(Follow, Option<[FragmentPlan; 2]>)>,
     /// What this and other ways cost by estimate, this one first; only EXPLAIN asks.
-    pub ways: Vec<(Choice, Cost)>,
+    pub ways: Vec<Weighed>,
 }
 
 impl Joined {

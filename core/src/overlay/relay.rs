@@ -112,6 +112,10 @@ impl Overlay {
             known.contact.relay = None;
         }
         self.relayed_gone(ctx, to, via);
+        if self.direct(&to).is_some() {
+            // A direct channel came meanwhile; what went over the relay is lost all the same.
+            self.reroute_from(ctx, to);
+        }
     }
 
     /// A relayed channel is no more.

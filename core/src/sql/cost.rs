@@ -7,7 +7,7 @@
 //! | strategy | ships | trips |
 //! |---|---|---|
 //! | gather | both sides to the asker | down the tree and up |
-//! | symmetric hash | both sides once to buckets, results | down, across, the counts up and down, home |
+//! | symmetric hash | both sides once to buckets, results | down, across (counts up meanwhile), home, the counts down, the last words home |
 //! | fetch-matches | rows of one side to the owners of the other's, results | down, there, home |
 //! | semi-join | keys of both sides to buckets, then what matches past the owners of both rows | as symmetric hash, and there twice |
 //! | Bloom | a filter of one side up and down, then what it lets through as symmetric hash | up and down before that |
@@ -176,6 +176,17 @@ pub struct Choice {
     pub side: usize,
 }
 
+/// A way with what it costs, and how long that takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Weighed {
+    /// The way.
+    pub choice: Choice,
+    /// What it costs.
+    pub cost: Cost,
+    /// [`Network::time_us`] of that: the least is chosen.
+    pub time_us: f64,
+}
+
 /// The rows of a side at the asker.
 pub fn gather(side: &Side, network: &Network) -> Cost {
     match side {
@@ -211,16 +222,19 @@ pub fn results(rows: f64, bytes: f64, network: &Network) -> Cost {
 
 /// Both sides by hash.
 pub fn symmetric_hash(pair: &Pair, network: &Network) -> Cost {
-    hashed(pair.sides[0].all() + pair.sides[1].all(), network).then(network.home(pair.rows * pair.bytes))
+    let rows = hashed(pair.sides[0].all() + pair.sides[1].all(), network);
+    rows.then(network.home(pair.rows * pair.bytes)).then(counted(network))
 }
 
-/// Rows by hash, and the counts that tell when it is over: up the tree and down to the buckets.
+/// Rows by hash; how many they are goes up the tree meanwhile.
 fn hashed(bytes: f64, network: &Network) -> Cost {
-    let counts = network.up(network.peers * 8.0).then(network.down(8.0));
-    network
-        .down(0.0)
-        .then(network.across(bytes).beside(Cost { trips: 0.0, ..counts }))
-        .then(Cost { trips: counts.trips, ..Cost::default() })
+    network.down(0.0).then(network.across(bytes).beside(network.up(network.peers * 8.0)))
+}
+
+/// Buckets are told how many rows were sent, and say that it is all. What goes up the tree comes to the asker among what
+/// buckets find, so all that is found beforehand is there.
+fn counted(network: &Network) -> Cost {
+    network.down(8.0).then(network.home(0.0))
 }
 
 /// One side to all owners of the other.
@@ -239,7 +253,8 @@ pub fn bloom(pair: &Pair, first: usize, network: &Network) -> Cost {
     let up =
         Cost { messages, bytes: messages * (filter + MESSAGE_BYTES), inbound: 3.0 * filter, trips: network.depth() };
     let filters = network.down(0.0).then(up).then(network.down(filter));
-    filters.then(hashed(first.all() + through, network)).then(network.home(pair.rows * pair.bytes))
+    let rows = filters.then(hashed(first.all() + through, network));
+    rows.then(network.home(pair.rows * pair.bytes)).then(counted(network))
 }
 
 /// What must be equal by hash, then the rows that have a match.
@@ -248,7 +263,8 @@ pub fn semi_join(pair: &Pair, network: &Network) -> Cost {
     // Two keys go to the owner of the left row, and with it on to that of the right one.
     let first = network.across(pair.rows * 2.0 * NAME_BYTES);
     let second = network.across(pair.rows * (pair.sides[0].bytes + 2.0 * NAME_BYTES));
-    hashed(keys, network).then(first).then(second).then(network.home(pair.rows * pair.bytes))
+    let rows = first.then(second).then(network.home(pair.rows * pair.bytes));
+    hashed(keys, network).then(rows.beside(counted(network)))
 }
 
 /// For the rows of one side those of the other by key.

@@ -5,7 +5,7 @@
 
 use super::{
     ast::{BinaryOp, SetOp},
-    cost::{Choice, Cost},
+    cost::{Cost, Weighed},
     physical::Node,
     reduce::{FILTER_VALUES_MAX, reduced},
     report::{EXPECTED, Measures},
@@ -297,9 +297,9 @@ fn name_of(node: &Node) -> String {
 }
 
 /// What the ways to make a join cost by estimate: the chosen one and, in the order of their costs, the others.
-fn ways(all: &[(Choice, Cost)], names: impl Iterator<Item = String>, depth: usize) -> Vec<String> {
+fn ways(all: &[Weighed], names: impl Iterator<Item = String>, depth: usize) -> Vec<String> {
     let names: Vec<String> = names.collect();
-    let way = |(choice, cost): &(Choice, Cost)| {
+    let way = |Weighed { choice, cost, time_us }: &Weighed| {
         let side = names.get(choice.side).map_or("", |name| name);
         let of = match choice.strategy {
             JoinStrategy::Broadcast => format!(" of {side}"),
@@ -309,7 +309,8 @@ fn ways(all: &[(Choice, Cost)], names: impl Iterator<Item = String>, depth: usiz
         };
         let Cost { messages, bytes, trips, .. } = cost;
         let name = choice.strategy.name();
-        format!("{name}{of}: {messages:.0} messages, {bytes:.0} bytes, {trips:.0} trips")
+        let ms = time_us / 1e3;
+        format!("{name}{of}: {messages:.0} messages, {bytes:.0} bytes, {trips:.0} trips, {ms:.0} ms")
     };
     let Some((chosen, others)) = all.split_first() else { return Vec::new() };
     let mut lines = vec![indented(depth, &format!("Chosen [asker] {}", way(chosen)))];

@@ -12,7 +12,7 @@
 use super::{
     access::index_scan,
     ast::{BinaryOp, SetOp},
-    cost::{Choice, Cost, results},
+    cost::{Cost, Weighed, results},
     estimate::Estimator,
     fault::{TOO_COMPLEX, fail},
     logical::{ColumnId, Logical, Mark, SUBSTITUTED_MAX, Scan},
@@ -53,7 +53,7 @@ pub struct Node {
     /// How many rows are expected, where that is known; only EXPLAIN asks.
     pub expected: Option<u64>,
     /// Of a join: what this and other ways cost, this one first; only EXPLAIN asks.
-    pub ways: Vec<(Choice, Cost)>,
+    pub ways: Vec<Weighed>,
 }
 
 impl Node {

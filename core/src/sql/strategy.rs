@@ -4,7 +4,7 @@
 
 use super::{
     ast::BinaryOp,
-    cost::{Choice, Cost, Network, Pair, choose, costs, gather, gather_both, lookups},
+    cost::{Choice, Cost, Network, Pair, Weighed, choose, costs, gather, gather_both, lookups},
     estimate::Estimator,
     fault::{INVALID_ARGUMENT, fail},
     logical::{ColumnId, Logical, Scan},
@@ -234,16 +234,14 @@ fn at_peers(node: Node, wanted: JoinStrategy, sizes: &Sizes) -> Option<AtPeers> 
 }
 
 /// What the chosen way and all others cost, the chosen one first and of the others the cheapest; nothing, where nothing is known.
-fn ways(chosen: Choice, pair: &Pair, sizes: &Sizes) -> Vec<(Choice, Cost)> {
+fn ways(chosen: Choice, pair: &Pair, sizes: &Sizes) -> Vec<Weighed> {
     if !sizes.known {
         return Vec::new();
     }
-    let mut all = costs(pair, &sizes.network);
-    let rank = |(choice, cost): &(Choice, Cost)| (*choice != chosen, sizes.network.time_us(cost));
-    all.sort_by(|a, b| {
-        let ((a, x), (b, y)) = (rank(a), rank(b));
-        a.cmp(&b).then(x.total_cmp(&y))
-    });
+    let weighed = |(choice, cost)| Weighed { choice, cost, time_us: sizes.network.time_us(&cost) };
+    let mut all: Vec<Weighed> = costs(pair, &sizes.network).into_iter().map(weighed).collect();
+    let first = |way: &Weighed| way.choice != chosen;
+    all.sort_by(|a, b| first(a).cmp(&first(b)).then(a.time_us.total_cmp(&b.time_us)));
     all
 }
 

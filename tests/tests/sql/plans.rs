@@ -485,10 +485,10 @@ Project [asker] count(*) (rows≈1)
     Gather [exchange] f with r: found at the owners, sent to the asker (rows≈1)
       Aggregate [owners] partial count(*)
         HashJoin [owners] anti on r.person = cast_out.person
-          Chosen [asker] broadcast of cast_out: messages, bytes, trips
+          Chosen [asker] broadcast of cast_out: messages, bytes, trips, ms
           Exchange [exchange] f with r: stays where it is
             HashJoin [owners] inner on f.id = r.film
-              Chosen [asker] broadcast of f: messages, bytes, trips
+              Chosen [asker] broadcast of f: messages, bytes, trips, ms
               Exchange [exchange] f: all rows, to the owners of the other side
                 Scan [owners] f (f.id)
               Exchange [exchange] r: stays where it is
@@ -502,10 +502,10 @@ Project [asker] p.name, count(*), max(length(f.plot || r.text)) (rows≈600)
     Gather [exchange] f with r with p: found at the buckets, sent to the asker (rows≈600)
       Aggregate [buckets] partial count(*), max(length(f.plot || r.text)) by p.name
         HashJoin [buckets] inner on r.person = p.id
-          Chosen [asker] symmetric-hash: messages, bytes, trips
+          Chosen [asker] symmetric-hash: messages, bytes, trips, ms
           Exchange [exchange] f with r: by the hash of what must be equal, to up to 189 buckets
             HashJoin [buckets] inner on f.id = r.film
-              Chosen [asker] symmetric-hash: messages, bytes, trips
+              Chosen [asker] symmetric-hash: messages, bytes, trips, ms
               Exchange [exchange] f: by the hash of what must be equal, to up to 212 buckets
                 Scan [owners] f (f.id, f.plot)
               Exchange [exchange] r: by the hash of what must be equal, to up to 212 buckets
@@ -516,7 +516,7 @@ const SEMI: &str = "\
 Gather [exchange] f: found at the buckets, sent to the asker (rows≈400)
   Project [buckets] f.id, f.plot
     HashJoin [buckets] semi on f.id = r.film
-      Chosen [asker] symmetric-hash: messages, bytes, trips
+      Chosen [asker] symmetric-hash: messages, bytes, trips, ms
       Exchange [exchange] f: by the hash of what must be equal, to up to 212 buckets
         Scan [owners] f (f.id, f.plot)
       Exchange [exchange] r: by the hash of what must be equal, to up to 212 buckets

@@ -245,7 +245,7 @@ pub fn joins(report: &Report) -> Result<(), String> {
         let pass = format!("{}% of r, {}% of s", 100 - conditions.r, 100 - conditions.s);
         let others = [("broadcast", 0.0), ("gather", 0.0), ("auto", 0.0)];
         for (strategy, pier_s) in STRATEGIES.into_iter().chain(others) {
-            let (run, plan) = strategy_run(&mut scale, asker, strategy, &conditions)?;
+            let (run, Chosen { way, cost_s }) = strategy_run(&mut scale, asker, strategy, &conditions)?;
             let found = (run.result.rows.len(), run.result.coverage);
             if found != (expected, 1.0) {
                 return Err(format!("{strategy}: {} rows of {expected}, coverage {}", found.0, found.1));
@@ -261,11 +261,14 @@ pub fn joins(report: &Report) -> Result<(), String> {
             figure("over_s", seconds(run.over_us), "s");
             figure("network_bytes", run.bytes as f64, "B");
             figure("floor_s", seconds(floor), "s");
+            if let Some(cost_s) = cost_s {
+                figure("estimated_s", cost_s, "s");
+            }
             if pier_s > 0.0 && !narrow {
                 figure("pier_s", pier_s, "s");
             }
             if strategy == "auto" {
-                let more = [("chosen", &plan[..]), ("pass", &pass)];
+                let more = [("chosen", &way[..]), ("pass", &pass)];
                 report.simulated(&config, "pier-joins", "chosen", seconds(run.last_us), "s", &more);
             }
         }
@@ -316,13 +319,13 @@ fn thirtieth(scale: &mut Scale, asker: usize, definitions: &mut Definitions, tex
     Err("30 tuples did not come within two minutes".to_owned())
 }
 
-/// Runs the query with a strategy; and which operator joins.
+/// Runs the query with a strategy; and how the planner joins.
 fn strategy_run(
     scale: &mut Scale,
     asker: usize,
     strategy: &str,
     conditions: &Conditions,
-) -> Result<(Run, String), String> {
+) -> Result<(Run, Chosen), String> {
     let (mut definitions, text) = (Definitions::default(), query(conditions));
     let plan = prepare(scale, asker, &mut definitions, strategy, &text)?;
     let join = ["Join [", "FetchMatches [", "SemiJoin ["];
@@ -330,7 +333,18 @@ fn strategy_run(
     let chosen = chosen.trim().split(" on ").next().unwrap_or_default().to_owned();
     let way = if plan.contains("Bloom") { format!("{chosen}, Bloom") } else { chosen };
     let at_peers = !way.contains("[asker]");
-    Ok((run(scale, asker, &mut definitions, &text, at_peers)?, way))
+    let cost = plan.lines().find(|line| line.contains("Chosen [asker]")).unwrap_or_default();
+    let cost_ms = cost.strip_suffix(" ms").and_then(|cost| cost.rsplit(", ").next()?.parse::<f64>().ok());
+    let cost_s = cost_ms.map(|ms| ms / 1e3);
+    Ok((run(scale, asker, &mut definitions, &text, at_peers)?, Chosen { way, cost_s }))
+}
+
+/// How the planner joins.
+struct Chosen {
+    /// The operator, and where pairs are found.
+    way: String,
+    /// How long it is expected to take, where the plan says so.
+    cost_s: Option<f64>,
 }
 
 /// Has the asker know the definitions of the tables, and what is in them; the plan of the query.
