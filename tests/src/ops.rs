@@ -2,7 +2,7 @@
 
 use pontoon_core::{
     CallId, Command, Error, Reply,
-    data::QueryResult,
+    data::{QueryResult, Row},
     exec::{Env, Need},
     sql::{
         asking::{Asking, Definitions},
@@ -193,6 +193,17 @@ impl Sim {
             };
             ask.open.push((need, self.command(ask.node, command)));
         }
+    }
+
+    /// What the result of a statement under way will have of rows that have come of it since this was asked last.
+    pub fn preview(&mut self, ask: &mut Ask) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (call, early) in self.take_early() {
+            if let Some((need, _)) = ask.open.iter().find(|(_, open)| *open == call) {
+                rows.extend(ask.asking.preview(*need, early).map(|result| result.rows).unwrap_or_default());
+            }
+        }
+        rows
     }
 
     /// Starts one operation.

@@ -2,7 +2,7 @@
 //! what a query tells while it runs.
 #![allow(clippy::unwrap_used, clippy::panic)] // how a test fails, helpers included
 
-use pontoon_core::sql::asking::Definitions;
+use pontoon_core::{data::Row, exec::EARLY_MAX, sql::asking::Definitions};
 use pontoon_tests::{
     ops::Ask,
     sim::{Signing, Sim, SimConfig},
@@ -168,5 +168,51 @@ fn a_query_tells_how_far_it_is() {
         assert!(told[0].3 < 0.2 && last > 0.6, "{query}: {told:?}");
         let rows: Vec<u64> = told.iter().map(|(_, _, rows, _)| *rows).collect();
         assert!(rows.is_sorted() && rows[0] == 0 && rows.iter().any(|rows| *rows > 0), "{query}: {rows:?}");
+    }
+}
+
+/// What is shown of a query before its end, and its result.
+fn shown(sim: &mut Sim, definitions: &mut Definitions, query: &str) -> (Vec<Row>, Vec<Row>) {
+    sim.take_early();
+    let mut ask = sim.ask(ASKER, definitions, query, None).unwrap();
+    let mut early = Vec::new();
+    loop {
+        sim.run_for(1_000);
+        early.extend(sim.preview(&mut ask));
+        if let Some(result) = sim.look(&mut ask, definitions) {
+            return (early, result.unwrap().rows);
+        }
+    }
+}
+
+#[test]
+fn the_first_rows_are_shown_before_all_are_there() {
+    let (mut sim, mut definitions) = swarm();
+    let computed = "SELECT amount * 2 AS twice, id FROM bids";
+    for (strategy, query) in [
+        ("auto", GATHER),
+        ("auto", computed),
+        ("symmetric-hash", JOIN),
+        ("semi-join", JOIN),
+        ("fetch-matches", JOIN),
+        ("bloom", JOIN),
+        ("broadcast", JOIN),
+    ] {
+        run(&mut sim, &mut definitions, &format!("SET pontoon.join_strategy = '{strategy}'"), None).unwrap();
+        let (early, mut result) = shown(&mut sim, &mut definitions, query);
+        assert!((1..=EARLY_MAX).contains(&early.len()), "{strategy}, {query}: {}", early.len());
+        for row in early {
+            let at = result.iter().position(|other| *other == row);
+            result.swap_remove(at.unwrap_or_else(|| panic!("{strategy}, {query}: {row:?} is not of the result")));
+        }
+    }
+    // What one row means others say.
+    for query in [
+        "SELECT count(*) FROM bids",
+        "SELECT id FROM bids ORDER BY amount, id LIMIT 3",
+        "SELECT DISTINCT item FROM bids",
+    ] {
+        let (early, result) = shown(&mut sim, &mut definitions, query);
+        assert!(early.is_empty() && !result.is_empty(), "{query}: {early:?}");
     }
 }

@@ -107,6 +107,11 @@ export interface QueryProgress {
   coverage: number;
   /** Rows that came of them so far, or groups; some of a join may still be dropped. */
   rows: number;
+  /**
+   * The first rows of the result, up to 100, as they came: of a query that neither sorts, groups, limits nor joins here what
+   * peers have found, else none. Some of a join may still be dropped.
+   */
+  first: unknown[];
 }
 
 /** How to read a value. */

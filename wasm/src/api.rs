@@ -239,7 +239,7 @@ impl Engine {
     }
 
     /// Runs an encoded fragment but for encoded regions; gives what came and how it ended, encoded. `told` is given the
-    /// share that has answered and the rows that came, while it goes on. For SQL.
+    /// share that has answered, the rows that came and, encoded, the next ones of the first rows, while it goes on. For SQL.
     pub fn gather(
         &self,
         fragment: &[u8],

@@ -15,7 +15,7 @@ use pontoon_core::{CallId, Command, Input, Output, live::Watched, map::Map, node
 use wasm_bindgen::JsValue;
 
 use crate::{
-    calls::{Calls, Shape},
+    calls::{Calls, Shape, encoded},
     clock::{self, Alarm, Timer},
     disk::Disk,
     error::DriverError,
@@ -117,11 +117,17 @@ impl Driver {
             Err(Output::Persist { token, batch }) => self.disk.write(token, batch),
             Err(Output::Wake(at)) => self.alarm.set(at),
             Err(Output::Watched { call, event }) => self.tell_watched(call, &event),
-            Err(Output::Progress { call, rows, share }) => {
+            Err(Output::Progress { call, rows, share, early }) => {
                 let told = self.calls.borrow().told(call);
                 if let Some(told) = told {
+                    let early = if early.is_empty() { Ok(JsValue::UNDEFINED) } else { encoded(&early) };
                     // It is a function of SQL's module, which does not throw.
-                    let _ = told.call2(&JsValue::UNDEFINED, &share.into(), &values::number(rows));
+                    let _ = told.call3(
+                        &JsValue::UNDEFINED,
+                        &share.into(),
+                        &values::number(rows),
+                        &early.unwrap_or_default(),
+                    );
                 }
             }
             Err(Output::Reply { call, result }) => {

@@ -286,6 +286,25 @@ test("a query can be cancelled, and tells how far it is", { timeout: 60_000 }, a
   assert.match(thrown, /a listener's own/);
 });
 
+test("the first rows of a query are shown before its end", { timeout: 60_000 }, async () => {
+  const [a, b] = tabs;
+  // The other tab is busy, and so what this one has comes first.
+  const busy = b.evaluate(() => { for (const end = Date.now() + 1_000; Date.now() < end;); });
+  const found = await a.evaluate(async () => {
+    const told = [];
+    const { rows } = await db.query("SELECT s.id * 2 AS twice, t.kind FROM slow s JOIN slow t ON s.kind = t.id", [], { onProgress: (it) => told.push(it) });
+    await db.query("SELECT kind, count(*) FROM slow GROUP BY kind", [], { onProgress: ({ first }) => told.push({ first, grouped: true }) });
+    return { told, rows };
+  });
+  await busy;
+  const keys = new Set(found.rows.map((row) => JSON.stringify(row)));
+  const shown = found.told.filter((it) => !it.grouped).map(({ first }) => first);
+  assert.equal(found.rows.length, 300);
+  assert.ok(shown.length > 0 && shown.every((first) => first.length <= 100), JSON.stringify(found.told));
+  assert.ok(shown.flat().every((row) => keys.has(JSON.stringify(row))), JSON.stringify(shown.at(-1)));
+  assert.ok(found.told.filter((it) => it.grouped).every(({ first }) => first.length === 0));
+});
+
 test("a page alone founds its network", { timeout: 60_000 }, async () => {
   const context = await browser.newContext();
   const tab = await context.newPage();

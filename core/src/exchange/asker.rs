@@ -6,11 +6,12 @@ use super::{Cargo, Event, Load, Shipment, Ways, Whose};
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
-    data::Nested,
+    data::{Nested, SignedRow},
     exec::{
-        Budget, Fault, GatherEnd, Partial,
+        Budget, EARLY_MAX, Fault, GatherEnd, Partial,
         exchange::{BUCKETS_MAX, Beside, Buckets, Filter, Input, JoinPlan, Name, Open, Sent, To, Way},
         fragment::Output,
+        ops::Batch,
         plan::JoinKind,
     },
     map::{Map, Set},
@@ -77,6 +78,27 @@ impl Trail {
     }
 }
 
+/// Rows that came.
+#[derive(Default)]
+struct Came {
+    rows: u64,
+    /// How many of the first ones were kept for the application, and those that it was not told of yet.
+    first: usize,
+    early: Vec<SignedRow>,
+}
+
+impl Came {
+    /// More rows; whether the application is to see the first ones. What is tried again it has seen.
+    fn add(&mut self, batch: &Batch, show: bool) {
+        self.rows += batch.len() as u64;
+        if show && self.first < EARLY_MAX {
+            let before = self.early.len();
+            self.early.extend(batch.early(0).into_iter().take(EARLY_MAX - self.first));
+            self.first += self.early.len() - before;
+        }
+    }
+}
+
 /// A side of the join.
 #[derive(Default)]
 struct Side {
@@ -115,7 +137,7 @@ pub(super) struct Asked {
     counted: bool,
     ended: u16,
     /// Rows that came, and of how many the application knows.
-    rows: u64,
+    came: Came,
     told: u64,
     result: Partial,
     end: GatherEnd,
@@ -148,7 +170,7 @@ impl Asked {
             begun: false,
             counted: false,
             ended: 0,
-            rows: 0,
+            came: Came::default(),
             told: 0,
             result: Partial::default(),
             end,
@@ -167,24 +189,24 @@ impl Asked {
     }
 
     /// Some of a side has answered; that many rows of it are rows of the join where they were joined at their owners.
-    pub fn side_goes_on(&mut self, side: u8, share: f64, rows: u64) -> Option<Event> {
+    pub fn side_goes_on(&mut self, side: u8, share: f64, rows: u64, early: Vec<SignedRow>) -> Option<Event> {
         self.sides[usize::from(side != 0)].share = share;
         if matches!(self.way, Way::Broadcast(small) if small != side) {
-            self.rows = rows;
+            (self.came.rows, self.came.early) = (rows, early);
         }
         self.progress()
     }
 
     /// What the application is told; nothing of a join that is a side of another one.
     fn progress(&mut self) -> Option<Event> {
-        self.told = self.rows;
+        self.told = self.came.rows;
         let Whose::Call(call) = self.whose else { return None };
         let sides: f64 = self.sides.iter().map(|side| if side.answer.is_some() { 1.0 } else { side.share }).sum();
         let share = match self.way {
             Way::Broadcast(_) => sides / 2.0,
             _ => (sides + f64::from(self.ended) / f64::from(self.buckets.max(1))) / 3.0,
         };
-        Some(Event::Progress { call, rows: self.rows, share })
+        Some(Event::Progress { call, rows: self.came.rows, share, early: core::mem::take(&mut self.came.early) })
     }
 
     fn name(&self, ctx: &Ctx<'_>) -> Name {
@@ -236,7 +258,7 @@ impl Asked {
                     Ok(partial) => {
                         self.end.messages += 1;
                         self.end.bytes += 40;
-                        self.rows += partial.batch.len() as u64;
+                        self.came.add(&partial.batch, self.round == 0 && self.plan.tail.gives_rows());
                         bucket.pieces.insert((life, index), partial);
                     }
                     Err(_) => {
@@ -280,7 +302,7 @@ impl Asked {
             self.end.fault = Some((&error(CORRUPTED, "what an owner found does not read")).into());
             return;
         };
-        self.rows += found.batch.len() as u64;
+        self.came.add(&found.batch, self.round == 0 && self.plan.tail.gives_rows());
         if let Err(error) = self.plan.tail.combine(&mut self.trail.found, found, &Budget::from(ctx.config)) {
             self.end.fault = Some((&error).into());
         }
@@ -339,7 +361,7 @@ impl Asked {
             shipment = Some(self.begin(ctx, ways, again));
             self.ask_sides(ctx, ways, events);
         }
-        if self.rows > self.told
+        if self.came.rows > self.told
             && let Some(event) = self.progress()
         {
             events.push_back(event);

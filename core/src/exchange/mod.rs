@@ -110,6 +110,8 @@ pub enum Event {
         rows: u64,
         /// The share of it that is done: of both sides, and of the buckets.
         share: f64,
+        /// The next ones of the first rows, if it is rows that are wanted.
+        early: Vec<SignedRow>,
     },
 }
 
@@ -193,9 +195,9 @@ impl Exchanges {
     }
 
     /// Some of what [`Event::Gather`] asked for has come.
-    pub fn side_goes_on(&mut self, number: u64, side: u8, share: f64, rows: u64) {
+    pub fn side_goes_on(&mut self, number: u64, side: u8, share: f64, rows: u64, early: Vec<SignedRow>) {
         let asked = self.asked.get_mut(&number);
-        if let Some(event) = asked.and_then(|asked| asked.side_goes_on(side, share, rows)) {
+        if let Some(event) = asked.and_then(|asked| asked.side_goes_on(side, share, rows, early)) {
             self.events.push_back(event);
         }
     }

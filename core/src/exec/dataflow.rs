@@ -160,6 +160,19 @@ impl Dataflow {
         }
     }
 
+    /// What the result will have of rows that a source is about to deliver, where each says that by itself.
+    pub fn preview(&mut self, source: usize, mut batch: Batch) -> Option<Vec<Row>> {
+        let mut target = self.steps[self.sources.get(source)?.1].target;
+        while let Some((index, port)) = target {
+            let step = self.steps.get_mut(index)?;
+            let operator = step.operator.as_mut().filter(|operator| operator.is_row_wise())?;
+            let rows = core::mem::take(&mut batch);
+            operator.on_batch(port, rows, &mut batch).ok()?;
+            target = step.target;
+        }
+        Some(batch.by_row().rows.into_iter().filter(|signed| signed.weight > 0).map(|signed| signed.row).collect())
+    }
+
     /// A source has delivered everything that came of it; whether that is all of its rows.
     pub fn end(&mut self, source: usize, whole: bool) -> Result<(), Error> {
         match self.sources.get(source) {

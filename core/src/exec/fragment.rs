@@ -243,6 +243,14 @@ impl FragmentPlan {
         self.output == Output::Rows
     }
 
+    /// Whether it, or what it is joined to beside its rows, gives rows one by one.
+    pub fn finds_rows(&self) -> bool {
+        match &self.output {
+            Output::Beside(beside) => beside.tail.gives_rows(),
+            output => *output == Output::Rows,
+        }
+    }
+
     /// The locality bits of that namespace: with them, which part of the key space to ask.
     pub fn locality_bits(&self) -> u8 {
         self.locality_bits

@@ -35,6 +35,7 @@ pub mod view;
 
 pub use exchange::JoinPlan;
 pub use fragment::{Budget, FragmentPlan, Partial};
+pub use ops::EARLY_MAX;
 pub use plan::Plan;
 pub use run::{Env, GatherEnd, Need, Run};
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ctx::Now,
-    data::Cost,
+    data::{Cost, SignedRow},
     error::Error,
     exec::{FragmentPlan, GatherEnd, JoinPlan, Partial},
     id::{Id, Region},
@@ -195,6 +195,9 @@ pub enum Output {
         /// The share of what was asked that has answered so far; of a join, of both sides and of what was made of them. Where
         /// something is tried again it goes back.
         share: f64,
+        /// Where rows are wanted one by one, the next ones of the first
+        /// [`EARLY_MAX`](crate::exec::EARLY_MAX) that came.
+        early: Vec<SignedRow>,
     },
     /// A trace event, while tracing is on.
     Trace(Trace),

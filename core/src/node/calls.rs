@@ -221,7 +221,7 @@ impl Node {
         match event {
             spread::Event::Leaf { job, asker, regions, work } => self.leaf(job, asker, &regions, work),
             spread::Event::Done { ticket, report } => self.task_done(ticket, *report),
-            spread::Event::Progress { ticket, covered, rows } => self.goes_on(ticket, covered, rows),
+            spread::Event::Progress { ticket, covered, rows, early } => self.goes_on(ticket, covered, rows, early),
         }
     }
 

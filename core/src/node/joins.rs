@@ -65,8 +65,8 @@ impl Node {
                 Whose::Side { number, side } => self.side_done(number, side, *partial, *end),
             },
             exchange::Event::Over { number } => self.drop_sides(number),
-            exchange::Event::Progress { call, rows, share } => {
-                self.out.outputs.push_back(Output::Progress { call, rows, share });
+            exchange::Event::Progress { call, rows, share, early } => {
+                self.out.outputs.push_back(Output::Progress { call, rows, share, early });
             }
         }
     }

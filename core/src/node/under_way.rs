@@ -3,20 +3,21 @@
 use super::{CallId, Node, Output, Reply, calls::Ticket, ctx, joins::ways};
 use crate::{
     ctx::Ctx,
+    data::SignedRow,
     id::Coverage,
     sql::fault::{CANCELED, fail},
 };
 
 impl Node {
     /// Some of a task has answered.
-    pub(super) fn goes_on(&mut self, ticket: u64, covered: Coverage, rows: u64) {
+    pub(super) fn goes_on(&mut self, ticket: u64, covered: Coverage, rows: u64, early: Vec<SignedRow>) {
         match self.calls.tickets.get(&ticket) {
             Some(Ticket::Gather { call, whole }) => {
                 let (call, share) = (*call, covered.share_of(whole.size()));
-                self.out.outputs.push_back(Output::Progress { call, rows, share });
+                self.out.outputs.push_back(Output::Progress { call, rows, share, early });
             }
             Some(Ticket::Side { number, side, whole }) => {
-                self.exchanges.side_goes_on(*number, *side, covered.share_of(whole.size()), rows);
+                self.exchanges.side_goes_on(*number, *side, covered.share_of(whole.size()), rows, early);
             }
             _ => {}
         }

@@ -24,6 +24,7 @@ pub use split::{Ground, To};
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
+    data::SignedRow,
     exec::{Budget, FragmentPlan},
     id::{Coverage, Id, Region},
     live::Request,
@@ -81,6 +82,8 @@ pub enum Event {
         covered: Coverage,
         /// Rows or groups that came so far.
         rows: u64,
+        /// The next ones of the first rows ([`EARLY_MAX`](crate::exec::EARLY_MAX)), if it is rows that are wanted.
+        early: Vec<SignedRow>,
     },
 }
 
@@ -114,6 +117,8 @@ struct Job {
     report: Report,
     backoff_us: u64,
     waiting_again: bool,
+    /// How many of the first rows were told.
+    told: usize,
 }
 
 impl Job {
@@ -207,6 +212,7 @@ impl Spread {
             report: Report { covered: Coverage::of(except), ..Report::default() },
             backoff_us: BACKOFF_FIRST_US,
             waiting_again: false,
+            told: 0,
         };
         if let Work::Query { plan } | Work::Watch(Request { plan, .. }) = &job.work {
             match FragmentPlan::decode(plan) {

@@ -7,6 +7,7 @@
 use super::{Branch, Event, Job, Message, PATIENCE_US, Parent, Spread, To, Work, send_missing};
 use crate::{
     ctx::Ctx,
+    exec::FragmentPlan,
     id::{Id, Region},
     wire::Contact,
 };
@@ -42,10 +43,14 @@ impl To {
 impl Spread {
     /// Tells how far a query that this node started has come.
     pub(super) fn progress(&mut self, id: u64) {
-        if let Some(Job { parent: Parent::Here { ticket }, work: Work::Query { .. }, report, .. }) = self.jobs.get(&id)
+        if let Some(Job { parent: Parent::Here { ticket }, work: Work::Query { .. }, plan, report, told, .. }) =
+            self.jobs.get_mut(&id)
         {
-            let (ticket, covered, rows) = (*ticket, report.covered, report.partial.batch.len() as u64);
-            self.events.push_back(Event::Progress { ticket, covered, rows });
+            let (ticket, covered, batch) = (*ticket, report.covered, &report.partial.batch);
+            let wanted = plan.as_ref().is_some_and(FragmentPlan::finds_rows);
+            let early = if wanted { batch.early(*told) } else { Vec::new() };
+            *told += early.len();
+            self.events.push_back(Event::Progress { ticket, covered, rows: batch.len() as u64, early });
         }
     }
 

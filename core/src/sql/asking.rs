@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     Error,
-    data::{Cost, QueryResult, Value},
+    data::{Cost, QueryResult, SignedRow, Value},
     exec::{
         Partial,
         run::{Env, GatherEnd, Learned, Need, Run, Shapes},
@@ -255,6 +255,16 @@ impl Asking {
             });
             definitions.learn(run.learned(), self.env.now_us);
             self.check(definitions);
+        }
+    }
+
+    /// What the result will have of the first rows of a gather or a join ([`Output::Progress`](crate::Output::Progress)), where
+    /// each of them says that by itself: a query that neither groups nor sorts, over what peers find. Some may still be
+    /// dropped. `cost` and `coverage` say nothing.
+    pub fn preview(&mut self, need: u32, early: Vec<SignedRow>) -> Option<QueryResult> {
+        match &mut self.state {
+            State::Running(run) => run.preview(need, early),
+            _ => None,
         }
     }
 

@@ -195,7 +195,9 @@ impl Host {
             }
             Output::Persist { token, batch } => self.persist(turn, token, batch),
             Output::Reply { call, result } => self.note(turn, What::Reply(call, result)),
-            Output::Progress { call, rows, share } => self.note(turn, What::Progress(call, rows, share)),
+            Output::Progress { call, rows, share, early } => {
+                self.note(turn, What::Progress(call, rows, share, early));
+            }
             Output::Message { from, to_key, payload } => self.note(turn, What::Message { from, to_key, payload }),
             Output::Global { name, value } => self.note(turn, What::Global(name, value)),
             Output::NewData(record) => self.note(turn, What::NewData(record)),

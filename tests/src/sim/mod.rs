@@ -38,6 +38,7 @@ use notes::{Notes, What};
 use pontoon_core::{
     CallId, Command, Error, Id, Input, LinkId, Now, Reply,
     ctx::Rng,
+    data::SignedRow,
     inspect::{Inspect, Trace},
     live::Watched,
     store::Record,
@@ -120,6 +121,7 @@ pub struct Sim {
     traces: Vec<(usize, Trace)>,
     new_data: Vec<(usize, Record)>,
     progress: Vec<(u64, CallId, u64, f64)>,
+    early: Vec<(CallId, Vec<SignedRow>)>,
     watched: BTreeMap<CallId, Vec<(u64, Watched)>>,
     recorded: Vec<Recorded>,
 }
@@ -140,6 +142,7 @@ impl Sim {
             traces: Vec::new(),
             new_data: Vec::new(),
             progress: Vec::new(),
+            early: Vec::new(),
             watched: BTreeMap::new(),
             recorded: Vec::new(),
         };
@@ -322,6 +325,11 @@ impl Sim {
         std::mem::take(&mut self.progress)
     }
 
+    /// The first rows of calls that go on, in the order in which they came.
+    pub fn take_early(&mut self) -> Vec<(CallId, Vec<SignedRow>)> {
+        std::mem::take(&mut self.early)
+    }
+
     /// Takes what came of a watch since the last call, and when.
     pub fn take_watched(&mut self, watch: CallId) -> Vec<(u64, Watched)> {
         self.watched.remove(&watch).unwrap_or_default()
@@ -368,7 +376,12 @@ impl Sim {
                 What::Reply(call, answer) => {
                     self.replies.insert(call, (at_us, answer));
                 }
-                What::Progress(call, rows, share) => self.progress.push((at_us, call, rows, share)),
+                What::Progress(call, rows, share, early) => {
+                    self.progress.push((at_us, call, rows, share));
+                    if !early.is_empty() {
+                        self.early.push((call, early));
+                    }
+                }
                 What::Message { from, to_key, payload } => {
                     self.deliveries.push(Delivery { at_us, node, from, to_key, payload });
                 }

@@ -1,6 +1,6 @@
 //! What a run leaves behind: answers, deliveries, counts. Each thread keeps its own; put in order when it is over.
 
-use pontoon_core::{CallId, Id, inspect::Trace, live::Watched, store::Record};
+use pontoon_core::{CallId, Id, data::SignedRow, inspect::Trace, live::Watched, store::Record};
 
 use super::{Answer, Recorded, Stats};
 
@@ -9,8 +9,8 @@ use super::{Answer, Recorded, Stats};
 pub enum What {
     /// A command was answered.
     Reply(CallId, Answer),
-    /// A command goes on: rows so far, and the share that is done.
-    Progress(CallId, u64, f64),
+    /// A command goes on: rows so far, the share that is done, and the next ones of the first rows.
+    Progress(CallId, u64, f64, Vec<SignedRow>),
     /// An application message arrived.
     Message {
         /// Its sender.

@@ -48,7 +48,11 @@ export class Session {
     params: readonly SqlParam[],
     { timeout, signal, onProgress }: QueryOptions,
   ): Promise<unknown> {
-    const told = onProgress && ((coverage: number, rows: number) => report(() => onProgress({ coverage, rows })));
+    const first: unknown[] = [];
+    const told = onProgress && ((coverage: number, rows: number, early?: QueryResult<unknown>) => {
+      if (early) first.push(...early.rows);
+      report(() => onProgress({ coverage, rows, first: [...first] }));
+    });
     const query = this.#sql.begin(known, index, params as unknown[], timeout, told);
     const cancel = (): void => query.cancel();
     signal?.addEventListener("abort", cancel);

@@ -157,7 +157,7 @@ impl Sql {
     }
 
     /// The same of a statement that may be cancelled. `progress` is called with the share of what was asked that has
-    /// answered and the rows that came of it.
+    /// answered, the rows that came of it and, as a result, the next ones of the first rows.
     pub fn begin(
         &self,
         statements: &Statements,

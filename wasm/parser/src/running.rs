@@ -7,7 +7,7 @@ use std::{
 
 use js_sys::{Array, Date, Function, Promise, Uint8Array};
 use pontoon_core::{
-    data::Cost,
+    data::{Cost, QueryResult, SignedRow},
     exec::{FragmentPlan, Need},
     sql::{
         asking::Asking,
@@ -58,6 +58,8 @@ struct Running {
     open: RefCell<Vec<(u32, Promise)>>,
     progress: Option<Function>,
     tracked: RefCell<Tracked>,
+    /// First rows that are to be told.
+    early: RefCell<Option<QueryResult>>,
     /// What is to be told in a microtask, if one is on its way.
     telling: Cell<Option<Progress>>,
 }
@@ -84,6 +86,7 @@ impl Query {
             open: RefCell::default(),
             progress,
             tracked: RefCell::default(),
+            early: RefCell::default(),
             telling: Cell::default(),
         });
         running.advance();
@@ -194,11 +197,22 @@ impl Running {
     fn told(self: &Rc<Self>, need: u32, own: u64) -> Option<Told> {
         self.progress.as_ref()?;
         let running = Rc::downgrade(self);
-        Some(Closure::new(move |coverage: f64, rows: f64| {
+        Some(Closure::new(move |coverage: f64, rows: f64, early: Option<Vec<u8>>| {
             if let Some(running) = running.upgrade() {
+                running.came_early(need, early);
                 running.goes_on(need, Progress { coverage, rows: own + rows as u64 });
             }
         }))
+    }
+
+    /// The next ones of the first rows of a gather or a join, encoded.
+    fn came_early(&self, need: u32, early: Option<Vec<u8>>) {
+        let early: Option<Vec<SignedRow>> = early.and_then(|early| decode(&early).ok());
+        let shown = early.and_then(|early| self.asking.borrow_mut().preview(need, early));
+        match (&mut *self.early.borrow_mut(), shown) {
+            (Some(early), Some(mut more)) => early.rows.append(&mut more.rows),
+            (early, shown) => *early = early.take().or(shown),
+        }
     }
 
     /// Some of what was asked has answered: told in a microtask, when the engine is done.
@@ -210,8 +224,10 @@ impl Running {
                 let told = running.telling.take();
                 let waits = matches!(&*running.settle.borrow(), Settle::Promised(..));
                 if let (Some(listener), Some(Progress { coverage, rows }), true) = (&running.progress, told, waits) {
+                    let early = running.early.take();
+                    let early = early.as_ref().map_or(JsValue::UNDEFINED, values::query_result);
                     // The TypeScript side reports listeners that throw.
-                    let _ = listener.call2(&JsValue::UNDEFINED, &coverage.into(), &(rows as f64).into());
+                    let _ = listener.call3(&JsValue::UNDEFINED, &coverage.into(), &(rows as f64).into(), &early);
                 }
             });
         }
@@ -286,8 +302,8 @@ enum Asked {
     Gather(u32, Option<Box<(FragmentPlan, Own)>>),
 }
 
-/// Is given the share that has answered, and the rows that came.
-type Told = Closure<dyn FnMut(f64, f64)>;
+/// Is given the share that has answered, the rows that came and, encoded, the next ones of the first rows.
+type Told = Closure<dyn FnMut(f64, f64, Option<Vec<u8>>)>;
 
 fn function(told: &Option<Told>) -> Option<&Function> {
     told.as_ref().map(|told| told.as_ref().unchecked_ref())

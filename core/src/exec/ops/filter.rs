@@ -28,6 +28,10 @@ impl Operator for Filter {
         COLUMNS
     }
 
+    fn is_row_wise(&self) -> bool {
+        true
+    }
+
     fn on_batch(&mut self, _port: usize, mut batch: Batch, out: &mut Batch) -> Result<(), Error> {
         for columns in batch.take_columns() {
             let places = select(&self.condition, &columns)?;

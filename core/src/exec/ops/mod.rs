@@ -36,6 +36,9 @@ use crate::{
     data::{SignedRow, Value},
 };
 
+/// So many of the first rows are shown to the application before all are there.
+pub const EARLY_MAX: usize = 100;
+
 /// What flows between operators: rows, and partial aggregates between the partial and the final aggregation.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Batch {
@@ -78,6 +81,11 @@ impl Batch {
         self.columns.append(&mut other.take_columns());
         self.rows.append(&mut other.rows);
         self.groups.append(&mut other.groups);
+    }
+
+    /// Of the first rows, up to [`EARLY_MAX`], those behind so many; none that are there by column.
+    pub fn early(&self, told: usize) -> Vec<SignedRow> {
+        self.rows.get(told..self.rows.len().min(EARLY_MAX)).unwrap_or_default().to_vec()
     }
 
     /// All rows one by one.
@@ -154,6 +162,11 @@ pub trait Operator: Send {
 
     /// Whether it takes rows by column, too; otherwise it gets all of them one by one.
     fn by_column(&self) -> bool {
+        false
+    }
+
+    /// Whether what it makes of a row depends on no other row.
+    fn is_row_wise(&self) -> bool {
         false
     }
 

@@ -40,6 +40,10 @@ impl Operator for Project {
         COLUMNS
     }
 
+    fn is_row_wise(&self) -> bool {
+        true
+    }
+
     fn on_batch(&mut self, _port: usize, mut batch: Batch, out: &mut Batch) -> Result<(), Error> {
         for columns in batch.take_columns() {
             let made = self.exprs.iter().map(|expr| match expr {

@@ -1,7 +1,12 @@
 //! The steps of one kind of statement: what it asks for, and what it makes of the answers.
 
 use super::{GatherEnd, host::Host};
-use crate::{Error, data::QueryResult, exec::fragment::Partial, store::Outcome};
+use crate::{
+    Error,
+    data::QueryResult,
+    exec::{fragment::Partial, ops::Batch},
+    store::Outcome,
+};
 
 /// The result, when the statement is over; `None` while it waits for something.
 pub(super) type Step = Result<Option<QueryResult>, Error>;
@@ -23,6 +28,12 @@ pub(super) trait Job: Send {
     fn on_batch(&mut self, host: &mut Host, need: u32, partial: Partial) -> Step {
         let _ = (host, need, partial);
         Ok(None)
+    }
+
+    /// What a result will have of rows that a gather is about to give, where that is known.
+    fn preview(&mut self, need: u32, rows: Batch) -> Option<QueryResult> {
+        let _ = (need, rows);
+        None
     }
 
     /// A gather ended with an error of the fragment at some owner.

@@ -55,11 +55,12 @@ use self::{
 use super::{
     exchange::JoinPlan,
     fragment::{FragmentPlan, Partial},
+    ops::Batch,
     plan::{Plan, Task},
 };
 use crate::{
     Error, Id,
-    data::{Column, Cost, QueryResult, Row},
+    data::{Column, Cost, QueryResult, Row, SignedRow},
     sql::{
         catalog::entry,
         fault::{Fault, STALE_PLAN, fail},
@@ -225,6 +226,15 @@ impl Run {
             self.host.scanned(need, partial.scanned);
             self.step(|job, host| job.on_batch(host, need, partial));
         }
+    }
+
+    /// What the result will have of the first rows of a gather or a join, where each of them says that by itself; some may
+    /// still be dropped. Without what is known of the whole.
+    pub fn preview(&mut self, need: u32, early: Vec<SignedRow>) -> Option<QueryResult> {
+        let State::Running(job) = &mut self.state else { return None };
+        let mut batch = Batch::default();
+        batch.rows = early;
+        job.preview(need, batch)
     }
 
     /// The end of [`Need::Gather`].

@@ -21,7 +21,7 @@ use crate::{
     },
     map::{Map, Set},
     pht::{Answer, Range, Request},
-    sql::{catalog::entry, index::value_to_rows, system::as_rows},
+    sql::{catalog::entry, index::value_to_rows, session::done, system::as_rows},
     store::{Action, KeyOp, Outcome, Version},
 };
 
@@ -418,6 +418,14 @@ impl Job for QueryJob {
             self.feed(index, partial.batch)?;
         }
         Ok(None)
+    }
+
+    fn preview(&mut self, need: u32, rows: Batch) -> Option<QueryResult> {
+        let (index, source, _) = self.feeds.get(&need)?;
+        // Rows of system tables are not what peers tell of them.
+        let rows = if source.fragment.of_system().is_none() { rows } else { return None };
+        let rows = self.flow.as_mut()?.preview(*index, rows)?;
+        Some(QueryResult { columns: self.columns.clone(), rows, ..done() })
     }
 
     fn on_gathered(&mut self, host: &mut Host, need: u32, _end: &GatherEnd) -> Step {
