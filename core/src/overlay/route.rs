@@ -72,7 +72,9 @@ fn outlives_links(body: &Body) -> bool {
     use crate::spread::{Message, Work};
     match body {
         Body::Spread(Message::Task { work, .. }) => matches!(work, Work::Query { .. }),
-        Body::Spread(message) => matches!(message, Message::Piece { .. } | Message::Cancel { .. }),
+        Body::Spread(message) => {
+            matches!(message, Message::Piece { .. } | Message::More { .. } | Message::Cancel { .. })
+        }
         body => matches!(body, Body::Exchange(_) | Body::Live(_)),
     }
 }

@@ -58,6 +58,11 @@ pub enum Message {
         /// The part.
         branch: u64,
     },
+    /// From a parent that has read what came: the next pieces may.
+    More {
+        /// The part.
+        branch: u64,
+    },
 }
 
 /// What is done over a region.

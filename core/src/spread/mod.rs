@@ -10,6 +10,7 @@
 //! branch, and none for a branch that it has given up (whose whole region is missing then). A peer that does not know a
 //! query's plan covers nothing of it, and says so.
 
+mod answer;
 mod message;
 pub mod split;
 #[cfg(test)]
@@ -20,6 +21,8 @@ use std::collections::VecDeque;
 
 pub use message::{Message, Report, Work};
 pub use split::{Ground, To};
+
+use self::answer::{Answer, says_more, send_missing, send_report};
 
 use crate::{
     config::SECOND_US,
@@ -37,7 +40,6 @@ use crate::{
 const WORKING_US: u64 = SECOND_US;
 const PATIENCE_US: u64 = 3 * SECOND_US;
 const LAST_WORD_US: u64 = SECOND_US;
-const PIECE_BYTES: usize = 128 * 1_024;
 const DEPTH_MAX: u8 = 64;
 const MISSING_MAX: usize = 1_024;
 const FED_MAX: usize = 16_384;
@@ -133,6 +135,8 @@ impl Job {
 pub struct Spread {
     jobs: Map<u64, Job>,
     branches: Map<u64, u64>,
+    /// Answers that their parents have not read yet, by the jobs that they were of.
+    answers: Map<u64, Answer>,
     events: VecDeque<Event>,
 }
 
@@ -178,7 +182,13 @@ impl Spread {
                     branch.heard(ctx.now.mono);
                 }
             }
-            Message::Piece { branch, index, last, bytes } => self.piece(ctx, ground, branch, index, last, bytes),
+            Message::Piece { branch, index, last, bytes } => {
+                if says_more(index, last) {
+                    ctx.send_via(from.id, from.relay, Message::More { branch });
+                }
+                self.piece(ctx, ground, branch, index, last, bytes);
+            }
+            Message::More { branch } => self.more(ctx, &from.id, branch),
             Message::Ask { branch, region } => self.asked(ctx, &from, branch, region),
             Message::Cancel { branch } => self.cancelled(ctx, from.id, branch),
         }
@@ -358,7 +368,10 @@ impl Spread {
     /// What the asker of a branch has lying here, all its queries together.
     fn bytes_of_asker(&self, branch: u64) -> usize {
         let asker = self.branches.get(&branch).and_then(|job| Some(self.jobs.get(job)?.asker));
-        asker.map_or(0, |asker| self.queries_of(&asker).map(Job::bytes).sum())
+        asker.map_or(0, |asker| {
+            let answers = self.answers.values().filter(|answer| answer.asker == asker).map(Answer::bytes);
+            self.queries_of(&asker).map(Job::bytes).chain(answers).sum()
+        })
     }
 
     /// A query's asker has more lying here than one may.
@@ -372,7 +385,8 @@ impl Spread {
 
     /// Tasks that this node takes part in, and bytes of answers that lie here for them: for debug pages and tests.
     pub fn held(&self) -> (usize, usize) {
-        (self.jobs.len(), self.jobs.values().map(Job::bytes).sum())
+        let bytes = self.jobs.values().map(Job::bytes).chain(self.answers.values().map(Answer::bytes)).sum();
+        (self.jobs.len() + self.answers.len(), bytes)
     }
 
     /// A branch will not answer: its whole region is missing.
@@ -420,7 +434,12 @@ impl Spread {
 
     fn check(&mut self, ctx: &mut Ctx<'_>, ground: &dyn Ground, id: u64) {
         let now = ctx.now.mono;
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else {
+            if self.check_answer(ctx, id) {
+                ctx.timer(WORKING_US, crate::node::Timer::Spread(Timer::Check(id)));
+            }
+            return;
+        };
         let over = now >= job.until_us;
         let mut silent = Vec::new();
         for (name, branch) in job.branches.iter_mut().filter(|(_, it)| over || now >= it.until_us) {
@@ -476,7 +495,9 @@ impl Spread {
         }
         let Some(job) = self.end(ctx, id) else { return };
         match job.parent {
-            Parent::Peer { contact, branch } => send_report(ctx, &contact, branch, &job.report),
+            Parent::Peer { contact, branch } => {
+                self.answer(ctx, id, (contact, branch), (job.asker, job.until_us), &job.report);
+            }
             Parent::Here { ticket } => {
                 self.events.push_back(Event::Done { ticket, report: Box::new(job.report) });
             }
@@ -553,18 +574,5 @@ fn merge(ctx: &mut Ctx<'_>, job: &mut Job, report: Report) {
         && let Err(error) = plan.combine(&mut into.partial, report.partial, &Budget::from(ctx.config))
     {
         into.fault.get_or_insert((&error).into());
-    }
-}
-
-fn send_missing(ctx: &mut Ctx<'_>, to: &Contact, branch: u64, region: Region) {
-    send_report(ctx, to, branch, &Report { missing: vec![region], ..Report::default() });
-}
-
-fn send_report(ctx: &mut Ctx<'_>, to: &Contact, branch: u64, report: &Report) {
-    let bytes = postcard::to_allocvec(report).unwrap_or_default();
-    let count = bytes.chunks(PIECE_BYTES).len();
-    for (index, piece) in bytes.chunks(PIECE_BYTES).enumerate() {
-        let piece = Message::Piece { branch, index: index as u32, last: index + 1 == count, bytes: piece.to_vec() };
-        ctx.send_via(to.id, to.relay, piece);
     }
 }

@@ -86,12 +86,17 @@ fn id(bits: &[bool]) -> Id {
 /// Who owns what: 0* hands 1* to the owner of 10*, which hands 11* on.
 const PLACES: [&[bool]; 3] = [&[false], &[true, false], &[true, true]];
 
+/// Rows of 100 kB: 39 pieces.
+const WIDE_ROWS: usize = 50;
+
 /// What peers do with their leaves.
 #[derive(Clone, Copy, PartialEq)]
 enum Leaves {
     Answer,
     Fail,
     Wait,
+    /// With some megabytes of rows.
+    Wide,
 }
 
 /// Three peers and the messages between them.
@@ -133,12 +138,17 @@ impl Three {
         while let Some(event) = spread.poll_event() {
             match event {
                 Event::Leaf { job, .. } => {
-                    let fault = match self.leaves[at] {
-                        Leaves::Answer => None,
-                        Leaves::Fail => Some((&crate::Error::Conflict).into()),
+                    let mut report = Report::default();
+                    match self.leaves[at] {
+                        Leaves::Answer => {}
+                        Leaves::Fail => report.fault = Some((&crate::Error::Conflict).into()),
                         Leaves::Wait => continue,
-                    };
-                    spread.leaf_done(&mut ctx, known, job, Report { fault, ..Report::default() });
+                        Leaves::Wide => {
+                            let row = || vec![crate::data::Value::Text("x".repeat(100_000))];
+                            (0..WIDE_ROWS).for_each(|_| report.partial.batch.push(row(), 1));
+                        }
+                    }
+                    spread.leaf_done(&mut ctx, known, job, report);
                 }
                 Event::Done { report, .. } => self.done = Some(*report),
                 Event::Progress { covered, rows, .. } => self.progress.push((covered, rows)),
@@ -334,6 +344,53 @@ fn who_is_given_up_does_not_go_on() {
         three.messages.retain(|(_, _, message)| matches!(message, Message::Cancel { .. }));
         three.deliver(None);
     }
+}
+
+/// The owner of 11* has many rows, and the owner of 10* has not read any of them yet; how many pieces of them are on their way.
+fn wide() -> (Three, usize) {
+    let mut three = Three::new([Leaves::Answer, Leaves::Answer, Leaves::Wide]);
+    three.start(&[], 20 * SECOND_US);
+    let piece =
+        |(from, _, message): &(Id, usize, Message)| *from == id(PLACES[2]) && matches!(message, Message::Piece { .. });
+    while !three.messages.iter().any(piece) {
+        let (from, to, message) = three.messages.pop_front().unwrap();
+        three.hand(from, to, message);
+    }
+    let pieces = three.messages.iter().filter(|message| piece(message)).count();
+    (three, pieces)
+}
+
+#[test]
+fn a_parent_is_sent_no_more_than_it_reads() {
+    let (mut three, sent) = wide();
+    assert_eq!(sent, 16);
+    assert_eq!(three.peers[2].spread.held(), (1, 23 * 128 * 1_024), "the rest waits");
+    three.deliver(None);
+    let report = three.done.unwrap();
+    assert_eq!((report.covered, report.partial.batch.len()), (Region::ALL.size(), WIDE_ROWS));
+    assert!(three.peers.iter().all(|peer| peer.spread.held() == (0, 0)));
+}
+
+#[test]
+fn what_waits_for_a_parent_waits_no_longer_than_the_parent() {
+    let (mut three, _) = wide();
+    let Some((_, 1, Message::Piece { branch, .. })) = three.messages.back().cloned() else { panic!("a piece") };
+    for (from, named) in [(id(PLACES[0]), branch), (id(PLACES[1]), branch + 1)] {
+        three.hand(from, 2, Message::Cancel { branch: named });
+        assert_eq!(three.peers[2].spread.held().0, 1, "nobody but its parent");
+    }
+    three.hand(id(PLACES[1]), 2, Message::Cancel { branch });
+    assert_eq!(three.peers[2].spread.held(), (0, 0));
+    // A parent that has vanished says nothing; one that is slow is told that there is more.
+    let (mut three, _) = wide();
+    three.messages.clear();
+    let mut working = 0;
+    while three.peers[2].spread.held() != (0, 0) {
+        assert!(three.now.mono < 22 * SECOND_US);
+        three.tick();
+        working += three.messages.drain(..).filter(|(from, _, _)| *from == id(PLACES[2])).count();
+    }
+    assert!(three.now.mono >= 20 * SECOND_US && working > 15, "{working}");
 }
 
 /// A peer that is handed tasks by the peer of 1*, and what it says.

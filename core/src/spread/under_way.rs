@@ -61,13 +61,14 @@ impl Spread {
 
     /// A peer does not wait any more for a part that it handed on.
     pub(super) fn cancelled(&mut self, ctx: &mut Ctx<'_>, by: Id, name: u64) {
+        self.withdraw_answer(&by, name);
         self.call_off(ctx, &|parent| parent.is(&by, name));
     }
 
     /// A peer has heard nothing of a part that it handed on. Links keep the order: it reads this after the answer, if there
     /// was one.
     pub(super) fn asked(&mut self, ctx: &mut Ctx<'_>, by: &Contact, branch: u64, region: Region) {
-        if self.jobs.values().any(|job| job.parent.is(&by.id, branch)) {
+        if self.answering(&by.id, branch) || self.jobs.values().any(|job| job.parent.is(&by.id, branch)) {
             ctx.send_via(by.id, by.relay, Message::Working { branch });
         } else {
             send_missing(ctx, by, branch, region);
