@@ -135,8 +135,8 @@ impl Job {
 pub struct Spread {
     jobs: Map<u64, Job>,
     branches: Map<u64, u64>,
-    /// Answers that their parents have not read yet, by the jobs that they were of.
-    answers: Map<u64, Answer>,
+    /// Answers that their parents have not read yet.
+    answers: Vec<Answer>,
     events: VecDeque<Event>,
 }
 
@@ -369,7 +369,7 @@ impl Spread {
     fn bytes_of_asker(&self, branch: u64) -> usize {
         let asker = self.branches.get(&branch).and_then(|job| Some(self.jobs.get(job)?.asker));
         asker.map_or(0, |asker| {
-            let answers = self.answers.values().filter(|answer| answer.asker == asker).map(Answer::bytes);
+            let answers = self.answers.iter().filter(|answer| answer.asker == asker).map(Answer::bytes);
             self.queries_of(&asker).map(Job::bytes).chain(answers).sum()
         })
     }
@@ -385,7 +385,7 @@ impl Spread {
 
     /// Tasks that this node takes part in, and bytes of answers that lie here for them: for debug pages and tests.
     pub fn held(&self) -> (usize, usize) {
-        let bytes = self.jobs.values().map(Job::bytes).chain(self.answers.values().map(Answer::bytes)).sum();
+        let bytes = self.jobs.values().map(Job::bytes).chain(self.answers.iter().map(Answer::bytes)).sum();
         (self.jobs.len() + self.answers.len(), bytes)
     }
 
@@ -495,9 +495,7 @@ impl Spread {
         }
         let Some(job) = self.end(ctx, id) else { return };
         match job.parent {
-            Parent::Peer { contact, branch } => {
-                self.answer(ctx, id, (contact, branch), (job.asker, job.until_us), &job.report);
-            }
+            Parent::Peer { contact, branch } => self.answer(ctx, id, contact, branch, &job),
             Parent::Here { ticket } => {
                 self.events.push_back(Event::Done { ticket, report: Box::new(job.report) });
             }

@@ -364,7 +364,8 @@ fn wide() -> (Three, usize) {
 fn a_parent_is_sent_no_more_than_it_reads() {
     let (mut three, sent) = wide();
     assert_eq!(sent, 16);
-    assert_eq!(three.peers[2].spread.held(), (1, 23 * 128 * 1_024), "the rest waits");
+    let (count, bytes) = three.peers[2].spread.held();
+    assert!(count == 1 && bytes.div_ceil(128 * 1_024) == 23, "the rest waits: {bytes} bytes");
     three.deliver(None);
     let report = three.done.unwrap();
     assert_eq!((report.covered, report.partial.batch.len()), (Region::ALL.size(), WIDE_ROWS));
