@@ -22,9 +22,9 @@ const native = {
   core: () => true,
 };
 const stages = {
-  build: { share: 15, run: build },
+  build: { share: 17, run: build },
   core: { share: 7, run: () => runBinaries("core").then(docTests) },
-  sql: { share: 5, run: () => runBinaries("sql") },
+  sql: { share: 3, run: () => runBinaries("sql") },
   distributed: { share: 4, run: () => runBinaries("distributed") },
   browsers: { share: 6, run: browsers },
   supernode: { share: 3, run: () => runBinaries("supernode") },

@@ -288,11 +288,11 @@ test("a query can be cancelled, and tells how far it is", { timeout: 60_000 }, a
 
 test("the first rows of a query are shown before its end", { timeout: 60_000 }, async () => {
   const [a, b] = tabs;
-  // The other tab is busy, and so what this one has comes first.
+  // The other tab is busy, and so what the supernode has comes first, unless it is that tab which asks it.
   const busy = b.evaluate(() => { for (const end = Date.now() + 1_000; Date.now() < end;); });
   const found = await a.evaluate(async () => {
     const told = [];
-    const { rows } = await db.query("SELECT s.id * 2 AS twice, t.kind FROM slow s JOIN slow t ON s.kind = t.id", [], { onProgress: (it) => told.push(it) });
+    const { rows } = await db.query("SELECT id * 2 AS twice, kind FROM slow", [], { onProgress: (it) => told.push(it) });
     await db.query("SELECT kind, count(*) FROM slow GROUP BY kind", [], { onProgress: ({ first }) => told.push({ first, grouped: true }) });
     return { told, rows };
   });
