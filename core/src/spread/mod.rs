@@ -169,8 +169,10 @@ impl Spread {
             Message::Task { branch, asker, region, depth, patience_us, work } => {
                 let until = ctx.now.mono + patience_us.min(10 * ctx.config.deadline_us);
                 let (all, of_one) = (ctx.config.tasks_max, ctx.config.asker_tasks_max);
-                let greedy = matches!(work, Work::Query { .. }) && self.queries_of(&asker).count() >= of_one;
-                if self.jobs.len() >= all || greedy || depth >= DEPTH_MAX {
+                // An answer that its parent does not read keeps its place.
+                let answers = self.answers.iter().filter(|answer| answer.asker == asker).count();
+                let greedy = matches!(work, Work::Query { .. }) && self.queries_of(&asker).count() + answers >= of_one;
+                if self.jobs.len() + self.answers.len() >= all || greedy || depth >= DEPTH_MAX {
                     ctx.count("tasks_refused");
                     return send_missing(ctx, &from, branch, region);
                 }

@@ -380,6 +380,18 @@ fn what_waits_for_a_parent_waits_no_longer_than_the_parent() {
         three.hand(from, 2, Message::Cancel { branch: named });
         assert_eq!(three.peers[2].spread.held().0, 1, "nobody but its parent");
     }
+    // It keeps its asker's place meanwhile.
+    three.config.asker_tasks_max = 1;
+    let more = Message::Task {
+        branch: branch + 2,
+        asker: id(PLACES[0]),
+        region: region(PLACES[2]),
+        depth: 1,
+        patience_us: SECOND_US,
+        work: Work::Query { plan: plan() },
+    };
+    three.hand(id(PLACES[1]), 2, more);
+    assert_eq!(three.peers[2].out.counters.get("tasks_refused"), 1);
     three.hand(id(PLACES[1]), 2, Message::Cancel { branch });
     assert_eq!(three.peers[2].spread.held(), (0, 0));
     // A parent that has vanished says nothing; one that is slow is told that there is more.
