@@ -54,6 +54,8 @@ pub struct Config {
     pub route_attempts: u8,
     /// Routed messages waiting for their next hop's acknowledgement.
     pub routes_pending_max: usize,
+    /// Bytes of rows among them.
+    pub routes_bytes_max: usize,
     /// Before a peer tries again to replace a relayed link by a direct one.
     pub upgrade_retry_us: u64,
     /// WebRTC connections that a page opens in its life (browsers have about 500, closed ones count).
@@ -148,6 +150,7 @@ impl Default for Config {
             hops_max: 40,
             route_attempts: 3,
             routes_pending_max: 32_768,
+            routes_bytes_max: 128 << 20,
             upgrade_retry_us: 15 * SECOND_US,
             rtc_lifetime_max: 400,
             rtc_timeout_us: 15 * SECOND_US,

@@ -18,27 +18,27 @@ const ID_BYTES: usize = 20;
 
 /// A point of the key space: the name of a node or of an object.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub struct Id(#[serde(deserialize_with = "bytes")] pub [u8; ID_BYTES]);
+pub struct Id(#[serde(deserialize_with = "array")] pub [u8; ID_BYTES]);
 
 /// What the derive gives, as a loop: in wasm the unrolled one is six times as long.
-fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; ID_BYTES], D::Error> {
-    struct Bytes;
-    impl<'de> Visitor<'de> for Bytes {
-        type Value = [u8; ID_BYTES];
+pub(crate) fn array<'de, D: Deserializer<'de>, const N: usize>(deserializer: D) -> Result<[u8; N], D::Error> {
+    struct Bytes<const N: usize>;
+    impl<'de, const N: usize> Visitor<'de> for Bytes<N> {
+        type Value = [u8; N];
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "{ID_BYTES} bytes")
+            write!(f, "{N} bytes")
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-            let mut bytes = [0; ID_BYTES];
+            let mut bytes = [0; N];
             for (index, byte) in bytes.iter_mut().enumerate() {
                 *byte = items.next_element()?.ok_or_else(|| A::Error::invalid_length(index, &self))?;
             }
             Ok(bytes)
         }
     }
-    deserializer.deserialize_tuple(ID_BYTES, Bytes)
+    deserializer.deserialize_tuple(N, Bytes::<N>)
 }
 
 /// As a big-endian number, in two words: ids are compared all the time, and a call of `memcmp` each time is dear.

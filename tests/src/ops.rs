@@ -135,7 +135,7 @@ impl Sim {
                             ask.asking.on_ops(definitions, need, outcomes, cost);
                         }
                         Some(Ok(Reply::Gathered(partial, end))) => {
-                            ask.asking.on_gathered(definitions, need, partial, end);
+                            ask.asking.on_gathered(definitions, need, *partial, end);
                         }
                         // What it needs does not come: it never ends, which counts as unreachable.
                         _ => {}
@@ -164,7 +164,7 @@ impl Sim {
             match self.reply(call) {
                 Some((_, Ok(Reply::Keys(outcomes, cost)))) => ask.asking.on_ops(definitions, need, outcomes, cost),
                 Some((_, Ok(Reply::Gathered(partial, end)))) => {
-                    ask.asking.on_gathered(definitions, need, partial, end);
+                    ask.asking.on_gathered(definitions, need, *partial, end);
                 }
                 Some((_, Err(error))) => return Some(Err(error)),
                 Some((_, Ok(_))) => return Some(Err(Error::Unreachable)),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pontoon_core::{Config, Error, sql::asking::Definitions};
+use pontoon_core::{Config, Error, data::Value, sql::asking::Definitions};
 use pontoon_tests::{
     ops::Ask,
     scenario::Scale,
@@ -91,4 +91,37 @@ fn what_stands_in_a_queue_is_sent_once() {
     assert!((3 * SECOND_US..9 * SECOND_US / 2).contains(&took), "as long as the link takes for the rows: {took} us");
     let bytes = scale.counter("bytes_calls") - bytes;
     assert!(bytes < 1_500_000, "each row makes a hop or two, once: {bytes} bytes");
+}
+
+#[test]
+fn rows_on_their_way_leave_room_for_signs_of_life() {
+    // Two peers send a third one four seconds of its link, and more to each other.
+    let mut config = SimConfig { signing: Signing::KeyedHash, ..SimConfig::new(6, 3) };
+    config.inbound_bits_per_s = Some(10_000_000);
+    let mut scale = Scale::new(config);
+    scale.sim.settle(600 * SECOND_US).unwrap();
+    scale.sim.sql(1, "CREATE TABLE wide (id INTEGER PRIMARY KEY, kind INTEGER, value TEXT)").unwrap();
+    scale.sim.sql(1, "CREATE TABLE kinds (id INTEGER PRIMARY KEY, least INTEGER)").unwrap();
+    let text = "x".repeat(10_000);
+    for from in 0..60 {
+        let values: Vec<String> = (0..40).map(|at| format!("({}, {}, '{text}')", from * 40 + at, at % 30)).collect();
+        scale.sim.sql(1, &format!("INSERT INTO wide VALUES {}", values.join(", "))).unwrap();
+    }
+    let values: Vec<String> = (0..30).map(|id| format!("({id}, {})", id * 500)).collect();
+    scale.sim.sql(1, &format!("INSERT INTO kinds VALUES {}", values.join(", "))).unwrap();
+    scale.sim.run_for(60 * SECOND_US);
+    let counted = |scale: &mut Scale| ["peers_suspected", "exchange_rounds"].map(|name| scale.counter(name));
+    let (before, begun, mut definitions) = (counted(&mut scale), scale.sim.now_us(), Definitions::default());
+    for text in [
+        "SET pontoon.join_strategy = 'symmetric-hash'",
+        "SELECT count(*) FROM wide JOIN kinds ON kinds.id = wide.kind AND length(wide.value) > kinds.least",
+    ] {
+        let ask = scale.sim.ask(2, &mut definitions, text, None).unwrap();
+        let answer = scale.sim.answers(vec![ask], &mut definitions, 60 * SECOND_US).remove(0).unwrap();
+        if text.starts_with("SELECT") {
+            assert_eq!((answer.rows, answer.coverage), (vec![vec![Value::Integer(1_800)]], 1.0));
+        }
+    }
+    assert_eq!(counted(&mut scale), before);
+    assert!(scale.sim.now_us() - begun > 4 * SECOND_US, "it is more than a moment's");
 }

@@ -59,7 +59,9 @@ for (const { crate, place, profile } of modules) {
   rmSync(out, { recursive: true, force: true });
   mkdirSync(out, { recursive: true });
   run("wasm-bindgen", "--target", "web", "--remove-name-section", "--remove-producers-section", "--out-dir", out, source);
-  numberImports(path.join(out, `${name}.js`), path.join(out, `${name}_bg.wasm`));
+  const module = path.join(out, `${name}_bg.wasm`);
+  numberImports(path.join(out, `${name}.js`), module);
+  dropCustomSections(module);
   writeFileSync(stamp, "");
 }
 
@@ -79,6 +81,21 @@ function numberImports(bindings, module) {
   }
   writeFileSync(bindings, text, "latin1");
   writeFileSync(module, binary, "latin1");
+}
+
+/** What the compiler tells other tools (of the target's features) nobody reads any more. */
+function dropCustomSections(module) {
+  const bytes = readFileSync(module);
+  const kept = [bytes.subarray(0, 8)];
+  for (let at = 8; at < bytes.length; ) {
+    let [end, size, shift] = [at + 1, 0, 0];
+    do size += (bytes[end] & 0x7f) * 2 ** shift;
+    while (((shift += 7), bytes[end++] & 0x80));
+    end += size;
+    if (bytes[at] !== 0) kept.push(bytes.subarray(at, end));
+    at = end;
+  }
+  writeFileSync(module, Buffer.concat(kept));
 }
 
 /** Takes comments and long names out of a module; what documents it is its `.d.ts`. */

@@ -347,7 +347,7 @@ impl Engine {
 
 /// What the SQL module has encoded.
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DriverError> {
-    postcard::from_bytes(bytes).map_err(|error| DriverError::Invalid(error.to_string()))
+    postcard::from_bytes(bytes).map_err(|_| DriverError::Invalid("bytes that do not read".to_owned()))
 }
 
 /// Milliseconds from JavaScript as microseconds.

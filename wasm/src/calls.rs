@@ -148,7 +148,7 @@ fn shaped(shape: Shape, reply: Reply) -> Result<JsValue, JsValue> {
 pub fn encoded<T: Serialize>(reply: &T) -> Result<JsValue, JsValue> {
     match postcard::to_allocvec(reply) {
         Ok(bytes) => Ok(Uint8Array::from(&bytes[..]).into()),
-        Err(error) => Err(DriverError::Internal(error.to_string()).into()),
+        Err(_) => Err(DriverError::Internal("a reply that cannot be written".to_owned()).into()),
     }
 }
 

@@ -8,7 +8,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     rc::Rc,
 };
 
@@ -50,7 +49,7 @@ struct Shared {
     /// `None`: memory only; what was written is forgotten with the page.
     database: Option<Database>,
     answer: RefCell<Option<Answer>>,
-    waiting: RefCell<VecDeque<(u64, Batch)>>,
+    waiting: RefCell<Vec<(u64, Batch)>>,
     writing: Cell<bool>,
     /// Who closes waits for the last transaction.
     on_idle: RefCell<Option<Function>>,
@@ -112,7 +111,7 @@ impl Disk {
 
     /// Writes a batch; the answer comes later, never during this call.
     pub fn write(&self, token: u64, batch: Batch) {
-        self.0.waiting.borrow_mut().push_back((token, batch));
+        self.0.waiting.borrow_mut().push((token, batch));
         if !self.0.writing.replace(true) {
             let shared = self.0.clone();
             spawn_local(async move { shared.write_all().await });

@@ -72,7 +72,7 @@ pub enum Value {
     /// JSON, its text in one form ([`json`]).
     Json(String),
     /// 16 bytes.
-    Uuid([u8; 16]),
+    Uuid(#[serde(deserialize_with = "crate::id::array")] [u8; 16]),
 }
 
 impl Type {

@@ -2,8 +2,6 @@
 //! conflict, the newer one is the key's record, and the older one becomes a record of a namespace of its own, at the
 //! owner of *that* key, for a while. The donor is thanked only when it is there.
 
-use std::collections::VecDeque;
-
 use crate::{
     ctx::Ctx,
     map::{Map, Set},
@@ -24,8 +22,8 @@ const KEPT_MAX: usize = 4_096;
 pub struct Conflicts {
     keeping: Map<u64, Vec<u8>>,
     kept: Set<Vec<u8>>,
-    order: VecDeque<Vec<u8>>,
-    due: VecDeque<(u64, KeyOp)>,
+    order: Vec<Vec<u8>>,
+    due: Vec<(u64, KeyOp)>,
 }
 
 impl Conflicts {
@@ -50,15 +48,14 @@ impl Conflicts {
         let ttl_us = Some(ctx.config.conflict_us);
         let action = Action::Put { value, expect: Expect::Any, ttl_us };
         let locality_bits = ctx.config.locality_bits;
-        self.due
-            .push_back((ticket, KeyOp { namespace: CONFLICTS.to_owned(), locality_bits, key: key.clone(), action }));
+        self.due.push((ticket, KeyOp { namespace: CONFLICTS.to_owned(), locality_bits, key: key.clone(), action }));
         self.keeping.insert(ticket, key);
         false
     }
 
     /// The next operation to be carried out, with its ticket.
     pub fn poll(&mut self) -> Option<(u64, KeyOp)> {
-        self.due.pop_front()
+        self.due.pop()
     }
 
     /// Whether a ticket is one of these; then its operation is over. What is refused for good is not tried again.
@@ -72,10 +69,9 @@ impl Conflicts {
             Some(_) => {}
         }
         self.kept.insert(key.clone());
-        self.order.push_back(key);
-        if self.order.len() > KEPT_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
+        self.order.push(key);
+        if self.order.len() > KEPT_MAX {
+            let oldest = self.order.remove(0);
             self.kept.remove(&oldest);
         }
         true

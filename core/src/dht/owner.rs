@@ -91,7 +91,7 @@ struct Busy {
     tag: u64,
     version: Version,
     told: Vec<(u64, usize)>,
-    waiting: VecDeque<Todo>,
+    waiting: Vec<Todo>,
 }
 
 struct Write {
@@ -233,7 +233,7 @@ impl Owner {
                 if retried && busy.told.len() < WAITING_MAX {
                     busy.told.push((todo.job, todo.index));
                 } else if busy.waiting.len() < WAITING_MAX {
-                    busy.waiting.push_back(todo);
+                    busy.waiting.push(todo);
                 } else {
                     self.tell(todo.job, todo.index, Some(Outcome::Refused(Refusal::Overloaded)));
                 }
@@ -287,7 +287,7 @@ impl Owner {
                         tag: todo.tag,
                         version,
                         told: vec![(todo.job, todo.index)],
-                        waiting: VecDeque::new(),
+                        waiting: Vec::new(),
                     };
                     self.busy.insert(key_id, Box::new(busy));
                     if *sum >= WRITE_BYTES
@@ -341,7 +341,7 @@ impl Owner {
             let (author, tag, version) = (record.version.author, record.version.counter, record.version);
             env.store.observe(&record.version, limit_us);
             batch.push(env.store.put_uncommitted(id, record));
-            let busy = Busy { key, id, author, tag, version, told: Vec::new(), waiting: VecDeque::new() };
+            let busy = Busy { key, id, author, tag, version, told: Vec::new(), waiting: Vec::new() };
             self.busy.insert(key_id, Box::new(busy));
             keys.push(key_id);
         }
@@ -491,10 +491,10 @@ impl Owner {
     }
 
     /// A key's write is acknowledged, or nobody here will ever know. Gives what waited for it.
-    fn settle(&mut self, env: &mut Env, key: &KeyId, stored: bool) -> VecDeque<Todo> {
+    fn settle(&mut self, env: &mut Env, key: &KeyId, stored: bool) -> Vec<Todo> {
         self.limbo.remove(key);
         let Some(busy) = self.busy.remove(key) else {
-            return VecDeque::new();
+            return Vec::new();
         };
         let (namespace, key) = &busy.key;
         let prior = env.store.commit(namespace, key);

@@ -2,19 +2,21 @@
 
 use std::collections::VecDeque;
 
-use super::{Cargo, Event, Load, Shipment, Ways, Whose};
+use super::{
+    Cargo, Event, Load, Shipment, Ways, Whose,
+    heard::{Awaited, Came, Side, Told, Trail},
+};
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
     data::{Nested, SignedRow},
     exec::{
-        Budget, EARLY_MAX, Fault, GatherEnd, Partial,
+        Budget, GatherEnd, Part, Partial,
         exchange::{BUCKETS_MAX, Beside, Buckets, Filter, Input, JoinPlan, Name, Open, Sent, To, Way},
         fragment::Output,
-        ops::Batch,
         plan::JoinKind,
     },
-    map::{Map, Set},
+    map::Map,
     overlay::Step,
     sql::fault::{BUDGET, CORRUPTED, error},
 };
@@ -30,94 +32,6 @@ const TELL_US: u64 = 3 * SECOND_US;
 /// Bytes of rows that may be sent to all owners of the other side.
 pub const BROADCAST_BYTES_MAX: usize = 256 * 1_024;
 
-/// What a bucket said.
-pub(super) enum Told {
-    Found {
-        bucket: u16,
-        life: u64,
-        index: u32,
-        last: bool,
-        fault: Option<Fault>,
-        partial: Vec<u8>,
-    },
-    Waiting {
-        bucket: u16,
-        flowing: bool,
-    },
-    Followed {
-        stop: u8,
-        taken: (u32, u64),
-        next: (u32, u64),
-        assumed_lost: bool,
-        fault: Option<Fault>,
-        partial: Vec<u8>,
-    },
-}
-
-/// What is known of the rows of this round that go past owners.
-#[derive(Default)]
-struct Trail {
-    /// By stop: parcels sent there and taken there, and the sums of their names.
-    stops: Vec<[(u32, u64); 2]>,
-    /// What was told: a message that comes twice counts once.
-    told: Set<(u8, u64, u64)>,
-    found: Partial,
-    heard_us: u64,
-}
-
-impl Trail {
-    fn add(&mut self, stop: usize, taken: bool, (count, sum): (u32, u64)) {
-        if let Some(stop) = self.stops.get_mut(stop) {
-            let into = &mut stop[usize::from(taken)];
-            *into = (into.0.saturating_add(count), into.1.wrapping_add(sum));
-        }
-    }
-
-    fn is_whole(&self) -> bool {
-        self.stops.iter().all(|[sent, taken]| sent == taken)
-    }
-}
-
-/// Rows that came.
-#[derive(Default)]
-struct Came {
-    rows: u64,
-    /// How many of the first ones were kept for the application, and those that it was not told of yet.
-    first: usize,
-    early: Vec<SignedRow>,
-}
-
-impl Came {
-    /// More rows; whether the application is to see the first ones. What is tried again it has seen.
-    fn add(&mut self, batch: &Batch, show: bool) {
-        self.rows += batch.len() as u64;
-        if show && self.first < EARLY_MAX {
-            let before = self.early.len();
-            self.early.extend(batch.early(0).into_iter().take(EARLY_MAX - self.first));
-            self.first += self.early.len() - before;
-        }
-    }
-}
-
-/// A side of the join.
-#[derive(Default)]
-struct Side {
-    asked: bool,
-    /// How much of it has answered.
-    share: f64,
-    answer: Option<(Partial, GatherEnd)>,
-}
-
-/// What is known of a bucket of this round.
-struct Awaited {
-    /// By life of the bucket and number; and the last of the life that has ended.
-    pieces: Map<(u64, u32), Partial>,
-    last: Option<(u64, u32)>,
-    bytes: usize,
-    heard_us: u64,
-    failed: bool,
-}
-
 /// See the module's documentation.
 pub(super) struct Asked {
     /// Who it is for.
@@ -125,6 +39,7 @@ pub(super) struct Asked {
     number: u64,
     plan: Box<JoinPlan>,
     way: Way,
+    since_us: u64,
     until_us: u64,
     buckets: u16,
     round: u16,
@@ -141,6 +56,8 @@ pub(super) struct Asked {
     told: u64,
     result: Partial,
     end: GatherEnd,
+    /// What came straight here.
+    home: Part,
     over: bool,
     /// Bytes that came from buckets.
     held: usize,
@@ -149,18 +66,18 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub fn new(whose: Whose, number: u64, plan: Box<JoinPlan>, until_us: u64, linked: usize) -> Asked {
+    pub fn new(whose: Whose, number: u64, plan: Box<JoinPlan>, [since_us, until_us]: [u64; 2], linked: usize) -> Asked {
         // No more than twice as many as there seem to be peers: one whose links are all taken knows of many more.
         let peers = u16::try_from(2 * (linked + 1)).unwrap_or(u16::MAX);
         let buckets = plan.sides.buckets.clamp(1, BUCKETS_MAX);
         let buckets = if linked < 32 { buckets.min(peers) } else { buckets };
         let buckets = if matches!(plan.sides.way, Way::Fetch(_)) { 0 } else { buckets };
-        let end = GatherEnd { coverage: 1.0, assumed_lost: false, peers: 0, messages: 0, bytes: 0, fault: None };
         Asked {
             whose,
             number,
             way: plan.sides.way,
             plan,
+            since_us,
             until_us,
             buckets,
             round: 0,
@@ -173,7 +90,8 @@ impl Asked {
             came: Came::default(),
             told: 0,
             result: Partial::default(),
-            end,
+            end: GatherEnd::default(),
+            home: Part::default(),
             over: false,
             held: 0,
             answered: false,
@@ -214,7 +132,8 @@ impl Asked {
     }
 
     /// A side has answered.
-    pub fn side_done(&mut self, ctx: &Ctx<'_>, side: u8, mut answer: Partial, end: GatherEnd) {
+    pub fn side_done(&mut self, ctx: &Ctx<'_>, side: u8, mut answer: Partial, mut end: GatherEnd) {
+        self.measure(ctx, usize::from(side != 0), &answer, &mut end);
         self.end.assumed_lost |= end.assumed_lost;
         self.end.peers = self.end.peers.max(end.peers);
         self.end.messages = self.end.messages.saturating_add(end.messages);
@@ -234,6 +153,30 @@ impl Asked {
             side.answer = Some((answer, end));
         }
         self.awaited.values_mut().for_each(|bucket| bucket.heard_us = ctx.now.mono);
+    }
+
+    /// Keeps what a side came to, and what was below it if it is a join itself.
+    fn measure(&mut self, ctx: &Ctx<'_>, side: usize, answer: &Partial, end: &mut GatherEnd) {
+        let asked_us = self.sides[side].asked_us.unwrap_or(ctx.now.mono) - self.since_us;
+        // Where the other side comes along, what is found there are rows of the join.
+        let beside = matches!(self.way, Way::Broadcast(small) if usize::from(small != 0) != side);
+        let place = if side == 0 { 1 } else { 1 + self.plan.sides.inputs[0].places() };
+        self.end.parts.push(Part {
+            place,
+            asked_us,
+            first_us: None,
+            ended_us: ctx.now.mono - self.since_us,
+            rows: (!beside).then_some(answer.sent.rows + answer.batch.len() as u64),
+            records: answer.scanned,
+            messages: end.messages,
+            bytes: end.bytes,
+            peers: end.peers,
+            reach: answer.reach,
+        });
+        for part in &mut end.parts {
+            part.shift(place + 1, asked_us);
+        }
+        self.end.parts.append(&mut end.parts);
     }
 
     /// A bucket said something of this round.
@@ -256,9 +199,9 @@ impl Asked {
             Told::Found { life, index, last, partial, .. } => {
                 match postcard::from_bytes::<Partial>(&partial) {
                     Ok(partial) => {
-                        self.end.messages += 1;
-                        self.end.bytes += 40;
-                        self.came.add(&partial.batch, self.round == 0 && self.plan.tail.gives_rows());
+                        self.home.messages += 1;
+                        self.home.bytes += 40;
+                        self.came.add(ctx.now.mono, &partial.batch, self.round == 0 && self.plan.tail.gives_rows());
                         bucket.pieces.insert((life, index), partial);
                     }
                     Err(_) => {
@@ -268,7 +211,7 @@ impl Asked {
                 let bytes = partial.len() + PIECE_BYTES;
                 self.held += bytes;
                 bucket.bytes += bytes;
-                self.end.bytes += partial.len() as u64;
+                self.home.bytes += partial.len() as u64;
                 if last {
                     bucket.last = Some((life, index));
                 }
@@ -289,8 +232,8 @@ impl Asked {
             return;
         }
         self.end.assumed_lost |= assumed_lost;
-        self.end.messages += 1;
-        self.end.bytes += partial.len() as u64 + 60;
+        self.home.messages += 1;
+        self.home.bytes += partial.len() as u64 + 60;
         self.trail.add(usize::from(stop), true, taken);
         self.trail.add(usize::from(stop) + 1, false, next);
         let found = match fault {
@@ -302,7 +245,7 @@ impl Asked {
             self.end.fault = Some((&error(CORRUPTED, "what an owner found does not read")).into());
             return;
         };
-        self.came.add(&found.batch, self.round == 0 && self.plan.tail.gives_rows());
+        self.came.add(ctx.now.mono, &found.batch, self.round == 0 && self.plan.tail.gives_rows());
         if let Err(error) = self.plan.tail.combine(&mut self.trail.found, found, &Budget::from(ctx.config)) {
             self.end.fault = Some((&error).into());
         }
@@ -423,7 +366,7 @@ impl Asked {
         if let Some(side) = self.staying() {
             let none = Partial::default();
             self.sides[side] =
-                Side { asked: true, share: 1.0, answer: Some((none, GatherEnd { peers: 0, ..self.end.clone() })) };
+                Side { asked_us: Some(heard_us), share: 1.0, answer: Some((none, GatherEnd::default())) };
         }
         let awaited =
             |number: &u16| (*number, Awaited { pieces: Map::new(), last: None, bytes: 0, heard_us, failed: false });
@@ -463,7 +406,7 @@ impl Asked {
         along: Option<Box<Open>>,
         events: &mut VecDeque<Event>,
     ) {
-        if core::mem::replace(&mut self.sides[usize::from(side)].asked, true) {
+        if !self.sides[usize::from(side)].ask(ctx.now.mono) {
             return;
         }
         let all = self.awaited.len() == usize::from(self.buckets);
@@ -535,13 +478,13 @@ impl Asked {
     /// The small side comes here and goes to all owners of the other.
     fn broadcast(&mut self, ctx: &Ctx<'_>, small: u8, events: &mut VecDeque<Event>) {
         let (here, there) = (usize::from(small != 0), usize::from(small == 0));
-        if !core::mem::replace(&mut self.sides[here].asked, true) {
+        if self.sides[here].ask(ctx.now.mono) {
             // Of rows that only say whether there is a match one of each is enough.
             let output = if self.plan.sides.join.is_half() { Output::Distinct } else { Output::Rows };
             self.gather(ctx, small, output, events);
         }
         if let Some((answer, end)) = &mut self.sides[here].answer
-            && !self.sides[there].asked
+            && self.sides[there].asked_us.is_none()
         {
             let whole = end.coverage >= 1.0;
             let rows = core::mem::take(&mut answer.batch).by_row().rows;
@@ -549,7 +492,7 @@ impl Asked {
             if bytes + 16 * rows.len() > BROADCAST_BYTES_MAX {
                 return self.go_by_hash();
             }
-            self.sides[there].asked = true;
+            self.sides[there].ask(ctx.now.mono);
             let (mut join, tail) = (self.plan.sides.join.clone(), self.plan.tail.clone());
             // Where some of it are missing, nobody knows that a row has no match.
             match join.kind {
@@ -564,6 +507,8 @@ impl Asked {
             self.gather(ctx, 1 - small, output, events);
         }
         if let Some((answer, _)) = self.sides[there].answer.take() {
+            self.came.rows = 0;
+            self.came.add(ctx.now.mono, &answer.batch, false);
             if let Err(error) = self.plan.tail.combine(&mut self.result, answer, &Budget::from(ctx.config)) {
                 self.end.fault = Some((&error).into());
             }
@@ -590,6 +535,14 @@ impl Asked {
         if answered < 1.0 {
             self.end.coverage *= answered;
         }
+        self.end.messages = self.end.messages.saturating_add(self.home.messages);
+        self.end.bytes = self.end.bytes.saturating_add(self.home.bytes);
+        self.end.parts.push(Part {
+            first_us: self.came.first_us.map(|first| first - self.since_us),
+            ended_us: ctx.now.mono - self.since_us,
+            rows: Some(self.came.rows + self.result.sent.rows),
+            ..core::mem::take(&mut self.home)
+        });
         let partial = Box::new(core::mem::take(&mut self.result));
         events.push_back(Event::Done { whose: self.whose, partial, end: Box::new(self.end.clone()) });
     }
@@ -611,7 +564,7 @@ mod tests {
     #[test]
     fn what_is_told_twice_of_rows_that_go_past_owners_counts_once() {
         let plan = join(JoinKind::Inner, [table("left"), table("right")], [0, 0], [2, 2], Way::Fetch(1));
-        let mut asked = Asked::new(Whose::Call(CallId(1)), 1, Box::new(plan), 20 * SECOND_US, 8);
+        let mut asked = Asked::new(Whose::Call(CallId(1)), 1, Box::new(plan), [0, 20 * SECOND_US], 8);
         let (config, mut rng, mut out) = (Config::default(), Rng::from_seed([3; 32]), Outbox::default());
         let me = Id::hash_of(&[b"me"]);
         let mut ctx = Ctx { now: Now::default(), me, config: &config, rng: &mut rng, out: &mut out };

@@ -3,6 +3,9 @@
 //! Rows may come before the plan, and in any order. Pairs go to the asker as soon as they are there, if they are wanted
 //! one by one; else what they come to, once all that was sent is there. Then, too, they are cut into parcels for the buckets
 //! of another exchange, if they are rows of one of its sides: a bucket that is not whole sends nothing on.
+//!
+//! The asker says *more* after every few pieces, as a parent in the region tree does. While some wait for its word, rows
+//! that come are kept as they are: what nobody reads yet is not even made.
 
 use chacha20::rand_core::Rng as _;
 
@@ -19,6 +22,7 @@ use crate::{
         ops::{Batch, aggregate::State, matcher::Matcher},
     },
     map::Set,
+    spread::{AHEAD, WORD_EVERY},
     sql::fault::{BUDGET, CORRUPTED, error, fail},
 };
 
@@ -41,7 +45,7 @@ pub(super) struct Bucket {
     /// Its name among buckets, and that of the rows that go on from it to owners; how many parcels there were of those.
     run: u64,
     went: (u32, u64),
-    /// Rows that came before the plan.
+    /// Rows that nothing was done with: the plan is to come, or the asker is to read what there is.
     early: Vec<(u8, Vec<u8>)>,
     /// Parcels that came.
     seen: Set<(u64, u32)>,
@@ -49,12 +53,17 @@ pub(super) struct Bucket {
     expect: Option<(u32, u64)>,
     /// A bit for each side of which that is not everything.
     missing: u8,
-    /// Bytes of rows that came.
+    /// Bytes of rows that came, and of what waits.
     pub bytes: usize,
     /// Pairs that nothing was made of yet.
     pairs: Batch,
     found: Partial,
-    pieces: u32,
+    /// Encoded pieces of that for the asker; how many were sent, and how many may be.
+    pieces: Vec<Vec<u8>>,
+    sent: usize,
+    may: usize,
+    /// All was there, and all is made of it.
+    ended: bool,
     heard_us: u64,
     until_us: u64,
 }
@@ -75,7 +84,10 @@ impl Bucket {
             bytes: 0,
             pairs: Batch::default(),
             found: Partial::default(),
-            pieces: 0,
+            pieces: Vec::new(),
+            sent: 0,
+            may: AHEAD as usize,
+            ended: false,
             heard_us: ctx.now.mono,
             until_us: ctx.now.mono + UNKNOWN_US,
         }
@@ -90,9 +102,6 @@ impl Bucket {
         let plan = BucketPlan::decode(&open.plan)?;
         let matcher = Matcher::new(plan.join.clone());
         self.open = Some((open.clone(), plan, matcher));
-        for (side, rows) in core::mem::take(&mut self.early) {
-            self.join(ctx, side, &rows)?;
-        }
         Ok(())
     }
 
@@ -107,9 +116,6 @@ impl Bucket {
         if self.bytes > ctx.config.query_bytes_max {
             return fail(BUDGET, format!("more than {} bytes of rows in one bucket", ctx.config.query_bytes_max));
         }
-        if self.open.is_some() {
-            return self.join(ctx, side, &rows);
-        }
         self.early.push((side, rows));
         Ok(())
     }
@@ -119,6 +125,46 @@ impl Bucket {
         (self.expect, self.missing) = (Some((count, sum)), missing);
     }
 
+    /// The asker has read some pieces of this life of it.
+    pub fn more(&mut self, ctx: &mut Ctx<'_>, life: u64) {
+        if life == self.run {
+            self.may = self.may.saturating_add(WORD_EVERY as usize);
+            self.go_on(ctx);
+        }
+    }
+
+    /// Sends what the asker is ready for.
+    fn go_on(&mut self, ctx: &mut Ctx<'_>) {
+        while self.waits() && self.sent < self.may {
+            let piece = core::mem::take(&mut self.pieces[self.sent]);
+            self.bytes -= piece.len();
+            self.sent += 1;
+            self.send(ctx, self.ended && !self.waits(), None, piece);
+        }
+    }
+
+    /// Whether pieces wait for the asker's word.
+    fn waits(&self) -> bool {
+        self.sent < self.pieces.len()
+    }
+
+    /// Joins rows that came, until there is something that the asker is to read first.
+    fn catch_up(&mut self, ctx: &mut Ctx<'_>) -> Result<(), Error> {
+        while !self.waits()
+            && !self.early.is_empty()
+            && let Some((_, plan, _)) = &self.open
+        {
+            // What is wanted one by one is told at once; what goes on to owners is not.
+            let told = plan.tail.output == Output::Rows && plan.follow.is_none();
+            let (side, rows) = self.early.remove(0);
+            self.join(ctx, side, &rows)?;
+            if told {
+                self.tell(ctx);
+            }
+        }
+        Ok(())
+    }
+
     fn join(&mut self, ctx: &Ctx<'_>, side: u8, rows: &[u8]) -> Result<(), Error> {
         let Some((_, plan, matcher)) = &mut self.open else { return Ok(()) };
         let rows: Vec<SignedRow> = match postcard::from_bytes(rows) {
@@ -126,7 +172,6 @@ impl Bucket {
             _ => return fail(CORRUPTED, "a parcel that does not read as rows"),
         };
         matcher.push(usize::from(side), rows, &mut self.pairs)?;
-        // What is wanted one by one is told at once.
         if plan.tail.output == Output::Rows || self.pairs.len() >= PAIRS_AT_ONCE {
             take(ctx, plan, &mut self.found, &mut self.pairs)?;
         }
@@ -135,11 +180,16 @@ impl Bucket {
 
     /// Whether there is nothing more to do: all has been there. What goes on to others is put into `on`.
     pub fn settle(&mut self, ctx: &mut Ctx<'_>, on: &mut Vec<Shipment>) -> Result<bool, Error> {
-        let whole = self.expect == Some((self.seen.len() as u32, self.sum));
         // Nobody waits for a bucket that was sent nothing.
         if self.expect == Some((0, 0)) {
             return Ok(true);
         }
+        if self.ended {
+            return Ok(!self.waits());
+        }
+        self.catch_up(ctx)?;
+        let whole = self.early.is_empty() && self.expect == Some((self.seen.len() as u32, self.sum));
+        self.ended = whole;
         let Some((open, plan, matcher)) = &mut self.open else { return Ok(false) };
         if whole {
             matcher.end([1, 2].map(|side| self.missing & side == 0), &mut self.pairs);
@@ -156,7 +206,7 @@ impl Bucket {
             if whole {
                 let (count, sum) = self.went;
                 self.found.sent.parcels = vec![(0, count, sum)];
-                self.tell(ctx, true);
+                self.tell(ctx);
             }
             return Ok(whole);
         }
@@ -168,33 +218,34 @@ impl Bucket {
                 on.push((buckets.name, buckets.along.clone(), loaded(parcels, buckets.side)));
             }
         }
-        if whole || plan.tail.output == Output::Rows {
-            self.tell(ctx, whole);
+        if whole {
+            self.tell(ctx);
         }
-        Ok(whole)
+        Ok(whole && !self.waits())
     }
 
     /// Tells the asker what was found.
-    fn tell(&mut self, ctx: &mut Ctx<'_>, last: bool) {
-        let pieces = pieces(core::mem::take(&mut self.found));
-        let count = pieces.len();
-        for (at, piece) in pieces.into_iter().enumerate() {
-            let end = last && at + 1 == count;
-            if !piece.batch.is_empty() || end {
-                self.send(ctx, end, None, postcard::to_allocvec(&piece).unwrap_or_default());
+    fn tell(&mut self, ctx: &mut Ctx<'_>) {
+        for piece in pieces(core::mem::take(&mut self.found)) {
+            if !piece.batch.is_empty() || self.ended {
+                let piece = postcard::to_allocvec(&piece).unwrap_or_default();
+                self.bytes += piece.len();
+                self.pieces.push(piece);
             }
         }
+        self.go_on(ctx);
     }
 
     /// It cannot go on.
     pub fn fail(&mut self, ctx: &mut Ctx<'_>, error: &Error) {
         ctx.count("buckets_failed");
+        self.sent += 1;
         self.send(ctx, true, Some(error.into()), Vec::new());
     }
 
-    fn send(&mut self, ctx: &mut Ctx<'_>, last: bool, fault: Option<Fault>, partial: Vec<u8>) {
-        let (name, bucket, index) = (self.name, self.number, self.pieces);
-        self.pieces += 1;
+    /// Sends the piece that was counted last.
+    fn send(&self, ctx: &mut Ctx<'_>, last: bool, fault: Option<Fault>, partial: Vec<u8>) {
+        let (name, bucket, index) = (self.name, self.number, self.sent as u32 - 1);
         self.post(ctx, Message::Found { name, bucket, life: self.run, index, last, fault, partial });
     }
 
@@ -207,7 +258,7 @@ impl Bucket {
     pub fn tick(&mut self, ctx: &mut Ctx<'_>) -> bool {
         let now = ctx.now.mono;
         if self.expect.is_some() {
-            let flowing = now < self.heard_us + SILENCE_US;
+            let flowing = self.waits() || now < self.heard_us + SILENCE_US;
             self.post(ctx, Message::Waiting { name: self.name, bucket: self.number, flowing });
         }
         now >= self.until_us

@@ -67,6 +67,15 @@ pub enum Message {
         #[serde(with = "crate::wire::bytes")]
         partial: Vec<u8>,
     },
+    /// From the asker to a bucket: it may send some more pieces.
+    More {
+        /// Of which exchange.
+        name: Name,
+        /// Which bucket.
+        bucket: u16,
+        /// The life of the bucket whose pieces were read.
+        life: u64,
+    },
 }
 
 /// Something for a bucket, or for the owner of a record.
@@ -108,6 +117,17 @@ pub enum Load {
     },
     /// Nobody waits for the bucket any more.
     Close,
+}
+
+impl Message {
+    /// Bytes of rows in it, about.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Message::Ship { cargo, .. } => cargo.iter().map(Cargo::bytes).sum(),
+            Message::Found { partial, .. } | Message::Followed { partial, .. } => partial.len(),
+            Message::Waiting { .. } | Message::More { .. } => 0,
+        }
+    }
 }
 
 impl Cargo {

@@ -20,6 +20,7 @@
 
 mod asker;
 mod bucket;
+mod heard;
 mod message;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ use std::collections::VecDeque;
 use chacha20::rand_core::Rng as _;
 
 pub use self::message::{Cargo, Load, Message};
-use self::{asker::Asked, bucket::Bucket};
+use self::{asker::Asked, bucket::Bucket, heard::Told};
 use crate::{
     Error,
     config::SECOND_US,
@@ -44,6 +45,7 @@ use crate::{
     map::Map,
     node::CallId,
     overlay::Step,
+    spread::says_more,
     sql::fault::{CORRUPTED, UNSUPPORTED, fail},
     store::Version,
     wire::Contact,
@@ -154,7 +156,7 @@ pub struct Exchanges {
     buckets: Map<(Name, u16), Bucket>,
     bytes: usize,
     /// What nobody waits for any more, and until when that is remembered: rows may still be on their way.
-    closed: VecDeque<(Name, u64)>,
+    closed: Vec<(Name, u64)>,
     ticking: bool,
     events: VecDeque<Event>,
 }
@@ -172,7 +174,7 @@ impl Exchanges {
             return;
         }
         let number = ctx.rng.next_u64();
-        let asked = Asked::new(whose, number, plan, deadline_us, ways.linked());
+        let asked = Asked::new(whose, number, plan, [ctx.now.mono, deadline_us], ways.linked());
         self.asked.insert(number, asked);
         self.tick_later(ctx);
         self.go_on(ctx, ways, number);
@@ -334,20 +336,7 @@ impl Exchanges {
                 }
             }
         }
-        for number in touched {
-            let Some(bucket) = self.buckets.get_mut(&(name, number)) else { continue };
-            let mut on = Vec::new();
-            let settled = bucket.settle(ctx, &mut on);
-            if let Err(error) = &settled {
-                bucket.fail(ctx, error);
-            }
-            if !matches!(settled, Ok(false)) {
-                self.forget((name, number));
-            }
-            for (name, open, cargo) in on {
-                self.ship(ctx, ways, name, open, cargo);
-            }
-        }
+        touched.into_iter().for_each(|number| self.settle(ctx, ways, (name, number), None));
         for (stop, cargo) in passing {
             if let Some(open) = open {
                 self.pass(ctx, ways, name, open, stop, cargo);
@@ -355,6 +344,26 @@ impl Exchanges {
         }
         if !self.buckets.is_empty() {
             self.tick_later(ctx);
+        }
+    }
+
+    /// A bucket goes on, perhaps since its asker has read what this life of it sent.
+    fn settle(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, key: (Name, u16), life: Option<u64>) {
+        let Some(bucket) = self.buckets.get_mut(&key) else { return };
+        let (mut on, before) = (Vec::new(), bucket.bytes);
+        if let Some(life) = life {
+            bucket.more(ctx, life);
+        }
+        let settled = bucket.settle(ctx, &mut on);
+        if let Err(error) = &settled {
+            bucket.fail(ctx, error);
+        }
+        self.bytes = self.bytes - before + bucket.bytes;
+        if !matches!(settled, Ok(false)) {
+            self.forget(key);
+        }
+        for (name, open, cargo) in on {
+            self.ship(ctx, ways, name, open, cargo);
         }
     }
 
@@ -408,9 +417,9 @@ impl Exchanges {
         let keys: Vec<(Name, u16)> = self.buckets.keys().filter(|(other, _)| *other == name).copied().collect();
         keys.into_iter().for_each(|key| self.forget(key));
         if self.closed.len() >= CLOSED_MAX {
-            self.closed.pop_front();
+            self.closed.remove(0);
         }
-        self.closed.push_back((name, ctx.now.mono + CLOSED_US));
+        self.closed.push((name, ctx.now.mono + CLOSED_US));
         self.closed.retain(|(_, until)| ctx.now.mono < *until);
     }
 
@@ -421,15 +430,22 @@ impl Exchanges {
     }
 
     /// A message of this layer arrived.
-    pub fn on_message(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, message: Message) {
+    pub fn on_message(&mut self, ctx: &mut Ctx<'_>, ways: &dyn Ways, from: Contact, message: Message) {
         let (name, told) = match message {
             Message::Ship { name, open, cargo } => return self.ship(ctx, ways, name, open, cargo),
-            Message::Found { name, bucket, life, index, last, fault, partial } => {
-                (name, asker::Told::Found { bucket, life, index, last, fault, partial })
+            Message::More { name, bucket, life } if from.id == name.asker => {
+                return self.settle(ctx, ways, (name, bucket), Some(life));
             }
-            Message::Waiting { name, bucket, flowing } => (name, asker::Told::Waiting { bucket, flowing }),
+            Message::More { .. } => return ctx.count("exchange_forged"),
+            Message::Found { name, bucket, life, index, last, fault, partial } => {
+                if says_more(index, last) && self.asked.contains_key(&name.number) {
+                    ctx.send_via(from.id, from.relay, Message::More { name, bucket, life });
+                }
+                (name, Told::Found { bucket, life, index, last, fault, partial })
+            }
+            Message::Waiting { name, bucket, flowing } => (name, Told::Waiting { bucket, flowing }),
             Message::Followed { name, stop, taken, next, assumed_lost, fault, partial } => {
-                (name, asker::Told::Followed { stop, taken, next, assumed_lost, fault, partial })
+                (name, Told::Followed { stop, taken, next, assumed_lost, fault, partial })
             }
         };
         match self.asked.get_mut(&name.number) {

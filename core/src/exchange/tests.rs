@@ -68,57 +68,90 @@ pub(super) fn join(kind: JoinKind, inputs: [Input; 2], on: [u32; 2], widths: [us
     JoinPlan { sides, tail: fragment("", width as u32) }
 }
 
-/// Carries a join out; of each table so much answers of these rows.
-fn run(plan: JoinPlan, tables: &[(&str, &[[i64; 2]], f64)], lost: bool) -> (Vec<Row>, GatherEnd) {
-    let (me, config) = (Id::hash_of(&[b"me"]), Config::default());
-    let ways = Alone { me, lost };
-    let (mut exchanges, mut rng, mut out) = (Exchanges::default(), Rng::from_seed([3; 32]), Outbox::default());
-    let mut ctx = Ctx { now: Now::default(), me, config: &config, rng: &mut rng, out: &mut out };
-    exchanges.start(&mut ctx, &ways, Whose::Call(CallId(1)), Box::new(plan), 20 * SECOND_US);
-    for _ in 0..1_000 {
-        while let Some(Post::Node { body: Body::Exchange(message), .. }) = ctx.out.posts.pop_front() {
-            exchanges.on_message(&mut ctx, &ways, message);
-        }
-        match exchanges.poll_event() {
-            Some(Event::Gather { number, side, fragment, .. }) => {
-                let (_, rows, coverage) = tables.iter().find(|(name, ..)| *name == fragment.namespace()).unwrap();
-                let answering = (rows.len() as f64 * coverage) as usize;
-                let value = |row: &[i64; 2]| codec::encode_row(&row.map(Value::Integer));
-                let values: Vec<Vec<u8>> = rows[..answering].iter().map(value).collect();
-                let budget = Budget::from(&config);
-                let mut partial = fragment.run_values(values.iter().map(|value| &value[..]), &budget).unwrap();
-                if let Some(buckets) = fragment.onward() {
-                    let batch = core::mem::take(&mut partial.batch);
-                    let (sent, _) = exchanges.send(&mut ctx, &ways, buckets, batch).unwrap();
-                    partial.sent = sent;
+/// A table: its name, its rows, and how much of it answers.
+type Table<'a> = (&'a str, &'a [[i64; 2]], f64);
+
+/// A peer that is alone, and what it says to itself.
+struct Peer {
+    ways: Alone,
+    config: Config,
+    rng: Rng,
+    out: Outbox,
+    exchanges: Exchanges,
+}
+
+impl Peer {
+    fn new(plan: JoinPlan, lost: bool) -> Peer {
+        let ways = Alone { me: Id::hash_of(&[b"me"]), lost };
+        let (exchanges, rng, out) = (Exchanges::default(), Rng::from_seed([3; 32]), Outbox::default());
+        let mut peer = Peer { ways, config: Config::default(), rng, out, exchanges };
+        peer.call(|exchanges, ctx, ways| {
+            exchanges.start(ctx, ways, Whose::Call(CallId(1)), Box::new(plan), 20 * SECOND_US);
+        });
+        peer
+    }
+
+    fn call<T>(&mut self, what: impl FnOnce(&mut Exchanges, &mut Ctx<'_>, &dyn Ways) -> T) -> T {
+        let Peer { ways, config, rng, out, exchanges } = self;
+        what(exchanges, &mut Ctx { now: Now::default(), me: ways.me, config, rng, out }, ways)
+    }
+
+    fn receive(&mut self, message: Message) {
+        self.call(|exchanges, ctx, ways| {
+            exchanges.on_message(ctx, ways, ways.contact(ctx), message);
+        });
+    }
+
+    /// Goes on until nothing happens by itself, but for what the asker says to buckets, which is kept; what the join gave if it is over.
+    fn run(&mut self, tables: &[Table<'_>], kept: &mut Vec<Message>) -> Option<(Vec<Row>, GatherEnd)> {
+        loop {
+            while let Some(Post::Node { body: Body::Exchange(message), .. }) = self.out.posts.pop_front() {
+                if matches!(message, Message::More { .. }) { kept.push(message) } else { self.receive(message) }
+            }
+            match self.exchanges.poll_event()? {
+                Event::Gather { number, side, fragment, .. } => self.answer(tables, number, side, &fragment),
+                Event::Join { whose, plan, deadline_us } => {
+                    self.call(|exchanges, ctx, ways| exchanges.start(ctx, ways, whose, plan, deadline_us));
                 }
-                let end = GatherEnd {
-                    coverage: *coverage,
-                    assumed_lost: false,
-                    peers: 1,
-                    messages: 0,
-                    bytes: 0,
-                    fault: None,
-                };
-                exchanges.side_done(&mut ctx, &ways, number, side, partial, end);
+                Event::Done { whose: Whose::Side { number, side }, partial, end } => {
+                    self.call(|exchanges, ctx, ways| exchanges.side_done(ctx, ways, number, side, *partial, *end));
+                }
+                Event::Done { partial, end, .. } => {
+                    assert_eq!(self.exchanges.held(), (0, 0, 0), "nothing is left behind");
+                    let mut rows: Vec<Row> = partial.batch.by_row().rows.into_iter().map(|signed| signed.row).collect();
+                    rows.sort_by(|a, b| crate::data::order::compare_rows(a, b));
+                    return Some((rows, *end));
+                }
+                Event::Over { .. } | Event::Progress { .. } => {}
             }
-            Some(Event::Join { whose, plan, deadline_us }) => {
-                exchanges.start(&mut ctx, &ways, whose, plan, deadline_us)
-            }
-            Some(Event::Over { .. }) => {}
-            Some(Event::Done { whose: Whose::Side { number, side }, partial, end, .. }) => {
-                exchanges.side_done(&mut ctx, &ways, number, side, *partial, *end);
-            }
-            Some(Event::Done { partial, end, .. }) => {
-                assert_eq!(exchanges.held(), (0, 0, 0), "nothing is left behind");
-                let mut rows: Vec<Row> = partial.batch.by_row().rows.into_iter().map(|signed| signed.row).collect();
-                rows.sort_by(|a, b| crate::data::order::compare_rows(a, b));
-                return (rows, *end);
-            }
-            Some(Event::Progress { .. }) | None => {}
         }
     }
-    panic!("the join does not end");
+
+    fn answer(&mut self, tables: &[Table<'_>], number: u64, side: u8, fragment: &FragmentPlan) {
+        let (_, rows, coverage) = tables.iter().find(|(name, ..)| *name == fragment.namespace()).unwrap();
+        let answering = (rows.len() as f64 * coverage) as usize;
+        let value = |row: &[i64; 2]| codec::encode_row(&row.map(Value::Integer));
+        let values: Vec<Vec<u8>> = rows[..answering].iter().map(value).collect();
+        let budget = Budget::from(&self.config);
+        let mut partial = fragment.run_values(values.iter().map(|value| &value[..]), &budget).unwrap();
+        self.call(|exchanges, ctx, ways| {
+            if let Some(buckets) = fragment.onward() {
+                let batch = core::mem::take(&mut partial.batch);
+                let (sent, _) = exchanges.send(ctx, ways, buckets, batch).unwrap();
+                partial.sent = sent;
+            }
+            let end = GatherEnd { coverage: *coverage, peers: 1, ..GatherEnd::default() };
+            exchanges.side_done(ctx, ways, number, side, partial, end);
+        });
+    }
+}
+
+/// Carries a join out.
+fn run(plan: JoinPlan, tables: &[Table<'_>], lost: bool) -> (Vec<Row>, GatherEnd) {
+    let (mut peer, mut kept) = (Peer::new(plan, lost), Vec::new());
+    let done = peer.run(tables, &mut kept);
+    assert!(kept.is_empty(), "so little needs no word");
+    done.expect("the join ends")
 }
 
 fn numbers(rows: &[Row]) -> Vec<Vec<Option<i64>>> {
@@ -159,7 +192,7 @@ fn what_a_join_finds_is_a_side_of_the_next() {
             let sides = [Input::Join(Nested::new(first)), table("third")];
             let of = |kind, coverage| {
                 let plan = join(kind, sides.clone(), [3, 0], [4, 2], above);
-                let tables: [(&str, &[[i64; 2]], f64); 3] =
+                let tables: [Table<'_>; 3] =
                     [("left", &LEFT, 1.0), ("right", &RIGHT, coverage), ("third", &THIRD, 1.0)];
                 let (rows, end) = run(plan, &tables, false);
                 assert_eq!(end.coverage, coverage);
@@ -197,4 +230,43 @@ fn where_a_row_was_looked_for_that_may_be_lost_the_answer_says_so() {
             assert_eq!((end.coverage, end.assumed_lost), (1.0, lost));
         }
     }
+}
+
+#[test]
+fn a_bucket_makes_no_more_than_its_asker_reads() {
+    // All of one bucket: 52,000 pairs of each parcel of the right side.
+    let (left, right): (Vec<[i64; 2]>, Vec<[i64; 2]>) =
+        ((0..40).map(|at| [1, at]).collect(), (0..5_200).map(|at| [1, at]).collect());
+    let tables: [Table<'_>; 2] = [("left", &left, 1.0), ("right", &right, 1.0)];
+    let mut peer = Peer::new(join(JoinKind::Inner, [table("left"), table("right")], [0, 0], [2, 2], Way::Hash), false);
+    let mut kept = Vec::new();
+    assert!(peer.run(&tables, &mut kept).is_none());
+    assert_eq!(kept.len() as u32, crate::spread::AHEAD / crate::spread::WORD_EVERY, "what was sent ahead was read");
+    let (buckets, asked, bytes) = peer.exchanges.held();
+    assert_eq!((buckets, asked), (1, 1));
+    // What others say in the asker's name counts for nothing.
+    let (name, life) = match kept[0] {
+        Message::More { name, life, .. } => (name, life),
+        _ => unreachable!(),
+    };
+    peer.call(|exchanges, ctx, ways| {
+        let other = Contact { id: Id::hash_of(&[b"other"]), ..ways.contact(ctx) };
+        exchanges.on_message(ctx, ways, other, Message::More { name, bucket: 0, life });
+    });
+    assert!(peer.out.posts.is_empty());
+    let mut words = 0;
+    let (rows, end) = loop {
+        peer.receive(kept.remove(0));
+        words += 1;
+        if let Some(done) = peer.run(&tables, &mut kept) {
+            break done;
+        }
+    };
+    assert_eq!((rows.len(), end.coverage), (208_000, 1.0));
+    assert!(words > 10, "{words}");
+    let found = end.parts.iter().find(|part| part.place == 0).unwrap();
+    assert_eq!((found.rows, found.messages > 8 * words), (Some(208_000), true));
+    assert!(found.bytes > 3 * bytes as u64, "a parcel's were made of four: {bytes} of {}", found.bytes);
+    let sides: Vec<_> = end.parts.iter().filter(|part| part.place > 0).map(|part| (part.place, part.rows)).collect();
+    assert_eq!(sides, [(1, Some(40)), (2, Some(5_200))]);
 }

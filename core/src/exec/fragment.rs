@@ -224,7 +224,7 @@ impl FragmentPlan {
         match postcard::from_bytes::<FragmentPlan>(bytes) {
             Ok(plan) if plan.version == PLAN_VERSION => Ok(plan),
             Ok(plan) => fail(UNSUPPORTED, format!("plan version {}, expected {PLAN_VERSION}", plan.version)),
-            Err(error) => fail(UNSUPPORTED, format!("a plan that this peer does not know: {error}")),
+            Err(_) => fail(UNSUPPORTED, "a plan that this peer does not know"),
         }
     }
 

@@ -204,5 +204,5 @@ fn ended(answer: Result<Partial, Error>) -> (Partial, GatherEnd) {
         Ok(partial) => (partial, None),
         Err(error) => (Partial::default(), Some(Fault::from(&error))),
     };
-    (partial, GatherEnd { coverage: 1.0, assumed_lost: false, peers: 1, messages: 0, bytes: 0, fault })
+    (partial, GatherEnd { peers: 1, fault, ..GatherEnd::default() })
 }

@@ -37,6 +37,6 @@ pub use exchange::JoinPlan;
 pub use fragment::{Budget, FragmentPlan, Partial};
 pub use ops::EARLY_MAX;
 pub use plan::Plan;
-pub use run::{Env, GatherEnd, Need, Run};
+pub use run::{Env, GatherEnd, Need, Part, Run};
 
 pub use crate::sql::fault::Fault;

@@ -26,10 +26,10 @@ const DIGEST_EVERY: u32 = 8;
 impl Groups {
     /// Notes when a request for leases leaves; gives the stamp to be echoed.
     pub(super) fn stamp(&mut self, now: Now) -> u64 {
-        if self.sent.back().is_none_or(|sent| sent.mono != now.mono) {
-            self.sent.push_back(now);
+        if self.sent.last().is_none_or(|sent| sent.mono != now.mono) {
+            self.sent.push(now);
             if self.sent.len() > SENT_MAX {
-                self.sent.pop_front();
+                self.sent.remove(0);
             }
         }
         now.mono

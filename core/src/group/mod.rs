@@ -127,7 +127,7 @@ pub struct Groups {
     known: known::Known,
     closed: Map<Region, Vec<Certificate>>,
     /// The same regions, the one closed longest ago first.
-    closed_order: VecDeque<Region>,
+    closed_order: Vec<Region>,
     peers: Peers,
     waiting: Map<u64, Waiting>,
     unsaved: Unsaved,
@@ -135,7 +135,7 @@ pub struct Groups {
     doubtful: u64,
     events: VecDeque<Event>,
     /// Clocks of recent renewals, by which grants are dated.
-    sent: VecDeque<Now>,
+    sent: Vec<Now>,
     established: bool,
     started_us: u64,
     /// Peers that said goodbye, until when that is remembered.
@@ -182,7 +182,7 @@ impl Groups {
             unsaved: Unsaved::default(),
             doubtful: 0,
             events: VecDeque::new(),
-            sent: VecDeque::new(),
+            sent: Vec::new(),
             started_us: now.mono,
             goodbyes: Map::new(),
             orphans: Map::new(),

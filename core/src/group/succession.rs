@@ -269,10 +269,9 @@ impl Groups {
         batch.push((key, Some(value)));
         self.closed.insert(*region, successors);
         self.closed_order.retain(|other| other != region);
-        self.closed_order.push_back(*region);
-        if self.closed.len() > CLOSED_MAX
-            && let Some(oldest) = self.closed_order.pop_front()
-        {
+        self.closed_order.push(*region);
+        if self.closed.len() > CLOSED_MAX {
+            let oldest = self.closed_order.remove(0);
             self.closed.remove(&oldest);
             batch.push((disk::closed_key(&oldest), None));
         }

@@ -332,7 +332,7 @@ pub enum Reply {
         coverage: f64,
     },
     /// `Gather`, `Join`.
-    Gathered(Partial, GatherEnd),
+    Gathered(Box<Partial>, GatherEnd),
     /// `SetGlobal`, `Subscribe`, `Watch`, `Unwatch`, `Cancel`, `Leave`.
     Done,
 }

@@ -303,7 +303,7 @@ impl Node {
                     let rows = partial.batch.len();
                     format!("{rows} rows, coverage {}", real::print(end.coverage))
                 });
-                self.query_over(call, Ok(Reply::Gathered(partial, end)));
+                self.query_over(call, Ok(Reply::Gathered(Box::new(partial), end)));
             }
             Some(Ticket::Watch { watch }) => self.watch_done(watch, report),
             Some(Ticket::One { .. } | Ticket::Leaf { .. }) | None => {}
@@ -363,6 +363,7 @@ fn gathered(report: Report, whole: &Region) -> (Partial, GatherEnd) {
         messages: report.messages,
         bytes: report.bytes,
         fault: report.fault,
+        parts: Vec::new(),
     };
     (report.partial, end)
 }

@@ -61,7 +61,7 @@ impl Node {
                 self.exchanges.start(&mut ctx!(self), &ways!(self), whose, plan, deadline_us);
             }
             exchange::Event::Done { whose, partial, end } => match whose {
-                Whose::Call(call) => self.query_over(call, Ok(Reply::Gathered(*partial, *end))),
+                Whose::Call(call) => self.query_over(call, Ok(Reply::Gathered(partial, *end))),
                 Whose::Side { number, side } => self.side_done(number, side, *partial, *end),
             },
             exchange::Event::Over { number } => self.drop_sides(number),

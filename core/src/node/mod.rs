@@ -281,7 +281,7 @@ impl Node {
             Body::Group(message) => self.dht.on_group_message(&mut ctx!(self), &self.overlay, from.id, message),
             Body::Dht(message) => self.dht.on_message(&mut ctx!(self), &self.overlay, from.id, message),
             Body::Spread(message) => self.spread.on_message(&mut ctx!(self), &ground!(self), from, message),
-            Body::Exchange(message) => self.exchanges.on_message(&mut ctx!(self), &ways!(self), message),
+            Body::Exchange(message) => self.exchanges.on_message(&mut ctx!(self), &ways!(self), from, message),
             Body::App(message) => self.messaging.on_message(&mut ctx!(self), from, message),
             Body::Live(message) => self.live_message(from.id, message),
             Body::Globals(message) => {

@@ -74,6 +74,7 @@ pub struct Hello {
     /// The public key; its SHA-1 is the peer's id.
     pub public_key: Vec<u8>,
     /// To be signed by the other side.
+    #[serde(deserialize_with = "crate::id::array")]
     pub nonce: [u8; 16],
     /// A supernode.
     pub supernode: bool,

@@ -1,14 +1,12 @@
 //! Which links came and went, in order: what each peer was not told yet is the tail behind the entry it was told last.
 
-use std::collections::VecDeque;
-
 /// Entries kept; who was told less gets the whole list.
 const ENTRIES_MAX: usize = 64;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Log {
-    entries: VecDeque<(u32, bool)>,
+    entries: Vec<(u32, bool)>,
     /// Entries forgotten.
     start: u64,
 }
@@ -16,9 +14,9 @@ pub struct Log {
 impl Log {
     /// A link to a peer (the first bits of its id) came or went.
     pub fn push(&mut self, head: u32, up: bool) {
-        self.entries.push_back((head, up));
+        self.entries.push((head, up));
         if self.entries.len() > ENTRIES_MAX {
-            self.entries.pop_front();
+            self.entries.remove(0);
             self.start += 1;
         }
     }

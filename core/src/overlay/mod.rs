@@ -16,9 +16,12 @@
 //!
 //! Invariant: `peers` holds exactly the peers with at least one open (proven) channel.
 
+mod bulk;
 mod channel;
 mod find;
 pub mod frame;
+#[cfg(test)]
+mod harness;
 mod links;
 mod log;
 mod maintain;
@@ -110,6 +113,8 @@ pub struct Overlay {
     rtc_opened: u32,
     dials: Map<String, Dial>,
     pending: Map<u64, Pending>,
+    /// Bytes of rows in it.
+    pending_bytes: usize,
     seen: Seen,
     siblings: Vec<Id>,
     /// Live links in each slot, to peers that are not crowded.
@@ -154,6 +159,7 @@ impl Overlay {
             rtc_opened: 0,
             dials: Map::new(),
             pending: Map::new(),
+            pending_bytes: 0,
             seen: Seen::default(),
             siblings: Vec::new(),
             slots: Box::new([0; table::SLOTS]),

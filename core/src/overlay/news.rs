@@ -177,38 +177,12 @@ fn heads(bytes: &[u8]) -> impl Iterator<Item = u32> {
 
 #[cfg(test)]
 mod tests {
-    use chacha20::rand_core::SeedableRng as _;
-
     use super::*;
     use crate::{
         config::Config,
         crypto::KeyedHash,
-        ctx::{Now, Outbox, Rng},
-        node::LinkId,
+        overlay::harness::{ids, linked, with},
     };
-
-    fn with<T>(overlay: &mut Overlay, act: impl FnOnce(&mut Overlay, &mut Ctx<'_>) -> T) -> T {
-        let (config, mut rng, mut out) = (Config::default(), Rng::seed_from_u64(1), Outbox::default());
-        let now = Now { mono: 60 * SECOND_US, wall: 0 };
-        act(overlay, &mut Ctx { now, me: overlay.me, config: &config, rng: &mut rng, out: &mut out })
-    }
-
-    /// A node with direct links to `ids`, each of which told that it is linked to those in `ahead`.
-    fn linked(ids: &[Id], ahead: impl Fn(&Id) -> Vec<Id>) -> Overlay {
-        let mut overlay = Overlay::new(Box::new(KeyedHash([7; 32])));
-        for (number, id) in ids.iter().enumerate() {
-            let mut peer = Peer::new(false, true, 0);
-            peer.direct = Some(LinkId(number as u64));
-            peer.ahead = ahead(id).iter().map(Id::head).collect();
-            overlay.peers.insert(*id, peer);
-        }
-        with(&mut overlay, |overlay, ctx| overlay.table_changed(ctx));
-        overlay
-    }
-
-    fn ids(count: u32) -> Vec<Id> {
-        (0..count).map(|number| Id::hash(&number.to_be_bytes())).collect()
-    }
 
     fn told(overlay: &mut Overlay, to: &Id) -> Vec<Id> {
         let news = with(overlay, |overlay, ctx| overlay.news(ctx, to));

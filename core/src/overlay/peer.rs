@@ -47,6 +47,10 @@ pub struct Peer {
     pub upgrade_failures: u32,
     /// Since when the link stands.
     pub since_us: u64,
+    /// Bytes of rows that it has not acknowledged, and whether more wait for that.
+    pub unacknowledged: usize,
+    /// See there.
+    pub waiting: bool,
     /// Bytes of frames sent to it.
     pub sent_bytes: u64,
     /// Bytes of frames received from it.
@@ -78,6 +82,8 @@ impl Peer {
             upgrade_due_us: now_us,
             upgrade_failures: 0,
             since_us: now_us,
+            unacknowledged: 0,
+            waiting: false,
             sent_bytes: 0,
             received_bytes: 0,
         }

@@ -17,6 +17,7 @@ use crate::{
     map::Set,
     overlay::{
         Event, Overlay, Timer,
+        bulk::weight,
         channel::Path,
         frame::{Dest, LinkFrame, Routed, Step},
     },
@@ -28,10 +29,13 @@ const SEEN_MAX: usize = 4_096;
 /// A message that waits for its next hop's acknowledgement.
 #[derive(Debug)]
 pub struct Pending {
-    routed: Routed,
-    hop: Id,
-    tried: Vec<Id>,
+    pub(super) routed: Routed,
+    pub(super) hop: Id,
+    pub(super) tried: Vec<Id>,
     sent_us: u64,
+    /// Its bytes if it brings rows; and whether it was not sent yet, since too many others are on their way.
+    pub(super) weight: usize,
+    pub(super) waits: bool,
 }
 
 /// Messages delivered or handed on lately, so that a retry that crossed a late acknowledgement is not taken twice.
@@ -77,11 +81,6 @@ fn outlives_links(body: &Body) -> bool {
         }
         body => matches!(body, Body::Exchange(_) | Body::Live(_)),
     }
-}
-
-/// Whether a message brings rows: what is long is not sent twice because a queue is long.
-fn is_bulk(body: &Body) -> bool {
-    matches!(body, Body::Exchange(_) | Body::Spread(crate::spread::Message::Piece { .. }))
 }
 
 enum Hop {
@@ -234,7 +233,7 @@ impl Overlay {
         self.step(target, origin, tried, Step::Strict).map(|(hop, _)| hop)
     }
 
-    fn forward(&mut self, ctx: &mut Ctx<'_>, mut routed: Routed, tried: Vec<Id>) {
+    pub(super) fn forward(&mut self, ctx: &mut Ctx<'_>, mut routed: Routed, tried: Vec<Id>) {
         self.forget_relay(&mut routed, &tried);
         match self.hop(&routed, &tried) {
             Hop::Here => {
@@ -254,7 +253,9 @@ impl Overlay {
                 self.events.push_back(Event::Deliver { from: routed.origin, key, body: Box::new(routed.body) });
             }
             Hop::Next(hop, step) => {
-                if self.pending.len() >= ctx.config.routes_pending_max {
+                let weight = weight(&routed.body);
+                let bytes = self.pending_bytes + weight;
+                if self.pending.len() >= ctx.config.routes_pending_max || bytes > ctx.config.routes_bytes_max {
                     ctx.count("routes_refused");
                     return;
                 }
@@ -265,14 +266,19 @@ impl Overlay {
                 routed.serial = ctx.serial();
                 let serial = routed.serial;
                 let timeout = self.peers.get(&hop).map_or(0, |peer| peer.rtt.timeout_us(ctx.config));
+                let waits = self.waits(&hop, weight);
                 let frame = Frame::Routed(routed);
-                self.send_frame(ctx, &hop, &frame);
+                if !waits {
+                    self.send_frame(ctx, &hop, &frame);
+                }
                 if let Frame::Routed(mut routed) = frame {
                     routed.step = held;
                     // A link loses nothing while it is open: at its other end long rows may just have to queue.
                     let arrives = matches!(routed.dest, Dest::Node { id, .. } if id == hop);
-                    let timed = !(is_bulk(&routed.body) || arrives && outlives_links(&routed.body));
-                    self.pending.insert(serial, Pending { routed, hop, tried, sent_us: ctx.now.mono });
+                    // What is long is not sent twice because a queue is long.
+                    let timed = weight == 0 && !(arrives && outlives_links(&routed.body));
+                    self.pending_bytes = bytes;
+                    self.pending.insert(serial, Pending { routed, hop, tried, sent_us: ctx.now.mono, weight, waits });
                     if timed {
                         ctx.timer(timeout, crate::node::Timer::Overlay(Timer::Hop(serial)));
                     }
@@ -285,9 +291,11 @@ impl Overlay {
         }
     }
 
-    pub(super) fn hop_acked(&mut self, from: Id, serial: u64) {
-        if self.pending.get(&serial).is_some_and(|pending| pending.hop == from) {
-            self.pending.remove(&serial);
+    pub(super) fn hop_acked(&mut self, ctx: &mut Ctx<'_>, from: Id, serial: u64) {
+        if self.pending.get(&serial).is_some_and(|pending| pending.hop == from && !pending.waits)
+            && let Some(pending) = self.unpend(serial)
+        {
+            self.release(ctx, from, pending.weight);
         }
     }
 
@@ -296,7 +304,7 @@ impl Overlay {
             ctx.timer(timeout, crate::node::Timer::Overlay(Timer::Hop(serial)));
             return;
         }
-        if let Some(pending) = self.pending.remove(&serial) {
+        if let Some(pending) = self.unpend(serial) {
             ctx.count("hops_late");
             if self.peers.get(&pending.hop).is_some_and(|peer| peer.ping.is_none()) {
                 self.ping(ctx, pending.hop);
@@ -335,11 +343,16 @@ impl Overlay {
 
     /// A peer went down: what waited for it goes another way at once.
     pub(super) fn reroute_from(&mut self, ctx: &mut Ctx<'_>, gone: Id) {
+        if let Some(peer) = self.peers.get_mut(&gone) {
+            (peer.unacknowledged, peer.waiting) = (0, false);
+        }
         let waiting: Vec<u64> =
             self.pending.iter().filter(|(_, pending)| pending.hop == gone).map(|(serial, _)| *serial).collect();
         for serial in waiting {
-            if let Some(pending) = self.pending.remove(&serial) {
-                self.try_another(ctx, pending);
+            match self.unpend(serial) {
+                Some(Pending { routed, tried, waits: true, .. }) => self.forward(ctx, routed, tried),
+                Some(pending) => self.try_another(ctx, pending),
+                None => {}
             }
         }
     }
@@ -354,7 +367,7 @@ impl Overlay {
                 self.events.push_back(Event::Deliver { from, key: None, body: Box::new(body) });
             }
             Frame::Link(frame) => match frame {
-                LinkFrame::HopAck { serial } => self.hop_acked(id, serial),
+                LinkFrame::HopAck { serial } => self.hop_acked(ctx, id, serial),
                 LinkFrame::Ping { number, news } => self.pinged(ctx, id, path, number, news),
                 LinkFrame::Pong { number, news } => self.ponged(ctx, id, number, news),
                 LinkFrame::Relay { from, to, frame } => match path {

@@ -13,9 +13,10 @@ use crate::{
 
 /// Bytes of a piece.
 const PIECE_BYTES: usize = 128 * 1_024;
-/// Pieces that are sent ahead of the parent's word; and after how many it says one.
-const AHEAD: u32 = 16;
-const WORD_EVERY: u32 = 8;
+/// Pieces that are sent ahead of the parent's word.
+pub const AHEAD: u32 = 16;
+/// After so many of them it says one.
+pub const WORD_EVERY: u32 = 8;
 
 /// What is left to be sent of an answer.
 pub(super) struct Answer {
@@ -58,7 +59,7 @@ impl Answer {
 }
 
 /// Whether a parent says *more* after a piece.
-pub(super) fn says_more(index: u32, last: bool) -> bool {
+pub fn says_more(index: u32, last: bool) -> bool {
     !last && index % WORD_EVERY == WORD_EVERY - 1
 }
 

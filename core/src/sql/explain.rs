@@ -37,6 +37,8 @@ pub struct Lines {
     pub steps: Vec<(usize, usize)>,
     /// How many rows are expected of the operator of a line, where that is known.
     pub rows: Vec<(usize, u64)>,
+    /// Which line is which part of a join at the peers: the operator of the flow, and the part's place in it.
+    pub parts: Vec<(usize, usize, u32)>,
 }
 
 impl Lines {
@@ -47,6 +49,7 @@ impl Lines {
         self.text.splice(..0, above);
         self.steps.iter_mut().for_each(|(line, _)| *line += by);
         self.rows.iter_mut().for_each(|(line, _)| *line += by);
+        self.parts.iter_mut().for_each(|(line, ..)| *line += by);
         self
     }
 
@@ -78,7 +81,13 @@ fn tree(node: &Node, names: &[String], depth: usize, first: Option<usize>, lines
     let over_output = |position| name(&node.schema, position);
     let line = match &node.op {
         Op::Unit => "OneRow [asker]".to_owned(),
-        Op::Source(source) => return leaf(source, names, depth, None, &mut lines.text),
+        Op::Source(source) => {
+            let mut parts = Vec::new();
+            leaf(source, names, depth, None, (&mut lines.text, &mut parts));
+            // Of what stands in no flow nothing is measured.
+            let Some(step) = first else { return };
+            return lines.parts.extend(parts.into_iter().zip(0..).map(|(line, place)| (line, step, place)));
+        }
         Op::Filter(condition) => format!("Filter [asker] {}", scalar(condition, &over_input)),
         Op::Project(exprs) => format!("Project [asker] {}", list(exprs, &over_input)),
         Op::Rows(rows) => format!("Values [asker] {} row(s)", rows.len()),
@@ -169,8 +178,14 @@ fn tree(node: &Node, names: &[String], depth: usize, first: Option<usize>, lines
     }
 }
 
-/// The lines of a source; `sent` says where its rows go if not to the asker.
-fn leaf(source: &Source, names: &[String], depth: usize, sent: Option<&str>, lines: &mut Vec<String>) {
+/// The lines of a source, and which of them are parts of a join; `sent` says where its rows go if not to the asker.
+fn leaf(
+    source: &Source,
+    names: &[String],
+    depth: usize,
+    sent: Option<&str>,
+    (lines, parts): (&mut Vec<String>, &mut Vec<usize>),
+) {
     let fragment = &source.fragment;
     let label = |id: &u32| names.get(*id as usize).cloned().unwrap_or_else(|| "?".to_owned());
     let over_read = |position: u32| source.read.get(position as usize).map_or_else(|| "?".to_owned(), label);
@@ -224,6 +239,7 @@ fn leaf(source: &Source, names: &[String], depth: usize, sent: Option<&str>, lin
         let line = format!("IndexScan [exchange] {name}: {ranges} range(s) of {of}{order}, then gets");
         lines.push(indented(depth, &line));
     } else if let Some(sent) = sent {
+        parts.push(lines.len());
         lines.push(indented(depth, &format!("Exchange [exchange] {sent}")));
     } else if let Some(joined) = &source.join {
         let place = meeting(joined).1;
@@ -233,6 +249,8 @@ fn leaf(source: &Source, names: &[String], depth: usize, sent: Option<&str>, lin
         let line = format!("Gather [exchange] {}: {combining}, combined up the region tree", source.name);
         lines.push(indented(depth, &line));
     }
+    // What is found comes as the first operator behind the join makes it.
+    parts.extend(source.join.iter().map(|_| lines.len()));
     let mut push = |line: String| {
         depth += 1;
         lines.push(indented(depth, &line));
@@ -259,7 +277,7 @@ fn leaf(source: &Source, names: &[String], depth: usize, sent: Option<&str>, lin
         push(format!("{} [{place}] {line}", meeting(joined).0));
         lines.extend(ways(&joined.ways, joined.inputs.iter().map(|input| input.name.clone()), depth + 1));
         for (port, input) in joined.inputs.iter().enumerate() {
-            leaf(input, names, depth + 1, Some(&self::sent(joined, port)), lines);
+            leaf(input, names, depth + 1, Some(&self::sent(joined, port)), (lines, parts));
         }
         return;
     }

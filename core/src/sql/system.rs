@@ -129,7 +129,7 @@ pub fn gathered_peers(fragment: &FragmentPlan, snapshot: &str) -> (Partial, Gath
         Ok(partial) => (partial, None),
         Err(error) => (Partial::default(), Some((&error).into())),
     };
-    (partial, GatherEnd { coverage: 1.0, assumed_lost: false, peers: 1, messages: 0, bytes: 0, fault })
+    (partial, GatherEnd { peers: 1, fault, ..GatherEnd::default() })
 }
 
 /// The rows of `pontoon_peers`.

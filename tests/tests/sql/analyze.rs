@@ -9,6 +9,9 @@ const HOP_MS: f64 = 50.0;
 
 const GATHER: &str = "SELECT kind, count(*) FROM boats WHERE length > 10 GROUP BY kind ORDER BY kind";
 const JOIN: &str = "SELECT b.id, t.goal FROM boats b JOIN trips t ON t.boat = b.id WHERE b.length > 10";
+const DEEP: &str =
+    "SELECT b.kind, u.id FROM boats b JOIN trips t ON t.boat = b.id JOIN trips u ON u.goal = t.goal AND u.id < t.id
+    WHERE b.length = 7";
 const CHAIN: &str = "SELECT b.kind, t.goal FROM trips t JOIN boats b ON b.id = t.boat WHERE t.id = 7";
 
 /// Forty nodes, and what the asker remembers.
@@ -106,7 +109,7 @@ fn a_source_that_waits_is_asked_later() {
 #[test]
 fn a_join_at_peers_says_how_far_it_went() {
     let (mut sim, mut definitions) = swarm();
-    for strategy in ["symmetric-hash", "broadcast", "semi-join", "gather"] {
+    for strategy in ["symmetric-hash", "bloom", "broadcast", "fetch-matches", "semi-join", "gather"] {
         ask(&mut sim, &mut definitions, &format!("SET pontoon.join_strategy = '{strategy}'"));
         let lines = ask(&mut sim, &mut definitions, &format!("EXPLAIN ANALYZE {JOIN}"));
         println!("{}", lines.join("\n"));
@@ -117,7 +120,45 @@ fn a_join_at_peers_says_how_far_it_went() {
         if strategy == "symmetric-hash" {
             assert_eq!(masked(&lines), HASHED);
         }
+        if strategy != "gather" {
+            add_up(&lines);
+        }
     }
+}
+
+/// What the parts of a join took is what all of it took.
+fn add_up(lines: &[String]) {
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let asked = |line: &String| ["Gather", "Exchange"].iter().any(|name| line.trim_start().starts_with(name));
+    for (at, line) in lines.iter().enumerate().filter(|(_, line)| asked(line)) {
+        let below = lines[at + 1..].iter().take_while(|below| depth(below) > depth(line));
+        let parts: Vec<&String> = below.filter(|line| measured(line, "messages").is_some()).collect();
+        let Some(least) = parts.iter().map(|line| depth(line)).min() else { continue };
+        // Where pairs are found stands above the sides.
+        let sides = parts.iter().filter(|line| line.trim_start().starts_with("Exchange")).map(|line| depth(line)).min();
+        let direct = parts.iter().filter(|line| depth(line) == least || Some(depth(line)) == sides);
+        for name in ["messages", "bytes"] {
+            let sum: f64 = direct.clone().filter_map(|line| measured(line, name)).sum();
+            assert_eq!(measured(line, name), Some(sum), "{name} of {line}");
+        }
+        let ended = parts.iter().filter_map(|line| measured(line, "ms")).fold(0.0, f64::max);
+        assert!(measured(line, "ms").is_some_and(|ms| ms >= ended), "{line}");
+    }
+}
+
+#[test]
+fn a_join_of_joins_says_so_of_each() {
+    let (mut sim, mut definitions) = swarm();
+    for strategy in ["symmetric-hash", "bloom", "broadcast"] {
+        ask(&mut sim, &mut definitions, &format!("SET pontoon.join_strategy = '{strategy}'"));
+        let lines = ask(&mut sim, &mut definitions, &format!("EXPLAIN ANALYZE {DEEP}"));
+        println!("{}", lines.join("\n"));
+        let exchanges: Vec<&String> = lines.iter().filter(|line| line.trim_start().starts_with("Exchange")).collect();
+        assert_eq!(exchanges.len(), 4, "{strategy}");
+        add_up(&lines);
+    }
+    let json = ask(&mut sim, &mut definitions, &format!("EXPLAIN (ANALYZE, FORMAT JSON) {DEEP}")).remove(0);
+    assert!(json.split("\"operator\": \"Exchange\"").skip(1).all(|part| part.contains("\"messages\": ")), "{json}");
 }
 
 #[test]
@@ -145,12 +186,14 @@ Total [asker] (rows 3, coverage 1, ms _, messages _, bytes _, peers 40)";
 const HASHED: &str = "\
 Gather [exchange] b with t: found at the buckets, sent to the asker (rows 126, asked_ms _, first_ms _, ms _, \
      records 500, messages _, bytes _, peers 40, hops _, records_least 0, records_most 29)
-  Project [buckets] b.id, t.goal
+  Project [buckets] b.id, t.goal (rows 126, first_ms _, ms _, messages _, bytes _)
     HashJoin [buckets] inner on b.id = t.boat
-      Exchange [exchange] b: by the hash of what must be equal, to up to 64 buckets
+      Exchange [exchange] b: by the hash of what must be equal, to up to 64 buckets (rows 90, asked_ms _, ms _, \
+     records 200, messages _, bytes _, peers 40, hops _, records_least 0, records_most 16)
         Project [owners] b.id
           Filter [owners] b.length > 10
             Scan [owners] b (b.id, b.length)
-      Exchange [exchange] t: by the hash of what must be equal, to up to 64 buckets
+      Exchange [exchange] t: by the hash of what must be equal, to up to 64 buckets (rows 300, asked_ms _, ms _, \
+     records 300, messages _, bytes _, peers 40, hops _, records_least 0, records_most 29)
         Scan [owners] t (t.boat, t.goal)
 Total [asker] (rows 126, coverage 1, ms _, messages _, bytes _, peers 40)";

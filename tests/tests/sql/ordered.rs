@@ -64,8 +64,7 @@ impl Client {
                     self.asking.on_ops(&mut self.definitions, need, outcomes, Cost::default());
                 }
                 Held::Gathered(need, partial) => {
-                    let end =
-                        GatherEnd { coverage: 1.0, assumed_lost: false, peers: 1, messages: 0, bytes: 0, fault: None };
+                    let end = GatherEnd { peers: 1, ..GatherEnd::default() };
                     self.asking.on_gathered(&mut self.definitions, need, partial, end);
                 }
             }

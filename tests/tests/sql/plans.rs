@@ -31,7 +31,7 @@ fn ask_by(
 ) -> Result<(Vec<String>, Asked), Error> {
     let env = Env { now_us: 0, random: 7, me: Id::ZERO, locality_bits: 0 };
     let mut asking = Asking::new(pontoon_parser::parse_one(sql)?, Vec::new(), env, definitions);
-    let end = GatherEnd { coverage: 1.0, assumed_lost: false, peers, messages: 0, bytes: 0, fault: None };
+    let end = GatherEnd { peers, ..GatherEnd::default() };
     let mut asked = Asked::default();
     loop {
         if let Some(result) = asking.finished() {

@@ -371,8 +371,7 @@ impl Client {
                 Need::Ops { need, ops } => Told::Ops(need, ops.iter().map(|op| local.apply(op)).collect()),
                 Need::Join { .. } => unreachable!("peers are asked for joins only where that is chosen"),
                 Need::Gather { need, fragment } => {
-                    let end =
-                        GatherEnd { coverage: 1.0, assumed_lost: false, peers: 1, messages: 0, bytes: 0, fault: None };
+                    let end = GatherEnd { peers: 1, ..GatherEnd::default() };
                     Told::Gathered(need, Box::new(local.gather(&fragment).unwrap()), end)
                 }
             });

@@ -53,8 +53,14 @@ fn run_with(
                 Need::Join { .. } => unreachable!("peers are asked for joins only where that is chosen"),
                 Need::Gather { need, fragment } => {
                     let partial = local.gather(&fragment).unwrap();
-                    let end =
-                        GatherEnd { coverage, assumed_lost: true, peers: 5, messages: 9, bytes: 100, fault: None };
+                    let end = GatherEnd {
+                        coverage,
+                        assumed_lost: true,
+                        peers: 5,
+                        messages: 9,
+                        bytes: 100,
+                        ..GatherEnd::default()
+                    };
                     asking.on_gathered(definitions, need, partial.clone(), end.clone());
                     asking.on_gathered(definitions, need, partial, end);
                 }

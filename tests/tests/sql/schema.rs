@@ -206,8 +206,7 @@ impl Slow {
                 Need::Join { .. } => unreachable!("peers are asked for joins only where that is chosen"),
                 Need::Gather { need, fragment } => {
                     let partial = local.gather(&fragment).unwrap();
-                    let end =
-                        GatherEnd { coverage: 1.0, assumed_lost: false, peers: 1, messages: 0, bytes: 0, fault: None };
+                    let end = GatherEnd { peers: 1, ..GatherEnd::default() };
                     self.asking.on_gathered(&mut self.definitions, need, partial, end);
                 }
             }

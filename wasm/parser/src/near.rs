@@ -94,7 +94,7 @@ impl Own {
     /// The answer, where it is all of it.
     pub fn answer(self) -> Answer {
         let assumed_lost = self.owned.assumed_lost;
-        let end = GatherEnd { coverage: 1.0, assumed_lost, peers: 1, messages: 0, bytes: 0, fault: self.fault };
+        let end = GatherEnd { assumed_lost, peers: 1, fault: self.fault, ..GatherEnd::default() };
         (self.partial, end)
     }
 

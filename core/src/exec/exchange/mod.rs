@@ -156,6 +156,8 @@ pub struct Buckets {
 pub struct Sent {
     /// By bucket, ascending.
     pub parcels: Vec<(u16, u32, u64)>,
+    /// Rows in them.
+    pub rows: u64,
     /// The keys of the rows.
     pub filter: Option<Filter>,
 }
@@ -210,6 +212,14 @@ pub fn parcel_name(run: u64, index: u32) -> u64 {
 }
 
 impl Input {
+    /// The places of its parts ([`Part::place`](super::Part)): its own, and those of a join.
+    pub fn places(&self) -> u32 {
+        match self {
+            Input::Table(_) => 1,
+            Input::Join(plan) => 2 + plan.sides.inputs.iter().map(Input::places).sum::<u32>(),
+        }
+    }
+
     /// The same with another end: what becomes of the rows.
     pub fn giving(&self, output: Output) -> Input {
         let mut input = self.clone();
@@ -224,6 +234,7 @@ impl Input {
 impl Sent {
     /// Adds what others sent.
     pub fn add(&mut self, other: Sent) {
+        self.rows = self.rows.saturating_add(other.rows);
         for (bucket, count, sum) in other.parcels {
             match self.parcels.binary_search_by_key(&bucket, |(other, ..)| *other) {
                 Ok(at) => {
@@ -251,10 +262,10 @@ impl Buckets {
             let Some((follow, _)) = BucketPlan::decode(&open.plan)?.follow else {
                 return fail(UNSUPPORTED, "rows that go nowhere");
             };
+            let went = rows.len() as u64;
             let parcels = follow.cut(0, rows, run, 0)?;
-            let sent =
-                Sent { parcels: tally(&parcels).map(|(count, sum)| (0, count, sum)).into_iter().collect(), filter };
-            return Ok((parcels, sent));
+            let tally = tally(&parcels).map(|(count, sum)| (0, count, sum));
+            return Ok((parcels, Sent { parcels: tally.into_iter().collect(), rows: went, filter }));
         }
         let mut by_bucket: Map<u16, Vec<SignedRow>> = Map::new();
         for row in rows {
@@ -273,8 +284,9 @@ impl Buckets {
                 by_bucket.entry(bucket).or_default().push(row);
             }
         }
-        let (mut parcels, mut sent) = (Vec::new(), Sent { parcels: Vec::new(), filter });
+        let (mut parcels, mut sent) = (Vec::new(), Sent { parcels: Vec::new(), rows: 0, filter });
         for (bucket, rows) in by_bucket {
+            sent.rows += rows.len() as u64;
             let (mut count, mut sum) = (0, 0_u64);
             for rows in pieces(rows) {
                 let index = parcels.len() as u32;
@@ -401,7 +413,7 @@ impl BucketPlan {
                 Ok(plan)
             }
             Ok(plan) => fail(UNSUPPORTED, format!("plan version {}, expected {PLAN_VERSION}", plan.version)),
-            Err(error) => fail(UNSUPPORTED, format!("a plan that this peer does not know: {error}")),
+            Err(_) => fail(UNSUPPORTED, "a plan that this peer does not know"),
         }
     }
 }

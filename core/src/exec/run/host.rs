@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Env, GatherEnd, Learned, Need, Shapes};
+use super::{Env, GatherEnd, Learned, Need, Part, Shapes};
 use crate::{
     data::{Cost, QueryResult},
     exec::{
@@ -32,6 +32,8 @@ pub(super) struct Host {
     cost: Cost,
     /// What the last answer cost.
     pub last: Cost,
+    /// What the parts of the last join came to.
+    pub parts: Vec<Part>,
     /// Whether the last gather did not get everything.
     pub lacked: bool,
     coverage: f64,
@@ -51,6 +53,7 @@ impl Host {
             learned: Learned::default(),
             cost: Cost::default(),
             last: Cost::default(),
+            parts: Vec::new(),
             lacked: false,
             coverage: 1.0,
             assumed_lost: false,
@@ -108,6 +111,7 @@ impl Host {
         if going_on {
             self.open.remove(&need);
             self.spend(Cost { messages: end.messages, bytes: end.bytes, peers: end.peers, elapsed_us: 0 });
+            self.parts.clone_from(&end.parts);
             // One gather that is not complete is a result that is not complete.
             self.coverage = self.coverage.min(end.coverage);
             self.lacked = end.coverage < 1.0;

@@ -54,7 +54,7 @@ use self::{
 };
 use super::{
     exchange::JoinPlan,
-    fragment::{FragmentPlan, Partial},
+    fragment::{FragmentPlan, Partial, Reach},
     ops::Batch,
     plan::{Plan, Task},
 };
@@ -110,6 +110,60 @@ pub struct GatherEnd {
     pub bytes: u64,
     /// An error of the fragment at some owner, such as `division_by_zero`.
     pub fault: Option<Fault>,
+    /// Of a join: what its parts came to.
+    pub parts: Vec<Part>,
+}
+
+impl Default for GatherEnd {
+    /// Nothing is missing.
+    fn default() -> GatherEnd {
+        GatherEnd {
+            coverage: 1.0,
+            assumed_lost: false,
+            peers: 0,
+            messages: 0,
+            bytes: 0,
+            fault: None,
+            parts: Vec::new(),
+        }
+    }
+}
+
+/// What a part of a join came to. Times are microseconds since the join began.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Which: 0 is where pairs are found, then come the sides, each with what is below it if it is a join itself.
+    pub place: u32,
+    /// When it was asked for.
+    pub asked_us: u64,
+    /// When the first rows came here.
+    pub first_us: Option<u64>,
+    /// When it had ended.
+    pub ended_us: u64,
+    /// Rows that it gave, at most what crossed the network of them.
+    pub rows: Option<u64>,
+    /// Records that owners looked at.
+    pub records: u64,
+    /// Messages.
+    pub messages: u64,
+    /// Bytes of those.
+    pub bytes: u64,
+    /// Peers that answered.
+    pub peers: u64,
+    /// How far the question went.
+    pub reach: Reach,
+}
+
+impl Part {
+    /// The join is a side of another one, at that place and begun then.
+    pub fn shift(&mut self, place: u32, since_us: u64) {
+        self.place += place;
+        self.asked_us += since_us;
+        self.ended_us += since_us;
+        if let Some(first_us) = &mut self.first_us {
+            *first_us += since_us;
+        }
+    }
 }
 
 /// What a run finds out beside its result.

@@ -121,7 +121,8 @@ impl QueryJob {
     /// The same, with what was measured.
     pub fn measured(&mut self) -> Result<Option<Measured>, Error> {
         let Some(flow) = self.flow.as_ref().filter(|_| !self.is_open()) else { return Ok(None) };
-        let spent = self.spent.iter().filter_map(|(source, spent)| Some((flow.place(*source)?, *spent))).collect();
+        let spent =
+            self.spent.iter().filter_map(|(source, spent)| Some((flow.place(*source)?, spent.clone()))).collect();
         let gave = flow.gave();
         Ok(self.rows()?.map(|rows| Measured { rows, gave, spent }))
     }
@@ -352,6 +353,7 @@ impl QueryJob {
         match self.feeds.remove(&need) {
             Some((index, ..)) => {
                 self.spend(host, index, 0);
+                self.spent.entry(index).or_default().parts.append(&mut host.parts);
                 if host.lacked {
                     self.lacking.insert(index);
                 }

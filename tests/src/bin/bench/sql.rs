@@ -102,7 +102,7 @@ impl Host {
                         asking.on_ops(&mut self.definitions, need, outcomes, cost);
                     }
                     Some(Ok(Reply::Gathered(partial, end))) => {
-                        asking.on_gathered(&mut self.definitions, need, partial, end);
+                        asking.on_gathered(&mut self.definitions, need, *partial, end);
                     }
                     other => return Err(format!("a command ended with {other:?}")),
                 }
