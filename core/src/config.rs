@@ -56,6 +56,8 @@ pub struct Config {
     pub routes_pending_max: usize,
     /// Bytes of rows among them.
     pub routes_bytes_max: usize,
+    /// Of these, bytes on their way to one next hop: the rest waits until some are acknowledged.
+    pub hop_bytes_max: usize,
     /// Before a peer tries again to replace a relayed link by a direct one.
     pub upgrade_retry_us: u64,
     /// WebRTC connections that a page opens in its life (browsers have about 500, closed ones count).
@@ -151,6 +153,7 @@ impl Default for Config {
             route_attempts: 3,
             routes_pending_max: 32_768,
             routes_bytes_max: 128 << 20,
+            hop_bytes_max: 4 << 20,
             upgrade_retry_us: 15 * SECOND_US,
             rtc_lifetime_max: 400,
             rtc_timeout_us: 15 * SECOND_US,

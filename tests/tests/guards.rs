@@ -98,6 +98,7 @@ fn rows_on_their_way_leave_room_for_signs_of_life() {
     // Two peers send a third one four seconds of its link, and more to each other.
     let mut config = SimConfig { signing: Signing::KeyedHash, ..SimConfig::new(6, 3) };
     config.inbound_bits_per_s = Some(10_000_000);
+    config.core.hop_bytes_max = 1 << 20;
     let mut scale = Scale::new(config);
     scale.sim.settle(600 * SECOND_US).unwrap();
     scale.sim.sql(1, "CREATE TABLE wide (id INTEGER PRIMARY KEY, kind INTEGER, value TEXT)").unwrap();

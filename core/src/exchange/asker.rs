@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use super::{
-    Cargo, Event, Load, Shipment, Ways, Whose,
+    Cargo, Event, Load, Message, Shipment, Ways, Whose,
+    bucket::{HEAD_BYTES, WORD_BYTES},
     heard::{Awaited, Came, Side, Told, Trail},
 };
 use crate::{
@@ -19,10 +20,9 @@ use crate::{
     map::Map,
     overlay::Step,
     sql::fault::{BUDGET, CORRUPTED, error},
+    wire::Contact,
 };
 
-/// What a piece takes beside its rows.
-const PIECE_BYTES: usize = 64;
 /// A bucket that says nothing for so long is tried again.
 const SILENCE_US: u64 = 4 * SECOND_US;
 /// With less time left than this, no further round is begun.
@@ -180,7 +180,8 @@ impl Asked {
     }
 
     /// A bucket said something of this round.
-    pub fn told(&mut self, ctx: &mut Ctx<'_>, told: Told) {
+    pub fn told(&mut self, ctx: &mut Ctx<'_>, from: Contact, told: Told) {
+        let name = self.name(ctx);
         self.trail.heard_us = ctx.now.mono;
         let number = match &told {
             Told::Found { bucket, .. } | Told::Waiting { bucket, .. } => *bucket,
@@ -208,9 +209,13 @@ impl Asked {
                         self.end.fault = Some((&error(CORRUPTED, "what a bucket found does not read")).into());
                     }
                 }
-                let bytes = partial.len() + PIECE_BYTES;
+                let bytes = partial.len() + HEAD_BYTES;
                 self.held += bytes;
+                let before = bucket.bytes / WORD_BYTES;
                 bucket.bytes += bytes;
+                if before < bucket.bytes / WORD_BYTES && !last {
+                    ctx.send_via(from.id, from.relay, Message::More { name, bucket: number, life });
+                }
                 self.home.bytes += partial.len() as u64;
                 if last {
                     bucket.last = Some((life, index));
@@ -568,16 +573,17 @@ mod tests {
         let (config, mut rng, mut out) = (Config::default(), Rng::from_seed([3; 32]), Outbox::default());
         let me = Id::hash_of(&[b"me"]);
         let mut ctx = Ctx { now: Now::default(), me, config: &config, rng: &mut rng, out: &mut out };
+        let from = Contact { id: Id::hash_of(&[b"owner"]), relay: None, supernode: false, full: false };
         asked.trail.stops = vec![Default::default(); 2];
         let followed = |stop, taken, next| {
             let (assumed_lost, fault, partial) = (false, None, Vec::new());
             Told::Followed { stop, taken, next, assumed_lost, fault, partial }
         };
         for _ in 0..2 {
-            asked.told(&mut ctx, followed(0, (2, 7), (1, 9)));
-            asked.told(&mut ctx, followed(1, (1, 9), (0, 0)));
+            asked.told(&mut ctx, from, followed(0, (2, 7), (1, 9)));
+            asked.told(&mut ctx, from, followed(1, (1, 9), (0, 0)));
         }
-        asked.told(&mut ctx, followed(0, (1, 5), (0, 0)));
+        asked.told(&mut ctx, from, followed(0, (1, 5), (0, 0)));
         assert_eq!(asked.trail.stops, [[(0, 0), (3, 12)], [(1, 9), (1, 9)]]);
     }
 }

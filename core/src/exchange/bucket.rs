@@ -4,7 +4,7 @@
 //! one by one; else what they come to, once all that was sent is there. Then, too, they are cut into parcels for the buckets
 //! of another exchange, if they are rows of one of its sides: a bucket that is not whole sends nothing on.
 //!
-//! The asker says *more* after every few pieces, as a parent in the region tree does. While some wait for its word, rows
+//! The asker says *more* after so many bytes, as a parent in the region tree does. While pieces wait for its word, rows
 //! that come are kept as they are: what nobody reads yet is not even made.
 
 use chacha20::rand_core::Rng as _;
@@ -22,7 +22,6 @@ use crate::{
         ops::{Batch, aggregate::State, matcher::Matcher},
     },
     map::Set,
-    spread::{AHEAD, WORD_EVERY},
     sql::fault::{BUDGET, CORRUPTED, error, fail},
 };
 
@@ -36,6 +35,10 @@ const PARCEL_BYTES: usize = 64;
 const PAIRS_AT_ONCE: usize = 1_024;
 /// Rows are sent to the asker in messages of so many bytes, about.
 const PIECE_BYTES: usize = 64 * 1_024;
+/// What is counted of a piece beside its rows.
+pub(super) const HEAD_BYTES: usize = 64;
+/// The asker says *more* after so many bytes; twice as many are sent ahead of its word.
+pub(super) const WORD_BYTES: usize = 512 * 1_024;
 
 /// See the module's documentation.
 pub(super) struct Bucket {
@@ -58,10 +61,10 @@ pub(super) struct Bucket {
     /// Pairs that nothing was made of yet.
     pairs: Batch,
     found: Partial,
-    /// Encoded pieces of that for the asker; how many were sent, and how many may be.
+    /// Encoded pieces of that for the asker; how many were sent, and how many bytes may be yet.
     pieces: Vec<Vec<u8>>,
     sent: usize,
-    may: usize,
+    ahead: usize,
     /// All was there, and all is made of it.
     ended: bool,
     heard_us: u64,
@@ -86,7 +89,7 @@ impl Bucket {
             found: Partial::default(),
             pieces: Vec::new(),
             sent: 0,
-            may: AHEAD as usize,
+            ahead: 2 * WORD_BYTES,
             ended: false,
             heard_us: ctx.now.mono,
             until_us: ctx.now.mono + UNKNOWN_US,
@@ -128,16 +131,17 @@ impl Bucket {
     /// The asker has read some pieces of this life of it.
     pub fn more(&mut self, ctx: &mut Ctx<'_>, life: u64) {
         if life == self.run {
-            self.may = self.may.saturating_add(WORD_EVERY as usize);
+            self.ahead = self.ahead.saturating_add(WORD_BYTES);
             self.go_on(ctx);
         }
     }
 
     /// Sends what the asker is ready for.
     fn go_on(&mut self, ctx: &mut Ctx<'_>) {
-        while self.waits() && self.sent < self.may {
+        while self.waits() && self.ahead > 0 {
             let piece = core::mem::take(&mut self.pieces[self.sent]);
             self.bytes -= piece.len();
+            self.ahead = self.ahead.saturating_sub(piece.len() + HEAD_BYTES);
             self.sent += 1;
             self.send(ctx, self.ended && !self.waits(), None, piece);
         }

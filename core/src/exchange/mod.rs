@@ -45,7 +45,6 @@ use crate::{
     map::Map,
     node::CallId,
     overlay::Step,
-    spread::says_more,
     sql::fault::{CORRUPTED, UNSUPPORTED, fail},
     store::Version,
     wire::Contact,
@@ -438,9 +437,6 @@ impl Exchanges {
             }
             Message::More { .. } => return ctx.count("exchange_forged"),
             Message::Found { name, bucket, life, index, last, fault, partial } => {
-                if says_more(index, last) && self.asked.contains_key(&name.number) {
-                    ctx.send_via(from.id, from.relay, Message::More { name, bucket, life });
-                }
                 (name, Told::Found { bucket, life, index, last, fault, partial })
             }
             Message::Waiting { name, bucket, flowing } => (name, Told::Waiting { bucket, flowing }),
@@ -450,7 +446,7 @@ impl Exchanges {
         };
         match self.asked.get_mut(&name.number) {
             Some(asked) if name.asker == ctx.me && name.round == asked.round() => {
-                asked.told(ctx, told);
+                asked.told(ctx, from, told);
                 self.go_on(ctx, ways, name.number);
             }
             _ => ctx.count("exchange_late"),

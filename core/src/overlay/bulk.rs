@@ -7,9 +7,6 @@
 use super::{Overlay, route::Pending};
 use crate::{ctx::Ctx, id::Id, spread::Message, wire::Body};
 
-/// Bytes on their way to one next hop.
-pub(super) const HOP_BYTES: usize = 1 << 20;
-
 /// The bytes of a message that brings rows, about; 0: it brings none.
 pub(super) fn weight(body: &Body) -> usize {
     match body {
@@ -21,9 +18,9 @@ pub(super) fn weight(body: &Body) -> usize {
 
 impl Overlay {
     /// Whether bytes for a hop have to wait; if not, they are on their way now.
-    pub(super) fn waits(&mut self, hop: &Id, weight: usize) -> bool {
+    pub(super) fn waits(&mut self, ctx: &Ctx<'_>, hop: &Id, weight: usize) -> bool {
         let Some(peer) = self.peers.get_mut(hop).filter(|_| weight > 0) else { return false };
-        if peer.unacknowledged >= HOP_BYTES {
+        if peer.unacknowledged >= ctx.config.hop_bytes_max {
             peer.waiting = true;
             return true;
         }
@@ -44,7 +41,7 @@ impl Overlay {
         peer.unacknowledged = peer.unacknowledged.saturating_sub(weight);
         while let Some(peer) = self.peers.get_mut(&hop)
             && peer.waiting
-            && peer.unacknowledged < HOP_BYTES
+            && peer.unacknowledged < ctx.config.hop_bytes_max
         {
             match self
                 .pending
@@ -67,6 +64,7 @@ impl Overlay {
 mod tests {
     use super::*;
     use crate::{
+        config::Config,
         ctx::{Outbox, Post},
         node::{LinkId, Output},
         overlay::{
@@ -92,19 +90,19 @@ mod tests {
 
     #[test]
     fn what_a_hop_has_not_acknowledged_is_bounded_and_the_rest_goes_in_its_order() {
-        const PIECE: usize = 100_000;
+        const PIECE: usize = 200_000;
         let (ids, mut out) = (ids(2), Outbox::default());
         let mut overlay = linked(&ids, |_| ids.clone());
         let post = |overlay: &mut Overlay, out: &mut Outbox, branch: u64| {
             let body = Message::Piece { branch, index: 0, last: true, bytes: vec![7; PIECE] }.into();
             sending(overlay, out, |overlay, ctx| overlay.post(ctx, Post::Node { to: ids[0], via: None, body }));
         };
-        (0..30).for_each(|branch| post(&mut overlay, &mut out, branch));
+        (0..40).for_each(|branch| post(&mut overlay, &mut out, branch));
         let first = sent(&mut out);
-        let ahead = HOP_BYTES.div_ceil(PIECE + 64) as u64;
+        let ahead = Config::default().hop_bytes_max.div_ceil(PIECE + 64) as u64;
         assert_eq!(first.iter().map(|(.., branch)| *branch).collect::<Vec<_>>(), (0..ahead).collect::<Vec<_>>());
         assert!(first.iter().all(|(link, ..)| *link == LinkId(0)));
-        assert_eq!(overlay.pending_bytes, 30 * (PIECE + 64));
+        assert_eq!(overlay.pending_bytes, 40 * (PIECE + 64));
         // Who did not get a message does not acknowledge it.
         let ack = |overlay: &mut Overlay, out: &mut Outbox, from: Id, serial: u64| {
             let frame = Frame::Link(LinkFrame::HopAck { serial });
@@ -137,7 +135,7 @@ mod tests {
             others.extend(sent(&mut out));
         }
         came.sort_unstable();
-        assert_eq!(came, (5..30).collect::<Vec<_>>());
+        assert_eq!(came, (5..40).collect::<Vec<_>>());
         assert_eq!((overlay.pending.len(), overlay.pending_bytes), (0, 0));
     }
 }

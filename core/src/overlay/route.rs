@@ -266,7 +266,7 @@ impl Overlay {
                 routed.serial = ctx.serial();
                 let serial = routed.serial;
                 let timeout = self.peers.get(&hop).map_or(0, |peer| peer.rtt.timeout_us(ctx.config));
-                let waits = self.waits(&hop, weight);
+                let waits = self.waits(ctx, &hop, weight);
                 let frame = Frame::Routed(routed);
                 if !waits {
                     self.send_frame(ctx, &hop, &frame);

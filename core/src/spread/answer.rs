@@ -14,9 +14,9 @@ use crate::{
 /// Bytes of a piece.
 const PIECE_BYTES: usize = 128 * 1_024;
 /// Pieces that are sent ahead of the parent's word.
-pub const AHEAD: u32 = 16;
+const AHEAD: u32 = 16;
 /// After so many of them it says one.
-pub const WORD_EVERY: u32 = 8;
+const WORD_EVERY: u32 = 8;
 
 /// What is left to be sent of an answer.
 pub(super) struct Answer {
@@ -59,7 +59,7 @@ impl Answer {
 }
 
 /// Whether a parent says *more* after a piece.
-pub fn says_more(index: u32, last: bool) -> bool {
+pub(super) fn says_more(index: u32, last: bool) -> bool {
     !last && index % WORD_EVERY == WORD_EVERY - 1
 }
 

@@ -19,11 +19,10 @@ mod under_way;
 
 use std::collections::VecDeque;
 
-pub use answer::{AHEAD, WORD_EVERY, says_more};
 pub use message::{Message, Report, Work};
 pub use split::{Ground, To};
 
-use self::answer::{Answer, send_missing, send_report};
+use self::answer::{Answer, says_more, send_missing, send_report};
 
 use crate::{
     config::SECOND_US,
