@@ -162,9 +162,7 @@ impl Lowering<'_> {
             },
             Logical::Distinct { input } => {
                 let mut input = self.fewer(*input, fewer)?;
-                if let Some(source) = rows_of(&mut input) {
-                    source.fragment.output = Output::Distinct;
-                }
+                give(&mut input, &Output::Distinct);
                 Ok(above(Op::Distinct, input))
             }
             Logical::Sort { input, keys } => sort(self.lower(*input)?, keys, None, None),
@@ -307,8 +305,8 @@ impl Lowering<'_> {
             }
             (input, first) => {
                 let mut input = self.lower(input)?;
-                if let (Some(source), Some(first)) = (rows_of(&mut input), first) {
-                    source.fragment.output = Output::First(first);
+                if let Some(first) = first {
+                    give(&mut input, &Output::First(first));
                 }
                 input
             }
@@ -338,6 +336,20 @@ fn sort_positions(keys: Vec<SortKey>, schema: &[ColumnId]) -> Result<Vec<SortKey
         Ok(SortKey { column: at as u32, ..key })
     };
     keys.into_iter().map(position).collect()
+}
+
+/// Owners give this in place of plain rows, those of each side of a union: what is above it comes to the same.
+fn give(node: &mut Node, output: &Output) {
+    if let Some(source) = rows_of(node) {
+        source.fragment.output = output.clone();
+    } else if node.op == Op::Set(SetOp::Union, true) {
+        for input in &mut node.inputs {
+            give(input, output);
+            if matches!(&input.op, Op::Source(source) if source.fragment.output == *output) {
+                input.expected = None;
+            }
+        }
+    }
 }
 
 /// The source, if the node is one that still gives plain rows.
@@ -472,11 +484,11 @@ pub(super) fn through(exprs: &[Scalar], projection: &Option<Vec<Scalar>>) -> Res
 
 fn sort(mut input: Node, keys: Vec<SortKey>, first: Option<u64>, way: Option<Way>) -> Result<Node, Error> {
     let keys = sort_positions(keys, &input.schema)?;
-    if let (Some(source), Some(first)) = (rows_of(&mut input), first) {
-        source.fragment.output = Output::Top(keys.clone(), first);
-        if let Some(way) = way {
+    if let Some(first) = first {
+        if let (Some(source), Some(way)) = (rows_of(&mut input), way) {
             way.replace(&mut source.index, &keys);
         }
+        give(&mut input, &Output::Top(keys.clone(), first));
     }
     Ok(above(Op::Sort(keys, first), input))
 }

@@ -208,6 +208,33 @@ fn subqueries_read_what_matters() {
 }
 
 #[test]
+fn owners_give_each_side_of_a_union_what_is_above_it() {
+    let mut local = shop();
+    let of = |local: &mut Local, sql: &str| {
+        let (rows, mut asked) = ok(local, sql);
+        asked.gathers.sort_unstable();
+        (rows, asked.gathers)
+    };
+    let (rows, gathers) = of(&mut local, "SELECT day FROM orders UNION SELECT line FROM items ORDER BY day");
+    assert_eq!(rows, ["0", "1", "2", "3", "4", "5", "6"]);
+    assert_eq!(gathers, [(300, 3), (5_000, 7)], "different rows");
+    let all = "SELECT id FROM orders UNION ALL SELECT amount + 4990 FROM items UNION ALL SELECT id FROM customers";
+    let (rows, gathers) = of(&mut local, &format!("{all} ORDER BY id DESC LIMIT 3 OFFSET 1"));
+    assert_eq!(rows, ["5288", "5287", "5286"]);
+    assert_eq!(gathers, [(50, 4), (300, 4), (5_000, 4)], "the first rows of an order");
+    let (rows, gathers) = of(&mut local, &format!("{all} LIMIT 5"));
+    assert_eq!((rows.len(), gathers.iter().map(|(_, rows)| rows).sum::<usize>()), (5, 15), "any rows");
+    // Where something else is between them all rows are needed.
+    let (rows, gathers) =
+        of(&mut local, "SELECT DISTINCT n FROM (SELECT day + 1 AS n FROM orders EXCEPT ALL SELECT line FROM items)");
+    assert_eq!(rows.len(), 7);
+    assert_eq!(gathers, [(300, 300), (5_000, 5_000)]);
+    let plan = ok(&mut local, "EXPLAIN SELECT day FROM orders UNION SELECT line FROM items").0.join("\n");
+    println!("{plan}");
+    assert_eq!(plan.matches("distinct rows, combined up the region tree").count(), 2, "{plan}");
+}
+
+#[test]
 fn explain_says_which_comes_first() {
     let mut local = shop();
     let sql = "EXPLAIN SELECT o.id, c.name FROM orders o JOIN customers c ON c.id = o.customer WHERE o.id = 7";
