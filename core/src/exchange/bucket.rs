@@ -48,8 +48,9 @@ pub(super) struct Bucket {
     /// Its name among buckets, and that of the rows that go on from it to owners; how many parcels there were of those.
     run: u64,
     went: (u32, u64),
-    /// Rows that nothing was done with: the plan is to come, or the asker is to read what there is.
-    early: Vec<(u8, Vec<u8>)>,
+    /// Rows that came, and how many parcels of them were joined: the plan is to come, or the asker is to read what there is.
+    parcels: Vec<(u8, Vec<u8>)>,
+    joined: usize,
     /// Parcels that came.
     seen: Set<(u64, u32)>,
     sum: u64,
@@ -79,7 +80,8 @@ impl Bucket {
             open: None,
             run: ctx.rng.next_u64(),
             went: (0, 0),
-            early: Vec::new(),
+            parcels: Vec::new(),
+            joined: 0,
             seen: Set::new(),
             sum: 0,
             expect: None,
@@ -119,7 +121,7 @@ impl Bucket {
         if self.bytes > ctx.config.query_bytes_max {
             return fail(BUDGET, format!("more than {} bytes of rows in one bucket", ctx.config.query_bytes_max));
         }
-        self.early.push((side, rows));
+        self.parcels.push((side, rows));
         Ok(())
     }
 
@@ -154,13 +156,14 @@ impl Bucket {
 
     /// Joins rows that came, until there is something that the asker is to read first.
     fn catch_up(&mut self, ctx: &mut Ctx<'_>) -> Result<(), Error> {
+        let Some((_, plan, _)) = &self.open else { return Ok(()) };
+        // What is wanted one by one is told at once; what goes on to owners is not.
+        let told = plan.tail.output == Output::Rows && plan.follow.is_none();
         while !self.waits()
-            && !self.early.is_empty()
-            && let Some((_, plan, _)) = &self.open
+            && let Some(parcel) = self.parcels.get_mut(self.joined)
         {
-            // What is wanted one by one is told at once; what goes on to owners is not.
-            let told = plan.tail.output == Output::Rows && plan.follow.is_none();
-            let (side, rows) = self.early.remove(0);
+            let (side, rows) = core::mem::take(parcel);
+            self.joined += 1;
             self.join(ctx, side, &rows)?;
             if told {
                 self.tell(ctx);
@@ -192,7 +195,7 @@ impl Bucket {
             return Ok(!self.waits());
         }
         self.catch_up(ctx)?;
-        let whole = self.early.is_empty() && self.expect == Some((self.seen.len() as u32, self.sum));
+        let whole = self.joined == self.parcels.len() && self.expect == Some((self.seen.len() as u32, self.sum));
         self.ended = whole;
         let Some((open, plan, matcher)) = &mut self.open else { return Ok(false) };
         if whole {

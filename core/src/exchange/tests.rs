@@ -234,9 +234,9 @@ fn where_a_row_was_looked_for_that_may_be_lost_the_answer_says_so() {
 
 #[test]
 fn a_bucket_makes_no_more_than_its_asker_reads() {
-    // All of one bucket: 52,000 pairs of each parcel of the right side.
+    // All of one bucket: 104,000 pairs, more than a MiB, of each parcel of the right side.
     let (left, right): (Vec<[i64; 2]>, Vec<[i64; 2]>) =
-        ((0..40).map(|at| [1, at]).collect(), (0..5_200).map(|at| [1, at]).collect());
+        ((0..80).map(|at| [1, at]).collect(), (0..5_200).map(|at| [1, at]).collect());
     let tables: [Table<'_>; 2] = [("left", &left, 1.0), ("right", &right, 1.0)];
     let mut peer = Peer::new(join(JoinKind::Inner, [table("left"), table("right")], [0, 0], [2, 2], Way::Hash), false);
     let mut kept = Vec::new();
@@ -262,11 +262,11 @@ fn a_bucket_makes_no_more_than_its_asker_reads() {
             break done;
         }
     };
-    assert_eq!((rows.len(), end.coverage), (208_000, 1.0));
-    assert!(words >= 3, "{words}");
+    assert_eq!((rows.len(), end.coverage), (416_000, 1.0));
+    assert!(words >= 6, "{words}");
     let found = end.parts.iter().find(|part| part.place == 0).unwrap();
-    assert_eq!(found.rows, Some(208_000));
+    assert_eq!(found.rows, Some(416_000));
     assert!(found.bytes > 3 * bytes as u64, "a parcel's were made of four: {bytes} of {}", found.bytes);
     let sides: Vec<_> = end.parts.iter().filter(|part| part.place > 0).map(|part| (part.place, part.rows)).collect();
-    assert_eq!(sides, [(1, Some(40)), (2, Some(5_200))]);
+    assert_eq!(sides, [(1, Some(80)), (2, Some(5_200))]);
 }
