@@ -47,9 +47,9 @@ pub struct Peer {
     pub upgrade_failures: u32,
     /// Since when the link stands.
     pub since_us: u64,
-    /// Bytes of rows that it has not acknowledged, and whether more wait for that.
+    /// Bytes of rows on their way to it that it has not acknowledged.
     pub unacknowledged: usize,
-    /// See there.
+    /// Messages with rows for it wait until it acknowledges some.
     pub waiting: bool,
     /// Bytes of frames sent to it.
     pub sent_bytes: u64,
