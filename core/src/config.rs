@@ -60,8 +60,6 @@ pub struct Config {
     pub hop_bytes_max: usize,
     /// Before a peer tries again to replace a relayed link by a direct one.
     pub upgrade_retry_us: u64,
-    /// WebRTC connections that a page opens in its life (browsers have about 500, closed ones count).
-    pub rtc_lifetime_max: u32,
     /// A WebRTC attempt that is not open by then has failed.
     pub rtc_timeout_us: u64,
 
@@ -155,7 +153,6 @@ impl Default for Config {
             routes_bytes_max: 128 << 20,
             hop_bytes_max: 4 << 20,
             upgrade_retry_us: 15 * SECOND_US,
-            rtc_lifetime_max: 400,
             rtc_timeout_us: 15 * SECOND_US,
 
             lease_us: 4 * SECOND_US,

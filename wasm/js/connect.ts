@@ -1,42 +1,79 @@
-// `connect`: claims a slot, starts the engine and waits until it has joined.
+// `connect`: finds or opens the peer, and waits until it has joined.
 
+import { Calls } from "./calls.js";
 import { PontoonError } from "./errors.js";
+import { type Home, openHome, type Platform } from "./home.js";
 import { Pontoon } from "./pontoon.js";
+import { claim } from "./slot.js";
+import { share, tabsCanShare } from "./tabs.js";
 import type { ConnectOptions } from "./types.js";
 
 const TIMEOUT_MS = 15_000;
 
-/**
- * Joins a network and gives the open database, usable at once: first over links that a supernode relays, while direct
- * ones replace them in the background. Rejects with `unreachable` when nobody lets this peer in.
- *
- * ```ts
- * const db = await connect({ network: "shop", supernodes: ["wss://sn.example.org/pontoon"] });
- * await db.sql`CREATE TABLE IF NOT EXISTS bids (id TEXT PRIMARY KEY, amount REAL)`;
- * const { rows, coverage } = await db.sql`SELECT count(*) AS n FROM bids WHERE amount > ${10}`;
- * ```
- */
-export async function connect(options: ConnectOptions): Promise<Pontoon> {
+/** `connect` of an entry of the package. */
+export async function connectOn(platform: Platform, options: ConnectOptions): Promise<Pontoon> {
   const checked = check(options);
-  let db: Pontoon;
+  const calls = new Calls();
+  const leave = await begin(platform, checked, calls);
+  const db = new Pontoon(calls, leave);
   try {
-    const module = await import("./core/pontoon_wasm.js");
-    await module.default();
-    db = new Pontoon(await module.Engine.open(checked));
-  } catch (cause) {
-    throw PontoonError.from(cause);
-  }
-  // A page that goes away says goodbye as far as it still can.
-  const leave = (): void => void db.close().catch(() => undefined);
-  globalThis.addEventListener?.("pagehide", leave, { once: true });
-  try {
-    if (!options.alone) await db.untilJoined(options.timeout ?? TIMEOUT_MS);
+    await db.open();
+    if (!checked.alone) await db.untilJoined(checked.timeout ?? TIMEOUT_MS);
     return db;
   } catch (error) {
-    globalThis.removeEventListener?.("pagehide", leave);
     await db.close().catch(() => undefined);
     throw error;
   }
+}
+
+/** Lets calls be answered; gives what ends that. */
+async function begin(platform: Platform, options: ConnectOptions, calls: Calls): Promise<() => Promise<void>> {
+  const { network, supernodes, seed, iceServers } = options;
+  const durable = options.storage !== "memory";
+  const open = (store: string | undefined): Promise<Home> =>
+    openHome(platform, {
+      engine: {
+        network,
+        supernodes,
+        direct: options.direct ?? true,
+        alone: options.alone ?? false,
+        ...(store !== undefined && { store }),
+        ...(seed !== undefined && { seed }),
+      },
+      rtc: iceServers ? { iceServers } : {},
+      worker: options.worker ?? true,
+    });
+  const end = (leave: () => Promise<void>) => async (): Promise<void> => {
+    calls.close(new PontoonError("closed", "the database is closed"));
+    await leave();
+  };
+
+  // Peers that forget are nobody else's, and nor are those of an identity that was given to one tab.
+  if (options.tabs === "shared" || (options.tabs === undefined && durable && !seed && tabsCanShare())) {
+    if (!tabsCanShare()) throw new PontoonError("unsupported", "tabs share a peer only where there are Web Locks (not on plain http)");
+    return end(share(network, calls, () => open(`pontoon:${network}:shared`)));
+  }
+
+  const slot = durable && globalThis.indexedDB ? await claim(network) : undefined;
+  if (durable && globalThis.indexedDB && !slot) {
+    throw new PontoonError("overloaded", "too many tabs of this origin are in the network already");
+  }
+  let home: Home;
+  try {
+    home = await open(slot && `pontoon:${network}:${slot[0]}`);
+  } catch (cause) {
+    slot?.[1]();
+    throw PontoonError.from(cause);
+  }
+  calls.attach(home.connect());
+  // A page that goes away says goodbye as far as it still can.
+  const goodbye = (): void => void home.close(true);
+  globalThis.addEventListener?.("pagehide", goodbye, { once: true });
+  return end(async () => {
+    globalThis.removeEventListener?.("pagehide", goodbye);
+    await home.close(true);
+    slot?.[1]();
+  });
 }
 
 function check(options: ConnectOptions): ConnectOptions {
@@ -46,10 +83,11 @@ function check(options: ConnectOptions): ConnectOptions {
   if (typeof options?.network !== "string" || options.network === "") fail("`network` names the network to join");
   if (!Array.isArray(options.supernodes)) fail("`supernodes` is a list of addresses");
   if (options.alone && options.supernodes.length > 0) fail("who is alone has no `supernodes`");
-  if (options.tabs !== undefined && options.tabs !== "separate") fail("`tabs` is 'separate'");
+  if (options.tabs !== undefined && !["shared", "separate"].includes(options.tabs)) fail("`tabs` is 'shared' or 'separate'");
   if (options.storage !== undefined && !["indexeddb", "memory"].includes(options.storage)) {
     fail("`storage` is 'indexeddb' or 'memory'");
   }
+  if (options.tabs === "shared" && options.storage === "memory") fail("tabs share what is stored: not in memory");
   if (options.seed !== undefined && !(options.seed instanceof Uint8Array && options.seed.length === 32)) {
     fail("`seed` is 32 bytes");
   }

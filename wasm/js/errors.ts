@@ -14,6 +14,14 @@ export type ErrorCode =
   | "invalid_argument"
   | "closed"
   | "query_canceled"
+  /** The signal of the call was aborted. */
+  | "aborted"
+  /** The tab that ran the shared peer went away: whether the call was carried out is not known. */
+  | "interrupted"
+  /** Another tab of the origin runs a version of the package that this one cannot share a peer with. */
+  | "version_mismatch"
+  /** The environment lacks something, or forbids it. */
+  | "unsupported"
   | (string & {});
 
 /** What else may be known of a failed statement. */
@@ -46,8 +54,8 @@ export class PontoonError extends Error implements ErrorDetails {
   /** What the wasm modules throw are plain errors with a `code`; anything else is a fault of the driver. */
   static from(cause: unknown): PontoonError {
     if (cause instanceof PontoonError) return cause;
-    const message = cause instanceof Error ? cause.message : String(cause);
-    const { code, sqlstate, hint, position } = (cause ?? {}) as ErrorDetails & { code?: unknown };
+    const { code, message: said, sqlstate, hint, position } = (cause ?? {}) as ErrorDetails & { code?: unknown; message?: unknown };
+    const message = typeof said === "string" ? said : String(cause);
     const details = {
       ...(typeof sqlstate === "string" && { sqlstate }),
       ...(typeof hint === "string" && { hint }),

@@ -1,9 +1,26 @@
-// Pontoon: a relational database that floats on whatever browsers are there. Importing touches no globals.
+import { connectOn } from "./connect.js";
+import type { Pontoon } from "./pontoon.js";
+import type { ConnectOptions } from "./types.js";
+import { web } from "./web.js";
 
-export { connect } from "./connect.js";
-export { PontoonError } from "./errors.js";
-export type { ErrorCode, ErrorDetails } from "./errors.js";
+export { type ErrorCode, type ErrorDetails, PontoonError } from "./errors.js";
 export type { LiveQuery } from "./live.js";
 export type { Pontoon } from "./pontoon.js";
+export type { DiagnosedLink, Diagnosis } from "./diagnose.js";
+export type { Nat, Report } from "./rtc.js";
 export type { Tree } from "./tree.js";
 export type * from "./types.js";
+
+/**
+ * Joins a network and gives the open database, usable at once: first over links that a supernode relays, while direct
+ * ones replace them in the background. Rejects with `unreachable` when nobody lets this peer in.
+ *
+ * ```ts
+ * const db = await connect({ network: "shop", supernodes: ["wss://sn.example.org/pontoon"] });
+ * await db.sql`CREATE TABLE IF NOT EXISTS bids (id TEXT PRIMARY KEY, amount REAL)`;
+ * const { rows, coverage } = await db.sql`SELECT count(*) AS n FROM bids WHERE amount > ${10}`;
+ * ```
+ */
+export function connect(options: ConnectOptions): Promise<Pontoon> {
+  return connectOn(web, options);
+}

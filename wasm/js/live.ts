@@ -1,11 +1,9 @@
 // Live queries: results that follow what is written, as a view that is kept up to date and as a stream of changes.
 
+import type { Calls } from "./calls.js";
 import { PontoonError, report } from "./errors.js";
-import type { Module } from "./sql.js";
-import type { Column, LiveChange, LiveChangeListener, QueryResult, Row, SqlParam, Unsubscribe } from "./types.js";
-
-/** What loads SQL's module and gives the session of a database. */
-export type Sessions = () => Promise<InstanceType<Module["Session"]>>;
+import type { LivePart } from "./realm.js";
+import type { Column, LiveChange, LiveChangeListener, Row, SqlParam, Unsubscribe } from "./types.js";
 
 /**
  * A query whose result is kept up to date, made by `live`. It costs its peers something until it is closed: by `close`, by
@@ -21,15 +19,16 @@ export class LiveQuery<R = Row> implements AsyncIterable<LiveChange<R>> {
   /** Resolves with the first result, rejects where there is none. */
   readonly ready: Promise<void>;
   readonly #listeners = new Set<{ change: LiveChangeListener<R>; end: (error?: PontoonError) => void }>();
-  #query: { result(): unknown; close(): void; free(): void } | undefined;
-  #result: QueryResult<R> | undefined;
+  #rows: readonly R[] = [];
+  #columns: readonly Column[] = [];
   #last: LiveChange<R> | undefined;
   #error: PontoonError | undefined;
   #closed = false;
-  readonly #ended: (query: LiveQuery<R>) => void;
+  readonly #ended: () => void;
+  readonly #stop: () => void;
 
   /** @internal */
-  constructor(sessions: Sessions, text: string, params: readonly SqlParam[], ended: (query: LiveQuery<R>) => void) {
+  constructor(calls: Calls, text: string, params: readonly SqlParam[], ended: () => void) {
     this.#ended = ended;
     this.ready = new Promise((resolve, reject) => {
       const end = (error?: PontoonError): void => reject(error ?? new PontoonError("closed", "the live query is closed"));
@@ -38,24 +37,16 @@ export class LiveQuery<R = Row> implements AsyncIterable<LiveChange<R>> {
     });
     // Who does not ask hears of a failure in other ways.
     this.ready.catch(() => undefined);
-    sessions()
-      .then((session) => {
-        if (this.#closed) return;
-        this.#query = session.live(text, params, (added, removed, error) => {
-          if (error !== undefined) this.#end(PontoonError.from(error));
-          else this.#tell(added as QueryResult<R>, removed as QueryResult<R>);
-        });
-      })
-      .catch((cause: unknown) => this.#end(PontoonError.from(cause)));
+    this.#stop = calls.stream("live", [text, params], (part: LivePart) => this.#onPart(part), (error) => this.#end(error));
   }
 
   /** The rows as of the last change, in the order that the query asks for; none before the first. */
   get rows(): readonly R[] {
-    return this.#now()?.rows ?? [];
+    return this.#rows;
   }
 
   get columns(): readonly Column[] {
-    return this.#now()?.columns ?? [];
+    return this.#columns;
   }
 
   /** The share of the key space whose owners keep the rows up to date: 1 is all of it. 0 before the first change. */
@@ -122,25 +113,24 @@ export class LiveQuery<R = Row> implements AsyncIterable<LiveChange<R>> {
     }
   }
 
-  #now(): QueryResult<R> | undefined {
-    if (this.#last && this.#query) this.#result ??= this.#query.result() as QueryResult<R>;
-    return this.#result;
-  }
-
   /** Everything as it is, as if it came now. */
   #whole(): LiveChange<R> {
-    return this.#change([...this.rows], []);
+    const { coverage, assumedLost } = this.#last ?? { coverage: 0, assumedLost: false };
+    return { added: [...this.#rows], removed: [], rows: this.#rows, coverage, assumedLost };
   }
 
-  #change(added: R[], removed: R[], of = this.#last): LiveChange<R> {
-    const view = this;
-    const { coverage, assumedLost } = of ?? { coverage: 0, assumedLost: false };
-    return { added, removed, coverage, assumedLost, get rows() { return view.rows; } };
-  }
-
-  #tell(added: QueryResult<R>, removed: QueryResult<R>): void {
-    this.#result = undefined;
-    this.#last = this.#change(added.rows, removed.rows, added as unknown as LiveChange<R>);
+  #onPart({ added, removed, window, at, gone, first }: LivePart): void {
+    if (this.#closed) return;
+    const { coverage, assumedLost, columns } = added;
+    let [came, went] = [added.rows as R[], removed as R[]];
+    const old = this.#rows;
+    // Of a realm that takes over the whole is new: told is what differs from what was known.
+    const again = first && this.#last !== undefined;
+    this.#rows = first ? (window as R[]) : [...old.slice(0, at), ...(window as R[]), ...old.slice(at + gone)];
+    if (again) [went, came] = without(old, this.#rows);
+    this.#columns = columns;
+    if (again && came.length + went.length === 0 && this.#last?.coverage === coverage) return;
+    this.#last = { added: came, removed: went, rows: this.#rows, coverage, assumedLost };
     const change = this.#last;
     for (const entry of [...this.#listeners]) report(() => entry.change(change));
   }
@@ -148,11 +138,10 @@ export class LiveQuery<R = Row> implements AsyncIterable<LiveChange<R>> {
   #end(error: PontoonError | undefined): void {
     if (this.#closed) return;
     // What was told last stays to be looked at.
-    this.#now();
     this.#closed = true;
     this.#error = error;
-    this.#query?.close();
-    this.#ended(this);
+    this.#stop?.();
+    this.#ended();
     const listeners = [...this.#listeners];
     this.#listeners.clear();
     for (const entry of listeners) report(() => entry.end(error));
@@ -169,7 +158,7 @@ function merge<R>(first: LiveChange<R>, second: LiveChange<R>): LiveChange<R> {
     removed: [...went, ...removed],
     coverage,
     assumedLost,
-    get rows() { return second.rows; },
+    rows: second.rows,
   };
 }
 

@@ -1,9 +1,11 @@
 // The calls of an open database. Values are turned to bytes here; everything else is the engine's.
 
-import type { Engine } from "./core/pontoon_wasm.js";
-import { guard, PontoonError, report } from "./errors.js";
+import type { Calls } from "./calls.js";
+import { type Diagnosis, diagnose } from "./diagnose.js";
+import { PontoonError, report } from "./errors.js";
 import { LiveQuery } from "./live.js";
-import { loadModule, placeholders, type Module } from "./sql.js";
+import type { EngineEvent, Hello, RawRecord } from "./realm.js";
+import { placeholders } from "./template.js";
 import { Tree } from "./tree.js";
 import type {
   CallOptions,
@@ -18,6 +20,7 @@ import type {
   Message,
   PutOptions,
   QueryOptions,
+  QueryProgress,
   QueryResult,
   Reached,
   RemoveOptions,
@@ -31,43 +34,50 @@ import type {
 } from "./types.js";
 import { decodeValue, encodeValue, keyBytes } from "./values.js";
 
-/** A record as the engine gives it. */
-interface Raw {
-  namespace: string;
-  key: Uint8Array;
+/** An entry as the engine gives it. */
+interface RawEntry {
   value: Uint8Array;
   version: string;
   expires: Date | null;
+  stale: boolean;
 }
-
-/** What the engine tells without being asked. */
-export type EngineEvent =
-  | { type: "message"; from: string; payload: Uint8Array; namespace?: string; key?: Uint8Array }
-  | { type: "global"; name: string; value?: Uint8Array }
-  | { type: "data"; record: Omit<Raw, "value"> & { value: Uint8Array | undefined } }
-  | { type: "joined"; joined: boolean }
-  | ({ type: "trace" } & TraceEvent);
 
 /** An open database: one peer of a network. Made by `connect`. */
 export class Pontoon {
-  /** This peer's id: 40 hexadecimal digits. */
-  readonly id: string;
-  readonly #engine: Engine;
-  #sql: InstanceType<Module["Session"]> | undefined;
+  readonly #calls: Calls;
   readonly #messages = new Set<(message: Message) => void>();
   readonly #globals = new Set<(change: GlobalChange) => void>();
-  readonly #data = new Map<string, Set<(change: DataChange) => void>>();
-  readonly #traces = new Set<(event: TraceEvent) => void>();
   readonly #states = new Set<(joined: boolean) => void>();
-  readonly #lives = new Set<{ close(): void }>();
+  readonly #ends = new Set<{ close(): void }>();
+  readonly #known = new Map<string, Uint8Array>();
+  readonly #leave: () => Promise<void>;
+  #id = "";
   #joined = false;
   #closing: Promise<void> | undefined;
 
   /** @internal */
-  constructor(engine: Engine) {
-    this.#engine = engine;
-    this.id = engine.id;
-    engine.listen((event: EngineEvent) => this.#onEvent(event));
+  constructor(calls: Calls, leave: () => Promise<void>) {
+    this.#calls = calls;
+    this.#leave = leave;
+    calls.onEvent = (event) => this.#onEvent(event);
+  }
+
+  /** @internal Says hello, now and to each realm that takes over. */
+  async open(): Promise<void> {
+    const greet = async (): Promise<void> => {
+      const { id, joined, globals } = await this.#calls.call<Hello>("hello", [], { reads: true });
+      this.#id = id;
+      this.#known.clear();
+      for (const [name, value] of globals) this.#known.set(name, value);
+      this.#tellJoined(joined);
+    };
+    await greet();
+    this.#calls.onRealm = () => void greet().catch(() => undefined);
+  }
+
+  /** This peer's id: 40 hexadecimal digits. */
+  get id(): string {
+    return this.#id;
   }
 
   // --- SQL ---------------------------------------------------------------------------------------------------------
@@ -81,8 +91,16 @@ export class Pontoon {
    * Runs SQL with parameters `$1`, `$2`, ... Several statements run one after the other; the last one's result is given.
    * With a `signal` it can be cancelled, and `onProgress` hears how far it is.
    */
-  query<R = Row>(text: string, params: readonly SqlParam[] = [], options: QueryOptions = {}): Promise<QueryResult<R>> {
-    return guard(async () => (await this.#session()).run<R>(text, params, options));
+  async query<R = Row>(text: string, params: readonly SqlParam[] = [], options: QueryOptions = {}): Promise<QueryResult<R>> {
+    const { timeout, signal, onProgress } = options;
+    const rows: R[] = [];
+    const onPart = (part: { rows: R[] } | { progress: QueryProgress }): void => {
+      if ("rows" in part) for (const row of part.rows) rows.push(row);
+      else if (onProgress) report(() => onProgress(part.progress));
+    };
+    const args = [text, params, timeout, signal !== undefined || onProgress !== undefined];
+    const result = await this.#calls.call<QueryResult<R>>("query", args, { signal, onPart, reads: reads(text) });
+    return rows.length > 0 ? { ...result, rows } : result;
   }
 
   /**
@@ -90,16 +108,10 @@ export class Pontoon {
    * `for await`. Until it is closed.
    */
   live<R = Row>(text: string, params: readonly SqlParam[] = []): LiveQuery<R> {
-    const query = new LiveQuery<R>(() => this.#session(), text, params, () => this.#lives.delete(query));
-    this.#lives.add(query);
+    const query = new LiveQuery<R>(this.#calls, text, params, () => this.#ends.delete(query));
+    this.#ends.add(query);
     if (this.#closing) query.close();
     return query;
-  }
-
-  async #session(): Promise<InstanceType<Module["Session"]>> {
-    const { Session } = await loadModule();
-    // Of several first statements one makes it: nothing is awaited between the look and the assignment.
-    return (this.#sql ??= new Session(this.#engine));
   }
 
   // --- Storage -----------------------------------------------------------------------------------------------------
@@ -109,12 +121,13 @@ export class Pontoon {
    * for the key is reached in time, it resolves too: this peer keeps the write and forwards it, and the result says so.
    */
   async put(namespace: string, key: Key, value: Storable, options: PutOptions = {}): Promise<Stored> {
-    const { ifAbsent, ifVersion, hinted, ttl, timeout } = options;
+    const { ifAbsent, ifVersion, hinted, ttl, timeout, signal } = options;
     if (Number(ifAbsent ?? false) + Number(ifVersion !== undefined) + Number(hinted ?? false) > 1) {
       throw new PontoonError("invalid_argument", "a key is either absent or of a version, and neither for a hint");
     }
     const expect = ifAbsent ? "absent" : hinted ? "hinted" : ifVersion;
-    const version = await guard(() => this.#engine.put(namespace, keyBytes(key), encodeValue(value), expect, ttl, timeout));
+    const args = [namespace, keyBytes(key), encodeValue(value), expect, ttl, timeout];
+    const version = await this.#calls.call<string | null>("put", args, { signal });
     return { version: version ?? "", hinted: version === null };
   }
 
@@ -123,7 +136,8 @@ export class Pontoon {
    * `stale`, what any replica holds, at once: it may be older, and `null` may only mean that this replica holds none.
    */
   async get<V extends Storable = Storable>(namespace: string, key: Key, options: GetOptions = {}): Promise<Entry<V> | null> {
-    const found = await guard(() => this.#engine.get(namespace, keyBytes(key), options.stale ?? false, options.timeout));
+    const args = [namespace, keyBytes(key), options.stale ?? false, options.timeout];
+    const found = await this.#calls.call<RawEntry | null>("get", args, { reads: true, signal: options.signal });
     if (!found) return null;
     const { version, expires, stale } = found;
     return { namespace, key, value: decodeValue(found.value) as V, version, expires, stale };
@@ -131,17 +145,19 @@ export class Pontoon {
 
   /** Removes a key; of an absent key without effect. */
   async remove(namespace: string, key: Key, options: RemoveOptions = {}): Promise<void> {
-    await guard(() => this.#engine.remove(namespace, keyBytes(key), options.ifVersion, options.timeout));
+    const args = [namespace, keyBytes(key), options.ifVersion, options.timeout];
+    await this.#calls.call("remove", args, { signal: options.signal });
   }
 
   /** Lets a value live until `ttl` ms from now; false when the key is absent. */
-  renew(namespace: string, key: Key, ttl: number, options: CallOptions = {}): Promise<boolean> {
-    return guard(() => this.#engine.renew(namespace, keyBytes(key), ttl, options.timeout));
+  async renew(namespace: string, key: Key, ttl: number, options: CallOptions = {}): Promise<boolean> {
+    const args = [namespace, keyBytes(key), ttl, options.timeout];
+    return this.#calls.call("renew", args, { signal: options.signal });
   }
 
   /** What this peer itself holds of some namespaces. */
   async lscan(namespaces: readonly string[]): Promise<LocalEntry[]> {
-    const records = await guard(() => this.#engine.lscan([...namespaces]));
+    const records = await this.#calls.call<(RawRecord & RawEntry)[]>("lscan", [[...namespaces]], { reads: true });
     return records.map((record) => ({ ...place(record), value: decodeValue(record.value) }));
   }
 
@@ -149,44 +165,36 @@ export class Pontoon {
    * What this peer commits of a namespace as its keys' owner, from when the promise resolves: a write is told where its
    * data is, at most once. All peers that listen hear of every write together, but for one whose owner changes meanwhile.
    */
-  async onData(namespace: string, listener: (change: DataChange) => void): Promise<Unsubscribe> {
-    const listeners = this.#data.get(namespace) ?? new Set();
-    this.#data.set(namespace, listeners);
-    const unsubscribe = subscribe(listeners, listener);
-    const end = (): void => {
-      unsubscribe();
-      if (listeners.size > 0 || this.#data.get(namespace) !== listeners) return;
-      this.#data.delete(namespace);
-      // A database that is closed tells nothing any more.
-      this.#engine.subscribe(namespace, false).catch(() => undefined);
-    };
-    await guard(() => this.#engine.subscribe(namespace, true)).catch((error: unknown) => {
-      end();
-      throw error;
+  onData(namespace: string, listener: (change: DataChange) => void): Promise<Unsubscribe> {
+    return new Promise((resolve, reject) => {
+      const onPart = ({ record }: { record?: RawRecord }): void => {
+        if (!record) return resolve(stop);
+        report(() => listener({ ...place(record), value: record.value && decodeValue(record.value) }));
+      };
+      const stop = this.#stream("data", [namespace], onPart, reject);
     });
-    return end;
   }
 
   /** An ordered map that lies on all peers: keys are values or lists of values, ranges are read in their order. */
   pht<V extends Storable = Storable>(name: string): Tree<V> {
-    return new Tree<V>(this.#engine, name);
+    return new Tree<V>(this.#calls, name);
   }
 
   // --- Messages ----------------------------------------------------------------------------------------------------
 
   /** A message to the owner of a key; gives the id of the peer that took it. */
   async send(namespace: string, key: Key, message: Storable): Promise<string> {
-    return guard(() => this.#engine.send(namespace, keyBytes(key), encodeValue(message)));
+    return this.#calls.call("send", [namespace, keyBytes(key), encodeValue(message)]);
   }
 
   /** A message to a peer; resolves when delivered, rejects with `unreachable` when not. */
   async sendNode(id: string, message: Storable): Promise<void> {
-    await guard(() => this.#engine.sendNode(id, encodeValue(message)));
+    await this.#calls.call("sendNode", [id, encodeValue(message)]);
   }
 
   /** A message to every other peer. */
   async sendAll(message: Storable): Promise<Reached> {
-    return guard(() => this.#engine.sendAll(encodeValue(message)));
+    return this.#calls.call("sendAll", [encodeValue(message)]);
   }
 
   onMessage(listener: (message: Message) => void): Unsubscribe {
@@ -197,12 +205,15 @@ export class Pontoon {
 
   /** Sets a global of the network; `undefined` removes it. */
   async setGlobal(name: string, value: Storable | undefined): Promise<void> {
-    await guard(() => this.#engine.setGlobal(name, value === undefined ? undefined : encodeValue(value)));
+    const bytes = value === undefined ? undefined : encodeValue(value);
+    await this.#calls.call("setGlobal", [name, bytes]);
+    // Told of as well, but perhaps later than this resolves.
+    this.#setKnown(name, bytes);
   }
 
   /** A global as this peer knows it, at once. */
   getGlobal(name: string): Storable | undefined {
-    const bytes = this.#engine.getGlobal(name);
+    const bytes = this.#known.get(name);
     return bytes && decodeValue(bytes);
   }
 
@@ -222,43 +233,48 @@ export class Pontoon {
     return subscribe(this.#states, listener);
   }
 
-  links(): LinkInfo[] {
-    return this.inspect().links;
+  async links(): Promise<LinkInfo[]> {
+    return (await this.inspect()).links;
   }
 
-  stats(): Stats {
-    const { counters, store, driver } = this.inspect();
+  async stats(): Promise<Stats> {
+    const { counters, store, driver } = await this.inspect();
     return { counters, store, driver };
   }
 
-  inspect(): Inspect {
-    let snapshot: Inspect;
-    try {
-      snapshot = this.#engine.inspect() as Inspect;
-    } catch (cause) {
-      throw PontoonError.from(cause);
-    }
-    for (const [name, value] of Object.entries(snapshot.globals)) {
-      snapshot.globals[name] = decodeValue(Uint8Array.from(value as readonly number[]));
-    }
-    return snapshot;
+  async inspect(): Promise<Inspect> {
+    const snapshot = await this.#calls.call<Inspect>("inspect", [], { reads: true });
+    const globals = Object.entries(snapshot.globals).map(([name, value]) => {
+      return [name, decodeValue(Uint8Array.from(value as readonly number[]))];
+    });
+    return { ...snapshot, globals: Object.fromEntries(globals) as Inspect["globals"] };
+  }
+
+  /** How this peer reaches others: which ways were tried, which NAT is assumed, and why a link is not direct. */
+  async diagnose(): Promise<Diagnosis> {
+    const [snapshot, negotiated] = await Promise.all([
+      this.inspect(),
+      this.#calls.call<Parameters<typeof diagnose>[1]>("diagnose", [], { reads: true }),
+    ]);
+    return diagnose(snapshot, negotiated);
   }
 
   /** The trace stream, while somebody listens. */
   trace(listener: (event: TraceEvent) => void): Unsubscribe {
-    const unsubscribe = subscribe(this.#traces, listener);
-    this.#engine.setTracing(true);
-    return () => {
-      unsubscribe();
-      if (this.#traces.size === 0 && !this.#closing) this.#engine.setTracing(false);
+    const onPart = ({ atMs, layer, event, peer, detail }: TraceEvent): void => {
+      report(() => listener({ atMs, layer, event, peer, detail }));
     };
+    return this.#stream("trace", [], onPart);
   }
 
-  /** Hands over what this peer holds, says goodbye and frees its slot. Further calls reject with `closed`. */
+  /**
+   * Lets go of the peer; the last one that uses it hands over what it holds and says goodbye. Calls under way and further
+   * ones reject with `closed`.
+   */
   close(): Promise<void> {
     if (!this.#closing) {
-      for (const live of [...this.#lives]) live.close();
-      this.#closing = guard(() => this.#engine.close());
+      for (const end of [...this.#ends]) end.close();
+      this.#closing = this.#leave();
     }
     return this.#closing;
   }
@@ -289,26 +305,48 @@ export class Pontoon {
         return tell(this.#messages, message);
       }
       case "global":
+        this.#setKnown(event.name, event.value);
         return tell(this.#globals, { name: event.name, value: event.value && decodeValue(event.value) });
-      case "data": {
-        const { record } = event;
-        const listeners = this.#data.get(record.namespace);
-        if (listeners) tell(listeners, { ...place(record), value: record.value && decodeValue(record.value) });
-        return;
-      }
       case "joined":
-        this.#joined = event.joined;
-        return tell(this.#states, event.joined);
-      case "trace": {
-        const { atMs, layer, event: what, peer, detail } = event as unknown as TraceEvent;
-        return tell(this.#traces, { atMs, layer, event: what, peer, detail });
-      }
+        return this.#tellJoined(event.joined);
     }
+  }
+
+  #tellJoined(joined: boolean): void {
+    if (joined === this.#joined) return;
+    this.#joined = joined;
+    tell(this.#states, joined);
+  }
+
+  #setKnown(name: string, value: Uint8Array | undefined): void {
+    if (value) this.#known.set(name, value);
+    else this.#known.delete(name);
+  }
+
+  /** A stream that ends with the database. */
+  #stream(call: string, args: unknown[], onPart: (part: never) => void, onEnd: (error: PontoonError) => void = () => undefined): Unsubscribe {
+    const ended = { close: (): void => undefined };
+    const end = this.#calls.stream(call, args, onPart, (error) => {
+      this.#ends.delete(ended);
+      if (error) onEnd(error);
+    });
+    ended.close = (): void => {
+      this.#ends.delete(ended);
+      end();
+    };
+    this.#ends.add(ended);
+    return ended.close;
   }
 }
 
+/** Whether a text only reads, as far as it can be told without parsing it: then it may be run once more. */
+function reads(text: unknown): boolean {
+  return typeof text === "string" && /^\s*(select|with|values|table|explain|show)\b/i.test(text) &&
+    !/\b(insert|update|delete|create|drop|alter|set|analyze)\b/i.test(text);
+}
+
 /** A record's names, without its value. */
-function place({ namespace, key, version, expires }: Omit<Raw, "value">): Omit<LocalEntry, "value"> {
+function place({ namespace, key, version, expires }: Omit<RawRecord, "value">): Omit<LocalEntry, "value"> {
   return { namespace, key: new TextDecoder().decode(key), keyBytes: key, version, expires };
 }
 

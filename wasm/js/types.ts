@@ -70,8 +70,14 @@ export interface ConnectOptions {
    * the first statements wait until the network is founded, about two seconds.
    */
   alone?: boolean;
-  /** Each tab is a peer with an identity and a store of its own; a reload gets its own back. */
-  tabs?: "separate";
+  /**
+   * `shared`: the tabs of an origin are one peer with one identity and one store; the engine is in one of them, and when that
+   * closes, in another. The default where the browser has Web Locks (not on plain `http`, but for localhost) and IndexedDB;
+   * options are those of the tab that has the engine. `separate`: each tab is a peer of its own; a reload gets its own back.
+   */
+  tabs?: "shared" | "separate";
+  /** Whether the engine runs in a worker, so that no query holds up a frame. True where the browser and the page's policy can. */
+  worker?: boolean;
   /** `indexeddb` (where the browser has it), or `memory`: a peer that forgets when its page closes. */
   storage?: "indexeddb" | "memory";
   /** STUN and TURN servers for direct links. */
@@ -88,15 +94,18 @@ export interface ConnectOptions {
 export interface CallOptions {
   /** Give up after so many milliseconds. 30,000 ms. */
   timeout?: number;
-}
-
-/** Bounds of one query, and who hears of it. */
-export interface QueryOptions extends CallOptions {
   /**
-   * Cancels the query: it rejects with `query_canceled`, whose `cause` is the signal's reason, and the peers that work for
-   * it are told at once. What a statement that writes has written by then stays written.
+   * Aborts the call: it rejects with `aborted` (a query with `query_canceled`), whose `cause` is the signal's reason. A write
+   * that is under way may still be carried out.
    */
   signal?: AbortSignal;
+}
+
+/**
+ * Bounds of one query, and who hears of it. Of an aborted query the peers that work for it are told at once; what a statement
+ * that writes has written by then stays written.
+ */
+export interface QueryOptions extends CallOptions {
   /** Is told how far the query is while others are asked; for a progress bar. It is not told of the end. */
   onProgress?: (progress: QueryProgress) => void;
 }
@@ -344,11 +353,14 @@ export interface Inspect {
 export interface DriverInfo {
   /** Where records are kept. */
   storage: "indexeddb" | "memory";
-  /** Which of the origin's slots this tab holds. */
-  slot: string;
-  /** WebRTC connections opened since the page loaded (browsers admit about 500), and open now. */
+  /**
+   * WebRTC connections: made since the page loaded, in use, held by the browser (closed ones count until they are collected),
+   * and how many may be held before no more are made.
+   */
   rtcOpened: number;
   rtcOpen: number;
+  rtcHeld: number;
+  rtcMax: number;
   websocketsOpen: number;
   /** Transactions written, and batches waiting for one. */
   transactions: number;

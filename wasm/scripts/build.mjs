@@ -1,27 +1,30 @@
-// Builds the npm package into dist/: both wasm modules with their bindings (by way of pkg/), then the TypeScript; all
-// JavaScript is minified.
+// Builds the npm package into dist/: both wasm modules with their bindings (by way of pkg/), the TypeScript (by way of
+// pkg/js/), and of that one script for the engine, without imports, and one for each entry of the package, minified.
 //
 //   node scripts/build.mjs
 //
 // There is no wasm-opt: it makes the module smaller, and what a page downloads larger (docs/decisions/015-size.md).
 // What is newer than its source is left alone, so that a second run takes a second.
 import { execFileSync, spawn } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { homedir } from "node:os";
 import path from "node:path";
-import { minifySync } from "rolldown/utils";
+import { rolldown } from "rolldown";
 
 const packageDir = path.resolve(import.meta.dirname, "..");
 const root = path.resolve(packageDir, "..");
 const pkg = path.join(packageDir, "pkg");
 const dist = path.join(packageDir, "dist");
 
-/** Each wasm module: its crate, its folder in the package, and the profile that it is built with. */
+/** Each wasm module: its crate, the folder of its bindings, the profile that it is built with, and its name in dist/. */
 const modules = [
-  { crate: "pontoon-wasm", place: "core", profile: "wasm" },
-  { crate: "pontoon-wasm-parser", place: "parser", profile: "wasm-sql" },
+  { crate: "pontoon-wasm", place: "core", profile: "wasm", wasm: "peer.wasm" },
+  { crate: "pontoon-wasm-parser", place: "parser", profile: "wasm-sql", wasm: "sql.wasm" },
 ];
+
+/** What can be imported of the package. */
+const entries = ["index"];
 
 // Tools that `make setup` put into the repository come first.
 process.env.PATH = [path.join(root, ".tools", "bin"), process.env.PATH].join(path.delimiter);
@@ -58,17 +61,42 @@ for (const { crate, place, profile } of modules) {
   if (modified(stamp) > modified(source)) continue;
   rmSync(out, { recursive: true, force: true });
   mkdirSync(out, { recursive: true });
-  run("wasm-bindgen", "--target", "web", "--remove-name-section", "--remove-producers-section", "--out-dir", out, source);
+  run("wasm-bindgen", "--target", "web", "--omit-default-module-path", "--remove-name-section", "--remove-producers-section",
+    "--out-dir", out, source);
   const module = path.join(out, `${name}_bg.wasm`);
   numberImports(path.join(out, `${name}.js`), module);
   dropCustomSections(module);
   writeFileSync(stamp, "");
 }
 
-run(process.execPath, tool("typescript", "tsc"), "-p", packageDir);
-cpSync(pkg, dist, { recursive: true, filter: (file) => !/(\.made|\.gitignore|_bg\.wasm\.d\.ts)$/.test(file) });
-for (const name of readdirSync(dist, { recursive: true, encoding: "utf8" })) {
-  if (name.endsWith(".js")) minify(path.join(dist, name));
+const compiled = path.join(pkg, "js");
+rmSync(compiled, { recursive: true, force: true });
+run(process.execPath, tool("typescript", "tsc"), "-p", packageDir, "--outDir", compiled);
+for (const { place } of modules) cpSync(path.join(pkg, place), path.join(compiled, place), { recursive: true });
+rmSync(dist, { recursive: true, force: true });
+for (const { crate, place, wasm } of modules) {
+  cpSync(path.join(pkg, place, `${crate.replaceAll("-", "_")}_bg.wasm`), path.join(dist, wasm));
+}
+await bundle(["engine"], { codeSplitting: false });
+await bundle(entries, { chunkFileNames: "[name].js" });
+for (const name of declarations(entries)) cpSync(path.join(compiled, name), path.join(dist, name));
+
+/** Makes of entries scripts in dist/; what several need becomes a script of its own. */
+async function bundle(names, output) {
+  const input = Object.fromEntries(names.map((name) => [name, path.join(compiled, `${name}.js`)]));
+  const external = (id) => !names.includes("engine") && (id.endsWith("/engine.js") || !/^[./]/.test(id));
+  const built = await rolldown({ input, external, platform: "neutral", treeshake: true, logLevel: "warn" });
+  await built.write({ dir: dist, format: "esm", minify: true, ...output });
+}
+
+/** The declarations that entries need, from one to the next. */
+function declarations(names) {
+  const found = new Set(names.map((name) => `${name}.d.ts`));
+  for (const name of found) {
+    const text = readFileSync(path.join(compiled, name), "utf8");
+    for (const [, other] of text.matchAll(/from "\.\/([\w/]+)\.js"/g)) found.add(`${other}.d.ts`);
+  }
+  return found;
 }
 
 /** The names of imports, which end in hashes, do not compress: each becomes a number of the same length. */
@@ -96,13 +124,6 @@ function dropCustomSections(module) {
     at = end;
   }
   writeFileSync(module, Buffer.concat(kept));
-}
-
-/** Takes comments and long names out of a module; what documents it is its `.d.ts`. */
-function minify(file) {
-  const { code, errors } = minifySync(file, readFileSync(file, "utf8"), { module: true });
-  if (errors.length > 0) throw new Error(`${file}: ${errors[0].message}`);
-  writeFileSync(file, code);
 }
 
 /** The script of an npm package's command, wherever npm put the package. */

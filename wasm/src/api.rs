@@ -19,14 +19,23 @@ use crate::{
     disk::{self, Disk},
     driver::Driver,
     error::DriverError,
-    host, js,
-    slot::Slot,
-    values,
+    host, js, values,
 };
 
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = r#"
-import type { ConnectOptions, Reached } from "../types.js";
+import type { Reached } from "../types.js";
+
+/** How an engine is opened. */
+export interface EngineOptions {
+  network: string;
+  supernodes: readonly string[];
+  /** The name of its database; without one it is in memory. */
+  store?: string;
+  alone?: boolean;
+  direct: boolean;
+  seed?: Uint8Array;
+}
 
 interface RawEntry { value: Uint8Array; version: string; expires: Date | null; stale: boolean }
 interface RawRecord extends RawEntry { namespace: string; key: Uint8Array }
@@ -34,9 +43,12 @@ interface RawRecord extends RawEntry { namespace: string; key: Uint8Array }
 
 #[wasm_bindgen]
 extern "C" {
-    /// The checked options of `connect`.
-    #[wasm_bindgen(typescript_type = "ConnectOptions")]
+    /// See the TypeScript section.
+    #[wasm_bindgen(typescript_type = "EngineOptions")]
     pub type Options;
+    /// See `js/rtc.js`; nothing where there is no WebRTC.
+    #[wasm_bindgen(typescript_type = "object | undefined")]
+    pub type MaybeNegotiator;
     /// See the TypeScript section.
     #[wasm_bindgen(typescript_type = "Promise<RawEntry | null>")]
     pub type EntryPromise;
@@ -78,20 +90,15 @@ pub struct Engine {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Claims a slot, loads what it holds and starts the node. Tells `joined` when it is part of the network.
-    pub async fn open(options: Options) -> Result<Engine, JsValue> {
-        let options = JsValue::from(options);
+    /// Loads what its database holds and starts the node. Tells `joined` when it is part of the network.
+    pub async fn open(options: Options, negotiator: MaybeNegotiator) -> Result<Engine, JsValue> {
+        let (options, negotiator) = (JsValue::from(options), JsValue::from(negotiator));
+        let negotiator: Option<host::Negotiator> = negotiator.is_truthy().then(|| negotiator.unchecked_into());
         let network = js::text_property(&options, "network").unwrap_or_default();
-        let memory = js::text_property(&options, "storage").as_deref() == Some("memory");
-        let (disk, slot) = if memory || !disk::indexed_db_exists() {
-            (Disk::memory(), None)
-        } else {
-            let slot = Slot::claim(&network).await?;
-            match Disk::indexed_db(&format!("pontoon:{network}:{}", slot.name())).await {
-                Ok(disk) => (disk, Some(slot)),
-                // Private windows of some browsers have an IndexedDB that does not open.
-                Err(_) => (Disk::memory(), Some(slot)),
-            }
+        let disk = match js::text_property(&options, "store") {
+            // Private windows of some browsers have an IndexedDB that does not open.
+            Some(name) if disk::indexed_db_exists() => Disk::indexed_db(&name).await.unwrap_or_else(|_| Disk::memory()),
+            _ => Disk::memory(),
         };
         let given = js::property(&options, "seed").map(|seed| js_sys::Uint8Array::new(&seed).to_vec());
         let seed: [u8; 32] = match given {
@@ -100,23 +107,17 @@ impl Engine {
         };
         let saved = disk.load().await?;
 
-        let can_rtc = js::global("RTCPeerConnection").is_some();
-        let wants_rtc = js::property(&options, "direct").is_none_or(|direct| direct.is_truthy());
         let config = Config {
             network,
             supernodes: strings(&js::property(&options, "supernodes").unwrap_or_default()),
-            direct_links: can_rtc && wants_rtc,
+            direct_links: negotiator.is_some() && js::property(&options, "direct").is_some_and(|direct| direct.is_truthy()),
             founder: js::property(&options, "alone").is_some_and(|alone| alone.is_truthy()),
             ..Config::default()
-        };
-        let host_options = host::Options {
-            ice_servers: js::property(&options, "iceServers"),
-            rtc_timeout_ms: u32::try_from(config.rtc_timeout_us / 1_000).unwrap_or(u32::MAX),
         };
         let identity = Ed25519::from_seed(&seed);
         let id = identity.id();
         let node = Node::new(config, Box::new(identity), js::random_bytes()?, clock::now(), saved);
-        Ok(Engine { driver: Driver::start(node, disk, slot, host_options), id })
+        Ok(Engine { driver: Driver::start(node, disk, negotiator), id })
     }
 
     /// This peer's id.
@@ -317,11 +318,11 @@ impl Engine {
         self.driver.node(|node| node.set_tracing(on));
     }
 
-    /// Leaves the network in good order and lets go of links, disk and slot.
-    pub fn close(&self) -> VoidPromise {
+    /// Lets go of links and disk; `leave`s the network in good order before, unless the same peer is about to come back.
+    pub fn close(&self, leave: bool) -> VoidPromise {
         let driver = self.driver.clone();
         future_to_promise(async move {
-            driver.close().await;
+            driver.close(leave).await;
             Ok(JsValue::UNDEFINED)
         })
         .unchecked_into()

@@ -24,11 +24,6 @@ pub fn now() -> Now {
     Now { mono: (performance_now() * 1_000.0) as u64, wall: (js_sys::Date::now() * 1_000.0) as u64 }
 }
 
-/// Calls `callback` after `delay_ms`, come what may.
-pub fn later(delay_ms: u32, callback: impl FnOnce() + 'static) {
-    set_timeout(Closure::once_into_js(callback).unchecked_ref(), f64::from(delay_ms));
-}
-
 /// A timer that fires once unless dropped before.
 pub struct Timer {
     handle: JsValue,

@@ -12,7 +12,10 @@ const completed = (transaction) =>
     transaction.onabort = () => reject(transaction.error ?? new Error("the transaction was aborted"));
   });
 
-/** The database of that name; made when it is not there. */
+/**
+ * The database of that name; made when it is not there. Who opened it before can write no more: it may be a page that
+ * was frozen and does not know yet that another one has taken its place.
+ */
 export async function open(name) {
   const request = indexedDB.open(name, 1);
   request.onupgradeneeded = () => {
@@ -21,8 +24,21 @@ export async function open(name) {
   const database = await result(request);
   // Another tab deletes the database: let go, or it waits for us.
   database.onversionchange = () => database.close();
-  return database;
+  const transaction = database.transaction("self", "readwrite");
+  const self = transaction.objectStore("self");
+  const before = (await result(self.get("opened"))) ?? 0;
+  self.put(before + 1, "opened");
+  self.put(true, fence(before));
+  self.delete(fence(before - OPENINGS_FENCED));
+  await completed(transaction);
+  return Object.assign(database, { opened: before + 1 });
 }
+
+/** So many openings ago nobody can be who still wants to write. */
+const OPENINGS_FENCED = 1_000;
+
+/** A key that stands in "self" once the database was opened again after the opening of that number. */
+const fence = (opened) => `fence ${opened}`;
 
 /** The 32 bytes kept as the seed; `fresh` when there are none, which is then kept. */
 export async function seed(database, fresh) {
@@ -41,10 +57,14 @@ export function load(database) {
   return Promise.all([result(store.getAllKeys()), result(store.getAll())]);
 }
 
-/** Writes in order, all or nothing; a key without value is deleted. */
+/** Writes in order, all or nothing; a key without value is deleted. Fails when the database was opened again since. */
 export async function write(database, keys, values) {
-  const transaction = database.transaction("records", "readwrite");
-  const store = transaction.objectStore("records");
+  const transaction = database.transaction(["records", "self"], "readwrite");
+  const [store, self] = [transaction.objectStore("records"), transaction.objectStore("self")];
+  // Adding what is there already aborts the transaction; nothing is read, so that it need not come back to this thread.
+  self.add(true, fence(database.opened));
+  self.delete(fence(database.opened));
   keys.forEach((key, index) => (values[index] ? store.put(values[index], key) : store.delete(key)));
+  transaction.commit?.();
   await completed(transaction);
 }

@@ -22,7 +22,6 @@ use crate::{
     host::{self, LinkHost},
     js,
     limits::{EVENTS_WAITING_MAX, LEAVE_TIMEOUT_MS},
-    slot::Slot,
     values,
 };
 
@@ -41,13 +40,11 @@ pub struct Driver {
     listener: RefCell<Option<Function>>,
     /// Events that came before the listener.
     events: RefCell<VecDeque<JsValue>>,
-    slot: RefCell<Option<Slot>>,
-    slot_name: String,
 }
 
 impl Driver {
     /// Starts a node.
-    pub fn start(node: Node, disk: Disk, slot: Option<Slot>, options: host::Options) -> Rc<Driver> {
+    pub fn start(node: Node, disk: Disk, negotiator: Option<host::Negotiator>) -> Rc<Driver> {
         let driver = Rc::new_cyclic(|weak: &std::rc::Weak<Driver>| {
             let feed = {
                 let weak = weak.clone();
@@ -69,15 +66,13 @@ impl Driver {
                 inbox: RefCell::default(),
                 pumping: Cell::new(false),
                 closed: Cell::new(false),
-                host: LinkHost::new(options, move |event| on_host(event.into())),
+                host: LinkHost::new(negotiator, move |event| on_host(event.into())),
                 disk,
                 alarm: Alarm::new(move || on_alarm(Input::Wake)),
                 calls: RefCell::default(),
                 watches: RefCell::default(),
                 listener: RefCell::new(None),
                 events: RefCell::default(),
-                slot_name: slot.as_ref().map_or_else(|| "memory".to_owned(), |slot| slot.name().to_owned()),
-                slot: RefCell::new(slot),
             }
         });
         driver.feed(Input::Wake);
@@ -234,8 +229,6 @@ impl Driver {
         let (transactions, waiting) = self.disk.figures();
         js::object([
             ("storage", if self.disk.is_durable() { "indexeddb" } else { "memory" }.into()),
-            ("slot", self.slot_name.as_str().into()),
-            ("rtcOpened", host.rtc_opened.into()),
             ("rtcOpen", values::number(host.rtc_open as u64)),
             ("websocketsOpen", values::number(host.websockets_open as u64)),
             ("transactions", values::number(transactions)),
@@ -243,9 +236,9 @@ impl Driver {
         ])
     }
 
-    /// Leaves in good order (or gives up on that after a while) and lets go of everything.
-    pub async fn close(self: Rc<Self>) {
-        if !self.closed.get() {
+    /// Leaves in good order, if wanted (or gives up on that after a while), and lets go of everything.
+    pub async fn close(self: Rc<Self>, leave: bool) {
+        if leave && !self.closed.get() {
             let leave = self.call(Command::Leave, Shape::Plain);
             let mut patience = None;
             let gave_up = Promise::new(&mut |resolve, _| {
@@ -267,7 +260,6 @@ impl Driver {
         let settles = self.calls.borrow_mut().close();
         settles.into_iter().for_each(crate::calls::Settle::carry_out);
         self.disk.close().await;
-        self.slot.replace(None);
     }
 }
 

@@ -15,9 +15,6 @@ pub enum DriverError {
     /// No source of random bytes.
     #[error("this environment has no crypto.getRandomValues")]
     NoRandomness,
-    /// Every slot is taken by another tab.
-    #[error("{0} tabs of this origin are in the network already")]
-    NoSlot(u32),
     /// The browser's store failed.
     #[error("the browser's store failed: {0}")]
     Disk(String),
@@ -33,7 +30,6 @@ impl DriverError {
             DriverError::Invalid(_) => "invalid_argument",
             DriverError::Closed => "closed",
             DriverError::NoRandomness => "unsupported",
-            DriverError::NoSlot(_) => "overloaded",
             DriverError::Disk(_) => "disk_failed",
             DriverError::Internal(_) => "internal",
         }

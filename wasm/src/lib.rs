@@ -25,5 +25,4 @@ mod error;
 pub mod host;
 mod js;
 mod limits;
-pub mod slot;
 mod values;

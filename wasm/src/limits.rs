@@ -6,22 +6,12 @@ pub const RTC_BUFFERED_HIGH: u32 = 1 << 20;
 pub const RTC_BUFFERED_LOW: u32 = 256 << 10;
 /// Bytes that may wait for one data channel; beyond, the link is closed: its reader has stalled.
 pub const RTC_QUEUE_BYTES_MAX: usize = 16 << 20;
-/// How long a closed session's connection stays to deliver what is buffered.
-pub const RTC_LINGER_MS: u32 = 1_000;
 /// Bytes that may wait in one WebSocket; beyond, the link is closed.
 pub const WEBSOCKET_BUFFERED_MAX: u32 = 32 << 20;
 /// A WebSocket that is not open by then has failed.
 pub const DIAL_TIMEOUT_MS: u32 = 10_000;
-/// Bytes of one signal from a remote driver.
-pub const SIGNAL_BYTES_MAX: usize = 64 << 10;
-/// Signals of one session that wait to be worked off, and candidates that wait for the description.
-pub const SIGNALS_WAITING_MAX: usize = 64;
 /// Batches written in one transaction.
 pub const BATCHES_PER_TRANSACTION: usize = 256;
-/// Slots of one network at one origin: tabs open at once.
-pub const SLOTS_MAX: u32 = 128;
-/// How long a reloaded page waits for the page it replaces to let go of the slot.
-pub const SLOT_WAIT_MS: u32 = 1_000;
 /// Events kept for a listener that does not listen yet.
 pub const EVENTS_WAITING_MAX: usize = 1_024;
 /// How long closing waits for the orderly leave.

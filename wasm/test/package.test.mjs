@@ -4,14 +4,14 @@ import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 
 const { connect, PontoonError } = await import("pontoon-db");
-const { decodeValue, encodeValue } = await import("../dist/values.js");
-const { placeholders } = await import("../dist/sql.js");
+const { decodeValue, encodeValue } = await import("../pkg/js/values.js");
+const { placeholders } = await import("../pkg/js/template.js");
 
-test("what a page downloads before it takes part is at most 290 kB", () => {
+test("what a page downloads before it takes part is at most 350 kB", () => {
   const lines = execFileSync(process.execPath, [new URL("../scripts/size.mjs", import.meta.url).pathname], { encoding: "utf8" });
   const figures = lines.trim().split("\n").map((line) => JSON.parse(line));
   const peer = figures.find(({ artifact, figure }) => artifact === "peer" && figure === "brotli_bytes");
-  assert.ok(peer.value <= 290_000, `${peer.value} bytes (brotli): docs/decisions/015-size.md says where they go`);
+  assert.ok(peer.value <= 350_000, `${peer.value} bytes (brotli): docs/decisions/015-size.md says where they go`);
 });
 
 test("importing touches no globals and gives connect and PontoonError", () => {
@@ -27,6 +27,7 @@ test("wrong options reject with invalid_argument", async () => {
     { network: "shop", supernodes: ["ftp://a"] },
     { network: "shop", supernodes: [], storage: "disk" },
     { network: "shop", supernodes: [], tabs: "one" },
+    { network: "shop", supernodes: [], tabs: "shared", storage: "memory" },
     { network: "shop", supernodes: [], seed: new Uint8Array(31) },
   ];
   for (const options of wrong) {

@@ -1,4 +1,5 @@
-// The built package in two tabs of a real Chromium, with a real supernode: what a page's author meets.
+// The built package in two tabs of a real Chromium, each a peer of its own, with a real supernode: what a page's author
+// meets. The engine of one is in a worker, that of the other on its page, where the tests can keep it busy.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -28,7 +29,8 @@ before(async () => {
   });
   const context = await browser.newContext();
   tabs = [await context.newPage(), await context.newPage()];
-  for (const tab of tabs) await join(tab);
+  await join(tabs[0]);
+  await join(tabs[1], { worker: false });
 });
 
 after(async () => {
@@ -38,15 +40,15 @@ after(async () => {
 });
 
 /** Loads the page and connects; `db` is a global of the page then. */
-async function join(tab) {
+async function join(tab, options = {}) {
   await tab.goto(`http://127.0.0.1:${site.address().port}/`);
-  await tab.evaluate(async (supernode) => {
+  await tab.evaluate(async ([supernode, options]) => {
     const { connect } = await import("/index.js");
-    window.db = await connect({ network: "pontoon", supernodes: [supernode], timeout: 30_000 });
-  }, supernode.address);
+    window.db = await connect({ network: "pontoon", supernodes: [supernode], tabs: "separate", timeout: 30_000, ...options });
+  }, [supernode.address, options]);
 }
 
-const identity = (tab) => tab.evaluate(() => `${db.id} in slot ${db.stats().driver.slot}`);
+const identity = (tab) => tab.evaluate(() => db.id);
 
 async function until(what, ms, condition, every = 100) {
   for (const end = Date.now() + ms; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, every))) {
@@ -60,7 +62,7 @@ test("each tab is a peer, and links turn direct", { timeout: 60_000 }, async () 
   assert.notEqual(await identity(a), await identity(b));
   for (const tab of tabs) {
     await until("a direct WebRTC link", 45_000, () =>
-      tab.evaluate(() => db.links().some((link) => link.transport === "webrtc" && link.kind === "direct")));
+      tab.evaluate(async () => (await db.links()).some((link) => link.transport === "webrtc" && link.kind === "direct")));
   }
 });
 
@@ -258,7 +260,7 @@ test("a query can be cancelled, and tells how far it is", { timeout: 60_000 }, a
       const options = { signal: controller.signal, onProgress: (progress) => told.push(progress) };
       const error = await db.query(text, [], options).then(() => null, (error) => error);
       const ms = performance.now() - begun;
-      const open = db.stats().counters.tasks_open;
+      const open = (await db.stats()).counters.tasks_open;
       return { name: error?.name, code: error?.code, sqlstate: error?.sqlstate, cause: error?.cause?.message, ms, open, told };
     }, text);
     const { ms, told, ...rest } = found;
@@ -266,7 +268,7 @@ test("a query can be cancelled, and tells how far it is", { timeout: 60_000 }, a
     assert.ok(ms >= 390 && ms < 1_500, `it waits for nobody: ${ms} ms`);
     assert.ok(told.length > 0 && told.every(({ coverage, rows }) => coverage >= 0 && coverage < 1 && rows <= 600), JSON.stringify(told));
     await busy;
-    await until("the other tab is told", 5_000, () => b.evaluate(() => db.stats().counters.tasks_open === 0));
+    await until("the other tab is told", 5_000, () => b.evaluate(async () => (await db.stats()).counters.tasks_open === 0));
   }
   const found = await a.evaluate(async () => {
     const code = (call) => call.then(() => "no failure", (error) => error.code);
@@ -368,10 +370,10 @@ test("failures have codes", { timeout: 60_000 }, async () => {
   assert.deepEqual(codes, ["conflict", "syntax_error", "undefined_table", "invalid_argument", "unreachable"]);
 });
 
-test("a reload keeps identity and slot; a closed database says so", { timeout: 60_000 }, async () => {
+test("a reload keeps its identity; a closed database says so", { timeout: 60_000 }, async () => {
   const [, b] = tabs;
   const before = await identity(b);
-  await join(b);
+  await join(b, { worker: false });
   assert.equal(await identity(b), before);
   const { code, ms } = await b.evaluate(async () => {
     const began = performance.now();

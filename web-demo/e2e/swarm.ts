@@ -44,8 +44,8 @@ export async function open(
   page.on("pageerror", (error) => problems.push(`${error.name}: ${error.message}`));
   await page.addInitScript(() => {
     const seen: Record<string, string[]> = (window.kindsSeen = {});
-    setInterval(() => {
-      for (const { peer, kind, role } of window.pontoon?.links() ?? []) {
+    setInterval(async () => {
+      for (const { peer, kind, role } of (await window.pontoon?.links().catch(() => [])) ?? []) {
         if (role !== "supernode" && !seen[peer]?.includes(kind)) (seen[peer] ??= []).push(kind);
       }
     }, 10);

@@ -27,12 +27,12 @@ export function join(): Promise<Pontoon> {
 /** Keeps the watchers informed until the page goes. */
 export function follow(db: Pontoon, watchers: readonly Watcher[]): void {
   db.trace((event) => watchers.forEach((watcher) => watcher.trace?.(event)));
-  const look = (): void => {
-    const snapshot = db.inspect();
+  const look = async (): Promise<void> => {
+    const snapshot = await db.inspect();
     watchers.forEach((watcher) => watcher.snapshot?.(snapshot));
   };
-  setInterval(look, POLL_MS);
-  look();
+  const again = (): void => void setTimeout(() => look().then(again, again), POLL_MS);
+  look().then(again, again);
 }
 
 /** Which network the page joins: `?network=`, else the name that a supernode takes unasked. */

@@ -60,6 +60,19 @@ pub struct Difference {
     pub removed: Vec<Row>,
     /// Rows came or went, or stand in another order than before, where one was asked for.
     pub moved: bool,
+    /// Where the two lists of rows differ.
+    pub splice: Splice,
+}
+
+/// What makes of one list of rows another: from one place on, so many rows in place of so many others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Splice {
+    /// Rows before that place, the same in both.
+    pub at: usize,
+    /// Rows of the old list that go.
+    pub gone: usize,
+    /// Rows of the new list that take their place.
+    pub came: usize,
 }
 
 impl View {
@@ -178,6 +191,7 @@ fn difference(old: &[Row], new: &[Row]) -> Difference {
     let (old, new) = (&old[first..], &new[first..]);
     let last = old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| old == new).count();
     let (old, new) = (&old[..old.len() - last], &new[..new.len() - last]);
+    let splice = Splice { at: first, gone: old.len(), came: new.len() };
     let mut counts: LargeMap<Vec<u8>, usize> = LargeMap::default();
     for row in old {
         *counts.get_or_insert_with(codec::encode_row(row), || 0) += 1;
@@ -192,7 +206,7 @@ fn difference(old: &[Row], new: &[Row]) -> Difference {
     let added = new.iter().filter(&mut take).cloned().collect();
     // What is left over went; of equal rows the first ones.
     let removed = old.iter().filter(|row| !take(row)).cloned().collect();
-    Difference { added, removed, moved: false }
+    Difference { added, removed, moved: false, splice }
 }
 
 #[cfg(test)]
@@ -208,7 +222,10 @@ mod tests {
             new in prop::collection::vec(0_i64..5, 0..12),
         ) {
             let rows = |numbers: &[i64]| numbers.iter().map(|number| vec![Value::Integer(*number)]).collect::<Vec<_>>();
-            let Difference { added, removed, .. } = difference(&rows(&old), &rows(&new));
+            let Difference { added, removed, splice: Splice { at, gone, came }, .. } = difference(&rows(&old), &rows(&new));
+            let mut spliced = rows(&old);
+            spliced.splice(at..at + gone, rows(&new)[at..at + came].to_vec());
+            prop_assert_eq!(spliced, rows(&new));
             let count = |rows: &[Row], number: i64| rows.iter().filter(|row| row[0] == Value::Integer(number)).count();
             for number in 0..5 {
                 let (was, is) = (count(&rows(&old), number), count(&rows(&new), number));

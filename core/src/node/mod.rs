@@ -305,10 +305,6 @@ impl Node {
     /// A snapshot for debug pages and tests.
     pub fn inspect(&self, now: Now) -> Inspect {
         let mut counters = self.out.counters.all();
-        counters.insert(
-            "rtc_budget_left".to_owned(),
-            u64::from(self.config.rtc_lifetime_max.saturating_sub(self.overlay.rtc_opened())),
-        );
         let ((running, waiting), (tasks, task_bytes)) = (self.admission.counts(), self.spread.held());
         let (buckets, joins, bucket_bytes) = self.exchanges.held();
         for (name, now) in [

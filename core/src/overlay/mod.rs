@@ -110,7 +110,6 @@ pub struct Overlay {
     contacts: Map<Id, Known>,
     dead: Map<Id, u64>,
     sessions: Map<SessionId, Session>,
-    rtc_opened: u32,
     dials: Map<String, Dial>,
     pending: Map<u64, Pending>,
     /// Bytes of rows in it.
@@ -156,7 +155,6 @@ impl Overlay {
             contacts: Map::new(),
             dead: Map::new(),
             sessions: Map::new(),
-            rtc_opened: 0,
             dials: Map::new(),
             pending: Map::new(),
             pending_bytes: 0,
@@ -288,11 +286,6 @@ impl Overlay {
             .filter(|(id, known)| !self.peers.contains_key(id) && known.fresh(mono))
             .map(|(id, known)| PeerInfo { id: *id, role: role(known.contact.supernode), linked: false });
         linked.chain(known).collect()
-    }
-
-    /// WebRTC sessions started since the node began, for the budget.
-    pub fn rtc_opened(&self) -> u32 {
-        self.rtc_opened
     }
 
     /// Linked peers that are neither suspected nor closing.

@@ -1,4 +1,5 @@
-//! WebRTC sessions: signalling carried by the overlay, glare resolved by id, a budget for a page's life.
+//! WebRTC sessions: signalling carried by the overlay, glare resolved by id. How many connections a page may still open,
+//! its driver knows: a session beyond them fails like any other.
 
 use crate::{
     config::SECOND_US,
@@ -7,9 +8,10 @@ use crate::{
     node::{Origin, Output, SessionId},
     overlay::{
         Overlay,
+        channel::Path,
         frame::{Message, SessionName},
     },
-    wire::Contact,
+    wire::{Contact, Frame},
 };
 
 const SIGNAL_BYTES_MAX: usize = 64 * 1_024;
@@ -39,7 +41,6 @@ impl Overlay {
     pub(super) fn may_open_rtc(&self, ctx: &Ctx<'_>) -> bool {
         ctx.config.direct_links
             && !self.leaving
-            && self.rtc_opened < ctx.config.rtc_lifetime_max
             && self.sessions.values().filter(|session| !session.open).count() < SESSIONS_MAX
     }
 
@@ -59,7 +60,6 @@ impl Overlay {
 
     fn begin(&mut self, ctx: &mut Ctx<'_>, peer: Id, name: SessionName, via: Option<Id>) -> SessionId {
         let session = SessionId(ctx.serial());
-        self.rtc_opened += 1;
         ctx.count("rtc_sessions");
         self.sessions.insert(session, Session { peer, name, via, since_us: ctx.now.mono, heard: false, open: false });
         ctx.output(Output::RtcOpen { session, peer, initiator: name.initiator == self.me });
@@ -73,7 +73,15 @@ impl Overlay {
             ctx.count("signals_too_long");
             return;
         }
-        ctx.send_via(known.peer, known.via, Message::Signal { session: known.name, payload });
+        let (peer, via) = (known.peer, known.via);
+        let signal = Message::Signal { session: known.name, payload };
+        // Once it is open there is something to say when it is interrupted: past the channel, where there is another way.
+        match self.peers.get(&peer).and_then(|linked| linked.relay).filter(|_| known.open) {
+            Some(relay) => {
+                self.transmit(ctx, Path::Relay { peer, via: relay }, &Frame::Direct(signal.into()));
+            }
+            None => ctx.send_via(peer, via, signal),
+        }
     }
 
     /// The other end says something.
@@ -85,9 +93,7 @@ impl Overlay {
         let found = self.sessions.iter_mut().find(|(_, session)| session.name == name && session.peer == from.id);
         if let Some((session, known)) = found {
             known.heard = true;
-            if !known.open {
-                ctx.output(Output::RtcSignal { session: *session, payload });
-            }
+            ctx.output(Output::RtcSignal { session: *session, payload });
             return;
         }
         if name.initiator != from.id {

@@ -24,7 +24,7 @@ use crate::{
     exec::{
         Env, FragmentPlan, Need,
         fragment::decode_version,
-        view::{Difference, View},
+        view::{Difference, Splice, View},
     },
     live::Watched,
     store::{KeyOp, Outcome, Version},
@@ -63,6 +63,8 @@ pub struct Change {
     pub added: Vec<Row>,
     /// Rows that went, each as often as it did.
     pub removed: Vec<Row>,
+    /// The same of the whole result, as it was told last and as it is.
+    pub splice: Splice,
     /// The share of the key space asked whose owners keep this view up to date: exactly 1.0, or below.
     pub coverage: f64,
     /// Whether one of them had given up a majority of an earlier epoch for lost.
@@ -244,13 +246,13 @@ impl Live {
                 self.fail(error);
                 self.change()
             }
-            Ok(Difference { added, removed, moved }) => {
+            Ok(Difference { added, removed, moved, splice }) => {
                 if !moved && added.is_empty() && removed.is_empty() && self.told == Some(covered) {
                     return None;
                 }
                 self.told = Some(covered);
                 let (coverage, assumed_lost) = covered;
-                Some(Ok(Change { added, removed, coverage, assumed_lost }))
+                Some(Ok(Change { added, removed, splice, coverage, assumed_lost }))
             }
         }
     }

@@ -72,8 +72,8 @@ export class Session {
     if (typeof text !== "string") throw new PontoonError("invalid_argument", "SQL is given as a string");
     const known = statements(text, this.#sql.sqlite);
     if (known.length !== 1) throw new PontoonError("syntax_error", "a live query is one statement");
-    return this.#sql.live(known, 0, params as unknown[], (added: unknown, removed: unknown, error: unknown) => {
-      listener(added, removed, error === undefined ? error : located(text, 0, error));
+    return this.#sql.live(known, 0, params as unknown[], (change: Change | undefined, error: unknown) => {
+      listener(change, error === undefined ? error : located(text, 0, error));
     });
   }
 }
@@ -84,8 +84,13 @@ function throwIfCanceled(signal: AbortSignal | undefined): void {
   throw new PontoonError("query_canceled", "the query was canceled", { cause: signal.reason, sqlstate: "57014" });
 }
 
-/** Told of what came and went, or in the end of an error alone. */
-export type LiveListener = (added: unknown, removed: unknown, error: unknown) => void;
+/** What came and what went; rows that from row `at` on take the place of `gone` others. */
+export type Change = [
+  added: QueryResult<unknown>, removed: QueryResult<unknown>, window: QueryResult<unknown>, at: number, gone: number,
+];
+
+/** Told of each change, or in the end of an error alone. */
+export type LiveListener = (change: Change | undefined, error: unknown) => void;
 
 /** An error with the place in the text of the name that it is about. */
 function located(text: string, index: number, cause: unknown): unknown {

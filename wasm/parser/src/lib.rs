@@ -177,8 +177,9 @@ impl Sql {
         Ok(Query::begin(self.engine.clone(), self.memory.clone(), asking, (started, timeout), progress))
     }
 
-    /// Begins the live query of one of some statements. `listener` is called with what came and what went, as results,
-    /// whenever something does; in the end perhaps with an error alone.
+    /// Begins the live query of one of some statements. `listener` is called with a change whenever there is one: what came
+    /// and what went, as results, and how the whole changed: rows of a result, from which place on, in place of how many.
+    /// In the end perhaps with an error alone.
     pub fn live(
         &self,
         statements: &Statements,

@@ -5,11 +5,11 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use js_sys::{Function, Promise, Uint8Array};
+use js_sys::{Array, Function, Promise, Uint8Array};
 use pontoon_core::{
     Error,
     data::{Cost, QueryResult, Row, Value},
-    exec::Env,
+    exec::{Env, view::Splice},
     live::Watched,
     map::Map,
     sql::{
@@ -39,18 +39,10 @@ struct Living {
     listener: Function,
     /// Whether a microtask is on its way.
     awaited: RefCell<bool>,
-    /// Coverage of the last change, and whether something is assumed lost.
-    covered: RefCell<(f64, bool)>,
 }
 
 #[wasm_bindgen]
 impl LiveQuery {
-    /// The result as of the last change.
-    pub fn result(&self) -> JsValue {
-        let (live, (coverage, assumed_lost)) = (self.0.live.borrow(), *self.0.covered.borrow());
-        shown(&live, live.rows().to_vec(), coverage, assumed_lost)
-    }
-
     /// Ends it: nothing is told any more.
     pub fn close(&self) {
         self.0.live.borrow_mut().close();
@@ -73,7 +65,6 @@ impl LiveQuery {
             watches: RefCell::default(),
             listener,
             awaited: RefCell::default(),
-            covered: RefCell::default(),
         });
         living.go_on();
         LiveQuery(living)
@@ -162,24 +153,26 @@ impl Living {
     }
 
     fn tell(&self, change: Result<Change, Error>) {
-        let (added, removed, error) = match change {
-            Ok(Change { added, removed, coverage, assumed_lost }) => {
-                self.covered.replace((coverage, assumed_lost));
+        let (change, error) = match change {
+            Ok(Change { added, removed, splice: Splice { at, gone, came }, coverage, assumed_lost }) => {
                 let live = self.live.borrow();
                 let show = |rows| shown(&live, rows, coverage, assumed_lost);
-                (show(added), show(removed), JsValue::UNDEFINED)
+                let window = live.rows().get(at..at + came).unwrap_or_default();
+                let change = Array::of4(&show(added), &show(removed), &show(window.to_vec()), &(at as f64).into());
+                change.push(&(gone as f64).into());
+                (change.into(), JsValue::UNDEFINED)
             }
-            Err(error) => (JsValue::UNDEFINED, JsValue::UNDEFINED, thrown(&error)),
+            Err(error) => (JsValue::UNDEFINED, thrown(&error)),
         };
         // The TypeScript side reports listeners that throw.
-        let _ = self.listener.call3(&JsValue::UNDEFINED, &added, &removed, &error);
+        let _ = self.listener.call2(&JsValue::UNDEFINED, &change, &error);
     }
 
     /// The engine does not do what is asked of it: it is closed.
     fn fail(&self, error: &JsValue) {
         let undefined = &JsValue::UNDEFINED;
         self.live.borrow_mut().close();
-        let _ = self.listener.call3(undefined, undefined, undefined, error);
+        let _ = self.listener.call2(undefined, undefined, error);
     }
 }
 

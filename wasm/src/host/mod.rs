@@ -1,11 +1,10 @@
 //! The link host: carries out what the engine wants of the network and tells it what happened there.
 //!
-//! [`Command`]s come in, [`Event`]s go out, both plain values: the engine may live in a worker, this half lives where
-//! `RTCPeerConnection` does. Invariant: the tables are never borrowed while an event is told, for its listener may
+//! [`Command`]s come in, [`Event`]s go out. WebSockets and data channels are used here, where the engine is: in a worker
+//! or on the page. What negotiates WebRTC sessions is on the page, where `RTCPeerConnection` is. Invariant: the tables are never borrowed while an event is told, for its listener may
 //! command in turn. Everything dropped nulls its handlers and closes its connection, so that the browser collects it.
 
 mod rtc;
-mod signal;
 mod websocket;
 
 use std::{
@@ -13,15 +12,14 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use pontoon_core::{Input, LinkId, Origin, Output, SessionId, map::Map};
-use wasm_bindgen::JsValue;
+use js_sys::Uint8Array;
+use pontoon_core::{Id, Input, LinkId, Origin, Output, SessionId, map::Map};
+use wasm_bindgen::prelude::*;
 
-pub use signal::Signal;
+pub use rtc::Negotiator;
 
 use rtc::Session;
 use websocket::Socket;
-
-use crate::{clock::Timer, limits::SIGNALS_WAITING_MAX};
 
 /// What the engine wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +45,8 @@ pub enum Command {
     RtcOpen {
         /// Its name.
         session: SessionId,
+        /// The other end.
+        peer: Id,
         /// Whether this side makes the offer.
         initiator: bool,
     },
@@ -54,7 +54,7 @@ pub enum Command {
     RtcSignal {
         /// The session.
         session: SessionId,
-        /// An encoded [`Signal`].
+        /// For the negotiator.
         payload: Vec<u8>,
     },
     /// Forget a session and close its channel.
@@ -97,7 +97,7 @@ pub enum Event {
     RtcSignal {
         /// The session.
         session: SessionId,
-        /// An encoded [`Signal`].
+        /// For the negotiator.
         payload: Vec<u8>,
     },
     /// A session did not open.
@@ -131,7 +131,7 @@ impl TryFrom<Output> for Command {
             Output::Dial { address } => Command::Dial { address },
             Output::Send { link, bytes } => Command::Send { link, bytes },
             Output::Close { link } => Command::Close { link },
-            Output::RtcOpen { session, initiator, .. } => Command::RtcOpen { session, initiator },
+            Output::RtcOpen { session, peer, initiator } => Command::RtcOpen { session, peer, initiator },
             Output::RtcSignal { session, payload } => Command::RtcSignal { session, payload },
             Output::RtcClose { session } => Command::RtcClose { session },
             other => return Err(other),
@@ -139,20 +139,9 @@ impl TryFrom<Output> for Command {
     }
 }
 
-/// How WebRTC sessions are opened.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// The application's `RTCIceServer[]`, if it gave one.
-    pub ice_servers: Option<JsValue>,
-    /// A session that is not open by then has failed.
-    pub rtc_timeout_ms: u32,
-}
-
 /// Figures of a link host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// WebRTC connections opened since the start.
-    pub rtc_opened: u32,
     /// WebRTC sessions held now, opening ones included.
     pub rtc_open: usize,
     /// WebSockets held now, opening ones included.
@@ -164,41 +153,47 @@ pub struct LinkHost(Rc<Host>);
 
 /// What the parts of the host share.
 struct Host {
-    options: Options,
     tell: Box<dyn Fn(Event)>,
     tables: RefCell<Tables>,
     next_link: Cell<u64>,
-    rtc_opened: Cell<u32>,
+    negotiator: Option<Negotiator>,
+    /// What the negotiator tells.
+    told: RefCell<Option<Closure<dyn Fn(f64, JsValue)>>>,
     shut_down: Cell<bool>,
 }
 
 #[derive(Default)]
 struct Tables {
     sockets: Map<LinkId, Rc<Socket>>,
-    /// Sessions that wait for the other side's offer. Only an offer is worth one of the page's connections.
-    awaited: Map<SessionId, Awaited>,
-    sessions: Map<SessionId, Rc<Session>>,
+    /// Sessions that are being negotiated, and those with a data channel.
+    sessions: Map<SessionId, Option<Rc<Session>>>,
     /// Open data channels.
     channels: Map<LinkId, SessionId>,
 }
 
-struct Awaited {
-    /// Candidates that overtook their offer.
-    early: Vec<Signal>,
-    _timeout: Timer,
-}
-
 impl LinkHost {
-    /// A link host that tells `listener` what happens, also while a command is carried out.
-    pub fn new(options: Options, listener: impl Fn(Event) + 'static) -> LinkHost {
-        LinkHost(Rc::new(Host {
-            options,
+    /// A link host that tells `listener` what happens, also while a command is carried out. Without a negotiator no
+    /// session opens.
+    pub fn new(negotiator: Option<Negotiator>, listener: impl Fn(Event) + 'static) -> LinkHost {
+        let host = Rc::new(Host {
             tell: Box::new(listener),
             tables: RefCell::default(),
             next_link: Cell::new(1),
-            rtc_opened: Cell::new(0),
+            negotiator,
+            told: RefCell::new(None),
             shut_down: Cell::new(false),
-        }))
+        });
+        if let Some(negotiator) = &host.negotiator {
+            let to = Rc::downgrade(&host);
+            let told = Closure::<dyn Fn(f64, JsValue)>::new(move |session: f64, what: JsValue| {
+                if let Some(host) = to.upgrade() {
+                    host.on_told(SessionId(session as u64), what);
+                }
+            });
+            negotiator.set_told(Some(told.as_ref()));
+            host.told.replace(Some(told));
+        }
+        LinkHost(host)
     }
 
     /// Carries out a command. One about a channel or session that is gone has no effect.
@@ -211,10 +206,10 @@ impl LinkHost {
             Command::Dial { address } => host.dial(address),
             Command::Send { link, bytes } => host.send(link, bytes),
             Command::Close { link } => host.drop_link(link),
-            Command::RtcOpen { session, initiator } => host.rtc_open(session, initiator),
+            Command::RtcOpen { session, peer, initiator } => host.rtc_open(session, peer, initiator),
             Command::RtcSignal { session, payload } => {
-                if let Some(signal) = Signal::decode(&payload) {
-                    host.on_signal(session, signal);
+                if let Some(negotiator) = &host.negotiator {
+                    negotiator.signal(session.0 as f64, &Uint8Array::from(&payload[..]));
                 }
             }
             Command::RtcClose { session } => {
@@ -224,8 +219,14 @@ impl LinkHost {
             }
             Command::Shutdown => {
                 host.shut_down.set(true);
+                if let Some(negotiator) = &host.negotiator {
+                    negotiator.set_told(None);
+                }
                 let dropped = core::mem::take(&mut *host.tables.borrow_mut());
-                drop(dropped);
+                for (session, channel) in dropped.sessions {
+                    drop(channel);
+                    host.close_session(session);
+                }
             }
         }
     }
@@ -234,7 +235,6 @@ impl LinkHost {
     pub fn figures(&self) -> Figures {
         let tables = self.0.tables.borrow();
         Figures {
-            rtc_opened: self.0.rtc_opened.get(),
             rtc_open: tables.sessions.len(),
             websockets_open: tables.sockets.len(),
         }
@@ -264,61 +264,41 @@ impl Host {
         }
     }
 
-    fn rtc_open(self: &Rc<Self>, session: SessionId, initiator: bool) {
-        if initiator {
-            if let Some(opened) = self.connect(session) {
-                opened.offer();
+    fn rtc_open(&self, session: SessionId, peer: Id, initiator: bool) {
+        match &self.negotiator {
+            Some(negotiator) => {
+                self.tables.borrow_mut().sessions.insert(session, None);
+                negotiator.open(session.0 as f64, initiator, &peer.to_string());
             }
+            None => self.tell(Event::RtcFailed { session, reason: "no WebRTC here".to_owned() }),
+        }
+    }
+
+    /// The negotiator says something of a session.
+    fn on_told(self: &Rc<Self>, session: SessionId, what: JsValue) {
+        if !self.tables.borrow().sessions.contains_key(&session) {
             return;
         }
-        let host = Rc::downgrade(self);
-        let timeout = Timer::after(self.options.rtc_timeout_ms, move || {
-            with_host(&host, |host| host.on_session_end(session, "no offer in time"));
-        });
-        self.tables.borrow_mut().awaited.insert(session, Awaited { early: Vec::new(), _timeout: timeout });
-    }
-
-    fn on_signal(self: &Rc<Self>, session: SessionId, signal: Signal) {
-        let open = self.tables.borrow().sessions.get(&session).cloned();
-        if let Some(open) = open {
-            return open.on_signal(signal);
-        }
-        let mut early = {
-            let mut tables = self.tables.borrow_mut();
-            let Some(awaited) = tables.awaited.get_mut(&session) else { return };
-            if !matches!(signal, Signal::Offer(_)) {
-                if awaited.early.len() < SIGNALS_WAITING_MAX {
-                    awaited.early.push(signal);
-                }
-                return;
-            }
-            core::mem::take(&mut awaited.early)
-        };
-        self.tables.borrow_mut().awaited.remove(&session);
-        if let Some(open) = self.connect(session) {
-            open.on_signal(signal);
-            early.drain(..).for_each(|signal| open.on_signal(signal));
+        if let Some(signal) = what.dyn_ref::<Uint8Array>() {
+            self.tell(Event::RtcSignal { session, payload: signal.to_vec() });
+        } else if let Some(reason) = what.as_string() {
+            self.on_session_end(session, &reason);
+        } else {
+            let opened = Session::new(&Rc::downgrade(self), session, what.unchecked_into());
+            self.tables.borrow_mut().sessions.insert(session, Some(opened));
         }
     }
 
-    fn connect(self: &Rc<Self>, session: SessionId) -> Option<Rc<Session>> {
-        match Session::open(Rc::downgrade(self), session, &self.options) {
-            Ok(opened) => {
-                self.rtc_opened.set(self.rtc_opened.get() + 1);
-                self.tables.borrow_mut().sessions.insert(session, opened.clone());
-                Some(opened)
-            }
-            Err(reason) => {
-                self.tell(Event::RtcFailed { session, reason });
-                None
-            }
+    fn close_session(&self, session: SessionId) {
+        if let Some(negotiator) = &self.negotiator {
+            negotiator.close(session.0 as f64);
         }
     }
 
     fn send(&self, link: LinkId, bytes: Vec<u8>) {
         let sent = {
             let tables = self.tables.borrow();
-            let channel = tables.channels.get(&link).and_then(|session| tables.sessions.get(session));
+            let channel = tables.channels.get(&link).and_then(|session| tables.sessions.get(session)?.as_ref());
             match (tables.sockets.get(&link), channel) {
                 (Some(socket), _) => socket.send(&bytes),
                 (None, Some(session)) => session.send(bytes),
@@ -344,14 +324,17 @@ impl Host {
     fn drop_session(&self, session: SessionId) -> Option<LinkId> {
         let (dropped, link) = {
             let mut tables = self.tables.borrow_mut();
-            let dropped = (tables.sessions.remove(&session), tables.awaited.remove(&session));
+            let dropped = tables.sessions.remove(&session);
             let link = tables.channels.iter().find(|(_, of)| **of == session).map(|(link, _)| *link);
             if let Some(link) = link {
                 tables.channels.remove(&link);
             }
             (dropped, link)
         };
-        drop(dropped);
+        if let Some(channel) = dropped {
+            drop(channel);
+            self.close_session(session);
+        }
         link
     }
 
@@ -365,10 +348,7 @@ impl Host {
 
     /// A session came to its end, before or after its channel opened.
     fn on_session_end(&self, session: SessionId, reason: &str) {
-        let known = {
-            let tables = self.tables.borrow();
-            tables.sessions.contains_key(&session) || tables.awaited.contains_key(&session)
-        };
+        let known = self.tables.borrow().sessions.contains_key(&session);
         match self.drop_session(session) {
             Some(link) => self.tell(Event::LinkDown { link }),
             None if known => self.tell(Event::RtcFailed { session, reason: reason.to_owned() }),

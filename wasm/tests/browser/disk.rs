@@ -55,6 +55,21 @@ async fn closing_writes_what_waits() {
 }
 
 #[wasm_bindgen_test]
+async fn who_opens_a_disk_shuts_out_who_had_it_before() {
+    let name = fresh("fenced");
+    let (first, second) = (Disk::indexed_db(&name).await.unwrap(), Disk::indexed_db(&name).await.unwrap());
+    let third = Disk::indexed_db(&name).await.unwrap();
+    for (disk, value) in [(&first, "first"), (&second, "second"), (&third, "third")] {
+        let answered = answers(disk);
+        disk.write(1, vec![(key(1), Some(value.as_bytes().to_vec()))]);
+        disk.write(2, vec![(key(2), Some(value.as_bytes().to_vec()))]);
+        until("both batches are answered", || answered.borrow().len() == 2).await;
+        assert!(answered.borrow().iter().all(|(_, written)| written.is_ok() == (value == "third")), "{value}");
+    }
+    assert_eq!(third.load().await.unwrap(), [(key(1), b"third".to_vec()), (key(2), b"third".to_vec())]);
+}
+
+#[wasm_bindgen_test]
 async fn an_identity_is_made_once() {
     let name = fresh("identity");
     let disk = Disk::indexed_db(&name).await.unwrap();

@@ -2,26 +2,46 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use pontoon_core::{LinkId, Origin, SessionId};
-use pontoon_wasm::host::{Command, Event, LinkHost, Options, Signal};
+use js_sys::{Object, Reflect};
+use pontoon_core::{Id, LinkId, Origin, SessionId};
+use pontoon_wasm::host::{Command, Event, LinkHost, Negotiator};
+use wasm_bindgen::prelude::*;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use super::{pause, until};
 
 const SESSION: SessionId = SessionId(7);
 
+#[wasm_bindgen(module = "/js/rtc.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = Negotiator)]
+    type PageNegotiator;
+    #[wasm_bindgen(constructor, js_class = "Negotiator")]
+    fn new(configuration: &Object, open_ms: f64) -> PageNegotiator;
+    #[wasm_bindgen(method, getter)]
+    fn budget(this: &PageNegotiator) -> JsValue;
+}
+
 /// A host and everything it told.
 struct End {
     host: LinkHost,
+    negotiator: JsValue,
     events: Rc<RefCell<Vec<Event>>>,
 }
 
 impl End {
-    fn new(rtc_timeout_ms: u32) -> End {
+    fn new(open_ms: u32) -> End {
         let events = Rc::new(RefCell::new(Vec::new()));
         let told = events.clone();
-        let options = Options { ice_servers: None, rtc_timeout_ms };
-        End { host: LinkHost::new(options, move |event| told.borrow_mut().push(event)), events }
+        let negotiator = JsValue::from(PageNegotiator::new(&Object::new(), f64::from(open_ms)));
+        let ours: Negotiator = negotiator.clone().unchecked_into();
+        End { host: LinkHost::new(Some(ours), move |event| told.borrow_mut().push(event)), negotiator, events }
+    }
+
+    /// A figure of the page's connections.
+    fn connections(&self, figure: &str) -> f64 {
+        let budget = self.negotiator.unchecked_ref::<PageNegotiator>().budget();
+        Reflect::get(&budget, &figure.into()).unwrap().as_f64().unwrap()
     }
 
     /// Takes the signals that wait for the other end.
@@ -64,8 +84,8 @@ fn carry(from: &End, to: &End, reversed: bool) {
 
 async fn linked(reversed: bool) -> (End, LinkId, End, LinkId) {
     let (a, b) = (End::new(10_000), End::new(10_000));
-    a.host.execute(Command::RtcOpen { session: SESSION, initiator: true });
-    b.host.execute(Command::RtcOpen { session: SESSION, initiator: false });
+    a.host.execute(Command::RtcOpen { session: SESSION, peer: Id::default(), initiator: true });
+    b.host.execute(Command::RtcOpen { session: SESSION, peer: Id::default(), initiator: false });
     if reversed {
         pause(Duration::from_millis(500)).await; // Let offer and candidates pile up.
     }
@@ -103,33 +123,33 @@ async fn a_session_opens_carries_chunks_in_order_and_closes() {
 #[wasm_bindgen_test]
 async fn candidates_may_overtake_descriptions() {
     let (a, _, b, _) = linked(true).await;
-    assert_eq!((a.host.figures().rtc_opened, b.host.figures().rtc_opened), (1, 1));
+    assert_eq!((a.connections("opened"), b.connections("opened")), (1.0, 1.0));
 }
 
 #[wasm_bindgen_test]
 async fn a_session_that_nobody_answers_fails_and_frees_its_connection() {
     let a = End::new(300);
-    a.host.execute(Command::RtcOpen { session: SESSION, initiator: true });
+    a.host.execute(Command::RtcOpen { session: SESSION, peer: Id::default(), initiator: true });
     until("the attempt fails", || a.told(|event| matches!(event, Event::RtcFailed { session: SESSION, .. }))).await;
-    assert_eq!(a.host.figures().rtc_open, 0);
+    assert_eq!((a.host.figures().rtc_open, a.connections("open")), (0, 0.0));
 }
 
 #[wasm_bindgen_test]
 async fn what_is_no_offer_costs_no_connection() {
     let b = End::new(300);
-    b.host.execute(Command::RtcOpen { session: SESSION, initiator: false });
-    let stray = Signal::Candidate { candidate: "candidate:1".to_owned(), mid: None, line: Some(0) };
-    b.host.execute(Command::RtcSignal { session: SESSION, payload: stray.encode() });
+    b.host.execute(Command::RtcOpen { session: SESSION, peer: Id::default(), initiator: false });
+    let stray = br#"{"candidate":{"candidate":"candidate:1","sdpMLineIndex":0}}"#;
+    b.host.execute(Command::RtcSignal { session: SESSION, payload: stray.to_vec() });
     b.host.execute(Command::RtcSignal { session: SESSION, payload: b"\xffjunk".to_vec() });
     until("the wait ends", || b.told(|event| matches!(event, Event::RtcFailed { session: SESSION, .. }))).await;
-    assert_eq!(b.host.figures().rtc_opened, 0);
+    assert_eq!(b.connections("opened"), 0.0);
 }
 
 #[wasm_bindgen_test]
 async fn a_malformed_offer_fails_the_session() {
     let b = End::new(10_000);
-    b.host.execute(Command::RtcOpen { session: SESSION, initiator: false });
-    b.host.execute(Command::RtcSignal { session: SESSION, payload: Signal::Offer("v=nonsense".to_owned()).encode() });
+    b.host.execute(Command::RtcOpen { session: SESSION, peer: Id::default(), initiator: false });
+    b.host.execute(Command::RtcSignal { session: SESSION, payload: br#"{"type":"offer","sdp":"v=nonsense"}"#.to_vec() });
     until("the session fails", || b.told(|event| matches!(event, Event::RtcFailed { session: SESSION, .. }))).await;
 }
 

@@ -1,7 +1,7 @@
 //! A page as a peer, against a real supernode.
 
 use js_sys::{Function, Object, Reflect};
-use pontoon_wasm::api::{Engine, Options};
+use pontoon_wasm::api::{Engine, MaybeNegotiator, Options};
 use wasm_bindgen::{JsCast, JsValue, prelude::Closure};
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -16,15 +16,15 @@ fn supernode() -> &'static str {
     }
 }
 
-async fn open(storage: &str) -> Engine {
+async fn open() -> Engine {
     let options = Object::new();
     let supernodes = js_sys::Array::of1(&JsValue::from_str(supernode()));
     for (name, value) in
-        [("network", "pontoon".into()), ("storage", storage.into()), ("supernodes", JsValue::from(supernodes))]
+        [("network", JsValue::from_str("pontoon")), ("direct", false.into()), ("supernodes", JsValue::from(supernodes))]
     {
         Reflect::set(&options, &name.into(), &value).unwrap();
     }
-    Engine::open(options.unchecked_into::<Options>()).await.unwrap()
+    Engine::open(options.unchecked_into::<Options>(), JsValue::UNDEFINED.unchecked_into::<MaybeNegotiator>()).await.unwrap()
 }
 
 /// Collects the types of the engine's events.
@@ -47,19 +47,19 @@ fn has_joined(events: &js_sys::Array) -> bool {
 
 #[wasm_bindgen_test]
 async fn a_page_says_hello_over_websocket_to_a_supernode() {
-    let engine = open("memory").await;
+    let engine = open().await;
     let told = events(&engine);
     until("the page joins", || has_joined(&told)).await;
     let snapshot = engine.inspect().unwrap();
     let links = js_sys::Array::from(&Reflect::get(&snapshot, &"links".into()).unwrap());
     let transport = Reflect::get(&links.get(0), &"transport".into()).unwrap();
     assert_eq!(transport, "websocket");
-    JsFuture::from(js_sys::Promise::from(JsValue::from(engine.close()))).await.unwrap();
+    JsFuture::from(js_sys::Promise::from(JsValue::from(engine.close(true)))).await.unwrap();
 }
 
 #[wasm_bindgen_test]
 async fn two_peers_of_one_page_put_and_get() {
-    let (a, b) = (open("memory").await, open("memory").await);
+    let (a, b) = (open().await, open().await);
     let (told_a, told_b) = (events(&a), events(&b));
     until("both join", || has_joined(&told_a) && has_joined(&told_b)).await;
     let key = fresh("key").into_bytes();
@@ -70,6 +70,6 @@ async fn two_peers_of_one_page_put_and_get() {
     let value = js_sys::Uint8Array::new(&Reflect::get(&found, &"value".into()).unwrap()).to_vec();
     assert_eq!(value, b"value");
     for engine in [a, b] {
-        JsFuture::from(js_sys::Promise::from(JsValue::from(engine.close()))).await.unwrap();
+        JsFuture::from(js_sys::Promise::from(JsValue::from(engine.close(true)))).await.unwrap();
     }
 }

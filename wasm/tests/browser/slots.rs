@@ -1,11 +1,22 @@
 //! Slots by Web Lock and, as on plain `http`, without. `sessionStorage` of the test's page stands for the tab's.
 
-use js_sys::{Object, Reflect};
-use pontoon_wasm::slot::Slot;
-use wasm_bindgen::{JsCast as _, JsValue};
+use js_sys::{Array, Function, Object, Reflect};
+use wasm_bindgen::prelude::*;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use super::fresh;
+
+#[wasm_bindgen(module = "/js/slot.js")]
+extern "C" {
+    #[wasm_bindgen(catch)]
+    async fn claim(network: &str) -> Result<JsValue, JsValue>;
+}
+
+/// A claimed slot's name, and what lets go of it.
+async fn claimed(network: &str) -> (String, Function) {
+    let pair = Array::from(&claim(network).await.unwrap());
+    (pair.get(0).as_string().unwrap(), pair.get(1).unchecked_into())
+}
 
 /// Hides `navigator.locks`, as an insecure origin does, until it is dropped.
 struct NoLocks(Object);
@@ -41,16 +52,15 @@ async fn without_web_locks_it_is_the_same() {
 
 async fn claims() {
     let network = fresh("slots");
-    let zero = Slot::claim(&network).await.unwrap();
-    assert_eq!(zero.name(), "0");
+    let (zero, release_zero) = claimed(&network).await;
+    assert_eq!(zero, "0");
     // This tab's last slot is 0, which is held: like a duplicated tab it takes the next one.
-    let one = Slot::claim(&network).await.unwrap();
-    assert_eq!(one.name(), "1");
-    drop(zero);
-    drop(one);
+    let (one, release_one) = claimed(&network).await;
+    assert_eq!(one, "1");
+    for release in [release_zero, release_one] {
+        release.call0(&JsValue::UNDEFINED).unwrap();
+    }
     // Both are free now; the tab had 1 last.
-    let again = Slot::claim(&network).await.unwrap();
-    assert_eq!(again.name(), "1");
-    let other = Slot::claim(&fresh("other")).await.unwrap();
-    assert_eq!(other.name(), "0", "networks have slots of their own");
+    assert_eq!(claimed(&network).await.0, "1");
+    assert_eq!(claimed(&fresh("other")).await.0, "0", "networks have slots of their own");
 }

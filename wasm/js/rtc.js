@@ -1,0 +1,338 @@
+// WebRTC sessions: one connection with one ordered, reliable data channel each, negotiated by id so that both ends make it
+// at once. `RTCPeerConnection` exists on pages only, so this runs there, also where the engine is in a worker; the channel
+// goes to the engine as soon as it is made. What the two ends say to each other travels through the overlay as JSON: a
+// description (RFC 8829) or a trickled candidate (RFC 8838).
+//
+// Invariants: what the other end says is worked off one after the other, candidates only after the description that they
+// belong to; a connection is made only for an offer, ours or the other end's; a session that is over has no handlers.
+
+/** How long a session may take to open. */
+const OPEN_MS = 15_000;
+/** A connection that is interrupted for so long is restarted (RFC 8445, 2.4), and given up when it was for so long. */
+const RESTART_MS = 500;
+const LOST_MS = 8_000;
+/** How long a closed session's connection stays to deliver what is buffered. */
+const LINGER_MS = 1_000;
+/** Characters of one signal, and signals of one session that wait. */
+const SIGNAL_MAX = 64 << 10;
+const WAITING_MAX = 64;
+/** Browsers admit some 500 connections to a page, and closed ones count until they are collected. */
+export const CONNECTIONS_MAX = 450;
+/** Sessions remembered for `diagnose`. */
+const REMEMBERED_MAX = 64;
+
+/**
+ * @typedef {RTCSessionDescriptionInit | { candidate: RTCIceCandidateInit }} Signal
+ *
+ * @typedef {object} Report What a session tried, for `diagnose`.
+ * @property {number} session
+ * @property {string} peer The other end.
+ * @property {"offered" | "answered" | "open" | "interrupted" | "failed" | "closed"} state
+ * @property {number} startedAt Milliseconds since the epoch.
+ * @property {number} [openMs] How long it took to open.
+ * @property {string} [reason] Why it failed.
+ * @property {string[]} local Kinds of this end's candidates: host, srflx, prflx, relay.
+ * @property {string[]} remote Those of the other end.
+ * @property {number} restarts
+ * @property {string} [pair] Which kinds the connection goes over.
+ *
+ * @typedef {"unknown" | "none" | "cone" | "symmetric" | "no answer"} Nat Which address translation the page seems to be
+ *   behind: one that keeps a socket's outer name (`cone`) or changes it for each destination (`symmetric`, where only TURN
+ *   helps); `no answer` of any STUN server: UDP is blocked.
+ *
+ * @typedef {object} Host
+ * @property {(what: Uint8Array | string | RTCDataChannel) => void} tell
+ * @property {() => RTCPeerConnection} connect
+ * @property {(candidate: RTCIceCandidate) => void} found
+ *
+ * @typedef {object} Budget
+ * @property {number} opened Connections made since the page loaded.
+ * @property {number} open Those in use.
+ * @property {number} held Those that the browser still counts, as far as it can be told.
+ * @property {number} max Beyond so many held, no session opens.
+ */
+
+/** Negotiates sessions for an engine. */
+export class Negotiator {
+  /** Who is told: bytes are a signal, text is why a session failed, anything else is its channel.
+   * @type {((session: number, what: Uint8Array | string | RTCDataChannel) => void) | undefined} */
+  told;
+  /** @type {Map<number, Session>} */
+  #sessions = new Map();
+  /** @type {RTCConfiguration} */
+  #configuration;
+  /** This page's own addresses, and under which names its sockets were seen. @type {Set<string>} */
+  #hosts = new Set();
+  /** @type {Map<number, Set<string>>} */
+  #mapped = new Map();
+  #opened = 0;
+  #collected = 0;
+  #registry = new FinalizationRegistry(() => (this.#collected += 1));
+  /** @type {Report[]} */
+  #reports = [];
+
+  #openMs;
+
+  /** @param {RTCConfiguration} [configuration] @param {number} [openMs] A session that is not open by then has failed. */
+  constructor(configuration = {}, openMs = OPEN_MS) {
+    this.#configuration = configuration;
+    this.#openMs = openMs;
+  }
+
+  /** Begins a session, with an offer if it is the initiator's end.
+   * @param {number} name @param {boolean} initiator @param {string} peer */
+  open(name, initiator, peer) {
+    const session = new Session(name, {
+      tell: (what) => this.#sessions.get(name) === session && this.told?.(name, what),
+      connect: () => this.#connect(),
+      found: (candidate) => this.#found(candidate),
+    }, initiator, peer);
+    this.#sessions.set(name, session);
+    this.#reports.push(session.report);
+    if (this.#reports.length > REMEMBERED_MAX) this.#reports.shift();
+    session.begin(this.#openMs);
+  }
+
+  /** What the other end says. @param {number} name @param {Uint8Array} payload */
+  signal(name, payload) {
+    if (payload.length > SIGNAL_MAX) return;
+    try {
+      this.#sessions.get(name)?.hear(JSON.parse(new TextDecoder().decode(payload)));
+    } catch {
+      // Not of a driver of ours.
+    }
+  }
+
+  /** Forgets a session. @param {number} name */
+  close(name) {
+    this.#sessions.get(name)?.close();
+    this.#sessions.delete(name);
+  }
+
+  /** Forgets all. */
+  shutdown() {
+    this.told = undefined;
+    for (const name of [...this.#sessions.keys()]) this.close(name);
+  }
+
+  /** @returns {Budget} */
+  get budget() {
+    const open = [...this.#sessions.values()].filter((session) => session.connected).length;
+    return { opened: this.#opened, open, held: this.#opened - this.#collected, max: CONNECTIONS_MAX };
+  }
+
+  /** What was tried of late, the latest last, and which NAT this page seems to be behind.
+   * @returns {Promise<{ nat: Nat, reports: Report[] }>} */
+  async reports() {
+    await Promise.all([...this.#sessions.values()].map((session) => session.look()));
+    return { nat: this.#nat(), reports: this.#reports.map((report) => ({ ...report })) };
+  }
+
+  /** One of this page's addresses. @param {RTCIceCandidate} candidate */
+  #found({ type, protocol, address, port, relatedPort }) {
+    if (type === "host" && address) this.#hosts.add(address);
+    if (type !== "srflx" || protocol !== "udp" || !address) return;
+    const ports = this.#mapped.get(relatedPort ?? 0) ?? new Set();
+    if (this.#mapped.size < WAITING_MAX) this.#mapped.set(relatedPort ?? 0, ports.add(`${address} ${port}`));
+  }
+
+  /** @returns {Nat} */
+  #nat() {
+    if (!this.#configuration.iceServers?.length || this.#opened === 0) return "unknown";
+    if (this.#mapped.size === 0) return this.#hosts.size === 0 ? "unknown" : "no answer";
+    // Two servers saw one socket under two names.
+    if ([...this.#mapped.values()].some((names) => names.size > 1)) return "symmetric";
+    const own = [...this.#mapped.values()].every((names) => [...names].every((name) => this.#hosts.has(name.split(" ")[0] ?? "")));
+    return own ? "none" : "cone";
+  }
+
+  #connect() {
+    if (this.budget.held >= CONNECTIONS_MAX) throw new Error("this page has opened too many connections");
+    const connection = new RTCPeerConnection(this.#configuration);
+    this.#opened += 1;
+    this.#registry.register(connection, undefined);
+    return connection;
+  }
+}
+
+/** One session. */
+class Session {
+  /** @type {RTCPeerConnection | undefined} */
+  #connection;
+  /** @type {Promise<void>} */
+  #work = Promise.resolve();
+  #waiting = 0;
+  /** Candidates that came before the description they belong to. @type {RTCIceCandidateInit[]} */
+  #early = [];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #initiator;
+  #host;
+  #over = false;
+  /** @type {Report} */
+  report;
+
+  /**
+   * @param {number} name
+   * @param {Host} host
+   * @param {boolean} initiator
+   * @param {string} peer
+   */
+  constructor(name, host, initiator, peer) {
+    this.#host = host;
+    this.#initiator = initiator;
+    const state = initiator ? "offered" : "answered";
+    this.report = { session: name, peer, state, startedAt: Date.now(), local: [], remote: [], restarts: 0 };
+  }
+
+  get connected() {
+    return this.#connection !== undefined;
+  }
+
+  /** @param {number} openMs */
+  begin(openMs) {
+    this.#wait(openMs, () => this.#fail(this.connected ? "not open in time" : "no offer in time"));
+    if (this.#initiator) this.#step(async () => this.#describe(this.#made()));
+  }
+
+  /** @param {Signal} signal */
+  hear(signal) {
+    if (this.#waiting >= WAITING_MAX) return; // More than a negotiation needs.
+    this.#step(() => this.#take(signal));
+  }
+
+  close() {
+    if (this.#over) return;
+    this.#over = true;
+    clearTimeout(this.#timer);
+    if (this.report.state !== "failed") this.report.state = "closed";
+    const connection = this.#connection;
+    this.#connection = undefined;
+    if (!connection) return;
+    connection.onicecandidate = connection.onconnectionstatechange = null;
+    // What the channel still has to say goes out first.
+    if (connection.connectionState === "connected") setTimeout(() => connection.close(), LINGER_MS);
+    else connection.close();
+  }
+
+  /** Looks which way the connection goes. */
+  async look() {
+    const stats = await this.#connection?.getStats().catch(() => undefined);
+    /** @type {Map<string, any>} */
+    const found = new Map();
+    stats?.forEach((/** @type {any} */ entry) => found.set(entry.id, entry));
+    for (const pair of found.values()) {
+      if (pair.type !== "candidate-pair" || !(pair.selected ?? (pair.nominated && pair.state === "succeeded"))) continue;
+      const kinds = [pair.localCandidateId, pair.remoteCandidateId].map((id) => found.get(id)?.candidateType ?? "?");
+      this.report.pair = kinds.join(" to ");
+    }
+  }
+
+  /** @param {Signal} signal */
+  async #take(signal) {
+    if ("candidate" in signal) {
+      note(this.report.remote, signal.candidate.candidate);
+      if (this.#connection?.remoteDescription) return this.#add(signal.candidate);
+      if (this.#early.length < WAITING_MAX) this.#early.push(signal.candidate);
+      return;
+    }
+    // Only an offer is worth one of the page's connections.
+    if (signal.type === "offer" ? this.#initiator : !this.#connection) return;
+    const connection = this.#made();
+    await connection.setRemoteDescription(signal);
+    for (const candidate of this.#early.splice(0)) await this.#add(candidate);
+    if (signal.type === "offer") await this.#describe(connection);
+  }
+
+  /** An address that the browser does not take is one address less. @param {RTCIceCandidateInit} candidate */
+  async #add(candidate) {
+    await this.#connection?.addIceCandidate(candidate).catch(() => undefined);
+  }
+
+  /** Our offer, or the answer to the other end's. @param {RTCPeerConnection} connection */
+  async #describe(connection) {
+    await connection.setLocalDescription();
+    if (connection.localDescription) this.#say(connection.localDescription.toJSON());
+  }
+
+  /** The connection; made, with its channel, when it is not there. */
+  #made() {
+    if (this.#connection) return this.#connection;
+    const connection = this.#host.connect();
+    this.#connection = connection;
+    const channel = connection.createDataChannel("pontoon", { negotiated: true, id: 0 });
+    connection.onicecandidate = ({ candidate }) => {
+      if (!candidate?.candidate) return;
+      note(this.report.local, candidate.candidate);
+      this.#host.found(candidate);
+      this.#say({ candidate: candidate.toJSON() });
+    };
+    connection.onconnectionstatechange = () => this.#look(connection);
+    // In the task that made it: later it cannot be handed to a worker.
+    this.#host.tell(channel);
+    return connection;
+  }
+
+  /** @param {RTCPeerConnection} connection */
+  #look(connection) {
+    switch (connection.connectionState) {
+      case "connected":
+        clearTimeout(this.#timer);
+        this.report.openMs ??= Date.now() - this.report.startedAt;
+        this.report.state = "open";
+        return;
+      case "disconnected":
+        // Addresses changed, or a moment without network: the initiator asks for new ways; who is slower waits.
+        this.report.state = "interrupted";
+        return this.#wait(RESTART_MS, () => this.#restart(connection));
+      case "failed":
+        return this.report.restarts === 0 ? this.#restart(connection) : this.#fail("the connection failed");
+      case "closed":
+        return this.#fail("the connection closed");
+    }
+  }
+
+  /** @param {RTCPeerConnection} connection */
+  #restart(connection) {
+    // What never opened has tried every way it had.
+    if (this.report.openMs === undefined) return this.#fail("no way to the other end was found");
+    this.report.restarts += 1;
+    this.#wait(LOST_MS, () => this.#fail("the connection was lost"));
+    if (!this.#initiator) return;
+    connection.restartIce();
+    this.#step(() => this.#describe(connection));
+  }
+
+  /** @param {Signal} signal */
+  #say(signal) {
+    if (!this.#over) this.#host.tell(new TextEncoder().encode(JSON.stringify(signal)));
+  }
+
+  /** @param {string} reason */
+  #fail(reason) {
+    if (this.#over) return;
+    Object.assign(this.report, { state: "failed", reason });
+    this.#host.tell(reason);
+  }
+
+  /** @param {() => Promise<void>} step */
+  #step(step) {
+    this.#waiting += 1;
+    this.#work = this.#work
+      .then(() => (this.#over ? undefined : step()))
+      .catch((error) => this.#fail(String(error?.message ?? error)))
+      .finally(() => (this.#waiting -= 1));
+  }
+
+  /** @param {number} ms @param {() => void} then */
+  #wait(ms, then) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(then, ms);
+  }
+}
+
+/** Notes the kind of a candidate. @param {string[]} kinds @param {string | undefined} candidate */
+function note(kinds, candidate) {
+  const kind = / typ (\w+)/.exec(candidate ?? "")?.[1];
+  if (kind && !kinds.includes(kind)) kinds.push(kind);
+}

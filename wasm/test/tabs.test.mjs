@@ -1,0 +1,132 @@
+// Tabs of one origin in a real Chromium, which share a peer: one at a time has it, and another takes over when it goes.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { startSupernode } from "../scripts/supernode.mjs";
+import { launch, serve, until } from "./browser.mjs";
+
+let supernode, site, browser;
+
+before(async () => {
+  [supernode, site, browser] = [await startSupernode(), await serve(), await launch()];
+});
+
+after(async () => {
+  await browser?.close();
+  site?.close();
+  await supernode?.stop();
+});
+
+/** Opens a tab that uses the shared peer of its context; `db` is a global of the page then. */
+async function open(context, options = {}) {
+  const tab = await context.newPage();
+  const problems = [];
+  tab.on("pageerror", (error) => problems.push(error.message));
+  await tab.goto(site.address);
+  await tab.evaluate(async ([supernode, options]) => {
+    const { connect } = await import("/index.js");
+    window.db = await connect({ network: "pontoon", supernodes: [supernode], timeout: 30_000, ...options });
+  }, [supernode.address, options]);
+  return Object.assign(tab, { problems });
+}
+
+/** Workers of a tab: who has the engine has one. */
+const leads = (tab) => tab.workers().length > 0;
+
+/** Calls in a row, each begun when the one before has ended: how long each took, and how those that failed did. */
+const keepCalling = (tab) => tab.evaluate(() => {
+  window.calls = { ms: [], codes: [], stop: false };
+  window.calling = (async () => {
+    for (let index = 0; !window.calls.stop; index += 1) {
+      const begun = performance.now();
+      const call = index % 2 ? db.put("calls", `k${index}`, index) : db.get("calls", "k1");
+      await call.catch((error) => window.calls.codes.push(error.code));
+      window.calls.ms.push(performance.now() - begun);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  })();
+});
+const stopCalling = (tab) => tab.evaluate(async () => {
+  window.calls.stop = true;
+  await window.calling;
+  const { ms, codes } = window.calls;
+  const sorted = [...ms].sort((a, b) => a - b);
+  return { count: ms.length, codes, longest: sorted.at(-1), p95: sorted[Math.floor(sorted.length * 0.95)] };
+});
+
+test("ten tabs are one peer, and closing the one that has it hands it over", { timeout: 120_000 }, async () => {
+  const context = await browser.newContext();
+  const tabs = [];
+  for (let count = 0; count < 10; count += 1) tabs.push(await open(context));
+  const ids = await Promise.all(tabs.map((tab) => tab.evaluate(() => db.id)));
+  assert.equal(new Set(ids).size, 1);
+  assert.deepEqual(tabs.map(leads), [true, ...Array(9).fill(false)]);
+  const snapshot = await tabs[9].evaluate(() => db.inspect());
+  assert.deepEqual(snapshot.peers.filter(({ role }) => role === "peer"), [], "nobody else is in the network");
+  assert.equal(snapshot.driver.storage, "indexeddb");
+
+  await tabs[3].evaluate(async () => {
+    await db.sql`CREATE TABLE t (id INTEGER PRIMARY KEY, s TEXT)`;
+    await db.sql`INSERT INTO t VALUES (1, 'one')`;
+    window.live = db.live("SELECT s FROM t ORDER BY id");
+    window.changes = [];
+    live.onChange((change) => changes.push([change.added.map(({ s }) => s), change.removed.map(({ s }) => s)]));
+    await live.ready;
+    await db.setGlobal("motto", "afloat");
+    window.heard = [];
+    db.onMessage(({ message }) => heard.push(message));
+  });
+  const rounds = 4;
+  for (let round = 0; round < rounds; round += 1) {
+    const leader = tabs.findIndex(leads);
+    const rest = tabs.filter((_, index) => index !== leader && index !== 3);
+    // The tab with the live query stays until the end.
+    if (leader === 3) break;
+    await keepCalling(rest[0]);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const [closed] = tabs.splice(leader, 1);
+    if (round % 2) await closed.evaluate(() => db.close());
+    await closed.close({ runBeforeUnload: false });
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    const { codes, longest, count } = await stopCalling(rest[0]);
+    assert.ok(codes.every((code) => code === "interrupted") && codes.length <= 1, codes.join());
+    assert.ok(longest < 2_000, `handed over in ${Math.round(longest)} ms`);
+    assert.ok(count > 20);
+    assert.equal(tabs.filter(leads).length, 1);
+    await rest[0].evaluate((round) => db.sql`INSERT INTO t VALUES (${10 + round}, ${`round ${round}`})`, round);
+  }
+  await until("the live query goes on", 10_000, () =>
+    tabs.at(-1) && tabs.find((tab) => tab.url() === site.address) &&
+    Promise.any(tabs.map((tab) => tab.evaluate((rounds) => window.live?.rows.length === rounds + 1 || Promise.reject(), rounds))).catch(() => false));
+  const living = [];
+  for (const tab of tabs) if (await tab.evaluate(() => "live" in window)) living.push(tab);
+  const { changes, rows, motto, id } = await living[0].evaluate(() => ({
+    changes, rows: live.rows.map(({ s }) => s), motto: db.getGlobal("motto"), id: db.id,
+  }));
+  const told = ["round 0", "round 1", "round 2", "round 3"];
+  assert.deepEqual(rows, ["one", ...told]);
+  assert.deepEqual(changes, [[["one"], []], ...told.map((text) => [[text], []])], "each change is told once");
+  assert.equal(motto, "afloat");
+  assert.equal(id, ids[0], "the peer is the same");
+  for (const tab of tabs) assert.deepEqual(tab.problems, []);
+  await context.close();
+});
+
+test("two users in one page are one peer, and the last one that goes says goodbye", { timeout: 60_000 }, async () => {
+  const context = await browser.newContext();
+  const tab = await open(context);
+  const other = await tab.evaluate(async (supernode) => {
+    const { connect } = await import("/index.js");
+    const again = await connect({ network: "pontoon", supernodes: [supernode] });
+    const same = again.id === db.id;
+    await again.close();
+    return { same, codes: [await again.get("a", "b").catch((error) => error.code), await db.get("a", "b")] };
+  }, supernode.address);
+  assert.deepEqual(other, { same: true, codes: ["closed", null] });
+  assert.equal(leads(tab), true);
+  const id = await tab.evaluate(() => db.id);
+  await tab.evaluate(() => db.close());
+  await until("no worker is left", 5_000, () => !leads(tab));
+  const again = await open(context);
+  assert.equal(await again.evaluate(() => db.id), id);
+  await context.close();
+});
