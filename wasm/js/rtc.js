@@ -236,8 +236,9 @@ class Session {
       if (this.#early.length < WAITING_MAX) this.#early.push(signal.candidate);
       return;
     }
-    // Only an offer is worth one of the page's connections.
-    if (signal.type === "offer" ? this.#initiator : !this.#connection) return;
+    // Only an offer is worth one of the page's connections, and only an offer is answered.
+    const due = signal.type === "offer" ? !this.#initiator : this.#connection?.signalingState === "have-local-offer";
+    if (!due) return;
     const connection = this.#made();
     await connection.setRemoteDescription(signal);
     for (const candidate of this.#early.splice(0)) await this.#add(candidate);

@@ -9,29 +9,38 @@ import path from "node:path";
 
 const root = path.resolve(import.meta.dirname, "..", "..");
 
-/** Starts one and waits until it answers; gives its WebSocket address and `stop`, which kills it. */
-export async function startSupernode() {
+/**
+ * Starts one and waits until it answers; gives its WebSocket address, `kill` (kill -9), `start`, which starts it again on
+ * the same port and store, and `stop`, which kills it for good.
+ */
+export async function startSupernode(...args) {
   const binary = process.env.PONTOON_SUPERNODE ?? build();
   const port = await freePort();
   const data = mkdtempSync(path.join(tmpdir(), "pontoon-test-"));
-  const child = spawn(binary, ["--listen", `127.0.0.1:${port}`, "--data", data, "--log", "warn"], {
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  const ended = new Promise((resolve) => child.once("error", resolve).once("exit", resolve));
-  const stop = async () => {
+  let child, ended;
+  const kill = async () => {
     child.kill("SIGKILL");
     await ended;
+  };
+  const stop = async () => {
+    await kill();
     rmSync(data, { recursive: true, force: true });
   };
-  for (let attempt = 0; attempt < 200; attempt += 1) {
-    if (await fetch(`http://127.0.0.1:${port}/healthz`).then((answer) => answer.ok, () => false)) {
-      return { address: `ws://127.0.0.1:${port}/pontoon`, stop };
+  const start = async () => {
+    child = spawn(binary, ["--listen", `127.0.0.1:${port}`, "--data", data, "--log", "warn", ...args], {
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+    ended = new Promise((resolve) => child.once("error", resolve).once("exit", resolve));
+    for (let attempt = 0; attempt < 400; attempt += 1) {
+      if (await fetch(`http://127.0.0.1:${port}/healthz`).then((answer) => answer.ok, () => false)) return;
+      if (child.exitCode !== null || child.pid === undefined) break;
+      await new Promise((resolve) => setTimeout(resolve, 50));
     }
-    if (child.exitCode !== null || child.pid === undefined) break;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  await stop();
-  throw new Error(`the supernode ${binary} does not answer on port ${port}`);
+    await stop();
+    throw new Error(`the supernode ${binary} does not answer on port ${port}`);
+  };
+  await start();
+  return { address: `ws://127.0.0.1:${port}/pontoon`, http: `http://127.0.0.1:${port}`, kill, start, stop };
 }
 
 function build() {

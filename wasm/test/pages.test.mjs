@@ -1,32 +1,14 @@
 // The built package in two tabs of a real Chromium, each a peer of its own, with a real supernode: what a page's author
 // meets. The engine of one is in a worker, that of the other on its page, where the tests can keep it busy.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import path from "node:path";
 import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
 import { startSupernode } from "../scripts/supernode.mjs";
-
-const dist = path.resolve(import.meta.dirname, "..", "dist");
-const types = { ".js": "text/javascript", ".wasm": "application/wasm" };
-const blank = "<!doctype html><title>A page</title>";
+import { launch, serve, until } from "./browser.mjs";
 
 let supernode, site, browser, tabs;
 
 before(async () => {
-  supernode = await startSupernode();
-  site = createServer(async (request, response) => {
-    if (request.url === "/") return response.setHeader("content-type", "text/html").end(blank);
-    const file = path.join(dist, path.normalize(request.url));
-    const body = await readFile(file).catch(() => null);
-    response.writeHead(body ? 200 : 404, { "content-type": types[path.extname(file)] ?? "text/plain" }).end(body);
-  });
-  await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"],
-  });
+  [supernode, site, browser] = [await startSupernode(), await serve(), await launch()];
   const context = await browser.newContext();
   tabs = [await context.newPage(), await context.newPage()];
   await join(tabs[0]);
@@ -41,7 +23,7 @@ after(async () => {
 
 /** Loads the page and connects; `db` is a global of the page then. */
 async function join(tab, options = {}) {
-  await tab.goto(`http://127.0.0.1:${site.address().port}/`);
+  await tab.goto(site.address);
   await tab.evaluate(async ([supernode, options]) => {
     const { connect } = await import("/index.js");
     window.db = await connect({ network: "pontoon", supernodes: [supernode], tabs: "separate", timeout: 30_000, ...options });
@@ -49,13 +31,6 @@ async function join(tab, options = {}) {
 }
 
 const identity = (tab) => tab.evaluate(() => db.id);
-
-async function until(what, ms, condition, every = 100) {
-  for (const end = Date.now() + ms; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, every))) {
-    if (await condition()) return;
-  }
-  assert.fail(`waited ${ms} ms in vain: ${what}`);
-}
 
 test("each tab is a peer, and links turn direct", { timeout: 60_000 }, async () => {
   const [a, b] = tabs;
@@ -310,7 +285,7 @@ test("the first rows of a query are shown before its end", { timeout: 60_000 }, 
 test("a page alone founds its network", { timeout: 60_000 }, async () => {
   const context = await browser.newContext();
   const tab = await context.newPage();
-  await tab.goto(`http://127.0.0.1:${site.address().port}/`);
+  await tab.goto(site.address);
   const found = await tab.evaluate(async () => {
     const { connect } = await import("/index.js");
     const options = { network: "own", supernodes: [], alone: true };
