@@ -14,6 +14,7 @@ export type ErrorCode =
   | "invalid_argument"
   | "closed"
   | "query_canceled"
+  | "forbidden"
   | (string & {});
 
 /** What else may be known of a failed statement. */
@@ -25,6 +26,10 @@ export interface ErrorDetails {
   /** Where in the text: a character, from 1. */
   position?: number;
 }
+
+/** What browsers say, each in its own words, where a page's policy forbids WebAssembly. */
+const FORBIDDEN = /(?=.*(?:wasm|WebAssembly)).*(?:Content Security Policy|\bCSP\b)/is;
+const POLICY = "the page's Content-Security-Policy forbids WebAssembly: `script-src` lacks 'wasm-unsafe-eval'";
 
 /** Every failure of this package. Act on `code`; `message` and `hint` are for people. */
 export class PontoonError extends Error implements ErrorDetails {
@@ -47,6 +52,7 @@ export class PontoonError extends Error implements ErrorDetails {
   static from(cause: unknown): PontoonError {
     if (cause instanceof PontoonError) return cause;
     const message = cause instanceof Error ? cause.message : String(cause);
+    if (FORBIDDEN.test(message)) return new PontoonError("forbidden", POLICY, { cause });
     const { code, sqlstate, hint, position } = (cause ?? {}) as ErrorDetails & { code?: unknown };
     const details = {
       ...(typeof sqlstate === "string" && { sqlstate }),

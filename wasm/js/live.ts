@@ -4,7 +4,7 @@ import { PontoonError, report } from "./errors.js";
 import type { Module } from "./sql.js";
 import type { Column, LiveChange, LiveChangeListener, QueryResult, Row, SqlParam, Unsubscribe } from "./types.js";
 
-/** What loads SQL's module and gives the session of a database. */
+/** @internal What loads SQL's module and gives the session of a database. */
 export type Sessions = () => Promise<InstanceType<Module["Session"]>>;
 
 /**

@@ -1,5 +1,5 @@
 // Sizes of what a page downloads, one JSON line a figure:
-//   peer     the engine's wasm and all JavaScript except the bindings of SQL
+//   peer     the engine's wasm and all JavaScript except the bindings of SQL and the entries for Node and React
 //   parser   the wasm of SQL and its bindings, fetched when a page first runs SQL text
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
@@ -12,7 +12,7 @@ if (!existsSync(path.join(dist, "index.js"))) {
 }
 const files = readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((file) => /\.(js|wasm)$/.test(file));
 const artifacts = {
-  peer: files.filter((file) => !file.startsWith(`parser${path.sep}`)),
+  peer: files.filter((file) => !file.startsWith(`parser${path.sep}`) && !["node.js", "react.js"].includes(file)),
   parser: files.filter((file) => file.startsWith(`parser${path.sep}`)),
 };
 const measures = {
