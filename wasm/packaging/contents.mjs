@@ -1,14 +1,17 @@
 // What is in the tarball, and what tools that judge packages say of it.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 import { application, files, installed, manifest, tarball } from "./tarball.mjs";
+
+const run = promisify(execFile);
 
 test("every file of the tarball is a document or reached from an entry", () => {
   const entries = Object.values(manifest.exports).flatMap(targets);
@@ -36,7 +39,7 @@ test("modules name no folder of the machine that built them", () => {
   }
 });
 
-test("a strict application compiles, declarations of the package checked along", () => {
+test("a strict application compiles, declarations of the package checked along", async () => {
   const app = application("types");
   const compilers = {
     "in a bundler": ["--module", "esnext", "--moduleResolution", "bundler", "--lib", "es2023,dom", "--types", "", "page.ts", "component.ts"],
@@ -45,14 +48,10 @@ test("a strict application compiles, declarations of the package checked along",
   };
   const manifestOf = createRequire(import.meta.url).resolve("typescript/package.json");
   const tsc = path.resolve(path.dirname(manifestOf), JSON.parse(readFileSync(manifestOf, "utf8")).bin.tsc);
-  for (const [where, options] of Object.entries(compilers)) {
-    const strict = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--skipLibCheck", "false", "--target", "es2022"];
-    try {
-      execFileSync(process.execPath, [tsc, ...strict, ...options], { cwd: app, encoding: "utf8" });
-    } catch (error) {
-      assert.fail(`${where}: ${error.stdout}`);
-    }
-  }
+  const strict = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--skipLibCheck", "false", "--target", "es2022"];
+  await Promise.all(Object.entries(compilers).map(async ([where, options]) => {
+    await run(process.execPath, [tsc, ...strict, ...options], { cwd: app }).catch((error) => assert.fail(`${where}: ${error.stdout}`));
+  }));
 });
 
 test("publint finds nothing", async () => {

@@ -12,10 +12,14 @@ import { application, root } from "./tarball.mjs";
 const run = promisify(execFile);
 const app = application("node");
 
-/** Binaries of Node. NODE_22 names one; without it, npm fetches it, once, into its cache. */
+/** Where a version of Node is; npm fetches it, once, into its cache. */
+const fetched = (version) => (fetching ??= run("npm", ["exec", "--yes", `--package=node@${version}`, "--", "node", "-p", "process.execPath"]));
+let fetching;
+
+/** Binaries of Node; NODE_22 names another one. */
 const nodes = {
-  [`Node ${process.versions.node}`]: async () => process.execPath,
-  "Node 22": async () => process.env.NODE_22 ?? (await run("npm", ["exec", "--yes", "--package=node@22.23.3", "--", "node", "-p", "process.execPath"])).stdout.trim(),
+  [`Node ${process.versions.node}`]: () => process.execPath,
+  "Node 22": async () => process.env.NODE_22 ?? (await fetched("22.23.3")).stdout.trim(),
 };
 
 for (const [name, binary] of Object.entries(nodes)) {

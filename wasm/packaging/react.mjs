@@ -3,23 +3,14 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
-import { createServer } from "vite";
-import { listen, supernode, visit } from "./stage.mjs";
-import { application, installed, root } from "./tarball.mjs";
+import { develop, supernode, visit } from "./stage.mjs";
+import { application, installed } from "./tarball.mjs";
 
-let vite, address, outside;
+let address, outside;
 
 describe("pontoon-db/react", () => {
   before(async () => {
-    const app = application("react");
-    vite = await createServer({
-      root: app,
-      configFile: false,
-      logLevel: "error",
-      cacheDir: path.join(root, ".vite-react"),
-      server: { middlewareMode: true, ws: false },
-    });
-    address = await listen(vite.middlewares);
+    address = await develop(application("react"));
     // A peer beside the page, which sees and writes what the page does.
     const { connect } = await import(pathToFileURL(path.join(installed, "dist", "node.js")));
     outside = await connect({ network: "pontoon", supernodes: [supernode.address] });
@@ -27,24 +18,21 @@ describe("pontoon-db/react", () => {
     await outside.sql`INSERT INTO react_bids VALUES (1, 'boat', 12.5)`;
   });
 
-  after(async () => {
-    await outside?.close();
-    await vite?.close();
-  });
+  after(() => outside?.close());
 
   test("StrictMode opens one peer, which closes with its last user", { timeout: 90_000 }, async () => {
-    await sockets(1);
+    const before = (await sockets(1)).counters.socketsOpened;
     await shop(supernode.address, 15_000, async (page) => {
       await text(page, "#state", "open true");
       await text(page, "output", "1 above 10");
       assert.equal(await page.evaluate(() => opened.size), 1);
-      await sockets(2);
+      assert.equal((await sockets(2)).counters.socketsOpened, before + 1);
       await page.click("#toggle");
       await sockets(1);
       await page.click("#toggle");
       await text(page, "output", "1 above 10");
-      await sockets(2);
       assert.equal(await page.evaluate(() => opened.size), 2);
+      assert.equal((await sockets(2)).counters.socketsOpened, before + 2);
       await page.click("#toggle");
       await sockets(1);
     });
@@ -57,8 +45,13 @@ describe("pontoon-db/react", () => {
       const asked = () => page.evaluate(() => queries.filter(({ params }) => params.length > 0).map(({ params, outcome }) => [...params, outcome]));
       assert.deepEqual(await asked(), [[10, "done"]]);
 
-      // The second click comes before the first one's answer.
-      await page.evaluate(() => [1, 2].forEach(() => document.querySelector("#less").click()));
+      // Of two clicks the second one comes when React has rendered the first, and before its answer.
+      await page.evaluate(async () => {
+        for (const button of Array(2).fill(document.querySelector("#less"))) {
+          button.click();
+          await Promise.resolve();
+        }
+      });
       await text(page, "output", "1 above 8");
       assert.deepEqual(await asked(), [[10, "done"], [9, "query_canceled"], [8, "done"]]);
 
@@ -92,7 +85,7 @@ describe("pontoon-db/react", () => {
 
 /** Opens the shop in React. */
 function shop(supernode, timeout, use) {
-  return visit(`${address}/?${new URLSearchParams({ supernode, timeout })}`, use);
+  return visit(`${address}?${new URLSearchParams({ supernode, timeout })}`, use);
 }
 
 /** Waits until an element says so. */
@@ -103,13 +96,13 @@ async function text(page, selector, wanted) {
   });
 }
 
-/** Waits until so many sockets are open at the supernode; it answers for all peers, whoever opened them. */
+/** What the supernode says of itself, once so many sockets are open at it: it knows all peers, whoever opened them. */
 async function sockets(wanted) {
-  const health = new URL("/healthz", supernode.address.replace("ws:", "http:"));
-  let found;
+  const address = new URL("/healthz", supernode.address.replace("ws:", "http:"));
+  let health;
   for (const end = Date.now() + 20_000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 50))) {
-    ({ sockets: found } = await (await fetch(health)).json());
-    if (found === wanted) return;
+    health = await (await fetch(address)).json();
+    if (health.sockets === wanted) return health;
   }
-  assert.fail(`${found} sockets are open at the supernode, not ${wanted}`);
+  return assert.fail(`${health.sockets} sockets are open at the supernode, not ${wanted}`);
 }

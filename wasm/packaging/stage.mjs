@@ -4,7 +4,9 @@ import { createServer } from "node:http";
 import path from "node:path";
 import { after, before } from "node:test";
 import { chromium } from "playwright-core";
+import { createServer as createViteServer } from "vite";
 import { startSupernode } from "../scripts/supernode.mjs";
+import { root } from "./tarball.mjs";
 
 /** Set once the tests run. */
 export let supernode;
@@ -22,27 +24,31 @@ before(async () => {
 
 after(async () => {
   await browser?.close();
-  for (const server of servers) server.close();
+  await Promise.all(servers.map((server) => server.close()));
   await supernode?.stop();
 });
 
-/** Serves with a handler; gives the address. */
-export async function listen(handler) {
-  const server = createServer(handler);
+/** Vite's development server of an application; gives the address. */
+export async function develop(app) {
+  const cacheDir = path.join(root, `.vite-${path.basename(app)}`);
+  const server = await createViteServer({ root: app, configFile: false, logLevel: "error", cacheDir, server: { host: "127.0.0.1" } });
   servers.push(server);
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return `http://127.0.0.1:${server.address().port}`;
+  await server.listen();
+  return server.resolvedUrls.local[0];
 }
 
 /** Serves a folder, each file with some more headers; gives the address. */
-export function serve(folder, headers = {}) {
-  return listen(async ({ url }, response) => {
+export async function serve(folder, headers = {}) {
+  const server = createServer(async ({ url }, response) => {
     const name = path.normalize(new URL(url, "http://a").pathname);
     const file = path.join(folder, name.endsWith("/") ? `${name}index.html` : name);
     const body = await readFile(file).catch(() => null);
     response.writeHead(body ? 200 : 404, { "content-type": types[path.extname(file)] ?? "text/plain", ...headers });
     response.end(body);
   });
+  servers.push(server);
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return `http://127.0.0.1:${server.address().port}/`;
 }
 
 /** Opens a page, hands it to `use`, closes it; fails if a script of it failed. */
