@@ -28,10 +28,11 @@ for (const [name, binary] of Object.entries(nodes)) {
   test(`two peers in ${name}, which ends when they are closed`, { timeout: 90_000 }, async () => {
     const table = name.toLowerCase().replaceAll(/\W/g, "_");
     const { stdout, stderr } = await node("shop.mjs", supernode.address, table);
-    const { own, ...found } = JSON.parse(stdout);
+    const { own, closed, ...found } = JSON.parse(stdout);
     assert.deepEqual(found, { rows: [{ item: "boat", amount: 12.5 }], coverage: 1, storage: "memory", distinct: true });
     assert.equal(own, !name.startsWith("Node 20"), "a WebSocket of Node's own");
     assert.equal(stderr, "");
+    assert.ok(Date.now() - closed < 5_000, "something kept the process alive");
   });
 
   test(`${name} ends after a supernode that never answers`, { timeout: 90_000 }, async () => {

@@ -9,4 +9,4 @@ await a.query(`INSERT INTO ${table} VALUES (1, $1, $2)`, ["boat", 12.5]);
 const { rows, coverage } = await b.query(`SELECT item, amount FROM ${table}`);
 const { storage } = (await b.stats()).driver;
 await Promise.all([a.close(), b.close()]);
-console.log(JSON.stringify({ rows, coverage, storage, own, distinct: a.id !== b.id }));
+console.log(JSON.stringify({ rows, coverage, storage, own, distinct: a.id !== b.id, closed: Date.now() }));
