@@ -182,7 +182,7 @@ type Begin<T> = (tell: (state: T) => void) => () => void;
 
 /** The state of what `begin` begins, begun anew when one of `names` changes; `start` until it tells, and where it is missing. */
 function useShared<T>(start: T, names: readonly unknown[], begin: Begin<T> | undefined | false): T {
-  // eslint-disable-next-line react-hooks/exhaustive-deps -- `begin` is made anew by each rendering; `names` say what it does.
+  // `begin` is made anew by each rendering; `names` say what it does.
   const shared = useMemo(() => new Shared(start, begin || (() => () => undefined)), names);
   return useSyncExternalStore(shared.subscribe, shared.state, shared.start);
 }
