@@ -103,8 +103,10 @@ export function useQuery<R = Row>(
   const state = useShared<QueryState<R>>(start, [db, nameOf([text, params, timeout])], db && text !== null && ((tell) => {
     let last: QueryState<R> = start;
     let running: AbortController | undefined;
+    let ended = false;
     const say = (news: Partial<QueryState<R>>): void => tell((last = { ...last, ...news, refetch: run }));
     const run = (): void => {
+      if (ended) return;
       running?.abort();
       const { signal } = (running = new AbortController());
       say({ loading: true });
@@ -114,7 +116,10 @@ export function useQuery<R = Row>(
       );
     };
     run();
-    return () => running?.abort();
+    return () => {
+      ended = true;
+      running?.abort();
+    };
   }));
   return error ? { ...state, error, loading: false } : state;
 }
