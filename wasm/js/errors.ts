@@ -20,8 +20,10 @@ export type ErrorCode =
   | "interrupted"
   /** Another tab of the origin runs a version of the package that this one cannot share a peer with. */
   | "version_mismatch"
-  /** The environment lacks something, or forbids it. */
+  /** The environment lacks something. */
   | "unsupported"
+  /** The page's policy forbids WebAssembly. */
+  | "forbidden"
   | (string & {});
 
 /** What else may be known of a failed statement. */
@@ -33,6 +35,10 @@ export interface ErrorDetails {
   /** Where in the text: a character, from 1. */
   position?: number;
 }
+
+/** What browsers say, each in its own words, where a page's policy forbids WebAssembly. */
+const FORBIDDEN = /(?=.*(?:wasm|WebAssembly)).*(?:Content Security Policy|\bCSP\b)/is;
+const POLICY = "the page's Content-Security-Policy forbids WebAssembly: `script-src` lacks 'wasm-unsafe-eval'";
 
 /** Every failure of this package. Act on `code`; `message` and `hint` are for people. */
 export class PontoonError extends Error implements ErrorDetails {
@@ -56,6 +62,7 @@ export class PontoonError extends Error implements ErrorDetails {
     if (cause instanceof PontoonError) return cause;
     const { code, message: said, sqlstate, hint, position } = (cause ?? {}) as ErrorDetails & { code?: unknown; message?: unknown };
     const message = typeof said === "string" ? said : String(cause);
+    if (FORBIDDEN.test(message)) return new PontoonError("forbidden", POLICY, { cause });
     const details = {
       ...(typeof sqlstate === "string" && { sqlstate }),
       ...(typeof hint === "string" && { hint }),

@@ -226,11 +226,8 @@ async function compile(source: WasmSource): Promise<WebAssembly.Module> {
     const streams = response.headers.get("content-type")?.startsWith("application/wasm");
     return await (streams ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer()));
   } catch (cause) {
-    const message = String((cause as Error)?.message ?? cause);
-    if (cause instanceof WebAssembly.CompileError || /wasm|eval|Content Security/i.test(message)) {
-      const help = "a Content-Security-Policy needs 'wasm-unsafe-eval' in its script-src";
-      throw new PontoonError("unsupported", `WebAssembly could not be compiled (${help}): ${message}`, { cause });
-    }
-    throw new PontoonError("unreachable", `a wasm module could not be loaded: ${message}`, { cause });
+    const error = PontoonError.from(cause);
+    if (error.code === "forbidden") throw error;
+    throw new PontoonError("unreachable", `a wasm module could not be loaded: ${error.message}`, { cause });
   }
 }

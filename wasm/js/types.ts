@@ -81,13 +81,20 @@ export interface ConnectOptions {
   /** `indexeddb` (where the browser has it), or `memory`: a peer that forgets when its page closes. */
   storage?: "indexeddb" | "memory";
   /** STUN and TURN servers for direct links. */
-  iceServers?: RTCIceServer[];
+  iceServers?: IceServer[];
   /** Whether to open direct (WebRTC) links. True where the browser can. */
   direct?: boolean;
   /** The identity: a secret of 32 bytes. Otherwise made at first and kept with the store. */
   seed?: Uint8Array;
   /** How long to wait for the network before rejecting with `unreachable`. 15,000 ms. */
   timeout?: number;
+}
+
+/** A STUN or TURN server, as `RTCPeerConnection` takes it. */
+export interface IceServer {
+  urls: string | string[];
+  username?: string;
+  credential?: string;
 }
 
 /** Bounds of one call. */

@@ -24,7 +24,7 @@ const modules = [
 ];
 
 /** What can be imported of the package. */
-const entries = ["index", "slim"];
+const entries = ["index", "node", "react", "slim"];
 
 // Tools that `make setup` put into the repository come first.
 process.env.PATH = [path.join(root, ".tools", "bin"), process.env.PATH].join(path.delimiter);

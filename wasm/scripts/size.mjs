@@ -1,7 +1,7 @@
 // Sizes of what a page downloads, one JSON line a figure:
 //   peer     the engine's wasm and the JavaScript of a page and its worker
 //   parser   the wasm of SQL, fetched when a page first runs SQL text
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 
@@ -10,7 +10,9 @@ if (!existsSync(path.join(dist, "index.js"))) {
   console.error("size: nothing built yet; run `npm run build` in wasm/ first");
   process.exit(1);
 }
-const artifacts = { peer: ["index.js", "engine.js", "peer.wasm"], parser: ["sql.wasm"] };
+const others = ["node.js", "react.js", "slim.js"];
+const scripts = readdirSync(dist).filter((file) => file.endsWith(".js") && !others.includes(file));
+const artifacts = { peer: [...scripts, "peer.wasm"], parser: ["sql.wasm"] };
 const measures = {
   raw_bytes: (bytes) => bytes.length,
   gzip_bytes: (bytes) => gzipSync(bytes, { level: 9 }).length,
