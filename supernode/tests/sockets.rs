@@ -94,6 +94,7 @@ async fn what_is_no_handshake_is_refused_by_the_engine() {
             direct_links: false,
             established: false,
             want: Want::Sibling,
+            wall_us: 0,
         }))
     };
     for (frame, reason) in

@@ -1,7 +1,6 @@
 // The connection doctor: what of each link was tried, and why one is not direct.
 
-import type { Nat, Report } from "./rtc.js";
-import type { Inspect, LinkInfo } from "./types.js";
+import type { Inspect, LinkInfo, Nat, Report } from "./types.js";
 
 /** How this page reaches others, and why not otherwise. */
 export interface Diagnosis {

@@ -6,7 +6,7 @@ import { PontoonError } from "./errors.js";
 import { wrap } from "./port.js";
 import { Pumped } from "./pump.js";
 import { type AnyNegotiator, Realm, type WasmName } from "./realm.js";
-import type { Budget } from "./rtc.js";
+import type { Budget } from "./types.js";
 
 export { Realm };
 

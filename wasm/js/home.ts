@@ -8,11 +8,7 @@ import { pair, type Port, wrap } from "./port.js";
 import { pump } from "./pump.js";
 import type { WasmName } from "./realm.js";
 import { Negotiator } from "./rtc.js";
-
-/** A module of WebAssembly, or where it is. */
-export type Wasm = string | URL | Response | BufferSource | WebAssembly.Module;
-/** The same, perhaps later. */
-export type WasmSource = Wasm | Promise<Wasm> | (() => Wasm | Promise<Wasm>);
+import type { WasmSource } from "./wasm.js";
 
 /** What is different from one entry of the package to another. */
 export interface Platform {

@@ -1,15 +1,11 @@
+// Pontoon: a relational database that floats on whatever browsers are there. Importing touches no globals.
+
 import { connectOn } from "./connect.js";
 import type { Pontoon } from "./pontoon.js";
 import type { ConnectOptions } from "./types.js";
 import { web } from "./web.js";
 
-export { type ErrorCode, type ErrorDetails, PontoonError } from "./errors.js";
-export type { LiveQuery } from "./live.js";
-export type { Pontoon } from "./pontoon.js";
-export type { DiagnosedLink, Diagnosis } from "./diagnose.js";
-export type { Nat, Report } from "./rtc.js";
-export type { Tree } from "./tree.js";
-export type * from "./types.js";
+export * from "./exports.js";
 
 /**
  * Joins a network and gives the open database, usable at once: first over links that a supernode relays, while direct

@@ -7,7 +7,7 @@ import type { Platform } from "./home.js";
 import type { Pontoon } from "./pontoon.js";
 import type { ConnectOptions } from "./types.js";
 
-export * from "./index.js";
+export * from "./exports.js";
 
 // Node fetches no files.
 const bytes = (name: string) => (): Promise<BufferSource> => readFile(new URL(name, import.meta.url)) as Promise<BufferSource>;

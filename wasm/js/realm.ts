@@ -4,9 +4,8 @@
 import initialize, { Engine, type EngineOptions } from "./core/pontoon_wasm.js";
 import { PontoonError, report } from "./errors.js";
 import { type PlainError, type Port, type Request, wrap } from "./port.js";
-import type { Budget, Nat, Report } from "./rtc.js";
 import { loadModule, type Module } from "./sql.js";
-import type { Inspect, QueryProgress, QueryResult, SqlParam, TreeKey } from "./types.js";
+import type { Budget, Inspect, Nat, QueryProgress, QueryResult, Report, SqlParam, TreeKey } from "./types.js";
 
 /** Rows that cross to a page at once: so many are taken in within a few milliseconds. */
 const ROWS_AT_ONCE = 1_000;

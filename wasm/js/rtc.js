@@ -23,33 +23,14 @@ const REMEMBERED_MAX = 64;
 
 /**
  * @typedef {RTCSessionDescriptionInit | { candidate: RTCIceCandidateInit }} Signal
- *
- * @typedef {object} Report What a session tried, for `diagnose`.
- * @property {number} session
- * @property {string} peer The other end.
- * @property {"offered" | "answered" | "open" | "interrupted" | "failed" | "closed"} state
- * @property {number} startedAt Milliseconds since the epoch.
- * @property {number} [openMs] How long it took to open.
- * @property {string} [reason] Why it failed.
- * @property {string[]} local Kinds of this end's candidates: host, srflx, prflx, relay.
- * @property {string[]} remote Those of the other end.
- * @property {number} restarts
- * @property {string} [pair] Which kinds the connection goes over.
- *
- * @typedef {"unknown" | "none" | "cone" | "symmetric" | "no answer"} Nat Which address translation the page seems to be
- *   behind: one that keeps a socket's outer name (`cone`) or changes it for each destination (`symmetric`, where only TURN
- *   helps); `no answer` of any STUN server: UDP is blocked.
+ * @typedef {import("./types.js").Report} Report
+ * @typedef {import("./types.js").Nat} Nat
+ * @typedef {import("./types.js").Budget} Budget
  *
  * @typedef {object} Host
  * @property {(what: Uint8Array | string | RTCDataChannel) => void} tell
  * @property {() => RTCPeerConnection} connect
  * @property {(candidate: RTCIceCandidate) => void} found
- *
- * @typedef {object} Budget
- * @property {number} opened Connections made since the page loaded.
- * @property {number} open Those in use.
- * @property {number} held Those that the browser still counts, as far as it can be told.
- * @property {number} max Beyond so many held, no session opens.
  */
 
 /** Negotiates sessions for an engine. */

@@ -1,16 +1,13 @@
 // `pontoon-db/slim`: for whoever loads the package's files in ways of their own. Nothing is fetched but what is given.
 
 import { connectOn } from "./connect.js";
-import type { Platform, WasmSource } from "./home.js";
+import type { Platform } from "./home.js";
 import type { Pontoon } from "./pontoon.js";
 import type { ConnectOptions } from "./types.js";
+import type { WasmSource } from "./wasm.js";
 
-export { type ErrorCode, type ErrorDetails, PontoonError } from "./errors.js";
-export type { Wasm, WasmSource } from "./home.js";
-export type { LiveQuery } from "./live.js";
-export type { Pontoon } from "./pontoon.js";
-export type { Tree } from "./tree.js";
-export type * from "./types.js";
+export * from "./exports.js";
+export type { Wasm, WasmSource } from "./wasm.js";
 
 /** Where the package's files are. */
 export interface SlimOptions extends ConnectOptions {

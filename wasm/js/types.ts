@@ -374,6 +374,40 @@ export interface DriverInfo {
   batchesWaiting: number;
 }
 
+/** What one attempt at a direct link tried, for `diagnose`. */
+export interface Report {
+  session: number;
+  /** The other end. */
+  peer: string;
+  state: "offered" | "answered" | "open" | "interrupted" | "failed" | "closed";
+  /** Milliseconds since the epoch. */
+  startedAt: number;
+  /** How long it took to open. */
+  openMs?: number;
+  /** Why it failed. */
+  reason?: string;
+  /** Kinds of this end's addresses (`host`, `srflx`, `prflx`, `relay`), and of the other end's. */
+  local: string[];
+  remote: string[];
+  restarts: number;
+  /** Which kinds the connection goes over. */
+  pair?: string;
+}
+
+/**
+ * Which address translation a page seems to be behind: one that keeps a socket's outer name (`cone`), or changes it for each
+ * destination (`symmetric`, where only TURN helps). `no answer` of any STUN server: UDP is blocked.
+ */
+export type Nat = "unknown" | "none" | "cone" | "symmetric" | "no answer";
+
+/** WebRTC connections of a page: made since it loaded, in use, held by the browser, and how many may be held. */
+export interface Budget {
+  opened: number;
+  open: number;
+  held: number;
+  max: number;
+}
+
 /** An event of the trace stream. */
 export interface TraceEvent {
   atMs: number;

@@ -85,7 +85,9 @@ for (const name of declarations(entries)) cpSync(path.join(compiled, name), path
 async function bundle(names, output) {
   const input = Object.fromEntries(names.map((name) => [name, path.join(compiled, `${name}.js`)]));
   const external = (id) => !names.includes("engine") && (id.endsWith("/engine.js") || !/^[./]/.test(id));
-  const built = await rolldown({ input, external, platform: "neutral", treeshake: true, logLevel: "warn" });
+  // That it might get lost is said of a directive that is kept.
+  const onLog = (level, log, handle) => log.code === "MODULE_LEVEL_DIRECTIVE" || handle(level, log);
+  const built = await rolldown({ input, external, platform: "neutral", treeshake: true, onLog });
   await built.write({ dir: dist, format: "esm", minify: true, ...output });
 }
 

@@ -84,7 +84,7 @@ test("ten tabs are one peer, and closing the one that has it hands it over", { t
     const { codes, longest, count } = await stopCalling(tabs[5 - round]);
     assert.ok(codes.every((code) => code === "interrupted") && codes.length <= 1, codes.join());
     assert.ok(longest < 2_000, `handed over in ${Math.round(longest)} ms`);
-    assert.ok(count > 20, `${count} calls`);
+    assert.ok(count > 5, `${count} calls`);
     assert.equal(tabs.filter(leads).length, 1);
     await tabs[5 - round].evaluate((round) => db.sql`INSERT INTO t VALUES (${10 + round}, ${`round ${round}`})`, round);
   }

@@ -146,12 +146,12 @@ test("a browser that hands no data channels to workers has its page pump them", 
     db.onMessage(({ message }) => heard.push(message.length));
   });
   const refused = await a.evaluate(async (id) => {
-    const size = 1 << 18;
-    for (let count = 0; count < 20; count += 1) await db.sendNode(id, new Uint8Array(size));
+    const size = 60_000;
+    for (let count = 0; count < 100; count += 1) await db.sendNode(id, new Uint8Array(size));
     return window.refused;
   }, id);
   assert.ok(refused > 0);
-  await until("all messages arrive", 10_000, () => b.evaluate(() => heard.length === 20 && heard.every((length) => length === 1 << 18)));
+  await until("all messages arrive", 10_000, () => b.evaluate(() => heard.length === 100 && heard.every((length) => length === 60_000)));
   await context.close();
 });
 

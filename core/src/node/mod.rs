@@ -171,7 +171,8 @@ impl Node {
 
     /// Takes in what happened. Clocks that go back are held at what they were.
     pub fn handle_input(&mut self, now: Now, input: Input) {
-        self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
+        let wall = now.wall.saturating_add_signed(self.overlay.clock_us());
+        self.now = Now { mono: now.mono.max(self.now.mono), wall };
         self.wake_due = true;
         if self.closed {
             self.refuse_closed(input);

@@ -63,6 +63,8 @@ pub struct Channel {
 
 /// A hello is said again where the other side's comes so late that it may have begun anew since.
 const HELLO_AGAIN_US: u64 = 2 * SECOND_US;
+/// What a clock may say: from 2020 to 2100.
+const PLAUSIBLE_US: core::ops::Range<u64> = 1_577_836_800_000_000..4_102_444_800_000_000;
 
 /// The bytes that a proof signs.
 fn challenge(network: &str, nonce: &[u8; 16], prover: &Id, verifier: &Id, direct: bool) -> Vec<u8> {
@@ -112,6 +114,7 @@ impl Overlay {
             direct_links: ctx.config.direct_links,
             established: self.established,
             want: expected.map_or(Want::Sibling, |peer| self.want(ctx, &peer)),
+            wall_us: ctx.now.wall,
         };
         self.transmit(ctx, path, &Frame::Link(LinkFrame::Hello(hello)));
     }
@@ -349,6 +352,19 @@ impl Overlay {
     }
 
     /// A channel is open: the peer is linked, or linked better than before.
+    /// A peer that is linked with nobody takes the time of the first that it links to, if its own is far from that: versions
+    /// from a clock that is wrong by a day would be refused by all, or refuse all others. A supernode's operator sees to its clock.
+    fn take_time(&mut self, ctx: &mut Ctx<'_>, id: Id, wall_us: u64) {
+        let ahead_us = wall_us.cast_signed().wrapping_sub(ctx.now.wall.cast_signed());
+        let near = ahead_us.unsigned_abs() <= ctx.config.clock_skew_max_us / 2;
+        if near || ctx.config.supernode || self.live().next().is_some() || !PLAUSIBLE_US.contains(&wall_us) {
+            return;
+        }
+        self.clock_us = self.clock_us.saturating_add(ahead_us);
+        ctx.count("clock_set");
+        ctx.trace("link", "clock", Some(id), || format!("its time is {} s from this one's, and taken", ahead_us / 1_000_000));
+    }
+
     fn opened(&mut self, ctx: &mut Ctx<'_>, path: Path, id: Id, hello: &Hello) {
         if let Path::Transport(link) = path
             && !self.keep_newer(ctx.now.mono, link, &id, hello.supernode)
@@ -356,6 +372,7 @@ impl Overlay {
             self.close_link(ctx, link);
             return;
         }
+        self.take_time(ctx, id, hello.wall_us);
         let now = ctx.now.mono;
         let new = !self.peers.contains_key(&id);
         let peer = self.peers.entry(id).or_insert_with(|| Peer::new(hello.supernode, hello.direct_links, now));

@@ -84,6 +84,8 @@ pub struct Hello {
     pub established: bool,
     /// What the link is to the sender.
     pub want: Want,
+    /// The sender's time, microseconds since the epoch.
+    pub wall_us: u64,
 }
 
 /// What a link is to one of its ends: the more, the fuller the other end may be.

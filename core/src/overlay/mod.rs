@@ -140,6 +140,8 @@ pub struct Overlay {
     pub established: bool,
     /// The regions that this node owns by certificate: they tell which buckets are inhabited.
     pub owned: Vec<Region>,
+    /// How far the network's time is from this node's wall clock.
+    clock_us: i64,
 }
 
 impl Overlay {
@@ -176,6 +178,7 @@ impl Overlay {
             joined: false,
             leaving: false,
             established: false,
+            clock_us: 0,
             owned: Vec::new(),
         }
     }
@@ -286,6 +289,11 @@ impl Overlay {
             .filter(|(id, known)| !self.peers.contains_key(id) && known.fresh(mono))
             .map(|(id, known)| PeerInfo { id: *id, role: role(known.contact.supernode), linked: false });
         linked.chain(known).collect()
+    }
+
+    /// What is added to the driver's wall clock.
+    pub fn clock_us(&self) -> i64 {
+        self.clock_us
     }
 
     /// Linked peers that are neither suspected nor closing.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{dht, exchange, globals, group, id::Id, live, messaging, overlay, spread};
 
 /// The version of this encoding; both ends of a link must speak the same.
-pub const WIRE_VERSION: u8 = 5;
+pub const WIRE_VERSION: u8 = 6;
 /// The version of query plans: a peer that does not know a plan says so and is not covered.
 pub const PLAN_VERSION: u16 = 5;
 

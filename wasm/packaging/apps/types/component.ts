@@ -1,4 +1,5 @@
 import { createElement, type ReactElement } from "react";
+import { connect } from "pontoon-db/slim";
 import { PontoonProvider, useLive, usePontoon, useQuery } from "pontoon-db/react";
 
 function Bids({ item }: { item: string }): ReactElement {
@@ -16,3 +17,12 @@ export const app = createElement(
 );
 // @ts-expect-error -- a provider has either options or an open database.
 export const wrong = createElement(PontoonProvider, {});
+
+export const slim = connect({
+  network: "shop",
+  supernodes: ["/pontoon"],
+  wasm: { peer: fetch("/peer.wasm"), sql: () => new URL("https://example.org/sql.wasm") },
+  start: () => new Worker("/engine.js", { type: "module" }),
+});
+// @ts-expect-error -- SQL's module is missing.
+void connect({ network: "shop", supernodes: [], wasm: { peer: new Uint8Array() } });
