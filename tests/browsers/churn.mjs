@@ -2,6 +2,7 @@
 //
 // A browser admits some 500 RTCPeerConnections to a page, and closed ones count until they are collected. The peers that
 // come are in another page, several at a time, which is loaded anew each time: only the page that stays counts them all.
+// When none of those that came together gets a direct link, it has run out, and that is the end.
 import { identity, launch, serve, supernode } from "./harness.mjs";
 import { report } from "./report.mjs";
 
@@ -18,9 +19,9 @@ export async function run({ rounds = 1_000, browser = "chromium" }) {
     const job = { supernode: node.address, other: standing.id, peers: PEERS, patience: PATIENCE_MS };
     let [came, direct] = [0, 0];
     const begun = performance.now();
-    while (came < rounds) {
+    for (let found = PEERS; came < rounds && found > 0; ) {
       const page = await profile.page(site.run(""));
-      const found = await page.evaluate(async (job) => (await import("/page/churn.mjs")).cycle(job), job);
+      found = await page.evaluate(async (job) => (await import("/page/churn.mjs")).cycle(job), job);
       await page.close();
       [came, direct] = [came + PEERS, direct + found];
       const late = came % (PEERS * 10) === 0 ? await figures(stays) : undefined;

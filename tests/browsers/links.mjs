@@ -18,6 +18,7 @@ export async function run({ rounds = 100 }) {
       for (let round = 0; round < rounds; round += 1) {
         const [first, second] = round % 2 === 0 ? pair : pair.toReversed();
         attempts.push(await attempt(site, node, browsers[first], browsers[second]));
+        if ((round + 1) % 25 === 0) console.error(`links: ${round + 1} attempts of ${pair.join("-")}`);
       }
       print(pair.join("-"), attempts);
     }
