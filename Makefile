@@ -1,5 +1,6 @@
 # Pontoon's commands: `make` alone lists them. The tools that they need, `make setup` installs into .tools/ and
-# node_modules/; nothing is changed outside the repository but the Rust target and, for tests on Debian, Chromium.
+# node_modules/; nothing is changed outside the repository but the Rust target and, for tests on Debian, Chromium and
+# Firefox.
 
 export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 LISTEN ?= 127.0.0.1:8080
@@ -13,7 +14,7 @@ BENCH ?= cargo run --release --locked --quiet -p pontoon-tests --bin bench --
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-setup: ## install what is missing: wasm target, wasm-bindgen, wasm-pack, npm packages, Chromium (Debian as root)
+setup: ## install what is missing: wasm target, wasm-bindgen, wasm-pack, geckodriver, npm packages, browsers (Debian as root)
 	@scripts/setup.sh
 
 demo: ## build everything, start a supernode on 127.0.0.1:8080 and say which page to open
@@ -36,7 +37,7 @@ web-demo/dist/index.html: wasm/dist/index.js $(call SOURCES,web-demo) package-lo
 	npm run build --workspace pontoon-demo
 	@touch $@
 
-test: ## run every test, real browsers included, with the minutes of each stage (installs Chromium on Debian as root)
+test: ## run every test, real browsers included, with the minutes of each stage (installs browsers on Debian as root)
 	@node scripts/test.mjs $(STAGES)
 
 check: ## format, lints with warnings as errors, types, and the unit tests of core and parser: the quick look

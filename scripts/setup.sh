@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs what the build needs and this machine lacks; does nothing, in a second, where all is there.
 #   scripts/setup.sh --build    what building needs: wasm target, wasm-bindgen, npm packages
-#   scripts/setup.sh            and what the tests need: lint components, wasm-pack, Chromium and its driver
-#                               (the last two from Debian, as root; elsewhere it says what is missing)
+#   scripts/setup.sh            and what the tests need: lint components, wasm-pack, Chromium and Firefox, their drivers
+#                               (the browsers from Debian, as root; elsewhere it says what is missing)
 # Tools that are missing or of another version go to .tools/ in the repository, never elsewhere.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly WASM_PACK=0.15.1
+readonly GECKODRIVER=0.37.1 # Firefox's driver, which Debian does not have
 readonly WASM_BINDGEN=0.2.130 # the same as wasm-bindgen in Cargo.toml
 
 PATH="$PWD/.tools/bin:$PATH"
@@ -40,15 +41,16 @@ npm_packages() {
 }
 
 browsers() {
-    if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then
+    if command -v chromium && command -v chromedriver && command -v firefox-esr; then
         return
     fi
+    local packages=(chromium chromium-driver firefox-esr)
     if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
         apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium chromium-driver
+        DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}"
     else
-        echo "setup: the tests need the commands 'chromium' and 'chromedriver' (of one version) in PATH;" >&2
-        echo "setup: on Debian or Ubuntu: sudo apt-get install chromium chromium-driver" >&2
+        echo "setup: the tests need the commands 'chromium' and 'chromedriver' (of one version) and 'firefox-esr' in PATH;" >&2
+        echo "setup: on Debian: sudo apt-get install ${packages[*]}" >&2
         return 1
     fi
 }
@@ -74,7 +76,8 @@ fi
 tool() {
     local crate=$1 version=$2 level=$3 command=${1%-cli}
     shift 3
-    if [ "$("$command" --version 2>/dev/null)" = "$command $version" ]; then return; fi
+    # Some say more after the version.
+    if [[ "$("$command" --version 2>/dev/null) " == "$command $version"[[:space:]]* ]]; then return; fi
     echo "setup: building $crate $version into .tools/"
     env -u CARGO_TARGET_DIR \
         CARGO_PROFILE_RELEASE_OPT_LEVEL="$level" CARGO_PROFILE_RELEASE_LTO=off \
@@ -82,7 +85,10 @@ tool() {
         cargo install "$crate" --version "$version" --root .tools --target-dir .tools/target --force --quiet "$@"
 }
 
-if [ "$mode" = all ]; then tool wasm-pack "$WASM_PACK" 0 --locked; fi
+if [ "$mode" = all ]; then
+    tool wasm-pack "$WASM_PACK" 0 --locked
+    tool geckodriver "$GECKODRIVER" 0 --locked
+fi
 tool wasm-bindgen-cli "$WASM_BINDGEN" 1 # without --locked: its lockfile names a crate version that was withdrawn
 rm -rf .tools/target
 

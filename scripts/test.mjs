@@ -116,7 +116,7 @@ async function docTests() {
   await run("cargo", ["test", "--doc", "--locked"]);
 }
 
-/** The driver in headless Chromium (wasm-pack), then the demo's pages (Playwright), both with the supernode just built. */
+/** The driver in headless Chromium and Firefox (wasm-pack), then the demo's pages (Playwright), both with the supernode just built. */
 async function browsers() {
   const env = { PONTOON_SUPERNODE: path.join(await targetDirectory(), "debug", "pontoon-supernode") };
   const failures = [];

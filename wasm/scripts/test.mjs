@@ -1,6 +1,6 @@
-// Tests of the browser driver in headless Chromium (wasm-pack test), with a real supernode beside them.
+// Tests of the browser driver in headless Chromium and Firefox (wasm-pack test), with a real supernode beside them.
 //
-// PONTOON_SUPERNODE names the supernode's binary; without it, it is built. CHROMEDRIVER names chromedriver.
+// PONTOON_SUPERNODE names the supernode's binary; without it, it is built. CHROMEDRIVER and GECKODRIVER name the drivers.
 // Arguments go to cargo: `npm test -w pontoon-db -- --test browser`.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -10,11 +10,13 @@ import { startSupernode } from "./supernode.mjs";
 const root = path.resolve(import.meta.dirname, "..", "..");
 process.env.PATH = [path.join(root, ".tools", "bin"), process.env.PATH].join(path.delimiter);
 
-const chromedriver = process.env.CHROMEDRIVER ?? which("chromedriver");
-if (!chromedriver) {
-  console.error("test: chromedriver is missing: on Debian, `apt-get install chromium chromium-driver`");
+const browsers = ["chrome", "firefox"].flatMap((browser) => {
+  const driver = browser === "chrome" ? "chromedriver" : "geckodriver";
+  const found = process.env[driver.toUpperCase()] ?? which(driver);
+  if (found) return [`--${browser}`, `--${driver}`, found];
+  console.error(`test: ${driver} is missing: run \`make setup\``);
   process.exit(1);
-}
+});
 const supernode = await startSupernode();
 let code = 1;
 try {
@@ -25,12 +27,11 @@ try {
 }
 process.exit(code);
 
-/** `wasm-pack test` of one crate. */
+/** `wasm-pack test` of one crate, in one browser after the other. */
 function wasmPack(crate, env) {
   const child = spawn(
     "wasm-pack",
-    ["test", "--headless", "--chrome", "--chromedriver", chromedriver, "--mode", "no-install", crate, "--locked",
-      ...process.argv.slice(2)],
+    ["test", "--headless", ...browsers, "--mode", "no-install", crate, "--locked", ...process.argv.slice(2)],
     { cwd: root, stdio: "inherit", env: { WASM_BINDGEN_TEST_TIMEOUT: "120", ...process.env, ...env } },
   );
   return new Promise((resolve, reject) => {

@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod balance;
+mod browsers;
 mod churn;
 mod live;
 mod local;
@@ -26,13 +27,26 @@ use report::{Options, Report};
 /// A scenario: its name, what it measures, and how.
 type Scenario = (&'static str, &'static str, fn(&Report) -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 17] = [
+const SCENARIOS: [Scenario; 23] = [
     ("aggregate", "GROUP BY over a thousand rows a node: bytes at the asker, and messages", aggregate::aggregate),
     ("broadcast", "sendAll to every node: messages, reached, hops, coverage", swarm::broadcast),
+    (
+        "channel",
+        "page to page in Chromium and Firefox, beside a bare data channel (after `make page`)",
+        browsers::channel,
+    ),
+    ("churn", "a page to which a thousand direct links are opened and closed (after `make page`)", browsers::churn),
     ("dht-churn", "nodes come and go: consistent lookups, lost writes, upkeep", churn::dht_churn),
     ("dht-lookup", "messages to owners of random keys: hops, links, correct owners", swarm::dht_lookup),
     ("dht-ops", "puts and gets of in-process nodes in real time; --rival measures rust-libp2p kad too", ops::dht_ops),
+    ("fanout", "500 records from one page to fifteen, beside Yjs and GUN (after `make page`)", browsers::fanout),
+    (
+        "links",
+        "pages of Chromium and Firefox: time until usable, and until linked directly (after `make page`)",
+        browsers::links,
+    ),
     ("live", "live queries: from a write's commit to its change at who asks; views equal afterwards", live::live),
+    ("longtask", "scans over 200,000 rows of a page: how long they hold it up (after `make page`)", browsers::longtask),
     ("pht-range", "lookups and ranges of a prefix hash tree: probes cold and warm, leaves, time", trees::pht_range),
     (
         "pier-joins",
@@ -40,6 +54,7 @@ const SCENARIOS: [Scenario; 17] = [
         pier::joins,
     ),
     ("pier-scale", "the same as network and load grow, 10 Mbit/s into each node: time to the 30th tuple", pier::scale),
+    ("reload", "a page that comes back to 50,000 rows, beside sql.js (after `make page`)", browsers::reload),
     ("scan-exact", "count(*) while 5% of the nodes crash: exact, short and said so, or wrong", swarm::scan_exact),
     ("sim-speed", "how fast the simulator runs a network that joins, settles and idles", swarm::sim_speed),
     ("size", "what a page downloads: raw, gzip and brotli bytes", size::size),
@@ -62,10 +77,14 @@ const SCENARIOS: [Scenario; 17] = [
     ("short", "every simulated scenario on a small network", short),
 ];
 
+/// What `short` leaves out: what needs built files, browsers or a rival in real time, and itself.
+const NOT_SIMULATED: [&str; 10] =
+    ["channel", "churn", "fanout", "links", "longtask", "reload", "short", "size", "sql-local", "sql-wasm"];
+
 fn short(report: &Report) -> Result<(), String> {
     let (nodes, minutes) = (report.options.nodes.or(Some(100)), report.options.minutes.or(Some(1)));
     let small = Report { options: Options { nodes, minutes, ..report.options.clone() } };
-    let simulated = SCENARIOS.iter().filter(|(name, ..)| !["size", "short", "sql-local", "sql-wasm"].contains(name));
+    let simulated = SCENARIOS.iter().filter(|(name, ..)| !NOT_SIMULATED.contains(name));
     simulated.clone().try_for_each(|(name, _, run)| run(&small).map_err(|error| format!("{name}: {error}")))
 }
 
