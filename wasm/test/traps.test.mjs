@@ -88,6 +88,7 @@ test("a full disk fails writes with a code, and loses nothing", { timeout: 90_00
   await tab.goto(site.address);
   const session = await context.newCDPSession(tab);
   const quota = (quotaSize) => session.send("Storage.overrideQuotaForOrigin", { origin: new URL(site.address).origin, ...(quotaSize && { quotaSize }) });
+  await quota(1_000_000);
   const found = await tab.evaluate(async () => {
     const { connect } = await import("/index.js");
     window.db = await connect({ network: "full", supernodes: [], alone: true });
@@ -103,8 +104,7 @@ test("a full disk fails writes with a code, and loses nothing", { timeout: 90_00
     return fill(0, 5);
   });
   assert.deepEqual(found, []);
-  await quota(200_000);
-  const codes = await tab.evaluate(() => fill(5, 20));
+  const codes = await tab.evaluate(() => fill(5, 40));
   assert.ok(codes.length > 0, "writes fail");
   assert.ok(codes.every((code) => ["quota_exceeded", "disk_failed"].includes(code)), codes.join());
   await quota();

@@ -280,13 +280,13 @@ impl Overlay {
         self.peers.iter().map(info).collect()
     }
 
-    /// Peers for people: linked ones and those heard of lately.
+    /// Peers for people: linked ones, and those heard of lately that have not failed to answer.
     pub fn peer_infos(&self, mono: u64) -> Vec<PeerInfo> {
         let linked = self.peers.iter().map(|(id, peer)| PeerInfo { id: *id, role: role(peer.supernode), linked: true });
         let known = self
             .contacts
             .iter()
-            .filter(|(id, known)| !self.peers.contains_key(id) && known.fresh(mono))
+            .filter(|(id, known)| !self.peers.contains_key(id) && known.is_shown(mono))
             .map(|(id, known)| PeerInfo { id: *id, role: role(known.contact.supernode), linked: false });
         linked.chain(known).collect()
     }

@@ -16,6 +16,8 @@ use crate::{
 
 /// How long a contact that nobody speaks of any more is remembered.
 const CONTACT_US: u64 = 45 * SECOND_US;
+/// How long a peer that is heard of no more is shown.
+const SHOWN_US: u64 = 20 * SECOND_US;
 /// How long a probe's "nobody there" holds.
 const EMPTY_US: u64 = 120 * SECOND_US;
 
@@ -43,6 +45,11 @@ impl Known {
     /// Heard of lately.
     pub fn fresh(&self, mono: u64) -> bool {
         mono < self.heard_us + CONTACT_US
+    }
+
+    /// Shown to people, who take it for one that lives.
+    pub fn is_shown(&self, mono: u64) -> bool {
+        mono < self.heard_us + SHOWN_US && self.failures == 0
     }
 }
 
