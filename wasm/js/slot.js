@@ -8,7 +8,7 @@ const SLOTS_MAX = 128;
 /** How long a reloaded page waits for the page that it replaces to let go of the slot. */
 const WAIT_MS = 1_000;
 /** How long a slot may take to say that it is free, where there are no Web Locks. */
-const PROBE_MS = 300;
+const PROBE_MS = 2_000;
 
 const session = () => {
   try {

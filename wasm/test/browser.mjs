@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import path from "node:path";
 import { chromium } from "playwright-core";
+import puppeteer from "puppeteer-core";
 
 const dist = path.resolve(import.meta.dirname, "..", "dist");
 const types = { ".js": "text/javascript", ".wasm": "application/wasm" };
@@ -22,12 +23,17 @@ export async function serve(headers = {}) {
   return { address: `http://127.0.0.1:${site.address().port}/`, close: () => site.close() };
 }
 
+const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const flags = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"];
+
 /** A Chromium without a window. */
 export function launch(...args) {
-  return chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", ...args],
-  });
+  return chromium.launch({ executablePath, args: ["--headless=new", ...flags, ...args] });
+}
+
+/** The same where tabs can be hidden: of those of one context only the one in front is visible. Driven by Puppeteer. */
+export function launchTabs() {
+  return puppeteer.launch({ executablePath, headless: true, args: flags });
 }
 
 /** Waits until `condition` gives something true, and gives it. */

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { startSupernode } from "../scripts/supernode.mjs";
-import { launch, serve } from "./browser.mjs";
+import { launchTabs, serve } from "./browser.mjs";
 
 const PAGES = 3;
 /** Links are back by then, and a peer that is gone is shown no longer than that. */
@@ -82,10 +82,9 @@ class Swarm {
   }
 
   async begin() {
-    [this.supernode, this.site, this.browser] = [await startSupernode(), await serve(), await launch()];
+    [this.supernode, this.site, this.browser] = [await startSupernode(), await serve(), await launchTabs()];
     for (let page = 0; page < PAGES; page += 1) {
-      this.#contexts[page] = await this.browser.newContext();
-      await this.#contexts[page].exposeFunction("acknowledged", (key, value) => this.acked.set(key, value));
+      this.#contexts[page] = await this.browser.createBrowserContext();
       await this.open(page);
     }
     await this.settle("the beginning");
@@ -99,7 +98,7 @@ class Swarm {
 
   /** Opens a page, anew or again: it is the same peer. */
   async open(index) {
-    const page = (this.#pages[index] ??= await this.#contexts[index].newPage());
+    const page = (this.#pages[index] ??= await this.#newPage(index));
     await page.goto(this.site.address);
     await page.evaluate(async (supernode) => {
       const { connect } = await import("/index.js");
@@ -108,33 +107,40 @@ class Swarm {
     await this.#write(index);
   }
 
+  async #newPage(index) {
+    const page = await this.#contexts[index].newPage();
+    await page.exposeFunction("acknowledged", (key, value) => void this.acked.set(key, value));
+    return page;
+  }
+
   async crash(index) {
     const page = this.#pages[index];
-    const gone = new Promise((resolve) => page.once("crash", resolve));
-    const session = await this.#contexts[index].newCDPSession(page);
+    const gone = new Promise((resolve) => page.once("error", resolve));
+    const session = await page.createCDPSession();
     void session.send("Page.crash").catch(() => undefined);
     await gone;
-    await page.close();
+    await page.close().catch(() => undefined);
     this.#pages[index] = undefined;
   }
 
   /** A page freezes only while it is hidden: another one is brought in front of it. */
   async freeze(index, frozen) {
     const page = this.#pages[index];
-    const session = await this.#contexts[index].newCDPSession(page);
+    const session = await page.createCDPSession();
     if (frozen) {
-      await session.send("Emulation.setFocusEmulationEnabled", { enabled: false });
-      this.front = await this.#contexts[index].newPage();
-      await this.front.bringToFront();
+      this.#fronts[index] = await this.#contexts[index].newPage();
+      await this.#fronts[index].bringToFront();
+      assert.equal(await page.evaluate(() => document.visibilityState), "hidden");
       await session.send("Page.setWebLifecycleState", { state: "frozen" });
     } else {
       await session.send("Page.setWebLifecycleState", { state: "active" });
-      await this.front?.close();
+      await this.#fronts[index].close();
       await page.bringToFront();
     }
     await session.detach();
   }
 
+  #fronts = [];
   #round;
 
   /** Every page writes, one after the other, until told to stop. */

@@ -2,16 +2,18 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { startSupernode } from "../scripts/supernode.mjs";
-import { launch, serve, until } from "./browser.mjs";
+import { launch, launchTabs, serve, until } from "./browser.mjs";
 
-let supernode, site, browser;
+let supernode, site, windows, browser;
 
 before(async () => {
-  [supernode, site, browser] = [await startSupernode(), await serve(), await launch()];
+  [supernode, site] = [await startSupernode(), await serve()];
+  // One in which all pages are visible, and one in which only the front one is.
+  [windows, browser] = [await launch(), await launchTabs()];
 });
 
 after(async () => {
-  await browser?.close();
+  await Promise.all([windows?.close(), browser?.close()]);
   site?.close();
   await supernode?.stop();
 });
@@ -54,7 +56,7 @@ const stopCalling = (tab) => tab.evaluate(async () => {
 });
 
 test("ten tabs are one peer, and closing the one that has it hands it over", { timeout: 120_000 }, async () => {
-  const context = await browser.newContext();
+  const context = await windows.newContext();
   const tabs = [];
   for (let count = 0; count < 10; count += 1) tabs.push(await open(context));
   const ids = await Promise.all(tabs.map((tab) => tab.evaluate(() => db.id)));
@@ -103,8 +105,44 @@ test("ten tabs are one peer, and closing the one that has it hands it over", { t
   await context.close();
 });
 
+test("a hidden leader gives the peer to a visible tab, a frozen one loses it to one", { timeout: 120_000 }, async () => {
+  const context = await browser.createBrowserContext();
+  const first = await open(context);
+  await keepCalling(first);
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  const quiet = await stopCalling(first);
+
+  // It is hidden behind the second one, which has no peer.
+  const second = await open(context);
+  await second.bringToFront();
+  assert.equal(await first.evaluate(() => document.visibilityState), "hidden");
+  await keepCalling(second);
+  await until("the visible tab has the peer", 10_000, () => leads(second) && !leads(first));
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  const hidden = await stopCalling(second);
+  assert.deepEqual(hidden.codes.filter((code) => code !== "interrupted"), []);
+  assert.ok(hidden.longest < 2_000, `given in ${Math.round(hidden.longest)} ms`);
+
+  // And the other way round, but that tab is frozen at once, with all it has begun.
+  await first.bringToFront();
+  const session = await second.createCDPSession();
+  await session.send("Page.setWebLifecycleState", { state: "frozen" });
+  await keepCalling(first);
+  await until("the visible tab has the peer", 10_000, () => leads(first));
+  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  const frozen = await stopCalling(first);
+  assert.deepEqual(frozen.codes.filter((code) => code !== "interrupted"), []);
+  assert.ok(frozen.longest < 4_000, `taken in ${Math.round(frozen.longest)} ms`);
+  await session.send("Page.setWebLifecycleState", { state: "active" });
+  await until("who wakes up gives in", 10_000, () => !leads(second));
+  assert.equal(await second.evaluate(async () => (await db.get("calls", "k1"))?.value), 1);
+  for (const [what, { p95 }] of Object.entries({ quiet, hidden, frozen })) console.log(`${what}: p95 ${p95.toFixed(1)} ms`);
+  assert.deepEqual([...first.problems, ...second.problems], []);
+  await context.close();
+});
+
 test("two users in one page are one peer, and the last one that goes says goodbye", { timeout: 60_000 }, async () => {
-  const context = await browser.newContext();
+  const context = await browser.createBrowserContext();
   const tab = await open(context);
   const other = await tab.evaluate(async (supernode) => {
     const { connect } = await import("/index.js");
