@@ -36,8 +36,8 @@ pub(crate) fn create_table(create: parsed::CreateTable) -> Result<Statement> {
     if create.temporary {
         return unsupported("CREATE TEMPORARY TABLE: all tables are shared by all peers");
     }
-    if create.or_replace || create.external {
-        return unsupported("CREATE EXTERNAL or OR REPLACE TABLE");
+    if create.or_replace {
+        return unsupported("CREATE OR REPLACE TABLE");
     }
     if let Some(query) = create.query {
         if !create.constraints.is_empty() || !create.columns.is_empty() {
@@ -139,7 +139,7 @@ pub(crate) fn create_index(create: parsed::CreateIndex) -> Result<Statement> {
         let descending = match options.sort {
             None | Some(parsed::OrderBySort::Asc) => false,
             Some(parsed::OrderBySort::Desc) => true,
-            Some(other) => return unsupported(format!("an index in the order {other:?}")),
+            Some(parsed::OrderBySort::Using(_)) => return unsupported("USING of a column of an index"),
         };
         if options.nulls_first.is_some_and(|first| first != descending) {
             return unsupported("NULLS FIRST of an ascending, NULLS LAST of a descending column of an index");
@@ -203,8 +203,8 @@ fn table_check(constraint: parsed::TableConstraint) -> Result<CheckDef> {
 }
 
 pub(crate) fn create_view(create: parsed::CreateView) -> Result<Statement> {
-    if create.materialized || create.temporary || create.or_alter || create.secure {
-        return unsupported("CREATE MATERIALIZED, TEMPORARY or SECURE VIEW");
+    if create.temporary {
+        return unsupported("CREATE TEMPORARY VIEW");
     }
     let column = |column: parsed::ViewColumnDef| match column {
         parsed::ViewColumnDef { name: column, data_type: None, options: None } => Ok(name(column)),

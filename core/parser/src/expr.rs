@@ -38,9 +38,9 @@ pub(crate) fn expr(parsed: parsed::Expr, depth: u32) -> Result<Expr> {
     if depth > DEPTH_MAX {
         return Err(ParseError::new(TOO_COMPLEX, "an expression that nests too deep"));
     }
-    let nested = |parsed: Box<E>| Ok(Nested::new(expr(*parsed, depth + 1)?));
+    let nested = |parsed: Box<E>| -> Result<_> { Ok(Nested::new(expr(*parsed, depth + 1)?)) };
     let is_bool =
-        |parsed: Box<E>, value: bool, negated: bool| Ok(Expr::IsBool { expr: nested(parsed)?, value, negated });
+        |parsed: Box<E>, value, negated| -> Result<_> { Ok(Expr::IsBool { expr: nested(parsed)?, value, negated }) };
     let call = |name: &str, args: Vec<Expr>| Expr::Call {
         name: name.to_owned(),
         args: args.into_iter().map(Nested::new).collect(),
@@ -407,7 +407,7 @@ fn call(function: parsed::Function, depth: u32) -> Result<Expr> {
         order_by = inner_order(function.within_group, depth + 1)?;
     }
     let mut call = Expr::Call { name, args, distinct, star };
-    let filter = function.filter.map(|filter| Ok(Nested::new(expr(*filter, depth + 1)?))).transpose()?;
+    let filter = function.filter.map(|filter| expr(*filter, depth + 1)).transpose()?.map(Nested::new);
     if filter.is_some() || !order_by.is_empty() {
         call = Expr::Aggregate { call: Nested::new(call), filter, order_by };
     }

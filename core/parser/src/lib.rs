@@ -111,12 +111,22 @@ fn parse_as(
     dialect: &dyn Dialect,
     rewrite: fn(Vec<TokenWithSpan>) -> Vec<TokenWithSpan>,
 ) -> Result<Vec<Statement>> {
+    statements(sql, dialect, rewrite).map_err(|mut error| {
+        let at = error.line.zip(error.column).map(|(line, column)| Location { line, column });
+        error.position = at.and_then(|at| locate::character(sql, at));
+        error
+    })
+}
+
+fn statements(
+    sql: &str,
+    dialect: &dyn Dialect,
+    rewrite: fn(Vec<TokenWithSpan>) -> Vec<TokenWithSpan>,
+) -> Result<Vec<Statement>> {
     if sql.len() > TEXT_BYTES_MAX {
         return Err(ParseError::new(TOO_COMPLEX, format!("a text of more than {TEXT_BYTES_MAX} bytes")));
     }
-    let tokens = Tokenizer::new(dialect, sql)
-        .tokenize_with_location()
-        .map_err(|error| located(sql, ParserError::TokenizerError(error.to_string())))?;
+    let tokens = Tokenizer::new(dialect, sql).tokenize_with_location().map_err(ParserError::from)?;
     let tokens = replace_into(tokens);
     let mut run = 0;
     for token in &tokens {
@@ -130,12 +140,20 @@ fn parse_as(
         }
     }
     shallow(&tokens)?;
-    let statements = Parser::new(dialect)
-        .with_recursion_limit(RECURSION_MAX)
-        .with_tokens_with_locations(rewrite(tokens))
-        .parse_statements()
-        .map_err(|error| located(sql, error))?;
-    statements.into_iter().map(statement::statement).collect()
+    let mut parser =
+        Parser::new(dialect).with_recursion_limit(RECURSION_MAX).with_tokens_with_locations(rewrite(tokens));
+    let mut statements = Vec::new();
+    loop {
+        while parser.consume_token(&Token::SemiColon) {}
+        if parser.peek_token_ref().token == Token::EOF {
+            return Ok(statements);
+        }
+        statements.push(statement::statement(&mut parser)?);
+        let next = parser.peek_token_ref();
+        if !matches!(next.token, Token::SemiColon | Token::EOF) {
+            parser.expected_ref("end of statement", next)?;
+        }
+    }
 }
 
 /// What parentheses within one another take of the stack when they are parsed, before it is too late.
@@ -204,22 +222,20 @@ pub fn parse_one(sql: &str) -> Result<Statement> {
     }
 }
 
-/// sqlparser writes the position at the end of its messages.
-fn located(sql: &str, error: ParserError) -> ParseError {
-    let message = match error {
-        ParserError::RecursionLimitExceeded => return ParseError::new(TOO_COMPLEX, "a statement that nests too deep"),
-        ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
-    };
-    let position = message.rsplit_once(" at Line: ").and_then(|(_, rest)| {
-        let (line, column) = rest.split_once(", Column: ")?;
-        Some((line.trim().parse().ok()?, column.trim().parse().ok()?))
-    });
-    let at = position.map(|(line, column)| Location { line, column });
-    ParseError {
-        position: at.and_then(|at| locate::character(sql, at)),
-        code: SYNTAX,
-        message,
-        line: position.map(|(line, _)| line),
-        column: position.map(|(_, column)| column),
+impl From<ParserError> for ParseError {
+    /// sqlparser writes the position at the end of its messages.
+    fn from(error: ParserError) -> ParseError {
+        let message = match error {
+            ParserError::RecursionLimitExceeded => {
+                return ParseError::new(TOO_COMPLEX, "a statement that nests too deep");
+            }
+            ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
+        };
+        let position = message.rsplit_once(" at Line: ").and_then(|(_, rest)| {
+            let (line, column) = rest.split_once(", Column: ")?;
+            Some((line.trim().parse().ok()?, column.trim().parse().ok()?))
+        });
+        let (line, column) = position.unzip();
+        ParseError { code: SYNTAX, message, line, column, position: None }
     }
 }

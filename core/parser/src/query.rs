@@ -312,7 +312,7 @@ pub(crate) fn inner_order(items: Vec<parsed::OrderByExpr>, depth: u32) -> Result
 
 /// What stands in the parentheses of OVER.
 pub(crate) fn window(spec: parsed::WindowSpec, depth: u32) -> Result<Window> {
-    let bound = |bound| {
+    let bound = |bound| -> Result<_> {
         use parsed::WindowFrameBound as B;
         Ok(match bound {
             B::CurrentRow => FrameBound::Current,
@@ -322,7 +322,7 @@ pub(crate) fn window(spec: parsed::WindowSpec, depth: u32) -> Result<Window> {
             B::Following(Some(count)) => FrameBound::After(Nested::new(expr(*count, depth)?)),
         })
     };
-    let frame = |frame: parsed::WindowFrame| {
+    let frame = |frame: parsed::WindowFrame| -> Result<_> {
         let unit = match frame.units {
             parsed::WindowFrameUnits::Rows => FrameUnit::Rows,
             parsed::WindowFrameUnits::Range => FrameUnit::Range,

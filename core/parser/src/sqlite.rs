@@ -51,10 +51,6 @@ impl Dialect for Sqlite {
         BASE.is_identifier_part(char)
     }
 
-    fn parse_statement(&self, parser: &mut Parser<'_>) -> Option<Result<sqlparser::ast::Statement, ParserError>> {
-        BASE.parse_statement(parser)
-    }
-
     fn parse_infix(&self, parser: &mut Parser<'_>, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
         BASE.parse_infix(parser, expr, precedence)
     }

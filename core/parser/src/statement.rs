@@ -1,10 +1,20 @@
-//! Statements.
+//! Statements: which there are, and by which of sqlparser's functions each is read.
+//!
+//! sqlparser would choose by itself, among the statements of all databases; what it does not choose here is not linked.
 
 use pontoon_core::{
     data::{Nested, Type, numeric::DIGITS_MAX},
-    sql::{ast::Statement, fault::INVALID_ARGUMENT},
+    sql::{
+        ast::Statement,
+        fault::{INVALID_ARGUMENT, SYNTAX},
+    },
 };
-use sqlparser::ast as parsed;
+use sqlparser::{
+    ast as parsed,
+    keywords::Keyword as K,
+    parser::Parser,
+    tokenizer::{Token, TokenWithSpan},
+};
 
 use crate::{
     ParseError, Result,
@@ -15,107 +25,211 @@ use crate::{
     unsupported,
 };
 
-pub(crate) fn statement(statement: parsed::Statement) -> Result<Statement> {
-    Ok(match statement {
-        parsed::Statement::Query(query) => Statement::Select(Nested::new(select(*query, 0)?)),
-        parsed::Statement::CreateTable(create) => create_table(create)?,
-        parsed::Statement::Insert(inserted) => insert(inserted)?,
-        parsed::Statement::Update(updated) => update(updated)?,
-        parsed::Statement::Delete(deleted) => delete(deleted)?,
-        parsed::Statement::Drop { object_type: parsed::ObjectType::Table, if_exists, mut names, cascade, .. } => {
-            match (names.pop(), names.is_empty()) {
-                (Some(table), true) => Statement::DropTable { name: object_name(table)?, if_exists, cascade },
-                _ => return unsupported("DROP TABLE of several tables"),
-            }
+/// Words that begin what other databases do.
+const ELSEWHERE: [K; 32] = [
+    K::ABORT,
+    K::ATTACH,
+    K::BEGIN,
+    K::CALL,
+    K::CLOSE,
+    K::COMMENT,
+    K::COMMIT,
+    K::COPY,
+    K::DEALLOCATE,
+    K::DECLARE,
+    K::DESC,
+    K::DESCRIBE,
+    K::DETACH,
+    K::DISCARD,
+    K::END,
+    K::EXECUTE,
+    K::FETCH,
+    K::GRANT,
+    K::LISTEN,
+    K::LOAD,
+    K::LOCK,
+    K::MERGE,
+    K::NOTIFY,
+    K::PRAGMA,
+    K::PREPARE,
+    K::RELEASE,
+    K::REVOKE,
+    K::ROLLBACK,
+    K::SAVEPOINT,
+    K::START,
+    K::USE,
+    K::VACUUM,
+];
+
+/// Reads a statement.
+pub(crate) fn statement(parser: &mut Parser<'_>) -> Result<Statement> {
+    use parsed::Statement as S;
+    let first = parser.next_token();
+    let keyword = match &first.token {
+        Token::Word(word) => word.keyword,
+        Token::LParen => K::SELECT,
+        _ => K::NoKeyword,
+    };
+    match keyword {
+        K::SELECT | K::WITH | K::VALUES => {
+            parser.prev_token();
+            Ok(Statement::Select(Nested::new(select(*parser.parse_query()?, 0)?)))
         }
-        parsed::Statement::AlterTable(altered) => alter_table(altered)?,
-        parsed::Statement::CreateView(view) => create_view(view)?,
-        parsed::Statement::CreateIndex(index) => create_index(index)?,
-        parsed::Statement::Drop { object_type: parsed::ObjectType::Index, if_exists, mut names, .. } => {
-            match (names.pop(), names.is_empty()) {
-                (Some(index), true) => Statement::DropIndex { name: object_name(index)?, if_exists },
-                _ => return unsupported("DROP INDEX of several indexes"),
-            }
-        }
-        parsed::Statement::Truncate(truncated) => truncate(truncated)?,
-        parsed::Statement::Drop { object_type: parsed::ObjectType::View, if_exists, mut names, .. } => {
-            match (names.pop(), names.is_empty()) {
-                (Some(view), true) => Statement::DropView { name: object_name(view)?, if_exists },
-                _ => return unsupported("DROP VIEW of several views"),
-            }
-        }
-        parsed::Statement::Set(parsed::Set::SingleAssignment { variable, values, .. }) => {
-            Statement::Set { name: setting(variable), value: setting_value(values)? }
-        }
-        parsed::Statement::Reset(parsed::ResetStatement { reset: parsed::Reset::ConfigurationParameter(variable) }) => {
-            Statement::Set { name: setting(variable), value: None }
-        }
-        parsed::Statement::ShowVariable { variable } => {
-            Statement::Show(variable.into_iter().map(name).collect::<Vec<_>>().join("."))
-        }
-        parsed::Statement::Explain { statement: inner, analyze, format, options, .. } => {
-            let statement = match self::statement(*inner)? {
-                Statement::Explain(_) | Statement::ExplainWith { .. } => return unsupported("EXPLAIN of EXPLAIN"),
-                inner => Nested::new(inner),
-            };
-            match how(analyze, format, options.unwrap_or_default())? {
-                (false, false) => Statement::Explain(statement),
-                (analyze, json) => Statement::ExplainWith { statement, analyze, json },
-            }
-        }
-        parsed::Statement::Analyze(parsed::Analyze {
-            table_name, columns, partitions, for_columns, noscan, ..
-        }) if columns.is_empty() && partitions.is_none() && !for_columns && !noscan => {
-            Statement::Analyze(table_name.map(object_name).transpose()?)
-        }
-        other => return unsupported(other),
+        K::INSERT => match parser.parse_insert(first)? {
+            S::Insert(inserted) => insert(inserted),
+            _ => unsupported("INSERT of files"),
+        },
+        K::UPDATE => match parser.parse_update(first)? {
+            S::Update(updated) => update(updated),
+            _ => unsupported("UPDATE"),
+        },
+        K::DELETE => match parser.parse_delete(first)? {
+            S::Delete(deleted) => delete(deleted),
+            _ => unsupported("DELETE"),
+        },
+        K::CREATE => create(parser),
+        K::ALTER if parser.parse_keyword(K::TABLE) => match parser.parse_alter_table(false)? {
+            S::AlterTable(altered) => alter_table(altered),
+            _ => unsupported("ALTER TABLE"),
+        },
+        K::ALTER => other(parser, "ALTER"),
+        K::DROP => drop(parser),
+        K::TRUNCATE => truncate(parser.parse_truncate()?),
+        K::EXPLAIN => explain(parser),
+        K::ANALYZE => analyze(parser.parse_analyze()?),
+        K::SET => set(parser),
+        K::RESET => Ok(Statement::Set { name: setting(parser)?, value: None }),
+        K::SHOW => Ok(Statement::Show(setting(parser)?)),
+        word if ELSEWHERE.contains(&word) => unsupported(first),
+        _ => Ok(parser.expected("an SQL statement", first)?),
+    }
+}
+
+fn create(parser: &mut Parser<'_>) -> Result<Statement> {
+    let or_replace = parser.parse_keywords(&[K::OR, K::REPLACE]);
+    let temporary = parser.parse_one_of_keywords(&[K::TEMP, K::TEMPORARY]).is_some();
+    if parser.parse_keyword(K::TABLE) {
+        return create_table(parser.parse_create_table(or_replace, temporary, false, None, false, false, None)?);
+    }
+    if parser.peek_keyword(K::VIEW) {
+        return create_view(parser.parse_create_view(false, or_replace, temporary, None)?);
+    }
+    if or_replace || temporary {
+        return unsupported("OR REPLACE and TEMPORARY of what is no table or view");
+    }
+    let unique = parser.parse_keywords(&[K::UNIQUE, K::INDEX]);
+    if unique || parser.parse_keyword(K::INDEX) {
+        return create_index(parser.parse_create_index(unique)?);
+    }
+    other(parser, "CREATE")
+}
+
+fn drop(parser: &mut Parser<'_>) -> Result<Statement> {
+    let Some(kind) = parser.parse_one_of_keywords(&[K::TABLE, K::VIEW, K::INDEX]) else {
+        return other(parser, "DROP");
+    };
+    let if_exists = parser.parse_keywords(&[K::IF, K::EXISTS]);
+    let name = object_name(parser.parse_object_name(false)?)?;
+    if parser.peek_token_ref().token == Token::Comma {
+        return unsupported("DROP of several tables, views or indexes");
+    }
+    let cascade = parser.parse_one_of_keywords(&[K::CASCADE, K::RESTRICT]) == Some(K::CASCADE);
+    Ok(match kind {
+        K::TABLE => Statement::DropTable { name, if_exists, cascade },
+        K::VIEW => Statement::DropView { name, if_exists },
+        _ => Statement::DropIndex { name, if_exists },
     })
 }
 
-/// Whether EXPLAIN carries the statement out, and whether it shows JSON.
-fn how(
-    mut analyze: bool,
-    format: Option<parsed::AnalyzeFormatKind>,
-    options: Vec<parsed::UtilityOption>,
-) -> Result<(bool, bool)> {
-    use parsed::{AnalyzeFormat, AnalyzeFormatKind};
-    let mut json = match format {
-        None => false,
-        Some(AnalyzeFormatKind::Keyword(format) | AnalyzeFormatKind::Assignment(format)) => match format {
-            AnalyzeFormat::TEXT => false,
-            AnalyzeFormat::JSON => true,
-            other => return unsupported(format!("EXPLAIN FORMAT {other}")),
-        },
-    };
-    for parsed::UtilityOption { name, arg } in options {
-        let value = arg.map_or_else(|| "true".to_owned(), |arg| arg.to_string().to_lowercase());
-        match (name.value.to_lowercase().as_str(), value.trim_matches('\'')) {
-            ("analyze", "true" | "on" | "1") => analyze = true,
-            ("analyze", "false" | "off" | "0") => analyze = false,
-            ("format", "json") => json = true,
-            ("format", "text") => json = false,
-            // What is always shown.
-            ("verbose" | "costs" | "buffers" | "timing" | "summary", _) => {}
-            (option, value) => return unsupported(format!("EXPLAIN ({option} {value})")),
+/// A kind of thing that is only in other databases, or nowhere.
+fn other(parser: &mut Parser<'_>, verb: &str) -> Result<Statement> {
+    let next = parser.next_token();
+    match &next.token {
+        Token::Word(word) if word.keyword != K::NoKeyword => unsupported(format!("{verb} {word}")),
+        _ => Ok(parser.expected(&format!("a kind of object after {verb}"), next)?),
+    }
+}
+
+/// `EXPLAIN [ANALYZE] ..`, `EXPLAIN (ANALYZE, FORMAT JSON) ..`, SQLite's `EXPLAIN QUERY PLAN ..`.
+fn explain(parser: &mut Parser<'_>) -> Result<Statement> {
+    let (mut analyze, mut json) = (false, false);
+    if parser.peek_token_ref().token == Token::LParen {
+        parser.next_token();
+        loop {
+            let option = word(parser)?.to_lowercase();
+            let ends = matches!(parser.peek_token_ref().token, Token::Comma | Token::RParen);
+            let value = if ends { "true".to_owned() } else { word(parser)?.to_lowercase() };
+            match (&*option, &*value) {
+                ("analyze", "true" | "on" | "1") => analyze = true,
+                ("analyze", "false" | "off" | "0") => analyze = false,
+                ("format", "json") => json = true,
+                ("format", "text") => json = false,
+                // What is always shown.
+                ("verbose" | "costs" | "buffers" | "timing" | "summary", _) => {}
+                _ => return unsupported(format!("EXPLAIN ({option} {value})")),
+            }
+            if !parser.consume_token(&Token::Comma) {
+                break;
+            }
+        }
+        parser.expect_token(&Token::RParen)?;
+    } else if !parser.parse_keywords(&[K::QUERY, K::PLAN]) {
+        analyze = parser.parse_keyword(K::ANALYZE);
+        // What is always shown.
+        let _ = parser.parse_keyword(K::VERBOSE);
+        if parser.parse_keyword(K::FORMAT) {
+            let _ = parser.consume_token(&Token::Eq);
+            json = match &*word(parser)?.to_lowercase() {
+                "json" => true,
+                "text" => false,
+                format => return unsupported(format!("EXPLAIN FORMAT {format}")),
+            };
         }
     }
-    Ok((analyze, json))
+    if parser.peek_keyword(K::EXPLAIN) {
+        return Err(ParseError::new(SYNTAX, "EXPLAIN of EXPLAIN"));
+    }
+    let statement = Nested::new(statement(parser)?);
+    Ok(match (analyze, json) {
+        (false, false) => Statement::Explain(statement),
+        (analyze, json) => Statement::ExplainWith { statement, analyze, json },
+    })
+}
+
+fn analyze(analyze: parsed::Analyze) -> Result<Statement> {
+    if !analyze.columns.is_empty() || analyze.partitions.is_some() || analyze.for_columns || analyze.noscan {
+        return unsupported("ANALYZE of a part of a table");
+    }
+    Ok(Statement::Analyze(analyze.table_name.map(object_name).transpose()?))
+}
+
+/// `SET name = value`, `SET name TO value`.
+fn set(parser: &mut Parser<'_>) -> Result<Statement> {
+    let name = setting(parser)?;
+    if !parser.consume_token(&Token::Eq) && !parser.parse_keyword(K::TO) {
+        return unsupported("SET without = or TO");
+    }
+    let value = if parser.parse_keyword(K::DEFAULT) { None } else { Some(word(parser)?) };
+    if parser.peek_token_ref().token == Token::Comma {
+        return unsupported("SET to several values");
+    }
+    Ok(Statement::Set { name, value })
 }
 
 /// The name of a setting, which may have points in it.
-fn setting(variable: parsed::ObjectName) -> String {
-    variable.to_string().to_lowercase()
+fn setting(parser: &mut Parser<'_>) -> Result<String> {
+    let parts = parser.parse_object_name(false)?.0;
+    let parts: Vec<_> = parts.iter().filter_map(|part| Some(part.as_ident()?.value.to_lowercase())).collect();
+    Ok(parts.join("."))
 }
 
-/// The value of a setting: a word or a text; `None` is DEFAULT.
-fn setting_value(mut values: Vec<parsed::Expr>) -> Result<Option<String>> {
-    match (values.pop(), values.is_empty()) {
-        (Some(parsed::Expr::Identifier(word)), true) => Ok(Some(name(word)).filter(|word| word != "default")),
-        (Some(parsed::Expr::Value(value)), true) => match value.value {
-            parsed::Value::SingleQuotedString(text) => Ok(Some(text)),
-            other => Ok(Some(other.to_string())),
-        },
-        _ => unsupported("SET to several values"),
+/// A word, a text or a number.
+fn word(parser: &mut Parser<'_>) -> Result<String> {
+    let TokenWithSpan { token, span } = parser.next_token();
+    match token {
+        Token::Word(word) => Ok(name(word.into_ident(span))),
+        Token::SingleQuotedString(text) | Token::Number(text, _) => Ok(text),
+        token => Ok(parser.expected("a value", TokenWithSpan { token, span })?),
     }
 }
 
