@@ -110,7 +110,8 @@ impl Engine {
         let config = Config {
             network,
             supernodes: strings(&js::property(&options, "supernodes").unwrap_or_default()),
-            direct_links: negotiator.is_some() && js::property(&options, "direct").is_some_and(|direct| direct.is_truthy()),
+            direct_links: negotiator.is_some()
+                && js::property(&options, "direct").is_some_and(|direct| direct.is_truthy()),
             founder: js::property(&options, "alone").is_some_and(|alone| alone.is_truthy()),
             ..Config::default()
         };

@@ -362,7 +362,9 @@ impl Overlay {
         }
         self.clock_us = self.clock_us.saturating_add(ahead_us);
         ctx.count("clock_set");
-        ctx.trace("link", "clock", Some(id), || format!("its time is {} s from this one's, and taken", ahead_us / 1_000_000));
+        ctx.trace("link", "clock", Some(id), || {
+            format!("its time is {} s from this one's, and taken", ahead_us / 1_000_000)
+        });
     }
 
     fn opened(&mut self, ctx: &mut Ctx<'_>, path: Path, id: Id, hello: &Hello) {

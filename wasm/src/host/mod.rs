@@ -234,10 +234,7 @@ impl LinkHost {
     /// Figures for debug pages.
     pub fn figures(&self) -> Figures {
         let tables = self.0.tables.borrow();
-        Figures {
-            rtc_open: tables.sessions.len(),
-            websockets_open: tables.sockets.len(),
-        }
+        Figures { rtc_open: tables.sessions.len(), websockets_open: tables.sockets.len() }
     }
 }
 

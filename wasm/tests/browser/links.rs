@@ -149,7 +149,8 @@ async fn what_is_no_offer_costs_no_connection() {
 async fn a_malformed_offer_fails_the_session() {
     let b = End::new(10_000);
     b.host.execute(Command::RtcOpen { session: SESSION, peer: Id::default(), initiator: false });
-    b.host.execute(Command::RtcSignal { session: SESSION, payload: br#"{"type":"offer","sdp":"v=nonsense"}"#.to_vec() });
+    b.host
+        .execute(Command::RtcSignal { session: SESSION, payload: br#"{"type":"offer","sdp":"v=nonsense"}"#.to_vec() });
     until("the session fails", || b.told(|event| matches!(event, Event::RtcFailed { session: SESSION, .. }))).await;
 }
 

@@ -24,7 +24,9 @@ async fn open() -> Engine {
     {
         Reflect::set(&options, &name.into(), &value).unwrap();
     }
-    Engine::open(options.unchecked_into::<Options>(), JsValue::UNDEFINED.unchecked_into::<MaybeNegotiator>()).await.unwrap()
+    Engine::open(options.unchecked_into::<Options>(), JsValue::UNDEFINED.unchecked_into::<MaybeNegotiator>())
+        .await
+        .unwrap()
 }
 
 /// Collects the types of the engine's events.
