@@ -22,11 +22,11 @@ const native = {
   core: () => true,
 };
 const stages = {
-  build: { share: 17, run: build },
+  build: { share: 21, run: build },
   core: { share: 7, run: () => runBinaries("core").then(docTests) },
   sql: { share: 3, run: () => runBinaries("sql") },
   distributed: { share: 4, run: () => runBinaries("distributed") },
-  browsers: { share: 6, run: browsers },
+  browsers: { share: 12, run: browsers },
   supernode: { share: 3, run: () => runBinaries("supernode") },
 };
 
