@@ -2,7 +2,7 @@
 
 import { Calls } from "./calls.js";
 import { PontoonError } from "./errors.js";
-import { type Home, openHome, type Platform } from "./home.js";
+import { goodbye, type Home, openHome, type Platform } from "./home.js";
 import { Pontoon } from "./pontoon.js";
 import { claim } from "./slot.js";
 import { share, tabsCanShare } from "./tabs.js";
@@ -67,10 +67,10 @@ async function begin(platform: Platform, options: ConnectOptions, calls: Calls):
   }
   calls.attach(home.connect());
   // A page that goes away says goodbye as far as it still can.
-  const goodbye = (): void => void home.close(true);
-  globalThis.addEventListener?.("pagehide", goodbye, { once: true });
+  const leave = (): void => goodbye(home);
+  globalThis.addEventListener?.("pagehide", leave, { once: true });
   return end(async () => {
-    globalThis.removeEventListener?.("pagehide", goodbye);
+    globalThis.removeEventListener?.("pagehide", leave);
     await home.close(true);
     slot?.[1]();
   });

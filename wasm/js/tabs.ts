@@ -10,7 +10,7 @@
 
 import { Calls } from "./calls.js";
 import { PontoonError, report } from "./errors.js";
-import type { Home } from "./home.js";
+import { goodbye, type Home } from "./home.js";
 import { type Port, wrap } from "./port.js";
 
 /** Tabs of other versions of what is said here and in port.ts cannot share a peer. */
@@ -183,7 +183,7 @@ class Tab {
 
   /** The page goes: it says so as far as it still can. */
   #goodbye(): void {
-    if (this.#home && this.#home.clients <= this.#clients.size) void this.#home.close(true);
+    if (this.#home && this.#home.clients <= this.#clients.size) goodbye(this.#home);
     this.#resign?.();
   }
 
