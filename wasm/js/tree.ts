@@ -2,7 +2,7 @@
 
 import type { Engine } from "./core/pontoon_wasm.js";
 import { guard, PontoonError } from "./errors.js";
-import { loadModule, type Module } from "./sql.js";
+import { loadSql, type Module } from "./sql.js";
 import type { CallOptions, Storable, TreeEntry, TreeKey, TreeRange, TreeRangeOptions } from "./types.js";
 import { decodeValue, encodeValue } from "./values.js";
 
@@ -67,7 +67,7 @@ export class Tree<V extends Storable = Storable> {
   }
 
   #load(): Promise<InstanceType<Module["Tree"]>> {
-    this.#tree ??= loadModule().then(
+    this.#tree ??= loadSql().then(
       (module) => new module.Tree(this.#engine, this.name),
       (cause: unknown) => {
         this.#tree = undefined;

@@ -1,6 +1,7 @@
 // Sizes of what a page downloads, one JSON line a figure:
 //   peer     the engine's wasm and all JavaScript except the bindings of SQL
-//   parser   the wasm of SQL and its bindings, fetched when a page first runs SQL text
+//   sql      the wasm that runs statements and trees, and its bindings, fetched at the first use of SQL or a tree
+//   parser   the wasm that parses text, its bindings and what calls it, fetched when a page first runs SQL text
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { brotliCompressSync, gzipSync } from "node:zlib";
@@ -11,9 +12,11 @@ if (!existsSync(path.join(dist, "index.js"))) {
   process.exit(1);
 }
 const files = readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((file) => /\.(js|wasm)$/.test(file));
+const within = (folder) => (file) => file.startsWith(`${folder}${path.sep}`);
 const artifacts = {
-  peer: files.filter((file) => !file.startsWith(`parser${path.sep}`)),
-  parser: files.filter((file) => file.startsWith(`parser${path.sep}`)),
+  peer: files.filter((file) => !within("sql")(file) && !within("parser")(file)),
+  sql: files.filter(within("sql")),
+  parser: files.filter(within("parser")),
 };
 const measures = {
   raw_bytes: (bytes) => bytes.length,
