@@ -44,7 +44,7 @@ check: ## format, lints with warnings as errors, types, and the unit tests of co
 	cargo fmt --all --check
 	@scripts/setup.sh --build
 	cargo clippy --quiet --locked --all-targets -- -D warnings
-	cargo clippy --quiet --locked --all-targets --target wasm32-unknown-unknown -p pontoon-wasm -p pontoon-wasm-parser -- -D warnings
+	cargo clippy --quiet --locked --all-targets --target wasm32-unknown-unknown -p pontoon-wasm -p pontoon-wasm-parser -p pontoon-wasm-sql -- -D warnings
 	@$(MAKE) --no-print-directory page
 	npm run check --workspaces --if-present
 	node scripts/test.mjs units
@@ -65,4 +65,4 @@ soak: ## the long runs: a thousand nodes over 50 seeds, the mixed faults over 10
 
 clean: ## remove what was built (not the installed tools)
 	cargo clean
-	rm -rf wasm/dist wasm/pkg wasm/parser/pkg web-demo/dist web-demo/test-results web-demo/playwright-report
+	rm -rf wasm/dist wasm/pkg wasm/parser/pkg wasm/sql/pkg web-demo/dist web-demo/test-results web-demo/playwright-report

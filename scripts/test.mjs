@@ -78,7 +78,7 @@ async function build() {
   await run("make", ["--no-print-directory", "page"]);
   await buildBinaries();
   // What wasm-pack will run, compiled as it does: package by package.
-  for (const crate of ["wasm", "wasm/parser"]) {
+  for (const crate of ["wasm", "wasm/parser", "wasm/sql"]) {
     const cwd = path.join(root, crate);
     await run("cargo", ["build", "--tests", "--locked", "--target", "wasm32-unknown-unknown"], { cwd });
   }

@@ -13,7 +13,7 @@ export * from "./exports.js";
 const bytes = (name: string) => (): Promise<BufferSource> => readFile(new URL(name, import.meta.url)) as Promise<BufferSource>;
 
 const node: Platform = {
-  wasm: { peer: bytes("./peer.wasm"), sql: bytes("./sql.wasm") },
+  wasm: { peer: bytes("./peer.wasm"), sql: bytes("./sql.wasm"), parser: bytes("./parser.wasm") },
   engine: () => import("./engine.js"),
 };
 

@@ -4,7 +4,9 @@
 import initialize, { Engine, type EngineOptions } from "./core/pontoon_wasm.js";
 import { PontoonError, report } from "./errors.js";
 import { type PlainError, type Port, type Request, wrap } from "./port.js";
-import { loadModule, type Module } from "./sql.js";
+import type { Session } from "./parser/session.js";
+import { loadSql, loadTrees } from "./sql.js";
+import type { Tree } from "./sql/pontoon_wasm_sql.js";
 import type { Budget, Inspect, Nat, QueryProgress, QueryResult, Report, SqlParam, TreeKey } from "./types.js";
 
 /** Rows that cross to a page at once: so many are taken in within a few milliseconds. */
@@ -59,7 +61,7 @@ export interface AnyNegotiator {
 }
 
 /** Names of the wasm modules. */
-export type WasmName = "peer" | "sql";
+export type WasmName = "peer" | "sql" | "parser";
 
 /** What a realm cannot do itself. */
 export interface RealmHost {
@@ -154,8 +156,8 @@ class Client {
   readonly #realm: Realm;
   readonly #port: Port;
   readonly #running = new Map<number, AbortController>();
-  readonly #trees = new Map<string, InstanceType<Module["Tree"]>>();
-  #sql: InstanceType<Module["Session"]> | undefined;
+  readonly #trees = new Map<string, Tree>();
+  #sql: Session | undefined;
   #idle: (() => void) | undefined;
   /** Calls that end by themselves. */
   #busy = 0;
@@ -227,17 +229,13 @@ class Client {
     return this.#port.copies;
   }
 
-  async module(): Promise<Module> {
-    return loadModule(() => this.#realm.host.wasm("sql"));
-  }
-
-  session(): InstanceType<Module["Session"]> | Promise<InstanceType<Module["Session"]>> {
+  session(): Session | Promise<Session> {
     // Of several first statements one makes it: nothing is awaited between the look and the assignment.
-    return this.#sql ?? this.module().then(({ Session }) => (this.#sql ??= new Session(this.engine)));
+    return this.#sql ?? loadSql(this.#realm.host.wasm).then((Session) => (this.#sql ??= new Session(this.engine)));
   }
 
-  async tree(name: string): Promise<InstanceType<Module["Tree"]>> {
-    const { Tree } = await this.module();
+  async tree(name: string): Promise<Tree> {
+    const Tree = await loadTrees(this.#realm.host.wasm);
     const tree = this.#trees.get(name) ?? new Tree(this.engine, name);
     this.#trees.set(name, tree);
     return tree;
@@ -350,9 +348,9 @@ const calls = {
 
   treeGet: async (client: Client, _: Running, name: string, key: TreeKey, timeout?: number) =>
     (await client.tree(name)).get(key, timeout),
-  treeRange: async (client: Client, _: Running, name: string, ...args: Parameters<InstanceType<Module["Tree"]>["range"]>) =>
+  treeRange: async (client: Client, _: Running, name: string, ...args: Parameters<Tree["range"]>) =>
     (await client.tree(name)).range(...args),
-  treeWrite: async (client: Client, _: Running, name: string, ...args: Parameters<InstanceType<Module["Tree"]>["write"]>) =>
+  treeWrite: async (client: Client, _: Running, name: string, ...args: Parameters<Tree["write"]>) =>
     (await client.tree(name)).write(...args),
 };
 

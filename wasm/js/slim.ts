@@ -11,8 +11,8 @@ export type { Wasm, WasmSource } from "./wasm.js";
 
 /** Where the package's files are. */
 export interface SlimOptions extends ConnectOptions {
-  /** `peer.wasm` and `sql.wasm` of the package: addresses, bytes, responses or compiled modules, or functions that give them. */
-  wasm: { peer: WasmSource; sql: WasmSource };
+  /** `peer.wasm`, `sql.wasm` and `parser.wasm` of the package: addresses, bytes, responses or compiled modules, or functions that give them. */
+  wasm: Record<"peer" | "sql" | "parser", WasmSource>;
   /** Starts `pontoon-db/engine.js` as a module worker; without it the engine is on the page. */
   start?: () => Worker;
 }

@@ -1,24 +1,30 @@
-// SQL's module: a wasm module of its own with what runs text in it, loaded when a client first runs SQL.
+// SQL's two wasm modules, loaded when a client first needs them: one runs statements and trees, one parses text.
 
-import initialize, { Tree } from "./parser/pontoon_wasm_parser.js";
+import parser from "./parser/pontoon_wasm_parser.js";
 import { Session } from "./parser/session.js";
+import sql, { Tree } from "./sql/pontoon_wasm_sql.js";
 
-/** SQL and prefix hash trees. */
-export interface Module {
-  Session: typeof Session;
-  Tree: typeof Tree;
-}
+/** Gives compiled modules. */
+type Wasm = (name: "sql" | "parser") => Promise<WebAssembly.Module>;
 
-let loading: Promise<Module> | undefined;
+/** The module that runs statements and trees, loaded once. */
+export const loadTrees: (wasm: Wasm) => Promise<typeof Tree> = once(async (wasm) => {
+  await sql({ module_or_path: await wasm("sql") });
+  return Tree;
+});
 
-/** The module, loaded once. */
-export function loadModule(wasm: () => Promise<WebAssembly.Module>): Promise<Module> {
-  loading ??= load(wasm);
-  loading.catch(() => (loading = undefined)); // The next statement tries again.
-  return loading;
-}
+/** Both modules, loaded once and side by side. */
+export const loadSql: (wasm: Wasm) => Promise<typeof Session> = once(async (wasm) => {
+  const parsing = wasm("parser").then((module) => parser({ module_or_path: module }));
+  await Promise.all([loadTrees(wasm), parsing]);
+  return Session;
+});
 
-async function load(wasm: () => Promise<WebAssembly.Module>): Promise<Module> {
-  await initialize({ module_or_path: await wasm() });
-  return { Session, Tree };
+/** Loads something once; what failed, the next time again. */
+function once<T>(load: (wasm: Wasm) => Promise<T>): (wasm: Wasm) => Promise<T> {
+  let loading: Promise<T> | undefined;
+  return (wasm) => (loading ??= load(wasm).catch((cause: unknown) => {
+    loading = undefined;
+    throw cause;
+  }));
 }

@@ -1,4 +1,4 @@
-// Builds the npm package into dist/: both wasm modules with their bindings (by way of pkg/), the TypeScript (by way of
+// Builds the npm package into dist/: the wasm modules with their bindings (by way of pkg/), the TypeScript (by way of
 // pkg/js/), and of that one script for the engine, without imports, and one for each entry of the package, minified.
 //
 //   node scripts/build.mjs
@@ -20,7 +20,8 @@ const dist = path.join(packageDir, "dist");
 /** Each wasm module: its crate, the folder of its bindings, the profile that it is built with, and its name in dist/. */
 const modules = [
   { crate: "pontoon-wasm", place: "core", profile: "wasm", wasm: "peer.wasm" },
-  { crate: "pontoon-wasm-parser", place: "parser", profile: "wasm-sql", wasm: "sql.wasm" },
+  { crate: "pontoon-wasm-parser", place: "parser", profile: "wasm", wasm: "parser.wasm" },
+  { crate: "pontoon-wasm-sql", place: "sql", profile: "wasm-sql", wasm: "sql.wasm" },
 ];
 
 /** What can be imported of the package. */
@@ -41,7 +42,7 @@ const modified = (file) => (existsSync(file) ? statSync(file).mtimeMs : 0);
 const registry = path.join(process.env.CARGO_HOME ?? path.join(homedir(), ".cargo"), "registry", "src");
 const flags = JSON.stringify([`--remap-path-prefix=${registry}${path.sep}=`]);
 // One by one: built together, the peer's module would have the parts of the engine that only SQL's asks for. But at
-// the same time: each is optimised as a whole, by one thread, and has a folder of its own (its profile's).
+// the same time: each is optimised as a whole, by one thread. Those of one profile share a folder, and wait for each other.
 await Promise.all(modules.map(({ crate, profile }) =>
   start("cargo", "build", "--quiet", "--locked", "--profile", profile, "--target", "wasm32-unknown-unknown",
     "--config", `target.wasm32-unknown-unknown.rustflags=${flags}`, "-p", crate)));

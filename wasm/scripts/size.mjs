@@ -1,6 +1,7 @@
 // Sizes of what a page downloads, one JSON line a figure:
 //   peer     the engine's wasm and the JavaScript of a page and its worker
-//   parser   the wasm of SQL, fetched when a page first runs SQL text
+//   sql      the wasm that runs statements and trees, fetched at the first use of SQL or a tree
+//   parser   the wasm that parses text, fetched when a page first runs SQL text
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { brotliCompressSync, gzipSync } from "node:zlib";
@@ -12,7 +13,7 @@ if (!existsSync(path.join(dist, "index.js"))) {
 }
 const others = ["node.js", "react.js", "slim.js"];
 const scripts = readdirSync(dist).filter((file) => file.endsWith(".js") && !others.includes(file));
-const artifacts = { peer: [...scripts, "peer.wasm"], parser: ["sql.wasm"] };
+const artifacts = { peer: [...scripts, "peer.wasm"], sql: ["sql.wasm"], parser: ["parser.wasm"] };
 const measures = {
   raw_bytes: (bytes) => bytes.length,
   gzip_bytes: (bytes) => gzipSync(bytes, { level: 9 }).length,

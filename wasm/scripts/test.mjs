@@ -22,6 +22,7 @@ let code = 1;
 try {
   code = await wasmPack("wasm", { PONTOON_TEST_SUPERNODE: supernode.address });
   if (code === 0) code = await wasmPack("wasm/parser", {});
+  if (code === 0) code = await wasmPack("wasm/sql", {});
 } finally {
   await supernode.stop();
 }

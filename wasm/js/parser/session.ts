@@ -1,9 +1,10 @@
-// SQL text over one engine; fetched with SQL's module, which runs it.
+// SQL text over one engine; fetched with the parser's module, which reads it, and SQL's, which runs it.
 
 import type { Engine } from "../core/pontoon_wasm.js";
 import { PontoonError, report } from "../errors.js";
 import type { QueryOptions, QueryResult, SqlParam } from "../types.js";
-import { type LiveQuery, locate, parse, Sql, type Statements } from "./pontoon_wasm_parser.js";
+import { type LiveQuery, Sql, Statements } from "../sql/pontoon_wasm_sql.js";
+import { locate, parse } from "./pontoon_wasm_parser.js";
 
 /** Texts whose statements are remembered, the latest used ones, and how long all of them are. */
 const CACHE_MAX = 256;
@@ -105,7 +106,7 @@ function located(text: string, index: number, cause: unknown): unknown {
 /** The statements of `text` in one of the two syntaxes, parsed once. */
 function statements(text: string, sqlite: boolean): Statements {
   const name = `${sqlite} ${text}`;
-  const parsed = cache.get(name) ?? parse(text, sqlite);
+  const parsed = cache.get(name) ?? new Statements(parse(text, sqlite));
   if (name.length > CACHE_LENGTH_MAX / 2) return parsed;
   // The latest used one stands last. What is let go is freed once nobody runs it any more, by the garbage collector.
   if (!cache.delete(name)) cachedLength += name.length;

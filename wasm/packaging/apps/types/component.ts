@@ -21,7 +21,7 @@ export const wrong = createElement(PontoonProvider, {});
 export const slim = connect({
   network: "shop",
   supernodes: ["/pontoon"],
-  wasm: { peer: fetch("/peer.wasm"), sql: () => new URL("https://example.org/sql.wasm") },
+  wasm: { peer: fetch("/peer.wasm"), parser: "/parser.wasm", sql: () => new URL("https://example.org/sql.wasm") },
   start: () => new Worker("/engine.js", { type: "module" }),
 });
 // @ts-expect-error -- SQL's module is missing.
