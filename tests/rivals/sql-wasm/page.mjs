@@ -1,9 +1,9 @@
 // In the page: each engine with what its documentation advises, and the operations that all of them run.
 
-/** Pontoon: one peer that founded a network of its own, in memory. Statements with parameters. */
+/** Pontoon: one peer that founded a network of its own, in memory, its engine on the page as sql.js is. Statements with parameters. */
 async function pontoon({ tables }) {
   const { connect } = await import("/pontoon/index.js");
-  const db = await connect({ network: "sql-wasm", supernodes: [], alone: true, storage: "memory" });
+  const db = await connect({ network: "sql-wasm", supernodes: [], alone: true, storage: "memory", worker: false });
   for (const table of tables) await db.query(table.sql, []);
   const read = async (text, params) => {
     const { rows, coverage } = await db.query(text, params);
