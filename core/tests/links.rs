@@ -8,6 +8,7 @@ use pontoon_core::{
     error::Error,
     node::{CallId, Command, Input, LinkId, Node, Origin, Output, Reply},
     overlay::{Hello, LinkFrame, Refusal, Want},
+    store::{Action, Expect, KeyOp, Outcome},
     wire::{self, Chunks, Frame, PLAN_VERSION, WIRE_VERSION},
 };
 
@@ -40,6 +41,8 @@ struct World {
     /// Nodes that began a new life.
     lives: usize,
     now: Now,
+    /// Nodes whose clocks are ahead, and by how much.
+    ahead_us: BTreeMap<usize, u64>,
 }
 
 impl World {
@@ -54,7 +57,14 @@ impl World {
             dials: 0,
             lives: 0,
             now: Now::default(),
+            ahead_us: BTreeMap::new(),
         }
+    }
+
+    /// What a node takes for the time.
+    fn time(&self, index: usize) -> Now {
+        let ahead_us = self.ahead_us.get(&index).copied().unwrap_or_default();
+        Now { wall: self.now.wall + ahead_us, ..self.now }
     }
 
     /// A node begins a new life, as a page does when it is reloaded: its channels are dead, and nobody is told.
@@ -80,8 +90,10 @@ impl World {
         let name = |from: usize, to: usize| LinkId((lives * 10_000 + from * 100 + to) as u64);
         self.ends.insert((a, name(a, b)), (b, name(b, a)));
         self.ends.insert((b, name(b, a)), (a, name(a, b)));
-        self.nodes[a].handle_input(self.now, Input::LinkUp { link: name(a, b), origin });
-        self.nodes[b].handle_input(self.now, Input::LinkUp { link: name(b, a), origin: Origin::Accepted });
+        let now = self.time(a);
+        self.nodes[a].handle_input(now, Input::LinkUp { link: name(a, b), origin });
+        let now = self.time(b);
+        self.nodes[b].handle_input(now, Input::LinkUp { link: name(b, a), origin: Origin::Accepted });
     }
 
     fn settle(&mut self) {
@@ -112,7 +124,8 @@ impl World {
                 }
             }
             let Some((to, input)) = todo.pop_front() else { break };
-            self.nodes[to].handle_input(self.now, input);
+            let now = self.time(to);
+            self.nodes[to].handle_input(now, input);
         }
     }
 
@@ -121,8 +134,9 @@ impl World {
         for _ in 0..us / 100_000 {
             self.now.mono += 100_000;
             self.now.wall += 100_000;
-            for node in &mut self.nodes {
-                node.handle_input(self.now, Input::Wake);
+            for index in 0..self.nodes.len() {
+                let now = self.time(index);
+                self.nodes[index].handle_input(now, Input::Wake);
             }
             self.settle();
         }
@@ -144,7 +158,8 @@ impl World {
 
     fn call(&mut self, index: usize, command: Command) -> CallId {
         let call = CallId(self.now.mono + index as u64);
-        self.nodes[index].handle_input(self.now, Input::Command { call, command });
+        let now = self.time(index);
+        self.nodes[index].handle_input(now, Input::Command { call, command });
         self.settle();
         call
     }
@@ -218,6 +233,7 @@ fn hello(key: &Ed25519, wire: u8, plan: u16) -> Frame {
         direct_links: false,
         established: false,
         want: Want::Sibling,
+        wall_us: 0,
     }))
 }
 
@@ -438,6 +454,7 @@ fn a_relay_that_feigns_a_return_does_not_cut_a_direct_channel() {
         direct_links: true,
         established: false,
         want: Want::Sibling,
+        wall_us: 0,
     }));
     let signature = Ed25519::from_seed(&[9; 32]).sign(b"anything");
     let proof = Frame::Link(LinkFrame::Proof { signature, direct: false });
@@ -454,6 +471,35 @@ fn a_relay_that_feigns_a_return_does_not_cut_a_direct_channel() {
     assert_eq!((world.kind(1, 2), world.kind(2, 1)), (Some("direct"), Some("direct")));
     assert_eq!(world.counter(1, "links_begun_anew"), 0);
     assert!(world.counter(1, "identities_refused") > 0, "the false proof was heard");
+}
+
+#[test]
+fn a_clock_that_is_far_off_is_set_by_the_first_link() {
+    let mut world = World::new(vec![supernode(1), node(2, config("a")), node(3, config("a")), node(4, config("a"))]);
+    world.now.wall = 1_700_000_000_000_000;
+    let minute_us = 60_000_000;
+    world.ahead_us = BTreeMap::from([(1, 24 * 60 * minute_us), (2, 4 * minute_us)]);
+    for index in 1..4 {
+        world.link(0, index);
+    }
+    world.link(3, 1);
+    let set: Vec<u64> = (0..4).map(|index| world.counter(index, "clock_set")).collect();
+    assert_eq!(set, [0, 1, 0, 0], "neither what is near is set, nor who has links, nor a supernode");
+    world.run(3_000_000);
+    let put = |key: &str, value: &[u8]| {
+        let action = Action::Put { value: value.to_vec(), expect: Expect::Any, ttl_us: None };
+        let (namespace, key) = ("clocks".to_owned(), key.as_bytes().to_vec());
+        Command::Keys { ops: vec![KeyOp { namespace, locality_bits: 0, key, action }], deadline_us: None }
+    };
+    let calls: Vec<CallId> = (0..20).map(|key| world.call(1, put(&key.to_string(), b"from ahead"))).collect();
+    world.run(3_000_000);
+    for call in calls {
+        let reply = world.replies.iter().find(|(_, other, _)| *other == call);
+        assert!(
+            matches!(reply, Some((1, _, Ok(Reply::Keys(outcomes, _)))) if matches!(outcomes[0], Outcome::Stored { .. })),
+            "{reply:?}"
+        );
+    }
 }
 
 #[test]
