@@ -151,6 +151,9 @@ pub struct Figures {
 /// See the module's documentation.
 pub struct LinkHost(Rc<Host>);
 
+/// Is told a session, and what became of it.
+type Told = Closure<dyn Fn(f64, JsValue)>;
+
 /// What the parts of the host share.
 struct Host {
     tell: Box<dyn Fn(Event)>,
@@ -158,7 +161,7 @@ struct Host {
     next_link: Cell<u64>,
     negotiator: Option<Negotiator>,
     /// What the negotiator tells.
-    told: RefCell<Option<Closure<dyn Fn(f64, JsValue)>>>,
+    told: RefCell<Option<Told>>,
     shut_down: Cell<bool>,
 }
 
@@ -185,7 +188,7 @@ impl LinkHost {
         });
         if let Some(negotiator) = &host.negotiator {
             let to = Rc::downgrade(&host);
-            let told = Closure::<dyn Fn(f64, JsValue)>::new(move |session: f64, what: JsValue| {
+            let told = Told::new(move |session: f64, what: JsValue| {
                 if let Some(host) = to.upgrade() {
                     host.on_told(SessionId(session as u64), what);
                 }
