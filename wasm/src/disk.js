@@ -61,10 +61,9 @@ export function load(database) {
 export async function write(database, keys, values) {
   const transaction = database.transaction(["records", "self"], "readwrite");
   const [store, self] = [transaction.objectStore("records"), transaction.objectStore("self")];
-  // Adding what is there already aborts the transaction; nothing is read, so that it need not come back to this thread.
+  // Adding what is there already aborts the transaction. (`commit()` would be no faster, and in Firefox 153 it commits even so.)
   self.add(true, fence(database.opened));
   self.delete(fence(database.opened));
   keys.forEach((key, index) => (values[index] ? store.put(values[index], key) : store.delete(key)));
-  transaction.commit?.();
   await completed(transaction);
 }
