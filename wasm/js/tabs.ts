@@ -27,7 +27,8 @@ const PONG_HIDDEN_MS = 5_000;
 /** What tabs say, to all or to one. */
 type What = { to?: string } & (
   | { type: "who" }
-  | { type: "lead"; version: number }
+  /** `reign` is another one each time that a tab opens the peer. */
+  | { type: "lead"; version: number; reign: string }
   | { type: "client"; name: string }
   | { type: "ping" | "pong" | "offer" | "take" | "yours" }
 );
@@ -60,6 +61,7 @@ class Tab {
   readonly #channel: BroadcastChannel;
   #home: Home | undefined;
   #leader: string | undefined;
+  #reign: string | undefined;
   /** Whether it holds the lock. */
   #leads = false;
   /** Gives the lock back. */
@@ -148,8 +150,9 @@ class Tab {
     if (this.#over || this.#waiting !== waiting) return home.close(false);
     this.#home = home;
     this.#leader = this.#me;
+    this.#reign = Math.random().toString(36).slice(2);
     for (const calls of this.#clients.keys()) this.#attach(calls);
-    this.#say({ type: "lead", version: VERSION });
+    this.#say({ type: "lead", version: VERSION, reign: this.#reign });
     this.#onVisibility();
     await resigned;
     if (this.#waiting === waiting) this.#waiting = undefined;
@@ -197,11 +200,12 @@ class Tab {
     const { from } = word;
     switch (word.type) {
       case "who":
-        if (this.#home) this.#say({ type: "lead", version: VERSION, to: from });
+        if (this.#home && this.#reign) this.#say({ type: "lead", version: VERSION, reign: this.#reign, to: from });
         return;
       case "lead":
-        if (this.#home || from === this.#leader) return;
+        if (this.#home || (from === this.#leader && word.reign === this.#reign)) return;
         this.#leader = from;
+        this.#reign = word.reign;
         this.#heard = { at: performance.now(), count: -1, pinged: 0 };
         for (const calls of [...this.#clients.keys()]) {
           if (word.version === VERSION) this.#attach(calls);
@@ -254,12 +258,12 @@ class Tab {
     this.#clients.get(calls)?.();
     this.#clients.set(calls, undefined);
     if (this.#home) return calls.attach(this.#home.connect());
-    const leader = this.#leader;
+    const [leader, reign] = [this.#leader, this.#reign];
     if (!leader) return;
     calls.detach();
     const name = `${this.#name}:${Math.random().toString(36).slice(2)}`;
     void navigator.locks.request(name, () => new Promise<void>((release) => {
-      if (this.#leader !== leader || !this.#clients.has(calls)) return release();
+      if (this.#reign !== reign || !this.#clients.has(calls)) return release();
       const port: Port = wrap(new BroadcastChannel(name));
       this.#clients.set(calls, () => (release(), port.close()));
       // The engine says when it listens.

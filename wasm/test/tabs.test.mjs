@@ -108,6 +108,8 @@ test("ten tabs are one peer, and closing the one that has it hands it over", { t
 test("a hidden leader gives the peer to a visible tab, a frozen one loses it to one", { timeout: 120_000 }, async () => {
   const context = await browser.createBrowserContext();
   const first = await open(context);
+  // What others held that are gone is given up first.
+  await first.evaluate(() => Promise.all(Array.from({ length: 100 }, (_, index) => db.put("calls", `k${index}`, index))));
   await keepCalling(first);
   await new Promise((resolve) => setTimeout(resolve, 2_000));
   const quiet = await stopCalling(first);
