@@ -22,7 +22,7 @@ const native = {
   core: () => true,
 };
 const stages = {
-  build: { share: 21, run: build },
+  build: { share: 32, run: build },
   core: { share: 7, run: () => runBinaries("core").then(docTests) },
   sql: { share: 3, run: () => runBinaries("sql") },
   distributed: { share: 4, run: () => runBinaries("distributed") },
