@@ -23,10 +23,10 @@ const native = {
 };
 const stages = {
   build: { share: 32, run: build },
-  core: { share: 7, run: () => runBinaries("core").then(docTests) },
+  core: { share: 9, run: () => runBinaries("core").then(docTests) },
   sql: { share: 3, run: () => runBinaries("sql") },
   distributed: { share: 4, run: () => runBinaries("distributed") },
-  browsers: { share: 12, run: browsers },
+  browsers: { share: 18, run: browsers },
   supernode: { share: 3, run: () => runBinaries("supernode") },
 };
 
