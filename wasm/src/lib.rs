@@ -7,11 +7,11 @@
 //!   │ owns pontoon_core::Node: feeds it, drains it, wakes it │ ── disk (IndexedDB or memory)
 //!   └──── host::Command ▼ ───────── ▲ host::Event ─────┘
 //!   ┌─ host ────────────────────────────────────┐
-//!   │ WebSockets and WebRTC data channels; on the page, where RTCPeerConnection lives │
+//!   │ WebSockets and data channels; what negotiates the latter is on the page (js/rtc.js) │
 //!   └────────────────────────────────────────────┘
 //! ```
 //!
-//! The two halves exchange values only, so that the engine can move to a worker and leave the link host behind.
+//! All of it runs in a worker, or on the page where there is none; `RTCPeerConnection` exists on pages only.
 //! Invariant: the node is never borrowed while JavaScript runs; whatever happens meanwhile waits in the inbox.
 
 #![cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
