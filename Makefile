@@ -9,7 +9,7 @@ BENCH ?= cargo run --release --locked --quiet -p pontoon-tests --bin bench --
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo page test check bench conformance soak clean
+.PHONY: help setup demo page docs test check bench conformance soak clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,6 +36,9 @@ wasm/dist/index.js: $(call SOURCES,core wasm) Cargo.toml Cargo.lock package-lock
 web-demo/dist/index.html: wasm/dist/index.js $(call SOURCES,web-demo) package-lock.json
 	npm run build --workspace pontoon-demo
 	@touch $@
+
+docs: page ## the API reference of the npm package, in docs/api/html
+	npm run build --workspace pontoon-api-reference
 
 test: ## run every test, real browsers included, with the minutes of each stage (installs browsers on Debian as root)
 	@node scripts/test.mjs $(STAGES)

@@ -14,6 +14,8 @@ pub struct Config {
     pub supernode: bool,
     /// Whether this peer starts the network when nobody else has: the first peer is a group of one.
     pub founder: bool,
+    /// A founder that no link will ever reach: it waits for nobody before it founds, or goes on with what it has.
+    pub alone: bool,
     /// Whether this peer's driver can open direct links on its own (WebRTC).
     pub direct_links: bool,
 
@@ -86,8 +88,11 @@ pub struct Config {
     pub queries_max: usize,
     /// Queries that wait for their turn; beyond that they are refused.
     pub queries_waiting_max: usize,
-    /// Messages of the application to one node or key that are under way at once; further ones wait for their turn.
-    pub messages_in_flight_max: usize,
+    /// Messages of the application to one node or key that are under way at once at first, and again when one is late;
+    /// more when they arrive. Further ones wait for their turn.
+    pub messages_in_flight_first: usize,
+    /// Bytes of them that are under way at once, but for a single message.
+    pub messages_bytes_max: usize,
     /// Namespaces whose new data the application is told of.
     pub subscriptions_max: usize,
     /// Messages to one node or key that this peer's application waits for.
@@ -129,6 +134,7 @@ impl Default for Config {
             supernodes: Vec::new(),
             supernode: false,
             founder: false,
+            alone: false,
             direct_links: true,
 
             replicas: 3,
@@ -167,7 +173,8 @@ impl Default for Config {
             calls_max: 1_024,
             queries_max: 16,
             queries_waiting_max: 256,
-            messages_in_flight_max: 8,
+            messages_in_flight_first: 8,
+            messages_bytes_max: 1 << 20,
             subscriptions_max: 256,
             messages_waiting_max: 256,
             fragments_max: 16_384,

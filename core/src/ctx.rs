@@ -12,8 +12,8 @@ use crate::{
     config::Config,
     id::Id,
     map::Map,
-    node::{Output, Timer},
-    wire::Body,
+    node::{LinkId, Output, Timer},
+    wire::{self, Body, Outgoing},
 };
 
 /// The two clocks, in microseconds.
@@ -126,6 +126,8 @@ impl Counters {
 pub struct Outbox {
     /// For the driver.
     pub outputs: VecDeque<Output>,
+    /// For links: frames of one input share chunks.
+    pub outgoing: Outgoing,
     /// For the overlay.
     pub posts: VecDeque<Post>,
     /// What is waited for.
@@ -158,6 +160,12 @@ impl Outbox {
         let [a, b, c, d, ..] = *seed;
         Outbox { serial: u64::from(u32::from_le_bytes([a, b, c, d])), ..Outbox::default() }
     }
+
+    /// What is for links is for the driver now.
+    pub fn flush(&mut self) {
+        let sends = self.outgoing.take().into_iter().map(|(link, bytes)| Output::Send { link, bytes });
+        self.outputs.extend(sends);
+    }
 }
 
 impl Ctx<'_> {
@@ -176,9 +184,19 @@ impl Ctx<'_> {
         self.out.posts.push_back(Post::Key { key, body: body.into() });
     }
 
-    /// An effect of the driver.
+    /// An effect of the driver. A link is closed behind what was sent over it before.
     pub fn output(&mut self, output: Output) {
+        if matches!(output, Output::Close { .. } | Output::RtcClose { .. }) {
+            self.out.flush();
+        }
         self.out.outputs.push_back(output);
+    }
+
+    /// A frame for a link.
+    pub fn transmit(&mut self, link: LinkId, frame: &[u8]) {
+        for chunk in wire::cut(frame, self.config.chunk_bytes) {
+            self.out.outgoing.push(link, chunk, self.config.chunk_bytes);
+        }
     }
 
     /// Calls back `after_us` from now.

@@ -17,7 +17,17 @@ fn config(network: &str) -> Config {
 }
 
 fn node(seed: u8, config: Config) -> Node {
-    let mut node = Node::new(config, Box::new(Ed25519::from_seed(&[seed; 32])), [seed; 32], Now::default(), Vec::new());
+    begun(seed, seed, config)
+}
+
+/// In another life a node draws other numbers.
+fn reborn(seed: u8, config: Config) -> Node {
+    begun(seed, seed + 100, config)
+}
+
+fn begun(seed: u8, draws: u8, config: Config) -> Node {
+    let mut node =
+        Node::new(config, Box::new(Ed25519::from_seed(&[seed; 32])), [draws; 32], Now::default(), Vec::new());
     node.handle_input(Now::default(), Input::Wake);
     while node.poll_output().is_some() {}
     node
@@ -74,6 +84,19 @@ impl World {
         self.ends.retain(|(from, _), (to, _)| *from != index && *to != index);
     }
 
+    /// A node is told that its channel to another one is down.
+    fn lose(&mut self, a: usize, b: usize) {
+        let (now, link) = (self.time(a), self.name(a, b));
+        self.ends.remove(&(a, link));
+        self.nodes[a].handle_input(now, Input::LinkDown { link });
+        self.settle();
+    }
+
+    /// The channel that one node has to another one in this life.
+    fn name(&self, from: usize, to: usize) -> LinkId {
+        LinkId((self.lives * 10_000 + from * 100 + to) as u64)
+    }
+
     fn link(&mut self, a: usize, b: usize) {
         self.link_as(a, b, Origin::Accepted);
     }
@@ -86,14 +109,13 @@ impl World {
 
     /// A transport between two nodes comes up: what they say over it is yet to travel.
     fn raise(&mut self, a: usize, b: usize, origin: Origin) {
-        let lives = self.lives;
-        let name = |from: usize, to: usize| LinkId((lives * 10_000 + from * 100 + to) as u64);
-        self.ends.insert((a, name(a, b)), (b, name(b, a)));
-        self.ends.insert((b, name(b, a)), (a, name(a, b)));
+        let names = [self.name(a, b), self.name(b, a)];
+        self.ends.insert((a, names[0]), (b, names[1]));
+        self.ends.insert((b, names[1]), (a, names[0]));
         let now = self.time(a);
-        self.nodes[a].handle_input(now, Input::LinkUp { link: name(a, b), origin });
+        self.nodes[a].handle_input(now, Input::LinkUp { link: names[0], origin });
         let now = self.time(b);
-        self.nodes[b].handle_input(now, Input::LinkUp { link: name(b, a), origin: Origin::Accepted });
+        self.nodes[b].handle_input(now, Input::LinkUp { link: names[1], origin: Origin::Accepted });
     }
 
     fn settle(&mut self) {
@@ -176,6 +198,28 @@ fn two_nodes_of_a_network_prove_themselves_and_are_linked() {
 }
 
 #[test]
+fn who_comes_back_joins_though_its_neighbour_takes_a_dead_link_for_its_own() {
+    // The neighbour is nearer to the place that is looked for than the supernode, and so answers.
+    let neighbours = (3..60).map(|seed| node(seed, config("a")));
+    let (home, page) = (supernode(1), node(2, config("a")));
+    let near = |other: &Node| other.id().distance(&page.id());
+    let neighbour = neighbours.min_by_key(|other| near(other)).unwrap();
+    assert!(near(&neighbour) < near(&home));
+    let mut world = World::new(vec![home, page, neighbour]);
+    for (a, b) in [(0, 2), (0, 1), (1, 2)] {
+        world.link(a, b);
+    }
+    world.run(2_000_000);
+    // The supernode's socket ends with the page.
+    world.lose(0, 1);
+    let fresh = reborn(2, config("a"));
+    world.reload(1, fresh);
+    world.link(0, 1);
+    world.run(500_000);
+    assert!(world.nodes[1].joined(), "it need not wait until its neighbour misses it");
+}
+
+#[test]
 fn another_network_is_refused() {
     let mut world = World::new(vec![node(1, config("a")), node(2, config("b"))]);
     world.link(0, 1);
@@ -210,9 +254,7 @@ impl Stranger {
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Send { link: LINK, bytes } => {
-                    if let Ok(Some(frame)) = self.chunks.push(&bytes, 1 << 21) {
-                        frames.extend(wire::decode(&frame));
-                    }
+                    frames.extend(self.chunks.push(&bytes, 1 << 21).flatten().flat_map(|frame| wire::decode(&frame)));
                 }
                 Output::Close { link: LINK } => closed = true,
                 _ => {}
@@ -270,10 +312,21 @@ fn nothing_is_heard_before_the_proof() {
 #[test]
 fn bytes_that_are_no_frame_close_the_link_and_nothing_else() {
     let mut stranger = Stranger::meet(Config::default());
-    stranger.node.handle_input(Now::default(), Input::Chunk { link: LINK, bytes: vec![0, WIRE_VERSION, 0xff, 0xff] });
+    stranger.node.handle_input(Now::default(), Input::Chunk { link: LINK, bytes: vec![0, 0, 3, WIRE_VERSION, 0xff, 0xff] });
     let (_, closed) = stranger.hear();
     assert!(closed);
     assert_eq!(stranger.node.inspect(Now::default()).counters["frames_malformed"], 1);
+}
+
+#[test]
+fn a_frame_of_another_version_is_told_from_junk() {
+    let mut stranger = Stranger::meet(Config::default());
+    let bytes = vec![0, 0, 3, WIRE_VERSION + 1, 0xff, 0xff];
+    stranger.node.handle_input(Now::default(), Input::Chunk { link: LINK, bytes });
+    let (frames, closed) = stranger.hear();
+    assert!(closed && frames.contains(&Frame::Link(LinkFrame::Refuse(Refusal::Version))));
+    let counters = stranger.node.inspect(Now::default()).counters;
+    assert_eq!((counters["versions_differ"], counters.get("frames_malformed")), (1, None));
 }
 
 #[test]
@@ -308,7 +361,7 @@ fn a_peer_out_of_reach_is_not_flooded_and_hears_all_when_it_is_back() {
     let mut world = World::new(vec![node(1, config("a")), node(2, config("a"))]);
     world.link(0, 1);
     world.run(1_000_000);
-    let fresh = node(2, config("a"));
+    let fresh = reborn(2, config("a"));
     world.reload(1, fresh);
     let (to, most) = (world.nodes[1].id(), Config::default().messages_waiting_max as u64);
     for number in 0..most + 10 {
@@ -326,7 +379,7 @@ fn a_peer_out_of_reach_is_not_flooded_and_hears_all_when_it_is_back() {
     assert_eq!(refused(&world), 10, "there is a bound, and who meets it is told");
     world.run(20_000_000);
     let attempts = world.counter(0, "messages_sent");
-    let in_flight = Config::default().messages_in_flight_max as u64;
+    let in_flight = Config::default().messages_in_flight_first as u64;
     assert!((in_flight..=6 * in_flight).contains(&attempts), "{attempts} attempts in 20 s");
     world.link(0, 1);
     let numbers: Vec<Vec<u8>> = (0..most).map(|number| number.to_be_bytes().to_vec()).collect();
@@ -424,10 +477,11 @@ fn a_peer_that_comes_back_over_a_relay_is_not_sought_on_its_dead_channel() {
     for back in [1, 2] {
         let mut world = linked_twice();
         let stays = 3 - back;
-        let fresh = node(back as u8 + 1, config("a"));
+        let fresh = reborn(back as u8 + 1, config("a"));
         world.reload(back, fresh);
         world.sessions.clear();
         world.link(0, back);
+
         world.run(1_000_000);
         assert_eq!((world.kind(stays, back), world.kind(back, stays)), (Some("relayed"), Some("relayed")));
         let (one, other) = (world.nodes[1].id(), world.nodes[2].id());

@@ -138,7 +138,8 @@ async fn a_client_that_takes_nothing_is_cut_and_others_notice_nothing() {
     tight.limits.queue_bytes_max = 1 << 20;
     // Only the bound of the queue may end the link.
     tight.engine.suspect_after_us = 60_000_000;
-    tight.engine.messages_in_flight_max = 400;
+    tight.engine.messages_in_flight_first = 400;
+    tight.engine.messages_bytes_max = 64 << 20;
     tight.engine.messages_waiting_max = 400;
     let hub = Supernode::start(tight).await.unwrap();
     let (address, hold) = proxy(hub.local_addr()).await;

@@ -2,7 +2,10 @@
 //! the node stays within its bounds, and the network goes on.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how a test fails, helpers included
 
-use pontoon_core::{store::Outcome, wire};
+use pontoon_core::{
+    store::Outcome,
+    wire::{self, Chunks},
+};
 use pontoon_tests::{
     ops::{get, put},
     sim::{Recorded, Sim, SimConfig},
@@ -11,6 +14,7 @@ use proptest::{prelude::*, test_runner::TestRunner};
 
 const SECOND_US: u64 = 1_000_000;
 const NODES: usize = 6;
+const FRAME_MAX: usize = 1 << 20;
 
 fn small(seed: u64) -> Sim {
     Sim::new(SimConfig { join_every_us: 100_000, ..SimConfig::new(seed, NODES) })
@@ -46,9 +50,9 @@ enum Attack {
 fn attacks() -> impl Strategy<Value = Attack> {
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..300).prop_map(Attack::Random),
-        // A header that says "last", the version, and then junk: reaches the decoder.
+        // A header that says "whole", a length, the version, and then junk: reaches the decoder.
         prop::collection::vec(any::<u8>(), 0..200)
-            .prop_map(|junk| Attack::Random([&[0, wire::WIRE_VERSION][..], &junk].concat())),
+            .prop_map(|junk| Attack::Random([&[0, 0, junk.len() as u8 + 1, wire::WIRE_VERSION][..], &junk].concat())),
         any::<usize>().prop_map(Attack::Replay),
         (any::<usize>(), prop::collection::vec((any::<usize>(), any::<u8>()), 1..6))
             .prop_map(|(chunk, flips)| Attack::Flip(chunk, flips)),
@@ -94,28 +98,28 @@ fn decoding_gives_an_error_and_no_panic() {
     let real = recorded();
     assert!(real.len() > 200);
     for chunk in real.iter().filter(|chunk| chunk.bytes.first() == Some(&0)).take(2_000) {
-        // Chunks that continue an earlier one decode to an error, whole ones to a frame; both are fine.
-        if let Ok(frame) = wire::decode(&chunk.bytes[1..]) {
-            assert_eq!(wire::encode(&frame), &chunk.bytes[1..]);
+        for frame in Chunks::default().push(&chunk.bytes, FRAME_MAX) {
+            let frame = frame.unwrap();
+            assert_eq!(wire::encode(&wire::decode(&frame).unwrap()), &frame[..]);
         }
     }
     let mut runner = TestRunner::new(ProptestConfig { cases: 20_000, failure_persistence: None, ..Default::default() });
     runner
         .run(&attacks(), |attack| {
-            for chunk in chunks(&attack, &real) {
-                let _ = wire::decode(chunk.get(1..).unwrap_or_default());
-            }
+            let _ = attack.malformed(&real);
             Ok(())
         })
         .unwrap();
 }
 
 impl Attack {
-    /// Whether no decoder takes any of it for a frame. The other attacks may forge frames that an insider could have
+    /// Whether the decoder takes nothing of it for a frame. The other attacks may forge frames that an insider could have
     /// sent, and insiders can do harm: there only the bounds are checked.
-    fn malformed(&self) -> bool {
-        matches!(self, Attack::Truncate(..) | Attack::Endless(_))
-            || matches!(self, Attack::Random(bytes) if wire::decode(bytes.get(1..).unwrap_or_default()).is_err())
+    fn malformed(&self, real: &[Recorded]) -> bool {
+        let mut together = Chunks::default();
+        chunks(self, real).iter().all(|chunk| {
+            together.push(chunk, FRAME_MAX).all(|frame| frame.and_then(|frame| wire::decode(&frame)).is_err())
+        })
     }
 }
 
@@ -136,7 +140,7 @@ fn under_attack(replayed: bool, blows: &[(usize, usize, Attack)], real: &[Record
         prop_assert!(inspect.peers.len() <= 400, "{} peers", inspect.peers.len());
         prop_assert!(inspect.store.bytes <= 1 << 20, "{} bytes", inspect.store.bytes);
     }
-    if blows.iter().all(|(.., attack)| attack.malformed()) {
+    if blows.iter().all(|(.., attack)| attack.malformed(real)) {
         // It still works: a link that was closed for junk is replaced.
         let outcome = sim.keys(1, vec![put("after", b"k", b"v")]);
         prop_assert!(matches!(outcome[..], [Outcome::Stored { .. }]), "{outcome:?}");
@@ -150,7 +154,7 @@ fn under_attack(replayed: bool, blows: &[(usize, usize, Attack)], real: &[Record
 fn a_node_survives_hostile_chunks_and_stays_bounded() {
     let real = recorded();
     let forged = prop::collection::vec((0..NODES, any::<usize>(), attacks()), 1..60);
-    let junk = attacks().prop_filter("well-formed", Attack::malformed);
+    let junk = attacks().prop_filter("well-formed", |attack| attack.malformed(&real));
     let malformed = prop::collection::vec((0..NODES, any::<usize>(), junk), 1..60);
     let mut runner = TestRunner::new(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() });
     runner

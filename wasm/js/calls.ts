@@ -18,6 +18,8 @@ export interface CallHow {
   /** Aborts it: it rejects at once, and the realm is told. */
   signal?: AbortSignal | undefined;
   onPart?: (part: never) => void;
+  /** Its name, where that was given already. */
+  id?: number;
 }
 
 interface Pending extends CallHow {
@@ -25,6 +27,7 @@ interface Pending extends CallHow {
   resolve(value: unknown): void;
   reject(error: PontoonError): void;
   sent: boolean;
+  onAbort: () => void;
 }
 
 /** See above. */
@@ -55,18 +58,20 @@ export class Calls {
       if (this.#pending.size >= CALLS_MAX) {
         return reject(new PontoonError("overloaded", `more than ${CALLS_MAX} calls are under way`));
       }
-      const request = { id: (this.#last += 1), call, args };
-      const pending = { ...how, request, resolve: resolve as Pending["resolve"], reject, sent: false };
-      this.#pending.set(request.id, pending);
-      how.signal?.addEventListener("abort", () => this.#abort(pending), { once: true });
+      const id = how.id ?? this.#id();
+      const request = { id, call, args };
+      const onAbort = (): void => this.#abort(id);
+      const pending = { ...how, request, resolve: resolve as Pending["resolve"], reject, sent: false, onAbort };
+      this.#pending.set(id, pending);
+      how.signal?.addEventListener("abort", onAbort);
       this.#send(pending);
     });
   }
 
   /** Begins a stream; gives what ends it. `onEnd` is told why if it ends by itself. */
   stream(call: string, args: unknown[], onPart: (part: never) => void, onEnd: (error?: PontoonError) => void): () => void {
-    const id = this.#last + 1;
-    this.call(call, args, { stream: true, onPart }).then(() => onEnd(), onEnd);
+    const id = this.#id();
+    this.call(call, args, { id, stream: true, onPart }).then(() => onEnd(), onEnd);
     return () => this.#forget(id);
   }
 
@@ -118,28 +123,36 @@ export class Calls {
     if ("part" in answer) pending.onPart?.(answer.part as never);
     else if ("refused" in answer) pending.sent = false;
     else if ("error" in answer) this.#settle(pending, PontoonError.from(answer.error));
-    else {
-      this.#pending.delete(answer.id);
-      pending.resolve(answer.value);
-    }
+    else this.#take(answer.id)?.resolve(answer.value);
   }
 
-  #abort(pending: Pending): void {
-    if (this.#pending.get(pending.request.id) !== pending || !pending.signal) return;
-    this.#forget(pending.request.id);
-    pending.reject(aborted(pending.signal, pending.request.call));
+  #abort(id: number): void {
+    const pending = this.#forget(id);
+    if (pending?.signal) pending.reject(aborted(pending.signal, pending.request.call));
   }
 
   /** Nobody wants to know any more. */
-  #forget(id: number): void {
-    const pending = this.#pending.get(id);
-    this.#pending.delete(id);
+  #forget(id: number): Pending | undefined {
+    const pending = this.#take(id);
     if (pending?.sent) this.#port?.post({ id, end: true });
+    return pending;
   }
 
-  #settle(pending: Pending, error: PontoonError): void {
-    this.#pending.delete(pending.request.id);
-    pending.reject(error);
+  #settle({ request, reject }: Pending, error: PontoonError): void {
+    this.#take(request.id);
+    reject(error);
+  }
+
+  /** A call is under way no more. */
+  #take(id: number): Pending | undefined {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    pending?.signal?.removeEventListener("abort", pending.onAbort);
+    return pending;
+  }
+
+  #id(): number {
+    return (this.#last += 1);
   }
 }
 

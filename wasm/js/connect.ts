@@ -30,16 +30,16 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
 async function begin(platform: Platform, options: ConnectOptions, calls: Calls): Promise<() => Promise<void>> {
   const { network, supernodes, seed, iceServers } = options;
   const durable = options.storage !== "memory";
-  const open = (store: string | undefined): Promise<Home> =>
+  const open = (store: Promise<string | undefined>): Promise<Home> =>
     openHome(platform, {
-      engine: {
+      engine: store.then((store) => ({
         network,
         supernodes,
         direct: options.direct ?? true,
         alone: options.alone ?? false,
         ...(store !== undefined && { store }),
         ...(seed !== undefined && { seed }),
-      },
+      })),
       rtc: iceServers ? { iceServers } : {},
       worker: options.worker ?? true,
     });
@@ -51,18 +51,16 @@ async function begin(platform: Platform, options: ConnectOptions, calls: Calls):
   // Peers that forget are nobody else's, and nor are those of an identity that was given to one tab.
   if (options.tabs === "shared" || (options.tabs === undefined && durable && !seed && tabsCanShare())) {
     if (!tabsCanShare()) throw new PontoonError("unsupported", "tabs share a peer only where there are Web Locks (not on plain http)");
-    return end(share(network, calls, () => open(`pontoon:${network}:shared`)));
+    return end(share(network, calls, () => open(Promise.resolve(`pontoon:${network}:shared`))));
   }
 
-  const slot = durable && globalThis.indexedDB ? await claim(network) : undefined;
-  if (durable && globalThis.indexedDB && !slot) {
-    throw new PontoonError("overloaded", "too many tabs of this origin are in the network already");
-  }
+  const claimed = durable && globalThis.indexedDB ? claim(network) : undefined;
+  const release = (): void => void claimed?.then((slot) => slot?.[1]());
   let home: Home;
   try {
-    home = await open(slot && `pontoon:${network}:${slot[0]}`);
+    home = await open(named(network, claimed));
   } catch (cause) {
-    slot?.[1]();
+    release();
     throw PontoonError.from(cause);
   }
   calls.attach(home.connect());
@@ -72,8 +70,15 @@ async function begin(platform: Platform, options: ConnectOptions, calls: Calls):
   return end(async () => {
     globalThis.removeEventListener?.("pagehide", leave);
     await home.close(true);
-    slot?.[1]();
+    release();
   });
+}
+
+/** The store of a slot; without one it is in memory. */
+async function named(network: string, claimed: ReturnType<typeof claim> | undefined): Promise<string | undefined> {
+  const slot = await claimed;
+  if (claimed && !slot) throw new PontoonError("overloaded", "too many tabs of this origin are in the network already");
+  return slot && `pontoon:${network}:${slot[0]}`;
 }
 
 function check(options: ConnectOptions): ConnectOptions {

@@ -1,18 +1,17 @@
 // The engine's script: runs as a worker, or is imported by a page that has none. One file without imports, so that no
 // bundler has to split what a worker loads.
 
-import type { EngineOptions } from "./core/pontoon_wasm.js";
 import { PontoonError } from "./errors.js";
 import { wrap } from "./port.js";
 import { Pumped } from "./pump.js";
-import { type AnyNegotiator, Realm, type WasmName } from "./realm.js";
+import { type AnyNegotiator, Realm, type RealmOptions, type WasmName } from "./realm.js";
 import type { Budget } from "./types.js";
 
 export { Realm };
 
 /** What the page tells its worker. */
 export type ToWorker =
-  | { type: "open"; options: EngineOptions; webrtc: boolean }
+  | { type: "open"; options: RealmOptions; webrtc: boolean }
   | { type: "client"; port: MessagePort }
   | { type: "tab"; name: string }
   | { type: "close"; leave: boolean }
@@ -28,6 +27,7 @@ export type FromWorker =
   | { type: "failed"; error: { code: string; message: string } }
   | { type: "closed" }
   | { type: "clients"; count: number }
+  | { type: "lost" }
   | { type: "ask"; id: number; question: Question }
   | { type: "rtc"; session: number; open: boolean; peer: string }
   | { type: "rtc"; session: number; signal: Uint8Array }
@@ -59,7 +59,7 @@ class Page {
       case "open":
         return void this.#open(message);
       case "client":
-        return void this.#realm?.serve(wrap(message.port));
+        return void this.#realm?.serve(wrap(message.port, true));
       case "tab":
         return this.#realm?.serveTab(message.name);
       case "close":
@@ -84,6 +84,7 @@ class Page {
         wasm: (name) => this.#ask({ what: "wasm", name }),
         negotiator: webrtc ? this.#negotiator : undefined,
         onClients: (count) => tell({ type: "clients", count }),
+        onLost: () => tell({ type: "lost" }),
       });
       tell({ type: "opened" });
     } catch (cause) {

@@ -1,12 +1,11 @@
 // Where a page keeps its engine: in a worker, so that no query holds up a frame, or on the page itself, where there are no
 // workers or the page's policy forbids them.
 
-import type { EngineOptions } from "./core/pontoon_wasm.js";
 import type { FromWorker, Question, ToWorker } from "./engine.js";
 import { PontoonError } from "./errors.js";
 import { pair, type Port, wrap } from "./port.js";
 import { pump } from "./pump.js";
-import type { WasmName } from "./realm.js";
+import type { RealmOptions, WasmName } from "./realm.js";
 import { Negotiator } from "./rtc.js";
 import type { WasmSource } from "./wasm.js";
 
@@ -21,7 +20,8 @@ export interface Platform {
 
 /** How a home is opened. */
 export interface HomeOptions {
-  engine: EngineOptions;
+  /** What the engine is opened with, where that is yet to be found out: everything else is made ready meanwhile. */
+  engine: Promise<RealmOptions>;
   rtc: RTCConfiguration;
   worker: boolean;
 }
@@ -30,6 +30,8 @@ export interface HomeOptions {
 export interface Home {
   /** How many clients it serves. */
   readonly clients: number;
+  /** Called when its store was opened elsewhere: it can write no more. */
+  onLost: () => void;
   /** A client's end of a new connection. */
   connect(): Port;
   /** Serves another tab; see `Realm.serveTab`. */
@@ -60,18 +62,21 @@ export async function openHome(platform: Platform, options: HomeOptions): Promis
   const early = wasm("peer");
   // Who waits for it is told.
   early.catch(() => undefined);
+  options.engine.catch(() => undefined);
   if (options.worker && platform.worker && typeof globalThis.Worker === "function") {
     const home = await WorkerHome.open(platform.worker, options.engine, negotiator, wasm);
     if (home) return home;
   }
   const { Realm } = await platform.engine();
   let clients = 0;
-  const realm = await Realm.open(options.engine, { wasm, negotiator, onClients: (count) => (clients = count) });
+  const onClients = (count: number): void => void (clients = count);
+  const realm = await Realm.open(await options.engine, { wasm, negotiator, onClients, onLost: () => home.onLost() });
   const close = async (leave: boolean): Promise<void> => {
     await realm.close(leave);
     negotiator?.shutdown();
   };
-  return {
+  const home: Home = {
+    onLost: () => undefined,
     get clients() {
       return clients;
     },
@@ -85,11 +90,13 @@ export async function openHome(platform: Platform, options: HomeOptions): Promis
     close,
     kill: () => void close(false),
   };
+  return home;
 }
 
 /** An engine in a worker of this page. */
 class WorkerHome implements Home {
   clients = 0;
+  onLost: () => void = () => undefined;
   readonly #worker: Worker;
   readonly #negotiator: Negotiator | undefined;
   readonly #wasm: (name: WasmName) => Promise<WebAssembly.Module>;
@@ -98,7 +105,7 @@ class WorkerHome implements Home {
   /** Nothing when no worker runs here. */
   static async open(
     start: () => Worker,
-    options: EngineOptions,
+    options: Promise<RealmOptions>,
     negotiator: Negotiator | undefined,
     wasm: (name: WasmName) => Promise<WebAssembly.Module>,
   ): Promise<WorkerHome | undefined> {
@@ -117,7 +124,7 @@ class WorkerHome implements Home {
         if (!home) worker.terminate();
         resolve(home);
       };
-      const patience = setTimeout(() => runs || give(undefined), WORKER_MS);
+      let patience: ReturnType<typeof setTimeout> | undefined;
       worker.onerror = () => runs || give(undefined);
       worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
         runs = true;
@@ -127,7 +134,14 @@ class WorkerHome implements Home {
           reject(PontoonError.from(data.error));
         } else home.#onMessage(data);
       };
-      home.#tell({ type: "open", options, webrtc: negotiator !== undefined });
+      const open = (options: RealmOptions): void => {
+        patience = setTimeout(() => runs || give(undefined), WORKER_MS);
+        home.#tell({ type: "open", options, webrtc: negotiator !== undefined });
+      };
+      options.then(open).catch((cause) => {
+        worker.terminate();
+        reject(cause);
+      });
     });
   }
 
@@ -179,6 +193,8 @@ class WorkerHome implements Home {
       case "clients":
         this.clients = message.count;
         return;
+      case "lost":
+        return this.onLost();
       case "closed":
         return this.#closed();
       case "ask":

@@ -283,9 +283,12 @@ export class Pontoon {
   untilJoined(timeout: number): Promise<void> {
     if (this.#joined) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const timer = setTimeout(async () => {
         unsubscribe();
-        reject(new PontoonError("unreachable", `no supernode let this peer join within ${timeout} ms`));
+        const counters = await this.stats().then((stats) => stats.counters, () => undefined);
+        reject(counters?.versions_differ
+          ? new PontoonError("version_mismatch", "who was asked to let this peer join speaks another version of the protocol: one of the two is to be updated")
+          : new PontoonError("unreachable", `no supernode let this peer join within ${timeout} ms`));
       }, timeout);
       const unsubscribe = this.onJoined((joined) => {
         if (!joined) return;

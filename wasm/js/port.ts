@@ -5,6 +5,7 @@
 
 import type { ErrorDetails } from "./errors.js";
 import type { EngineEvent } from "./realm.js";
+import { soon } from "./soon.js";
 
 /** What a client asks. Names of calls are those of `Client` in realm.ts. */
 export type Request =
@@ -56,14 +57,32 @@ export function pair(): [Port, Port] {
   return [a, b];
 }
 
-/** A message port or a broadcast channel that only two know. */
-export function wrap(channel: MessagePort | BroadcastChannel): Port {
+/**
+ * A message port or a broadcast channel that only two know. What is posted `together` goes a little later, in one message: only
+ * for what nobody changes meanwhile.
+ */
+export function wrap(channel: MessagePort | BroadcastChannel, together = false): Port {
+  let waiting: (Request | Answer)[] = [];
+  const flush = (): void => {
+    const messages = waiting;
+    waiting = [];
+    if (messages.length > 0) channel.postMessage(messages);
+  };
   const port: Port = {
     copies: true,
     listener: undefined,
-    post: (message) => channel.postMessage(message),
-    close: () => channel.close(),
+    post(message) {
+      if (!together) return channel.postMessage([message]);
+      waiting.push(message);
+      if (waiting.length === 1) soon(flush);
+    },
+    close() {
+      flush();
+      channel.close();
+    },
   };
-  channel.onmessage = ({ data }: MessageEvent) => port.listener?.(data as never);
+  channel.onmessage = ({ data }: MessageEvent<never[]>) => {
+    for (const message of data) port.listener?.(message);
+  };
   return port;
 }

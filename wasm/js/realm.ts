@@ -3,6 +3,7 @@
 
 import initialize, { Engine, type EngineOptions } from "./core/pontoon_wasm.js";
 import { PontoonError, report } from "./errors.js";
+import { close, open } from "./disk.js";
 import { type PlainError, type Port, type Request, wrap } from "./port.js";
 import type { Session } from "./parser/session.js";
 import { loadSql, loadTrees } from "./sql.js";
@@ -71,6 +72,14 @@ export interface RealmHost {
   negotiator: AnyNegotiator | undefined;
   /** How many clients there are, when it changes. */
   onClients?(count: number): void;
+  /** Another realm has opened the store: nothing is written any more. */
+  onLost?(): void;
+}
+
+/** How a realm is opened. */
+export interface RealmOptions extends EngineOptions {
+  /** The name of its database; without one it is in memory. */
+  store?: string;
 }
 
 /** See above. */
@@ -84,10 +93,20 @@ export class Realm {
   readonly traces = new Set<(event: unknown) => void>();
   readonly #clients = new Set<Client>();
 
-  /** Opens the store and starts the peer. */
-  static async open(options: EngineOptions, host: RealmHost): Promise<Realm> {
-    await initialize({ module_or_path: await host.wasm("peer") });
-    return new Realm(await Engine.open(options, host.negotiator), host);
+  /** Opens the store, if it has a name and there is one here, and starts the peer. */
+  static async open(options: RealmOptions, host: RealmHost): Promise<Realm> {
+    const { store: name, ...engine } = options;
+    // Private windows of some browsers have an IndexedDB that does not open.
+    const opening = name !== undefined && globalThis.indexedDB ? open(name).catch(() => undefined) : undefined;
+    try {
+      const started = host.wasm("peer").then((module) => initialize({ module_or_path: module }));
+      const [store] = await Promise.all([opening, started]);
+      if (store) store.lost = () => host.onLost?.();
+      return new Realm(Engine.open(engine, host.negotiator, store), host);
+    } catch (error) {
+      void opening?.then((store) => store && close(store));
+      throw error;
+    }
   }
 
   private constructor(engine: Engine, host: RealmHost) {
@@ -110,7 +129,7 @@ export class Realm {
 
   /** Serves a client in another tab, over a channel that only the two know, as long as that tab holds a lock. */
   serveTab(name: string): void {
-    const port = wrap(new BroadcastChannel(name));
+    const port = wrap(new BroadcastChannel(name), true);
     const end = this.serve(port);
     void navigator.locks.request(name, end);
     // It has waited for that before it asks.
@@ -145,17 +164,38 @@ export class Realm {
 }
 
 /** A call under way. */
-interface Running {
-  /** What ends it early. */
-  readonly aborter: AbortController;
-  part(part: unknown): void;
+class Running {
+  /** Ended by who made it. */
+  ended = false;
+  readonly #post: (part: unknown) => void;
+  #aborter: AbortController | undefined;
+
+  constructor(post: (part: unknown) => void) {
+    this.#post = post;
+  }
+
+  /** Made when it is asked for: most calls have no use for it. */
+  get signal(): AbortSignal {
+    this.#aborter ??= new AbortController();
+    if (this.ended) this.#aborter.abort();
+    return this.#aborter.signal;
+  }
+
+  end(): void {
+    this.ended = true;
+    this.#aborter?.abort();
+  }
+
+  part(part: unknown): void {
+    if (!this.ended) this.#post(part);
+  }
 }
 
 /** One client: its session of SQL, its trees and what it listens to. */
 class Client {
   readonly #realm: Realm;
   readonly #port: Port;
-  readonly #running = new Map<number, AbortController>();
+  readonly #running = new Map<number, Running>();
   readonly #trees = new Map<string, Tree>();
   #sql: Session | undefined;
   #idle: (() => void) | undefined;
@@ -178,30 +218,26 @@ class Client {
   }
 
   close(): void {
-    for (const aborter of this.#running.values()) aborter.abort();
+    for (const running of this.#running.values()) running.end();
     this.#port.close();
   }
 
   #onRequest(request: Request): void {
     const { id } = request;
-    if ("end" in request) return this.#running.get(id)?.abort();
+    if ("end" in request) return this.#running.get(id)?.end();
     if (this.#realm.closing) return this.#port.post({ id, refused: true });
     const call = calls[request.call as keyof typeof calls] as ((client: Client, running: Running, ...args: unknown[]) => unknown) | undefined;
-    const aborter = new AbortController();
-    this.#running.set(id, aborter);
+    const running = new Running((part) => this.#port.post({ id, part }));
+    this.#running.set(id, running);
     const streams = STREAMS.has(request.call);
     if (!streams) this.#busy += 1;
     const end = (answer: { value: unknown } | { error: PlainError }): void => {
       this.#running.delete(id);
       // Who ended it does not wait for an answer.
-      if (!aborter.signal.aborted) this.#port.post({ id, ...answer });
+      if (!running.ended) this.#port.post({ id, ...answer });
       if (streams) return;
       this.#busy -= 1;
       if (this.#busy === 0) this.#idle?.();
-    };
-    const running = {
-      aborter,
-      part: (part: unknown) => void (aborter.signal.aborted || this.#port.post({ id, part })),
     };
     const fail = (cause: unknown): void => end({ error: plain(cause) });
     try {
@@ -246,8 +282,8 @@ class Client {
 const STREAMS = new Set(["data", "trace", "live"]);
 
 /** Settles when a call is ended by who made it. */
-function ended({ aborter }: Running): Promise<void> {
-  return new Promise((resolve) => aborter.signal.addEventListener("abort", () => resolve(), { once: true }));
+function ended({ signal }: Running): Promise<void> {
+  return new Promise((resolve) => (signal.aborted ? resolve() : signal.addEventListener("abort", () => resolve(), { once: true })));
 }
 
 /** Every call there is, by name. */
@@ -310,7 +346,7 @@ const calls = {
   },
 
   query(client: Client, running: Running, text: string, params: SqlParam[], timeout: number | undefined, observed: boolean) {
-    const { signal } = running.aborter;
+    const { signal } = running;
     const onProgress = (progress: QueryProgress): void => running.part({ progress });
     const options = { ...(timeout !== undefined && { timeout }), ...(observed && { signal, onProgress }) };
     const give = (result: QueryResult<unknown>): unknown => {

@@ -14,11 +14,13 @@ import { goodbye, type Home } from "./home.js";
 import { type Port, wrap } from "./port.js";
 
 /** Tabs of other versions of what is said here and in port.ts cannot share a peer. */
-const VERSION = 1;
+const VERSION = 2;
 /** A leader that stays hidden for so long gives the peer to a visible tab. */
 const HIDDEN_MS = 2_000;
 /** How long who shall have the peer may take to take it. */
 const TAKE_MS = 3_000;
+/** A leader whose store was opened elsewhere waits for so long for the word that it has lost the lock; else it opens it again. */
+const LOST_MS = 1_000;
 /** A call that hears nothing for so long asks whether the leader is there, and waits for so long for an answer. */
 const QUIET_MS = 500;
 const PONG_MS = 700;
@@ -149,6 +151,8 @@ class Tab {
     // Stolen or given up meanwhile.
     if (this.#over || this.#waiting !== waiting) return home.close(false);
     this.#home = home;
+    // By a tab that was frozen while it opened it, and leads no more.
+    home.onLost = () => setTimeout(() => this.#home === home && this.#lost(true), LOST_MS);
     this.#leader = this.#me;
     this.#reign = Math.random().toString(36).slice(2);
     for (const calls of this.#clients.keys()) this.#attach(calls);
@@ -158,16 +162,18 @@ class Tab {
     if (this.#waiting === waiting) this.#waiting = undefined;
   }
 
-  /** Another tab has taken the lock. */
-  #lost(): void {
+  /** Another tab has taken the lock, or the store: then this one takes it back. */
+  #lost(steal = false): void {
     this.#stop();
-    this.#queue();
+    this.#queue(steal);
     this.#say({ type: "who" });
   }
 
   /** Lets go of the peer as if the tab had gone. */
   #stop(): void {
     const home = this.#home;
+    // What becomes of its lock is of no interest any more.
+    this.#waiting?.abort();
     this.#home = this.#waiting = undefined;
     this.#leads = false;
     this.#resign?.();

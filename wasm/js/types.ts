@@ -113,7 +113,7 @@ export interface CallOptions {
  * that writes has written by then stays written.
  */
 export interface QueryOptions extends CallOptions {
-  /** Is told how far the query is while others are asked; for a progress bar. It is not told of the end. */
+  /** Is told how far the query is while others are asked, from 0 on; for a progress bar. It is not told of the end. */
   onProgress?: (progress: QueryProgress) => void;
 }
 

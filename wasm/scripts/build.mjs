@@ -78,18 +78,19 @@ rmSync(dist, { recursive: true, force: true });
 for (const { crate, place, wasm } of modules) {
   cpSync(path.join(pkg, place, `${crate.replaceAll("-", "_")}_bg.wasm`), path.join(dist, wasm));
 }
-await bundle(["engine"], { codeSplitting: false });
-await bundle(entries, { chunkFileNames: "[name].js" });
+// A script for each: one that imported another would be waited for twice. No page has use for two of them, but for react.js,
+// which imports the package.
+for (const name of ["engine", ...entries]) await bundle(name);
 for (const name of declarations(entries)) cpSync(path.join(compiled, name), path.join(dist, name));
 
-/** Makes of entries scripts in dist/; what several need becomes a script of its own. */
-async function bundle(names, output) {
-  const input = Object.fromEntries(names.map((name) => [name, path.join(compiled, `${name}.js`)]));
-  const external = (id) => !names.includes("engine") && (id.endsWith("/engine.js") || !/^[./]/.test(id));
+/** Makes of an entry a script in dist/. */
+async function bundle(name) {
+  const input = { [name]: path.join(compiled, `${name}.js`) };
+  const external = (id) => name !== "engine" && (id.endsWith("/engine.js") || !/^[./]/.test(id));
   // That it might get lost is said of a directive that is kept.
   const onLog = (level, log, handle) => log.code === "MODULE_LEVEL_DIRECTIVE" || handle(level, log);
   const built = await rolldown({ input, external, platform: "neutral", treeshake: true, onLog });
-  await built.write({ dir: dist, format: "esm", minify: true, ...output });
+  await built.write({ dir: dist, format: "esm", minify: true, codeSplitting: false });
 }
 
 /** The declarations that entries need, from one to the next. */

@@ -27,7 +27,7 @@ export async function startSupernode(...args) {
     rmSync(data, { recursive: true, force: true });
   };
   const start = async () => {
-    child = spawn(binary, ["--listen", `127.0.0.1:${port}`, "--data", data, "--log", "warn", ...args], {
+    child = spawn(binary, ["--listen", `127.0.0.1:${port}`, "--data", data, "--log", process.env.PONTOON_LOG ?? "warn", ...args], {
       stdio: ["ignore", "ignore", "inherit"],
     });
     ended = new Promise((resolve) => child.once("error", resolve).once("exit", resolve));

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use js_sys::{Array, Function, Promise};
 use pontoon_core::{
-    CallId, Command, Config, Id,
+    Saved, CallId, Command, Config, Id,
     crypto::{Ed25519, Identity as _},
     node::Node,
     store::{Action, Expect, KeyOp},
@@ -16,8 +16,8 @@ use wasm_bindgen_futures::future_to_promise;
 use crate::{
     calls::Shape,
     clock,
-    disk::{self, Disk},
-    driver::Driver,
+    disk::Disk,
+    driver::{self, Driver},
     error::DriverError,
     host, js, values,
 };
@@ -30,8 +30,6 @@ import type { Reached } from "../types.js";
 export interface EngineOptions {
   network: string;
   supernodes: readonly string[];
-  /** The name of its database; without one it is in memory. */
-  store?: string;
   alone?: boolean;
   direct: boolean;
   seed?: Uint8Array;
@@ -49,6 +47,9 @@ extern "C" {
     /// See `js/rtc.js`; nothing where there is no WebRTC.
     #[wasm_bindgen(typescript_type = "object | undefined")]
     pub type MaybeNegotiator;
+    /// `Opened` of `js/disk.js`.
+    #[wasm_bindgen(typescript_type = "object | undefined")]
+    pub type MaybeStore;
     /// See the TypeScript section.
     #[wasm_bindgen(typescript_type = "Promise<RawEntry | null>")]
     pub type EntryPromise;
@@ -90,29 +91,31 @@ pub struct Engine {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Loads what its database holds and starts the node. Tells `joined` when it is part of the network.
-    pub async fn open(options: Options, negotiator: MaybeNegotiator) -> Result<Engine, JsValue> {
+    /// Takes over what its database holds and starts the node. `store` is what `open` of `js/disk.js` gave, or nothing: then
+    /// it forgets. Tells `joined` when it is part of the network.
+    pub fn open(options: Options, negotiator: MaybeNegotiator, store: MaybeStore) -> Result<Engine, JsValue> {
         let (options, negotiator) = (JsValue::from(options), JsValue::from(negotiator));
         let negotiator: Option<host::Negotiator> = negotiator.is_truthy().then(|| negotiator.unchecked_into());
         let network = js::text_property(&options, "network").unwrap_or_default();
-        let disk = match js::text_property(&options, "store") {
-            // Private windows of some browsers have an IndexedDB that does not open.
-            Some(name) if disk::indexed_db_exists() => Disk::indexed_db(&name).await.unwrap_or_else(|_| Disk::memory()),
-            _ => Disk::memory(),
+        let store = JsValue::from(store);
+        let (disk, kept, saved) = match store.is_truthy() {
+            true => Disk::of(store.unchecked_into())?,
+            false => (Disk::memory(), js::random_bytes()?, Saved::new()),
         };
         let given = js::property(&options, "seed").map(|seed| js_sys::Uint8Array::new(&seed).to_vec());
         let seed: [u8; 32] = match given {
             Some(given) => given.try_into().map_err(|_| DriverError::Invalid("a seed is 32 bytes".to_owned()))?,
-            None => disk.seed(js::random_bytes()?).await?,
+            None => kept,
         };
-        let saved = disk.load().await?;
 
+        let alone = js::property(&options, "alone").is_some_and(|alone| alone.is_truthy());
         let config = Config {
             network,
             supernodes: strings(&js::property(&options, "supernodes").unwrap_or_default()),
             direct_links: negotiator.is_some()
                 && js::property(&options, "direct").is_some_and(|direct| direct.is_truthy()),
-            founder: js::property(&options, "alone").is_some_and(|alone| alone.is_truthy()),
+            founder: alone,
+            alone,
             ..Config::default()
         };
         let identity = Ed25519::from_seed(&seed);
@@ -269,6 +272,11 @@ impl Engine {
     pub fn watch(&self, fragment: &[u8], region: &[u8], listener: Function) -> Result<f64, JsValue> {
         let command = Command::Watch { fragment: decode(fragment)?, region: decode(region)? };
         Ok(self.driver.watch(command, listener)?.0 as f64)
+    }
+
+    /// Calls it when what waits in this thread's queue is done. For SQL.
+    pub fn soon(&self, each: &Function) {
+        driver::soon(each);
     }
 
     /// Ends what `watch` began.

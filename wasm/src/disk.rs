@@ -2,6 +2,7 @@
 //!
 //! Invariant: batches are written in the order in which they were given, each wholly or not at all; a token is
 //! answered only on the transaction's `complete` event. Batches that arrive while a transaction runs share the next one.
+//! They go to a log ([`crate::log`]), which is rewritten between two of them.
 //!
 //! Durability is the browser's default: on `complete` the bytes are with the operating system, so they survive a
 //! killed tab and a crashed browser; a power cut is what the record's other replicas are for.
@@ -16,23 +17,33 @@ use pontoon_core::{Saved, store::Batch};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
-use crate::{error::DriverError, js, limits::BATCHES_PER_TRANSACTION};
+use crate::{
+    error::DriverError,
+    js,
+    limits::BATCHES_PER_TRANSACTION,
+    log::{Entries, Log, Rewrite, pack, replay},
+};
 
-#[wasm_bindgen(module = "/src/disk.js")]
+#[wasm_bindgen(module = "/js/disk.js")]
 extern "C" {
-    /// An `IDBDatabase`.
-    type Database;
-    #[wasm_bindgen(method)]
-    fn close(this: &Database);
+    /// What `open` of that file gives.
+    pub type Opened;
+    #[wasm_bindgen(method, getter)]
+    fn seed(this: &Opened) -> Uint8Array;
+    #[wasm_bindgen(method, getter)]
+    fn numbers(this: &Opened) -> Array;
+    #[wasm_bindgen(method, getter)]
+    fn pieces(this: &Opened) -> Array;
+    #[wasm_bindgen(method, setter)]
+    fn set_pieces(this: &Opened, pieces: &Array);
 
     #[wasm_bindgen(catch)]
     async fn open(name: &str) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch)]
-    async fn seed(database: &Database, fresh: Vec<u8>) -> Result<JsValue, JsValue>;
+    async fn write(opened: &Opened, first: f64, number: f64, pieces: &Array) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch)]
-    async fn load(database: &Database) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(catch)]
-    async fn write(database: &Database, keys: &Array, values: &Array) -> Result<JsValue, JsValue>;
+    async fn read(opened: &Opened, first: f64) -> Result<JsValue, JsValue>;
+    fn close(opened: &Opened);
 }
 
 /// What became of a batch.
@@ -45,9 +56,11 @@ type Answer = Box<dyn Fn(u64, Written)>;
 #[derive(Clone)]
 pub struct Disk(Rc<Shared>);
 
+#[derive(Default)]
 struct Shared {
     /// `None`: memory only; what was written is forgotten with the page.
-    database: Option<Database>,
+    database: Option<Opened>,
+    log: RefCell<Log>,
     answer: RefCell<Option<Answer>>,
     waiting: RefCell<Vec<(u64, Batch)>>,
     writing: Cell<bool>,
@@ -59,24 +72,29 @@ struct Shared {
 impl Disk {
     /// A disk that forgets.
     pub fn memory() -> Disk {
-        Disk::new(None)
+        Disk(Rc::default())
     }
 
-    /// The database of a slot; made when it is not there.
-    pub async fn indexed_db(name: &str) -> Result<Disk, DriverError> {
-        let database = open(name).await.map_err(failed)?;
-        Ok(Disk::new(Some(database.unchecked_into())))
+    /// The database of a slot, made when it is not there; its seed, and everything that was written and not deleted.
+    pub async fn indexed_db(name: &str) -> Result<(Disk, [u8; 32], Saved), DriverError> {
+        Disk::of(open(name).await.map_err(failed)?.unchecked_into())
     }
 
-    fn new(database: Option<Database>) -> Disk {
-        Disk(Rc::new(Shared {
-            database,
-            answer: RefCell::new(None),
-            waiting: RefCell::default(),
-            writing: Cell::new(false),
-            on_idle: RefCell::new(None),
-            transactions: Cell::new(0),
-        }))
+    /// The same of a database that `open` of `js/disk.js` has opened.
+    pub fn of(database: Opened) -> Result<(Disk, [u8; 32], Saved), DriverError> {
+        let damaged = |what: &str| DriverError::Disk(format!("{what} in the database is damaged"));
+        let seed = database.seed().to_vec().try_into().map_err(|_| damaged("the seed"))?;
+        let (mut entries, mut pieces) = (Entries::default(), Vec::new());
+        for (number, piece) in database.numbers().iter().zip(database.pieces().iter()) {
+            let piece = bytes_of(&piece);
+            let number = number.as_f64().filter(|_| replay(&piece, &mut entries)).ok_or_else(|| damaged("a piece"))?;
+            pieces.push((number as u64, piece.len()));
+        }
+        database.set_pieces(&Array::new());
+        let saved: Saved = entries.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        let bytes = saved.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let log = RefCell::new(Log::of(pieces, bytes));
+        Ok((Disk(Rc::new(Shared { database: Some(database), log, ..Shared::default() })), seed, saved))
     }
 
     /// Whether it outlives the page.
@@ -89,19 +107,9 @@ impl Disk {
         (self.0.transactions.get(), self.0.waiting.borrow().len())
     }
 
-    /// The identity kept in this slot; made by `fresh` and kept when there is none.
-    pub async fn seed(&self, fresh: [u8; 32]) -> Result<[u8; 32], DriverError> {
-        let Some(database) = &self.0.database else { return Ok(fresh) };
-        let kept = seed(database, fresh.to_vec()).await.map_err(failed)?;
-        bytes_of(&kept).try_into().map_err(|_| DriverError::Disk("the identity was not kept".to_owned()))
-    }
-
-    /// Everything that was written and not deleted.
-    pub async fn load(&self) -> Result<Saved, DriverError> {
-        let Some(database) = &self.0.database else { return Ok(Saved::new()) };
-        let both = Array::from(&load(database).await.map_err(failed)?);
-        let (keys, values) = (Array::from(&both.get(0)), Array::from(&both.get(1)));
-        Ok(keys.iter().zip(values.iter()).map(|(key, value)| (bytes_of(&key), bytes_of(&value))).collect())
+    /// Pieces of the log, and their bytes.
+    pub fn log_figures(&self) -> (usize, usize) {
+        self.0.log.borrow().figures()
     }
 
     /// Who is told what became of each batch.
@@ -127,8 +135,7 @@ impl Disk {
             let _ = JsFuture::from(idle).await;
         }
         if let Some(database) = &self.0.database {
-            // The browser lets running transactions complete first.
-            database.close();
+            close(database);
         }
     }
 }
@@ -155,17 +162,37 @@ impl Shared {
                     answer(token, written.clone());
                 }
             }
+            let due = self.log.borrow_mut().due();
+            if let (Some(rewrite), Some(database)) = (due, &self.database) {
+                // If it fails, the log is as it was; it is tried again when it has grown by as much.
+                let _ = self.rewrite(database, &rewrite).await;
+            }
         }
     }
 
     async fn transact(&self, batches: Vec<Batch>) -> Written {
         let Some(database) = &self.database else { return Ok(()) };
-        let (keys, values) = (Array::new(), Array::new());
-        for (key, value) in batches.iter().flatten() {
-            keys.push(&Uint8Array::from(&key[..]));
-            values.push(&value.as_ref().map_or(JsValue::UNDEFINED, |value| Uint8Array::from(&value[..]).into()));
+        let pieces = pack(batches.iter().flatten().map(|(key, value)| (key, value)));
+        let from = self.log.borrow().next();
+        self.put(database, from, &pieces).await
+    }
+
+    async fn rewrite(&self, database: &Opened, rewrite: &Rewrite) -> Written {
+        let pieces = read(database, rewrite.from as f64).await.map_err(|error| failed(error).to_string())?;
+        let mut entries = Entries::default();
+        if !Array::from(&pieces).iter().all(|piece| replay(&bytes_of(&piece), &mut entries)) {
+            return Err("a piece in the database is damaged".to_owned());
         }
-        write(database, &keys, &values).await.map_err(|error| failed(error).to_string())?;
+        let pieces = pack(entries.iter().filter(|(_, value)| value.is_some() || !rewrite.whole));
+        self.put(database, rewrite.from, &pieces).await
+    }
+
+    /// Writes pieces in place of those from `from` on.
+    async fn put(&self, database: &Opened, from: u64, pieces: &[Vec<u8>]) -> Written {
+        let number = self.log.borrow().next();
+        let bytes: Array = pieces.iter().map(|piece| Uint8Array::from(&piece[..])).collect();
+        write(database, from as f64, number as f64, &bytes).await.map_err(|error| failed(error).to_string())?;
+        self.log.borrow_mut().wrote(from, pieces);
         self.transactions.set(self.transactions.get() + 1);
         Ok(())
     }
@@ -177,9 +204,4 @@ fn bytes_of(value: &JsValue) -> Vec<u8> {
 
 fn failed(error: JsValue) -> DriverError {
     DriverError::Disk(js::describe(&error))
-}
-
-/// Whether this environment has IndexedDB at all.
-pub fn indexed_db_exists() -> bool {
-    js::global("indexedDB").is_some()
 }

@@ -7,12 +7,12 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
-    rc::Rc,
+    rc::{Rc, Weak},
 };
 
 use js_sys::{Function, Promise, Uint8Array};
-use pontoon_core::{CallId, Command, Input, Output, live::Watched, map::Map, node::Node};
-use wasm_bindgen::JsValue;
+use pontoon_core::{CallId, Command, Input, LinkId, Output, live::Watched, map::Map, node::Node, wire::Outgoing};
+use wasm_bindgen::prelude::*;
 
 use crate::{
     calls::{Calls, Shape, encoded},
@@ -25,6 +25,12 @@ use crate::{
     values,
 };
 
+#[wasm_bindgen(module = "/js/soon.js")]
+extern "C" {
+    /// Calls it when what waits in this thread's queue is done.
+    pub fn soon(each: &Function);
+}
+
 /// See the module's documentation.
 pub struct Driver {
     node: RefCell<Node>,
@@ -34,6 +40,11 @@ pub struct Driver {
     host: LinkHost,
     disk: Disk,
     alarm: Alarm,
+    /// What is sent soon, so that what comes together goes together.
+    outgoing: RefCell<Outgoing>,
+    sending: Cell<bool>,
+    send_all: Closure<dyn Fn()>,
+    chunk_bytes: usize,
     calls: RefCell<Calls>,
     /// Who is told of what is watched, by the call that began it.
     watches: RefCell<Map<CallId, Function>>,
@@ -45,7 +56,7 @@ pub struct Driver {
 impl Driver {
     /// Starts a node.
     pub fn start(node: Node, disk: Disk, negotiator: Option<host::Negotiator>) -> Rc<Driver> {
-        let driver = Rc::new_cyclic(|weak: &std::rc::Weak<Driver>| {
+        let driver = Rc::new_cyclic(|weak: &Weak<Driver>| {
             let feed = {
                 let weak = weak.clone();
                 move |input| {
@@ -62,6 +73,7 @@ impl Driver {
                 });
             });
             Driver {
+                chunk_bytes: node.config().chunk_bytes,
                 node: RefCell::new(node),
                 inbox: RefCell::default(),
                 pumping: Cell::new(false),
@@ -69,6 +81,16 @@ impl Driver {
                 host: LinkHost::new(negotiator, move |event| on_host(event.into())),
                 disk,
                 alarm: Alarm::new(move || on_alarm(Input::Wake)),
+                outgoing: RefCell::default(),
+                sending: Cell::new(false),
+                send_all: {
+                    let weak = weak.clone();
+                    Closure::new(move || {
+                        if let Some(driver) = weak.upgrade() {
+                            driver.send_all();
+                        }
+                    })
+                },
                 calls: RefCell::default(),
                 watches: RefCell::default(),
                 listener: RefCell::new(None),
@@ -106,9 +128,28 @@ impl Driver {
         self.pumping.set(false);
     }
 
+    fn send(&self, link: LinkId, chunk: Vec<u8>) {
+        self.outgoing.borrow_mut().push(link, chunk, self.chunk_bytes);
+        if !self.sending.replace(true) {
+            soon(self.send_all.as_ref().unchecked_ref());
+        }
+    }
+
+    fn send_all(&self) {
+        self.sending.set(false);
+        let chunks = self.outgoing.borrow_mut().take();
+        for (link, bytes) in chunks {
+            self.host.execute(host::Command::Send { link, bytes });
+        }
+    }
+
     fn carry_out(&self, output: Output) {
         match host::Command::try_from(output) {
-            Ok(command) => self.host.execute(command),
+            Ok(host::Command::Send { link, bytes }) => self.send(link, bytes),
+            Ok(command) => {
+                self.send_all();
+                self.host.execute(command);
+            }
             Err(Output::Persist { token, batch }) => self.disk.write(token, batch),
             Err(Output::Wake(at)) => self.alarm.set(at),
             Err(Output::Watched { call, event }) => self.tell_watched(call, &event),
@@ -240,6 +281,8 @@ impl Driver {
     pub async fn close(self: Rc<Self>, leave: bool) {
         if leave && !self.closed.get() {
             let leave = self.call(Command::Leave, Shape::Plain);
+            // A page that goes has no other turn.
+            self.send_all();
             let mut patience = None;
             let gave_up = Promise::new(&mut |resolve, _| {
                 patience = Some(Timer::after(LEAVE_TIMEOUT_MS, move || {
@@ -254,6 +297,7 @@ impl Driver {
             return;
         }
         self.alarm.cancel();
+        self.send_all();
         self.host.execute(host::Command::Shutdown);
         self.inbox.borrow_mut().clear();
         self.watches.borrow_mut().clear();

@@ -20,6 +20,7 @@ pub mod api;
 mod calls;
 mod clock;
 pub mod disk;
+pub mod log;
 mod driver;
 mod error;
 pub mod host;

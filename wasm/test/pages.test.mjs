@@ -282,6 +282,31 @@ test("the first rows of a query are shown before its end", { timeout: 60_000 }, 
   assert.ok(found.told.filter((it) => it.grouped).every(({ first }) => first.length === 0));
 });
 
+test("a page serves others while its modules of SQL are still on their way", { timeout: 60_000 }, async () => {
+  const context = await browser.newContext();
+  const tab = await context.newPage();
+  const asked = [];
+  // Their requests are never answered.
+  await tab.route(/\/(sql|parser)\.wasm$/, (route) => void asked.push(route.request().url()));
+  await join(tab, { worker: false });
+  const [a] = tabs;
+  await a.evaluate(async () => {
+    await db.sql`CREATE TABLE early (id INTEGER PRIMARY KEY, text TEXT)`;
+    await db.query(`INSERT INTO early VALUES ${Array.from({ length: 300 }, (_, id) => `(${id}, 'row ${id}')`)}`);
+  });
+  // With it four are in the network, and what is nearest to it is its own after a while.
+  await until("it answers for a region", 30_000, () => tab.evaluate(async () =>
+    (await db.inspect()).fragments.some(({ owner, state }) => owner === db.id && state === "active")));
+  const { rows, coverage } = await a.evaluate(async () => {
+    const { rows, coverage } = await db.sql`SELECT count(*) AS n FROM early`;
+    return { rows, coverage };
+  });
+  assert.deepEqual({ rows, coverage }, { rows: [{ n: 300 }], coverage: 1 });
+  // It could not ask anything itself, and has not asked for what it would need for that.
+  assert.deepEqual(asked, []);
+  await context.close();
+});
+
 test("a page alone founds its network", { timeout: 60_000 }, async () => {
   const context = await browser.newContext();
   const tab = await context.newPage();

@@ -143,6 +143,40 @@ test("a hidden leader gives the peer to a visible tab, a frozen one loses it to 
   await context.close();
 });
 
+test("a store that a tab from before has taken is taken back", { timeout: 60_000 }, async () => {
+  const context = await windows.newContext();
+  const tab = await open(context);
+  const id = await tab.evaluate(() => db.id);
+  await tab.evaluate(() => db.put("taken", "a", 1));
+  // What a tab does that was frozen while it opened the store, and wakes.
+  await tab.evaluate(async () => {
+    const database = await new Promise((resolve) => {
+      indexedDB.open("pontoon:pontoon:shared").onsuccess = ({ target }) => resolve(target.result);
+    });
+    const self = database.transaction("self", "readwrite").objectStore("self");
+    const opened = await new Promise((resolve) => (self.get("opened").onsuccess = ({ target }) => resolve(target.result)));
+    self.put(opened + 1, "opened");
+    self.put(true, `fence ${opened}`);
+    await new Promise((resolve) => (self.transaction.oncomplete = resolve));
+    database.close();
+  });
+  const found = await tab.evaluate(async () => {
+    const codes = [];
+    for (let index = 0; index < 40; index += 1) {
+      const code = await db.put("taken", "b", index, { timeout: 1_000 }).then(() => "stored", (error) => error.code);
+      if (codes.at(-1) !== code) codes.push(code);
+      if (code === "stored" && codes.length > 1) break;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    return { codes, a: (await db.get("taken", "a"))?.value, id: db.id };
+  });
+  assert.equal(found.codes.at(-1), "stored", String(found.codes));
+  assert.ok(found.codes.length > 1, "before, its writes are refused");
+  assert.deepEqual([found.a, found.id], [1, id]);
+  assert.deepEqual(tab.problems, []);
+  await context.close();
+});
+
 test("two users in one page are one peer, and the last one that goes says goodbye", { timeout: 60_000 }, async () => {
   const context = await browser.createBrowserContext();
   const tab = await open(context);

@@ -1,6 +1,7 @@
 // What goes wrong in a first hour: insecure contexts, full disks, wrong clocks, policies, browsers that lack something.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { WebSocketServer } from "ws";
 import { startSupernode } from "../scripts/supernode.mjs";
 import { launch, serve, until } from "./browser.mjs";
 
@@ -80,6 +81,23 @@ test("a clock that is a day ahead neither loses writes nor stops others", { time
     assert.deepEqual(await get(reader), keys.map(() => value));
   }
   await Promise.all([ahead.close(), right.close()]);
+});
+
+test("a supernode of another version is told from one that does not answer", { timeout: 60_000 }, async () => {
+  // It speaks first, as every peer does: a frame of three bytes that begins with a version yet to come.
+  const newer = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+  newer.on("connection", (socket) => socket.send(Uint8Array.of(0, 0, 3, 99, 0, 0)));
+  const context = await browser.newContext();
+  const tab = await context.newPage();
+  await tab.goto(site.address);
+  const found = await tab.evaluate(async (port) => {
+    const { connect } = await import("/index.js");
+    const code = (supernode) => connect({ network: "pontoon", supernodes: [supernode], timeout: 2_000 }).catch((error) => error.code);
+    return [await code(`ws://127.0.0.1:${port}/pontoon`), await code("ws://127.0.0.1:1/pontoon")];
+  }, newer.address().port);
+  assert.deepEqual(found, ["version_mismatch", "unreachable"]);
+  await context.close();
+  newer.close();
 });
 
 test("a full disk fails writes with a code, and loses nothing", { timeout: 90_000 }, async () => {

@@ -36,7 +36,8 @@ const PINGS_MAX: usize = 16;
 impl Groups {
     /// Sets the first tick.
     pub fn start(ctx: &mut Ctx) {
-        ctx.timer(TICK_US, crate::node::Timer::Group(Timer::Tick));
+        let first_us = if ctx.config.alone { 0 } else { TICK_US };
+        ctx.timer(first_us, crate::node::Timer::Group(Timer::Tick));
     }
 
     /// The tick. `quiet` says that no write of a fragment is under way.
@@ -84,7 +85,7 @@ impl Groups {
         self.peers.look(env.view, &wanted, now);
         self.goodbyes.retain(|_, until| *until > now);
         let may_found = env.ctx.config.founder && !self.established && !self.leaving && self.fragments.is_empty();
-        if may_found && now.saturating_sub(self.started_us) >= FOUND_AFTER_US {
+        if may_found && (env.ctx.config.alone || now.saturating_sub(self.started_us) >= FOUND_AFTER_US) {
             self.found(env);
         }
         if self.fragments.is_empty() {
@@ -213,7 +214,7 @@ impl Groups {
             self.consider_take_over(env, name, candidates);
             return;
         }
-        let settled = now.mono.saturating_sub(self.started_us) >= SETTLED_US;
+        let settled = env.ctx.config.alone || now.mono.saturating_sub(self.started_us) >= SETTLED_US;
         let alone = env.ctx.config.supernode || env.ctx.config.founder;
         match fragment.stage {
             Stage::Restarted if settled && (env.view.joined() || alone) => {

@@ -195,6 +195,7 @@ impl Node {
         }
         self.fire_timers();
         self.pump();
+        self.out.flush();
     }
 
     fn refuse_closed(&mut self, input: Input) {

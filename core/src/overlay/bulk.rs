@@ -66,7 +66,7 @@ mod tests {
     use crate::{
         config::Config,
         ctx::{Outbox, Post},
-        node::{LinkId, Output},
+        node::LinkId,
         overlay::{
             frame::LinkFrame,
             harness::{ids, linked, sending},
@@ -77,10 +77,9 @@ mod tests {
     /// The routed messages that go out, by link: their serials, and the branch that tells them apart.
     fn sent(out: &mut Outbox) -> Vec<(LinkId, u64, u64)> {
         let (mut chunks, mut all) = (Chunks::default(), Vec::new());
-        for output in out.outputs.drain(..) {
-            let Output::Send { link, bytes } = output else { continue };
-            let frame = chunks.push(&bytes, 1 << 20).unwrap().map(|bytes| decode(&bytes).unwrap());
-            if let Some(Frame::Routed(routed)) = frame {
+        for (link, bytes) in out.outgoing.take() {
+            for frame in chunks.push(&bytes, 1 << 20) {
+                let Frame::Routed(routed) = decode(&frame.unwrap()).unwrap() else { continue };
                 let Body::Spread(Message::Piece { branch, .. }) = routed.body else { unreachable!() };
                 all.push((link, routed.serial, branch));
             }

@@ -1,13 +1,4 @@
-//! Channels: handshake, frames in and out.
-//!
-//! 1. Both sides send `Hello` as soon as the channel is there.
-//! 2. Each answers the other's `Hello` with a `Proof`: its signature over the other's nonce, both ids and the network,
-//!    and whether it has a direct channel to the other.
-//! 3. A channel whose `Proof` verified is open and belongs to the peer with that key. Nothing but `Hello`, `Proof` and
-//!    `Refuse` is heard on a channel before.
-//!
-//! A peer that proves itself anew and has no direct channel, where this side has one, began a new life or lost its end:
-//! the dead channel is closed at once, not when probes fail.
+//! Channels: their beginning and end, frames in and out.
 
 use crate::{
     config::SECOND_US,
@@ -19,7 +10,7 @@ use crate::{
         frame::{Hello, LinkFrame, Refusal, Want},
         peer::{Peer, Rtt, Told},
     },
-    wire::{self, Chunks, Frame, PLAN_VERSION, WIRE_VERSION},
+    wire::{self, Chunks, Frame, WireError},
 };
 
 /// A way to a peer.
@@ -52,24 +43,13 @@ pub struct Channel {
     /// The direct channel to the peer of a relayed one that stood when our nonce was sent.
     pub beside: Option<LinkId>,
     /// Our nonce.
-    nonce: [u8; 16],
+    pub(super) nonce: [u8; 16],
     /// The other side's nonce, once its hello was heard.
-    heard: Option<[u8; 16]>,
+    pub(super) heard: Option<[u8; 16]>,
     /// The other side's hello, until it is proven.
-    hello: Option<Box<Hello>>,
+    pub(super) hello: Option<Box<Hello>>,
     /// The proven peer: the channel is open.
     pub peer: Option<Id>,
-}
-
-/// A hello is said again where the other side's comes so late that it may have begun anew since.
-const HELLO_AGAIN_US: u64 = 2 * SECOND_US;
-/// What a clock may say: from 2020 to 2100.
-const PLAUSIBLE_US: core::ops::Range<u64> = 1_577_836_800_000_000..4_102_444_800_000_000;
-
-/// The bytes that a proof signs.
-fn challenge(network: &str, nonce: &[u8; 16], prover: &Id, verifier: &Id, direct: bool) -> Vec<u8> {
-    let name = b"pontoon link\0" as &[u8];
-    [name, network.as_bytes(), b"\0", nonce, &prover.0, &verifier.0, &[u8::from(direct)]].concat()
 }
 
 impl Overlay {
@@ -101,22 +81,6 @@ impl Overlay {
             hello: None,
             peer: None,
         }
-    }
-
-    fn say_hello(&mut self, ctx: &mut Ctx<'_>, path: Path, nonce: [u8; 16], expected: Option<Id>) {
-        let hello = Hello {
-            wire: WIRE_VERSION,
-            plan: PLAN_VERSION,
-            network: ctx.config.network.clone(),
-            public_key: self.identity.public_key(),
-            nonce,
-            supernode: ctx.config.supernode,
-            direct_links: ctx.config.direct_links,
-            established: self.established,
-            want: expected.map_or(Want::Sibling, |peer| self.want(ctx, &peer)),
-            wall_us: ctx.now.wall,
-        };
-        self.transmit(ctx, path, &Frame::Link(LinkFrame::Hello(hello)));
     }
 
     pub(super) fn link_up(&mut self, ctx: &mut Ctx<'_>, link: LinkId, origin: Origin) {
@@ -203,19 +167,19 @@ impl Overlay {
 
     pub(super) fn chunk(&mut self, ctx: &mut Ctx<'_>, link: LinkId, bytes: &[u8]) {
         let Some(channel) = self.channels.get_mut(&link) else { return };
-        let frame = match channel.chunks.push(bytes, ctx.config.frame_bytes_max + 4_096) {
-            Ok(None) => return,
-            Ok(Some(frame)) => wire::decode(&frame).map(|decoded| (decoded, frame.len())),
-            Err(error) => Err(error),
-        };
-        match frame {
-            Ok((frame, length)) => self.frame(ctx, Path::Transport(link), frame, length),
-            Err(error) => {
-                ctx.count("frames_malformed");
-                ctx.trace("link", "malformed", self.channels.get(&link).and_then(|channel| channel.peer), || {
-                    error.to_string()
-                });
-                self.refuse(ctx, Path::Transport(link), Refusal::Version);
+        for frame in channel.chunks.push(bytes, ctx.config.frame_bytes_max + 4_096) {
+            match frame.and_then(|frame| Ok((wire::decode(&frame)?, frame.len()))) {
+                Ok((frame, length)) => self.frame(ctx, Path::Transport(link), frame, length),
+                Err(error) => {
+                    ctx.count(match error {
+                        WireError::Version(_) => "versions_differ",
+                        _ => "frames_malformed",
+                    });
+                    ctx.trace("link", "malformed", self.channels.get(&link).and_then(|channel| channel.peer), || {
+                        error.to_string()
+                    });
+                    return self.refuse(ctx, Path::Transport(link), Refusal::Version);
+                }
             }
         }
     }
@@ -225,7 +189,7 @@ impl Overlay {
         matches!(frame, Frame::Link(LinkFrame::Hello(hello)) if Some(hello.nonce) == channel.heard)
     }
 
-    fn channel(&mut self, path: Path) -> Option<&mut Channel> {
+    pub(super) fn channel(&mut self, path: Path) -> Option<&mut Channel> {
         match path {
             Path::Transport(link) => self.channels.get_mut(&link),
             Path::Relay { peer, via } => self.relayed.get_mut(&peer).filter(|channel| channel.via == Some(via)),
@@ -240,6 +204,9 @@ impl Overlay {
             (None, Frame::Link(LinkFrame::Proof { signature, direct })) => self.proof(ctx, path, &signature, direct),
             (_, Frame::Link(LinkFrame::Refuse(refusal))) => {
                 ctx.count("links_refused_by_peer");
+                if refusal == Refusal::Version {
+                    ctx.count("versions_differ");
+                }
                 let expected = match path {
                     Path::Relay { peer, .. } => Some(peer),
                     Path::Transport(_) => self.channel(path).and_then(|channel| channel.expected),
@@ -270,104 +237,8 @@ impl Overlay {
         }
     }
 
-    /// Why a link to who says this is not to be.
-    pub(super) fn objection(&self, ctx: &Ctx<'_>, expected: Option<Id>, hello: &Hello) -> Option<Refusal> {
-        let id = Id::hash(&hello.public_key);
-        if hello.wire != WIRE_VERSION {
-            Some(Refusal::Version)
-        } else if hello.network != ctx.config.network {
-            Some(Refusal::Network)
-        } else if id == self.me {
-            Some(Refusal::Myself)
-        } else if expected.is_some_and(|expected| expected != id) {
-            Some(Refusal::Identity)
-        } else if !self.room_for(ctx, &id, hello.want) {
-            Some(Refusal::Full)
-        } else {
-            None
-        }
-    }
-
-    fn hello(&mut self, ctx: &mut Ctx<'_>, path: Path, hello: Hello) {
-        let id = Id::hash(&hello.public_key);
-        let expected = match path {
-            Path::Relay { peer, .. } => Some(peer),
-            Path::Transport(_) => self.channel(path).and_then(|channel| channel.expected),
-        };
-        if let Some(refusal) = self.objection(ctx, expected, &hello) {
-            self.refuse(ctx, path, refusal);
-            self.contact_refused(ctx, id, refusal);
-            return;
-        }
-        // Over a relay the other side may have begun anew since ours was said: then it has not heard it.
-        if let (Path::Relay { .. }, Some(channel)) = (path, self.channel(path))
-            && channel.since_us + HELLO_AGAIN_US < ctx.now.mono
-        {
-            let nonce = channel.nonce;
-            self.say_hello(ctx, path, nonce, expected);
-        }
-        let direct = self.direct(&id).is_some();
-        let signature = self.identity.sign(&challenge(&ctx.config.network, &hello.nonce, &self.me, &id, direct));
-        if let Some(channel) = self.channel(path) {
-            channel.heard = Some(hello.nonce);
-            channel.hello = Some(Box::new(hello));
-        }
-        self.transmit(ctx, path, &Frame::Link(LinkFrame::Proof { signature, direct }));
-    }
-
-    fn proof(&mut self, ctx: &mut Ctx<'_>, path: Path, signature: &[u8], direct: bool) {
-        let me = self.me;
-        let Some(channel) = self.channel(path) else { return };
-        let (hello, nonce) = (channel.hello.clone(), channel.nonce);
-        let proven = hello.filter(|hello| {
-            let message = challenge(&ctx.config.network, &nonce, &Id::hash(&hello.public_key), &me, direct);
-            self.identity.verify(&hello.public_key, &message, signature)
-        });
-        let Some(hello) = proven else {
-            ctx.count("identities_refused");
-            // Over a relay it may be meant for an earlier channel between the two. Refusing it would close this one,
-            // and two peers that both begin anew each time would go on for ever; a handshake without proof expires.
-            if let Path::Transport(_) = path {
-                self.refuse(ctx, path, Refusal::Identity);
-            }
-            return;
-        };
-        let id = Id::hash(&hello.public_key);
-        let Some(channel) = self.channel(path) else { return };
-        channel.peer = Some(id);
-        channel.hello = None;
-        let beside = channel.beside;
-        if let Some(standing) = self.direct(&id).filter(|_| !direct) {
-            let dead = match path {
-                // What was said in answer to our nonce is true of a channel that was there before it.
-                Path::Relay { .. } => beside == Some(standing),
-                // Two that the two sides began may have crossed.
-                Path::Transport(link) => self.began_by_us(standing) == self.began_by_us(link),
-            };
-            if dead {
-                self.begin_anew(ctx, path, id, standing);
-            }
-        }
-        self.opened(ctx, path, id, &hello);
-    }
-
     /// A channel is open: the peer is linked, or linked better than before.
-    /// A peer that is linked with nobody takes the time of the first that it links to, if its own is far from that: versions
-    /// from a clock that is wrong by a day would be refused by all, or refuse all others. A supernode's operator sees to its clock.
-    fn take_time(&mut self, ctx: &mut Ctx<'_>, id: Id, wall_us: u64) {
-        let ahead_us = wall_us.cast_signed().wrapping_sub(ctx.now.wall.cast_signed());
-        let near = ahead_us.unsigned_abs() <= ctx.config.clock_skew_max_us / 2;
-        if near || ctx.config.supernode || self.live().next().is_some() || !PLAUSIBLE_US.contains(&wall_us) {
-            return;
-        }
-        self.clock_us = self.clock_us.saturating_add(ahead_us);
-        ctx.count("clock_set");
-        ctx.trace("link", "clock", Some(id), || {
-            format!("its time is {} s from this one's, and taken", ahead_us / 1_000_000)
-        });
-    }
-
-    fn opened(&mut self, ctx: &mut Ctx<'_>, path: Path, id: Id, hello: &Hello) {
+    pub(super) fn opened(&mut self, ctx: &mut Ctx<'_>, path: Path, id: Id, hello: &Hello) {
         if let Path::Transport(link) = path
             && !self.keep_newer(ctx.now.mono, link, &id, hello.supernode)
         {
@@ -429,7 +300,7 @@ impl Overlay {
     }
 
     /// A peer does not have its end of a direct channel any more: the link is over, and a new one begins over `path`.
-    fn begin_anew(&mut self, ctx: &mut Ctx<'_>, path: Path, id: Id, dead: LinkId) {
+    pub(super) fn begin_anew(&mut self, ctx: &mut Ctx<'_>, path: Path, id: Id, dead: LinkId) {
         ctx.count("links_begun_anew");
         ctx.trace("link", "anew", Some(id), || "the other end of the direct channel is gone".to_owned());
         let relayed = self.relayed.remove(&id);
@@ -454,7 +325,7 @@ impl Overlay {
         old == new || new == (self.me < *id)
     }
 
-    fn began_by_us(&self, link: LinkId) -> bool {
+    pub(super) fn began_by_us(&self, link: LinkId) -> bool {
         match self.channels.get(&link).and_then(|channel| channel.origin.as_ref()) {
             Some(Origin::Dialled { .. }) => true,
             Some(Origin::Rtc { session }) => {
@@ -464,7 +335,7 @@ impl Overlay {
         }
     }
 
-    fn refuse(&mut self, ctx: &mut Ctx<'_>, path: Path, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, ctx: &mut Ctx<'_>, path: Path, refusal: Refusal) {
         ctx.count("links_refused");
         ctx.trace("link", "refuse", None, || refusal.to_string());
         self.transmit(ctx, path, &Frame::Link(LinkFrame::Refuse(refusal)));
@@ -523,9 +394,7 @@ impl Overlay {
             Path::Transport(link) => {
                 ctx.count("frames_sent");
                 ctx.add("bytes_sent", length as u64);
-                for bytes in wire::cut(&bytes, ctx.config.chunk_bytes) {
-                    ctx.output(Output::Send { link, bytes });
-                }
+                ctx.transmit(link, &bytes);
             }
             Path::Relay { peer, via } => {
                 let Some(link) = self.direct(&via) else { return 0 };
@@ -533,9 +402,7 @@ impl Overlay {
                 let bytes = wire::encode(&relay);
                 ctx.count("frames_sent");
                 ctx.add("bytes_sent", bytes.len() as u64);
-                for bytes in wire::cut(&bytes, ctx.config.chunk_bytes) {
-                    ctx.output(Output::Send { link, bytes });
-                }
+                ctx.transmit(link, &bytes);
             }
         }
         length

@@ -120,7 +120,13 @@ impl Overlay {
         }
         let contacts = self.contacts_near(ctx, &target, ctx.config.siblings, &asker.id);
         let responder = self.contact(ctx);
-        ctx.send_via(asker.id, asker.relay, Message::Found { number, responder, contacts });
+        let found = Message::Found { number, responder, contacts };
+        if asker.relay.is_some_and(|relay| relay != self.me) && self.direct(&asker.id).is_some() {
+            // It may have begun anew, and that link be one of its former life: it is reached where it says it is.
+            self.route_past_link(ctx, asker, found.into());
+        } else {
+            ctx.send_via(asker.id, asker.relay, found);
+        }
     }
 
     pub(super) fn found(&mut self, ctx: &mut Ctx<'_>, number: u64, responder: Contact, contacts: Vec<Contact>) {

@@ -14,7 +14,7 @@ pub enum LinkFrame {
     Hello(Hello),
     /// Answers a `Hello`: the signature over its nonce proves the sender's key.
     Proof {
-        /// See `channel::challenge`.
+        /// See `handshake::challenge`.
         signature: Vec<u8>,
         /// The sender has a direct channel to the receiver; signed along.
         direct: bool,

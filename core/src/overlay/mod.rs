@@ -20,6 +20,7 @@ mod bulk;
 mod channel;
 mod find;
 pub mod frame;
+mod handshake;
 #[cfg(test)]
 mod harness;
 mod links;

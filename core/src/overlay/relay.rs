@@ -39,9 +39,7 @@ impl Overlay {
 
     fn transmit_wrapped(&mut self, ctx: &mut Ctx<'_>, link: crate::node::LinkId, frame: LinkFrame) {
         let bytes = wire::encode(&Frame::Link(frame));
-        for bytes in wire::cut(&bytes, ctx.config.chunk_bytes) {
-            ctx.output(crate::node::Output::Send { link, bytes });
-        }
+        ctx.transmit(link, &bytes);
     }
 
     fn relayed_in(&mut self, ctx: &mut Ctx<'_>, via: Id, from: Id, bytes: &[u8]) {

@@ -119,6 +119,15 @@ impl Overlay {
         self.forward(ctx, routed, Vec::new());
     }
 
+    /// To a node over its relay, whether or not it is linked.
+    pub(super) fn route_past_link(&mut self, ctx: &mut Ctx<'_>, to: Contact, body: Body) {
+        let number = ctx.serial();
+        let dest = Dest::Node { id: to.id, via: to.relay };
+        let routed =
+            Routed { number, serial: number, origin: self.contact(ctx), dest, hops: 0, step: Step::Free, body };
+        self.forward(ctx, routed, vec![to.id]);
+    }
+
     /// A routed message arrived from a linked peer.
     pub(super) fn routed_in(&mut self, ctx: &mut Ctx<'_>, link_peer: Id, mut routed: Routed) {
         let ack = Frame::Link(LinkFrame::HopAck { serial: routed.serial });

@@ -25,12 +25,16 @@ pub struct Tracked {
 }
 
 impl Tracked {
-    /// A gather or a join goes on; what is to be told.
-    pub fn on_progress(&mut self, need: u32, progress: Progress) -> Progress {
+    /// A gather or a join goes on.
+    pub fn on_progress(&mut self, need: u32, progress: Progress) {
         self.open.insert(need, progress);
         let shares: f64 = self.open.values().map(|open| open.coverage).sum();
         let asked = f64::from(self.ended) + self.open.len() as f64;
         self.told = self.told.max((f64::from(self.ended) + shares) / asked);
+    }
+
+    /// What is to be told: at first, that nothing has come.
+    pub fn progress(&self) -> Progress {
         Progress { coverage: self.told, rows: self.open.values().fold(self.rows, |rows, open| rows + open.rows) }
     }
 
@@ -49,17 +53,20 @@ mod tests {
     #[test]
     fn shares_are_of_all_that_was_asked_and_never_fall() {
         let mut tracked = Tracked::default();
+        assert_eq!(tracked.progress(), Progress::default());
         let mut told = |need, coverage, rows| {
-            let progress = tracked.on_progress(need, Progress { coverage, rows });
+            tracked.on_progress(need, Progress { coverage, rows });
+            let progress = tracked.progress();
             (progress.coverage, progress.rows)
         };
         assert_eq!(told(1, 0.5, 10), (0.5, 10));
         assert_eq!(told(2, 0.0, 0), (0.5, 10), "of the second one nothing has come");
         assert_eq!(told(2, 0.75, 4), (0.625, 14));
         tracked.on_end(1, 20);
-        let progress = tracked.on_progress(2, Progress { coverage: 0.75, rows: 5 });
-        assert_eq!(progress, Progress { coverage: 0.875, rows: 25 });
+        tracked.on_progress(2, Progress { coverage: 0.75, rows: 5 });
+        assert_eq!(tracked.progress(), Progress { coverage: 0.875, rows: 25 });
         tracked.on_end(2, 6);
-        assert_eq!(tracked.on_progress(3, Progress::default()), Progress { coverage: 0.875, rows: 26 });
+        tracked.on_progress(3, Progress::default());
+        assert_eq!(tracked.progress(), Progress { coverage: 0.875, rows: 26 });
     }
 }

@@ -1,20 +1,20 @@
 //! Frames: what travels over a link.
 //!
 //! A frame is one version byte ([`WIRE_VERSION`]) and a `postcard` encoding of [`Frame`]. Enums are append-only:
-//! `postcard` numbers variants by position. Ordered, reliable links carry frames as chunks of at most
-//! `chunk_bytes`: a header byte (1 = more chunks follow, 0 = last) and payload; see [`Chunks`].
+//! `postcard` numbers variants by position. Ordered, reliable links carry chunks of at most `chunk_bytes`: several short
+//! frames, or a part of a long one; see [`Chunks`].
 //! Decoding hostile bytes gives a [`WireError`], never a panic, never more memory than the frame's bound.
 
 pub mod bytes;
 mod chunk;
 
-pub use chunk::{Chunks, cut};
+pub use chunk::{Chunks, Frames, Outgoing, cut};
 use serde::{Deserialize, Serialize};
 
 use crate::{dht, exchange, globals, group, id::Id, live, messaging, overlay, spread};
 
 /// The version of this encoding; both ends of a link must speak the same.
-pub const WIRE_VERSION: u8 = 6;
+pub const WIRE_VERSION: u8 = 7;
 /// The version of query plans: a peer that does not know a plan says so and is not covered.
 pub const PLAN_VERSION: u16 = 5;
 

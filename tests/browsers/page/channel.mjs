@@ -10,15 +10,18 @@ const pipes = {};
 export function openPontoon(other) {
   const listeners = new Set();
   db.onMessage(({ message }) => listeners.forEach((listener) => listener(message)));
-  const [flying, WINDOW] = [new Set(), 64];
+  // As many as may wait for one destination.
+  const WINDOW = 256;
+  let [flying, landed] = [0, () => {}];
   add("pontoon", {
     async ready() {
-      while (flying.size >= WINDOW) await Promise.race(flying);
+      while (flying >= WINDOW) await new Promise((resolve) => (landed = resolve));
     },
-    send(bytes) {
-      const sent = db.sendNode(other, bytes).catch((error) => pipes.pontoon.fail?.(error));
-      flying.add(sent);
-      void sent.then(() => flying.delete(sent));
+    async send(bytes) {
+      flying += 1;
+      await db.sendNode(other, bytes).catch((error) => pipes.pontoon.fail?.(error));
+      flying -= 1;
+      landed();
     },
     onMessage: (listener) => listeners.add(listener),
   });

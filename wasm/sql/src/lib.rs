@@ -60,6 +60,8 @@ extern "C" {
     fn watch(this: &Engine, fragment: &[u8], region: &[u8], listener: &Function) -> Result<f64, JsValue>;
     #[wasm_bindgen(method)]
     fn unwatch(this: &Engine, watch: f64);
+    #[wasm_bindgen(method)]
+    fn soon(this: &Engine, each: &Function);
     #[wasm_bindgen(method, catch)]
     fn inspect(this: &Engine) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, getter)]

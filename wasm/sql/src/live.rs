@@ -72,13 +72,13 @@ impl LiveQuery {
 }
 
 impl Living {
-    /// In a microtask: asks the engine for what is needed, and tells what changed.
+    /// Soon, as what comes together is one change: asks the engine for what is needed, and tells what changed.
     fn go_on(self: &Rc<Self>) {
         if self.awaited.replace(true) {
             return;
         }
         let living = self.clone();
-        spawn_local(async move {
+        let each = Closure::once_into_js(move || {
             living.awaited.replace(false);
             living.serve();
             loop {
@@ -90,6 +90,7 @@ impl Living {
             }
             living.serve();
         });
+        self.engine.soon(each.unchecked_ref());
     }
 
     /// Lets the engine do what the query needs.

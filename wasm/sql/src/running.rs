@@ -178,8 +178,9 @@ impl Running {
             }
         };
         let Ok(promise) = answer.clone().dyn_into::<Promise>() else { return self.take(asked, &answer) };
-        if let Asked::Gather(need, ..) = &asked {
-            self.open.borrow_mut().push((*need, promise.clone()));
+        match &asked {
+            Asked::Ops(_) => self.tell(),
+            Asked::Gather(need, _) => self.open.borrow_mut().push((*need, promise.clone())),
         }
         let running = self.clone();
         spawn_local(async move {
@@ -215,10 +216,16 @@ impl Running {
         }
     }
 
-    /// Some of what was asked has answered: told in a microtask, when the engine is done.
+    /// Some of what was asked has answered.
     fn goes_on(self: &Rc<Self>, need: u32, progress: Progress) {
-        let progress = self.tracked.borrow_mut().on_progress(need, progress);
-        if self.telling.replace(Some(progress)).is_none() {
+        self.tracked.borrow_mut().on_progress(need, progress);
+        self.tell();
+    }
+
+    /// Tells how far it is, where that is wanted: in a microtask, when the engine is done.
+    fn tell(self: &Rc<Self>) {
+        let progress = self.tracked.borrow().progress();
+        if self.progress.is_some() && self.telling.replace(Some(progress)).is_none() {
             let running = self.clone();
             spawn_local(async move {
                 let told = running.telling.take();

@@ -1,7 +1,7 @@
 //! A page as a peer, against a real supernode.
 
 use js_sys::{Function, Object, Reflect};
-use pontoon_wasm::api::{Engine, MaybeNegotiator, Options};
+use pontoon_wasm::api::Engine;
 use wasm_bindgen::{JsCast, JsValue, prelude::Closure};
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -16,7 +16,7 @@ fn supernode() -> &'static str {
     }
 }
 
-async fn open() -> Engine {
+fn open() -> Engine {
     let options = Object::new();
     let supernodes = js_sys::Array::of1(&JsValue::from_str(supernode()));
     for (name, value) in
@@ -24,9 +24,8 @@ async fn open() -> Engine {
     {
         Reflect::set(&options, &name.into(), &value).unwrap();
     }
-    Engine::open(options.unchecked_into::<Options>(), JsValue::UNDEFINED.unchecked_into::<MaybeNegotiator>())
-        .await
-        .unwrap()
+    let nothing = || JsValue::UNDEFINED;
+    Engine::open(options.unchecked_into(), nothing().unchecked_into(), nothing().unchecked_into()).unwrap()
 }
 
 /// Collects the types of the engine's events.
@@ -49,7 +48,7 @@ fn has_joined(events: &js_sys::Array) -> bool {
 
 #[wasm_bindgen_test]
 async fn a_page_says_hello_over_websocket_to_a_supernode() {
-    let engine = open().await;
+    let engine = open();
     let told = events(&engine);
     until("the page joins", || has_joined(&told)).await;
     let snapshot = engine.inspect().unwrap();
@@ -61,7 +60,7 @@ async fn a_page_says_hello_over_websocket_to_a_supernode() {
 
 #[wasm_bindgen_test]
 async fn two_peers_of_one_page_put_and_get() {
-    let (a, b) = (open().await, open().await);
+    let (a, b) = (open(), open());
     let (told_a, told_b) = (events(&a), events(&b));
     until("both join", || has_joined(&told_a) && has_joined(&told_b)).await;
     let key = fresh("key").into_bytes();

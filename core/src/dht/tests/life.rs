@@ -16,6 +16,21 @@ fn a_founder_alone_serves_everything() {
 }
 
 #[test]
+fn who_is_alone_waits_for_nobody() {
+    let mut swarm = Swarm::new(1, 0);
+    swarm.config.alone = true;
+    for life in 0..3 {
+        swarm.start(id(0), true);
+        swarm.until(SECOND / 10, Swarm::whole);
+        if life == 0 {
+            assert!(matches!(swarm.put(id(0), b"a", b"1"), Outcome::Stored { .. }));
+        }
+        assert_eq!(swarm.get(id(0), b"a"), Some(b"1".to_vec()), "life {life}");
+        swarm.crash(id(0));
+    }
+}
+
+#[test]
 fn joining_peers_end_up_owning_what_is_closest() {
     let mut swarm = Swarm::new(2, 1);
     swarm.until(4 * SECOND, Swarm::whole);
