@@ -312,7 +312,9 @@ fn nothing_is_heard_before_the_proof() {
 #[test]
 fn bytes_that_are_no_frame_close_the_link_and_nothing_else() {
     let mut stranger = Stranger::meet(Config::default());
-    stranger.node.handle_input(Now::default(), Input::Chunk { link: LINK, bytes: vec![0, 0, 3, WIRE_VERSION, 0xff, 0xff] });
+    stranger
+        .node
+        .handle_input(Now::default(), Input::Chunk { link: LINK, bytes: vec![0, 0, 3, WIRE_VERSION, 0xff, 0xff] });
     let (_, closed) = stranger.hear();
     assert!(closed);
     assert_eq!(stranger.node.inspect(Now::default()).counters["frames_malformed"], 1);

@@ -13,6 +13,8 @@ const RESTART_MS = 500;
 const LOST_MS = 8_000;
 /** How long a closed session's connection stays to deliver what is buffered. */
 const LINGER_MS = 1_000;
+/** Before an offer is made: a connection costs a page some 30 ms, in which what it has to say first would wait, over the relay. */
+const OFFER_MS = 100;
 /** Characters of one signal, and signals of one session that wait. */
 const SIGNAL_MAX = 64 << 10;
 const WAITING_MAX = 64;
@@ -173,7 +175,11 @@ class Session {
   /** @param {number} openMs */
   begin(openMs) {
     this.#wait(openMs, () => this.#fail(this.connected ? "not open in time" : "no offer in time"));
-    if (this.#initiator) this.#step(async () => this.#describe(this.#made()));
+    if (!this.#initiator) return;
+    const offer = () => this.#step(async () => this.#describe(this.#made()));
+    // In a page that is hidden a timer may ring a minute later.
+    if (globalThis.document?.visibilityState === "visible") setTimeout(offer, OFFER_MS);
+    else offer();
   }
 
   /** @param {Signal} signal */

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use js_sys::{Array, Function, Promise};
 use pontoon_core::{
-    Saved, CallId, Command, Config, Id,
+    CallId, Command, Config, Id, Saved,
     crypto::{Ed25519, Identity as _},
     node::Node,
     store::{Action, Expect, KeyOp},

@@ -57,7 +57,8 @@ async fn the_log_is_rewritten_and_loses_nothing() {
     let mut expected = std::collections::BTreeMap::new();
     // Short pieces, packed together many times; long ones that are overwritten, until the whole is written anew.
     for round in 0..300_u32 {
-        let (old, new, value) = (key(round % 40), key(round + 1_000), vec![round as u8; 1 + (round as usize * 37) % 600]);
+        let (old, new, value) =
+            (key(round % 40), key(round + 1_000), vec![round as u8; 1 + (round as usize * 37) % 600]);
         let gone = key(round.wrapping_sub(20) + 1_000);
         expected.remove(&gone);
         expected.extend([(old.clone(), value.clone()), (new.clone(), value.clone())]);
