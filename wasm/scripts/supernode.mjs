@@ -1,6 +1,6 @@
 // A real supernode for tests: on a free port, with a store of its own that is removed in the end.
 //
-// PONTOON_SUPERNODE names the binary; without it, it is built.
+// PONTOON_SUPERNODE names the binary; without it, it is built. PONTOON_LOG says what it logs.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
