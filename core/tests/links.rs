@@ -390,6 +390,21 @@ fn a_peer_out_of_reach_is_not_flooded_and_hears_all_when_it_is_back() {
 }
 
 #[test]
+fn what_becomes_too_late_in_the_queue_is_never_sent() {
+    let mut world = World::new(vec![node(1, config("a"))]);
+    let to = Id::hash(b"nobody");
+    for number in 0..100 {
+        let command = Command::SendNode { to, payload: vec![0] };
+        world.nodes[0].handle_input(world.now, Input::Command { call: CallId(number), command });
+    }
+    world.run(29_000_000);
+    let sent = world.counter(0, "messages_sent");
+    world.run(5_000_000);
+    let late = |(_, _, result): &&(usize, CallId, _)| *result == Err(Error::NodeUnreachable(to));
+    assert_eq!((world.counter(0, "messages_sent"), world.replies.iter().filter(late).count()), (sent, 100));
+}
+
+#[test]
 fn a_newcomer_gets_the_globals_and_later_changes() {
     let mut world = World::new(vec![node(1, config("a")), node(2, config("a"))]);
     let set = |value: &[u8]| Command::SetGlobal { name: "theme".to_owned(), value: Some(value.to_vec()) };

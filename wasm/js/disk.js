@@ -39,8 +39,9 @@ const fence = (opened) => `fence ${opened}`;
 /**
  * The database of that name; made when it is not there, and the 32 bytes of its seed with it. Who opened it before can write no
  * more: it may be a page that was frozen and does not know yet that another one has taken its place.
+ * Gives nothing where no database opens, as in private windows of some browsers; fails where one opens and cannot be read.
  * @param {string} name
- * @returns {Promise<Opened>}
+ * @returns {Promise<Opened | undefined>}
  */
 export async function open(name) {
   const request = indexedDB.open(name, 2);
@@ -52,7 +53,21 @@ export async function open(name) {
       if (!database.objectStoreNames.contains(store)) database.createObjectStore(store);
     }
   };
-  const database = await result(request);
+  const database = await result(request).catch(() => undefined);
+  if (!database) return undefined;
+  try {
+    return await take(database);
+  } catch (error) {
+    database.close();
+    throw Object.assign(new Error(`the browser's store cannot be read: ${error}`), { code: "disk_failed" });
+  }
+}
+
+/**
+ * @param {IDBDatabase} database
+ * @returns {Promise<Opened>}
+ */
+async function take(database) {
   // Another tab deletes the database: let go, or it waits for us.
   database.onversionchange = () => database.close();
   const transaction = database.transaction(["log", "self"], "readwrite");
@@ -84,11 +99,17 @@ export async function write(store, first, number, pieces) {
   const { database, opened } = store;
   const transaction = database.transaction(["log", "self"], "readwrite");
   const [log, self] = [transaction.objectStore("log"), transaction.objectStore("self")];
-  // Adding what is there already aborts the transaction. (`commit()` would be no faster, and in Firefox 153 it commits even so.)
-  self.add(true, fence(opened));
-  self.delete(fence(opened));
-  if (first < number) log.delete(IDBKeyRange.bound(first, number, false, true));
-  pieces.forEach((piece, index) => log.put(piece, number + index));
+  try {
+    // Adding what is there already aborts the transaction. (`commit()` would be no faster, and in Firefox 153 it commits even so.)
+    self.add(true, fence(opened));
+    self.delete(fence(opened));
+    if (first < number) log.delete(IDBKeyRange.bound(first, number, false, true));
+    pieces.forEach((piece, index) => log.put(piece, number + index));
+  } catch (error) {
+    // What was queued before it would be written.
+    transaction.abort();
+    throw error;
+  }
   try {
     await completed(transaction);
   } catch (error) {

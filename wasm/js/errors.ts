@@ -18,7 +18,7 @@ export type ErrorCode =
   | "aborted"
   /** The tab that ran the shared peer went away: whether the call was carried out is not known. */
   | "interrupted"
-  /** Another tab of the origin runs a version of the package that this one cannot share a peer with. */
+  /** Another tab of the origin, or who was asked to let this peer join, runs a version that this one cannot talk to. */
   | "version_mismatch"
   /** The environment lacks something. */
   | "unsupported"

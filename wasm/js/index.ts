@@ -9,7 +9,8 @@ export * from "./exports.js";
 
 /**
  * Joins a network and gives the open database, usable at once: first over links that a supernode relays, while direct
- * ones replace them in the background. Rejects with `unreachable` when nobody lets this peer in.
+ * ones replace them in the background. Rejects with `unreachable` when nobody lets this peer in, or
+ * with `version_mismatch` when that is why.
  *
  * ```ts
  * const db = await connect({ network: "shop", supernodes: ["wss://sn.example.org/pontoon"] });

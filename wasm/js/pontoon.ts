@@ -42,6 +42,9 @@ interface RawEntry {
   stale: boolean;
 }
 
+/** How long who may not join asks its engine why. */
+const REASON_MS = 500;
+
 /** An open database: one peer of a network. Made by `connect`. */
 export class Pontoon {
   readonly #calls: Calls;
@@ -285,7 +288,10 @@ export class Pontoon {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(async () => {
         unsubscribe();
-        const counters = await this.stats().then((stats) => stats.counters, () => undefined);
+        // An engine that does not answer is not waited for.
+        const silence = new Promise<undefined>((resolve) => setTimeout(resolve, REASON_MS));
+        const counters = await Promise.race([this.stats().then((stats) => stats.counters, () => undefined), silence]);
+        if (this.#joined) return resolve();
         reject(counters?.versions_differ
           ? new PontoonError("version_mismatch", "who was asked to let this peer join speaks another version of the protocol: one of the two is to be updated")
           : new PontoonError("unreachable", `no supernode let this peer join within ${timeout} ms`));

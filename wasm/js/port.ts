@@ -35,7 +35,8 @@ export interface Port {
   readonly copies: boolean;
   /** Called with each message of the other end. */
   listener: ((message: never) => void) | undefined;
-  post(message: Request | Answer): void;
+  /** What is long goes `alone`, so that it is taken in by itself. */
+  post(message: Request | Answer, alone?: boolean): void;
   close(): void;
 }
 
@@ -71,8 +72,11 @@ export function wrap(channel: MessagePort | BroadcastChannel, together = false):
   const port: Port = {
     copies: true,
     listener: undefined,
-    post(message) {
-      if (!together) return channel.postMessage([message]);
+    post(message, alone = false) {
+      if (!together || alone) {
+        flush();
+        return channel.postMessage([message]);
+      }
       waiting.push(message);
       if (waiting.length === 1) soon(flush);
     },

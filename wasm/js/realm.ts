@@ -96,15 +96,14 @@ export class Realm {
   /** Opens the store, if it has a name and there is one here, and starts the peer. */
   static async open(options: RealmOptions, host: RealmHost): Promise<Realm> {
     const { store: name, ...engine } = options;
-    // Private windows of some browsers have an IndexedDB that does not open.
-    const opening = name !== undefined && globalThis.indexedDB ? open(name).catch(() => undefined) : undefined;
+    const opening = name !== undefined && globalThis.indexedDB ? open(name) : undefined;
     try {
       const started = host.wasm("peer").then((module) => initialize({ module_or_path: module }));
       const [store] = await Promise.all([opening, started]);
       if (store) store.lost = () => host.onLost?.();
       return new Realm(Engine.open(engine, host.negotiator, store), host);
     } catch (error) {
-      void opening?.then((store) => store && close(store));
+      opening?.then((store) => store && close(store)).catch(() => undefined);
       throw error;
     }
   }
@@ -167,10 +166,10 @@ export class Realm {
 class Running {
   /** Ended by who made it. */
   ended = false;
-  readonly #post: (part: unknown) => void;
+  readonly #post: (part: unknown, alone: boolean) => void;
   #aborter: AbortController | undefined;
 
-  constructor(post: (part: unknown) => void) {
+  constructor(post: (part: unknown, alone: boolean) => void) {
     this.#post = post;
   }
 
@@ -186,8 +185,9 @@ class Running {
     this.#aborter?.abort();
   }
 
-  part(part: unknown): void {
-    if (!this.ended) this.#post(part);
+  /** Something before the end; `alone` when it is long. */
+  part(part: unknown, alone = false): void {
+    if (!this.ended) this.#post(part, alone);
   }
 }
 
@@ -227,7 +227,7 @@ class Client {
     if ("end" in request) return this.#running.get(id)?.end();
     if (this.#realm.closing) return this.#port.post({ id, refused: true });
     const call = calls[request.call as keyof typeof calls] as ((client: Client, running: Running, ...args: unknown[]) => unknown) | undefined;
-    const running = new Running((part) => this.#port.post({ id, part }));
+    const running = new Running((part, alone) => this.#port.post({ id, part }, alone));
     this.#running.set(id, running);
     const streams = STREAMS.has(request.call);
     if (!streams) this.#busy += 1;
@@ -346,14 +346,13 @@ const calls = {
   },
 
   query(client: Client, running: Running, text: string, params: SqlParam[], timeout: number | undefined, observed: boolean) {
-    const { signal } = running;
     const onProgress = (progress: QueryProgress): void => running.part({ progress });
-    const options = { ...(timeout !== undefined && { timeout }), ...(observed && { signal, onProgress }) };
+    const options = { ...(timeout !== undefined && { timeout }), ...(observed && { signal: running.signal, onProgress }) };
     const give = (result: QueryResult<unknown>): unknown => {
       const { rows, ...rest } = result;
       if (!client.copies || rows.length <= ROWS_AT_ONCE) return result;
       for (let from = 0; from < rows.length; from += ROWS_AT_ONCE) {
-        running.part({ rows: rows.slice(from, from + ROWS_AT_ONCE) });
+        running.part({ rows: rows.slice(from, from + ROWS_AT_ONCE) }, true);
       }
       return { ...rest, rows: [] };
     };

@@ -7,7 +7,16 @@ let waiting = [];
 function run() {
   const due = waiting;
   waiting = [];
-  for (const each of due) each();
+  for (const each of due) {
+    try {
+      each();
+    } catch (error) {
+      // It is told as an uncaught error, and holds up nothing else.
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  }
 }
 
 /** @type {() => void} */
@@ -27,7 +36,7 @@ let wake = () => {
 };
 
 /**
- * Calls it soon; it must not throw.
+ * Calls it soon.
  * @param {() => void} each
  */
 export function soon(each) {

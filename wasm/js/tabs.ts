@@ -186,7 +186,6 @@ class Tab {
   /** The tab sleeps: a peer that others use too is another tab's from now on. Alone it keeps it, if it `may`. */
   #suspend(may: boolean): void {
     if (this.#leads && may && (!this.#home || this.#home.clients <= this.#clients.size)) return;
-    if (!this.#leads) this.#waiting?.abort();
     this.#stop();
   }
 

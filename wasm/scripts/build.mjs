@@ -89,7 +89,12 @@ async function bundle(name) {
   const external = (id) => name !== "engine" && (id.endsWith("/engine.js") || !/^[./]/.test(id));
   // That it might get lost is said of a directive that is kept.
   const onLog = (level, log, handle) => log.code === "MODULE_LEVEL_DIRECTIVE" || handle(level, log);
-  const built = await rolldown({ input, external, platform: "neutral", treeshake: true, onLog });
+  // What Rust imports is copied beside its bindings; of a module with a state there is to be one.
+  const snippet = { name: "snippet", resolveId: (id) => {
+    const [, script] = /\/snippets\/[^/]+\/js\/(\w+\.js)$/.exec(id) ?? [];
+    return script && path.join(compiled, script);
+  } };
+  const built = await rolldown({ input, external, platform: "neutral", treeshake: true, onLog, plugins: [snippet] });
   await built.write({ dir: dist, format: "esm", minify: true, codeSplitting: false });
 }
 

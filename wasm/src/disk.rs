@@ -77,7 +77,11 @@ impl Disk {
 
     /// The database of a slot, made when it is not there; its seed, and everything that was written and not deleted.
     pub async fn indexed_db(name: &str) -> Result<(Disk, [u8; 32], Saved), DriverError> {
-        Disk::of(open(name).await.map_err(failed)?.unchecked_into())
+        let opened = open(name).await.map_err(failed)?;
+        if opened.is_undefined() {
+            return Err(DriverError::Disk("no database opens".to_owned()));
+        }
+        Disk::of(opened.unchecked_into())
     }
 
     /// The same of a database that `open` of `js/disk.js` has opened.
@@ -162,7 +166,8 @@ impl Shared {
                     answer(token, written.clone());
                 }
             }
-            let due = self.log.borrow_mut().due();
+            // Who closes does not wait for it.
+            let due = if self.on_idle.borrow().is_none() { self.log.borrow_mut().due() } else { None };
             if let (Some(rewrite), Some(database)) = (due, &self.database) {
                 // If it fails, the log is as it was; it is tried again when it has grown by as much.
                 let _ = self.rewrite(database, &rewrite).await;

@@ -138,8 +138,14 @@ impl Driver {
     fn send_all(&self) {
         self.sending.set(false);
         let chunks = self.outgoing.borrow_mut().take();
+        // What a link that fails causes waits until the others have what was for them.
+        let pumping = self.pumping.replace(true);
         for (link, bytes) in chunks {
             self.host.execute(host::Command::Send { link, bytes });
+        }
+        self.pumping.set(pumping);
+        if !pumping {
+            self.pump();
         }
     }
 

@@ -5,7 +5,7 @@
 //! them are some 200 pieces.
 //!
 //! The log is written anew, and what was overwritten is gone, when it has grown to twice its size since that was done last (as
-//! Redis rewrites its append-only file); so it is at most twice what is in it and a little, and each byte is written about
+//! Redis rewrites its append-only file); so it is at most twice what was in it then and a little, and each byte is written about
 //! twice more. Many short pieces at its end are packed together before that.
 
 use pontoon_core::map::LargeMap;
@@ -30,6 +30,8 @@ pub struct Log {
     bytes: usize,
     /// Its bytes when it was written anew, or that was tried.
     anew_bytes: usize,
+    /// The number of its next piece when its end was packed together, or that was tried.
+    packed_at: u64,
 }
 
 /// All pieces from one on, to be written anew behind them.
@@ -44,7 +46,7 @@ pub struct Rewrite {
 impl Log {
     /// The log that was found, and of how many bytes of entries it should be.
     pub fn of(pieces: Vec<(u64, usize)>, anew_bytes: usize) -> Log {
-        Log { bytes: pieces.iter().map(|(_, length)| length).sum(), pieces, anew_bytes }
+        Log { bytes: pieces.iter().map(|(_, length)| length).sum(), pieces, anew_bytes, packed_at: 0 }
     }
 
     /// Pieces, and their bytes.
@@ -66,7 +68,11 @@ impl Log {
         }
         let short = self.pieces.iter().rev().take_while(|(_, length)| *length < SHORT_BYTES);
         let (count, last) = short.fold((0_usize, first), |(count, _), (number, _)| (count + 1, *number));
-        (count > 0 && count.is_multiple_of(SHORT_MAX)).then_some(Rewrite { from: last, whole: last == first })
+        let due = count > 0 && count.is_multiple_of(SHORT_MAX) && self.packed_at != self.next();
+        due.then(|| {
+            self.packed_at = self.next();
+            Rewrite { from: last, whole: last == first }
+        })
     }
 
     /// Pieces were written in place of those from `from` on; with `from` the next number: at the end.

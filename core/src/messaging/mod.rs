@@ -155,7 +155,12 @@ impl Messaging {
         while let Some(lane) = self.lanes.get_mut(&to)
             && let Some(number) = lane.queue.front().copied()
         {
-            let bytes = self.waiting.get(&number).map_or(0, Waiting::bytes);
+            let Some(waiting) = self.waiting.get(&number) else { return };
+            // What is too late is about to be told so.
+            if ctx.now.mono >= waiting.until_us {
+                return;
+            }
+            let bytes = waiting.bytes();
             let full = lane.flying > 0 && lane.flying_bytes + bytes > ctx.config.messages_bytes_max;
             if full || lane.flying >= lane.window {
                 return;

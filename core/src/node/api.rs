@@ -65,7 +65,7 @@ pub enum Input {
     Chunk {
         /// On this channel.
         link: LinkId,
-        /// As sent by the other side in one [`Output::Send`].
+        /// As sent by the other side, whose driver may put what comes together in one ([`Outgoing`](crate::wire::Outgoing)).
         bytes: Vec<u8>,
     },
     /// Dialling an address failed.

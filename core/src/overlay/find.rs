@@ -121,7 +121,8 @@ impl Overlay {
         let contacts = self.contacts_near(ctx, &target, ctx.config.siblings, &asker.id);
         let responder = self.contact(ctx);
         let found = Message::Found { number, responder, contacts };
-        if asker.relay.is_some_and(|relay| relay != self.me) && self.direct(&asker.id).is_some() {
+        let relayed = asker.relay.is_some_and(|relay| relay != self.me && self.usable(&relay));
+        if relayed && self.direct(&asker.id).is_some() {
             // It may have begun anew, and that link be one of its former life: it is reached where it says it is.
             self.route_past_link(ctx, asker, found.into());
         } else {

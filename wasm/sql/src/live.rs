@@ -1,6 +1,6 @@
 //! A live query of a page: what the engine tells of the fragments that stand for it becomes changes of its result.
 //!
-//! Changes are told in a microtask of their own, so that what comes together is one change, and the engine is done when
+//! Changes are told soon, in a turn of their own, so that what comes together is one change, and the engine is done when
 //! JavaScript of the page runs.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
@@ -37,7 +37,7 @@ struct Living {
     /// The engine's name of each watch, and who is told of it.
     watches: RefCell<Map<u32, Listening>>,
     listener: Function,
-    /// Whether a microtask is on its way.
+    /// Whether a turn is on its way.
     awaited: RefCell<bool>,
 }
 
