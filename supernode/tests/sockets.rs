@@ -9,7 +9,7 @@ use common::{dial, get, settings, until};
 use futures_util::{SinkExt as _, StreamExt as _};
 use pontoon_core::{
     overlay::{Hello, LinkFrame, Refusal, Want},
-    wire::{Frame, PLAN_VERSION, WIRE_VERSION, cut, decode, encode},
+    wire::{Chunks, Frame, PLAN_VERSION, WIRE_VERSION, cut, decode, encode},
 };
 use pontoon_supernode::{Limits, Supernode};
 use tokio_tungstenite::tungstenite::{self, Message, protocol::frame::coding::CloseCode};
@@ -106,10 +106,11 @@ async fn what_is_no_handshake_is_refused_by_the_engine() {
         }
         let mut refused = None;
         while let Some(Ok(message)) = socket.next().await {
-            if let Message::Binary(chunk) = message
-                && let Ok(Frame::Link(LinkFrame::Refuse(refusal))) = decode(&chunk[1..])
-            {
-                refused = Some(refusal);
+            let Message::Binary(chunk) = message else { continue };
+            for frame in Chunks::default().push(&chunk, 1 << 20) {
+                if let Frame::Link(LinkFrame::Refuse(refusal)) = decode(&frame.unwrap()).unwrap() {
+                    refused = Some(refusal);
+                }
             }
         }
         assert_eq!(refused, Some(reason), "and then the socket ends");

@@ -100,6 +100,37 @@ test("a supernode of another version is told from one that does not answer", { t
   newer.close();
 });
 
+test("a damaged store is told of, and no empty one takes its place", { timeout: 60_000 }, async () => {
+  const context = await browser.newContext();
+  const tab = await open(context, { tabs: "separate" });
+  const codes = await tab.evaluate(async (supernode) => {
+    const { connect } = await import("/index.js");
+    const again = () => connect({ network: "pontoon", supernodes: [supernode], tabs: "separate", timeout: 30_000 });
+    const change = async (act) => {
+      const database = await new Promise((resolve) => {
+        indexedDB.open("pontoon:pontoon:0").onsuccess = ({ target }) => resolve(target.result);
+      });
+      const transaction = database.transaction("log", "readwrite");
+      act(transaction.objectStore("log"));
+      await new Promise((resolve) => (transaction.oncomplete = resolve));
+      database.close();
+    };
+    const { id } = db;
+    await db.put("damaged", "k", 1);
+    await db.close();
+    // A length that leads beyond the end of its piece.
+    await change((log) => log.put(Uint8Array.of(255, 0, 0, 0, 1), 1_000_000));
+    const code = await again().then(() => "connected", (error) => error.code);
+    await change((log) => log.delete(1_000_000));
+    const mended = await again();
+    const same = mended.id === id;
+    await mended.close();
+    return { code, same };
+  }, supernode.address);
+  assert.deepEqual(codes, { code: "disk_failed", same: true });
+  await context.close();
+});
+
 test("a full disk fails writes with a code, and loses nothing", { timeout: 90_000 }, async () => {
   const context = await browser.newContext();
   const tab = await context.newPage();

@@ -76,7 +76,7 @@ impl Chunks {
     /// Takes one chunk; gives the frames that it brings or completes.
     pub fn push<'a>(&mut self, chunk: &'a [u8], frame_bytes_max: usize) -> Frames<'a> {
         let (rest, whole) = match chunk.split_first() {
-            None => (&[][..], Some(Err(WireError::Empty))),
+            None | Some((&WHOLE, [])) => (&[][..], Some(Err(WireError::Empty))),
             Some((&WHOLE, frames)) if self.partial.is_empty() => (frames, None),
             Some((header @ (&MORE | &LAST), part)) => (&[][..], self.join(part, *header == LAST, frame_bytes_max)),
             Some((header, _)) => (&[][..], Some(Err(WireError::Malformed(format!("chunk header {header}"))))),
@@ -178,6 +178,7 @@ mod tests {
         assert!(frames(&mut chunks, &[WHOLE, 0, 1, 5], 100).is_err(), "amid another one");
         assert_eq!(frames(&mut chunks, &[MORE; 60], 100), Err(WireError::TooLong(100)));
         assert_eq!(frames(&mut chunks, &[], 100), Err(WireError::Empty));
+        assert_eq!(frames(&mut chunks, &[WHOLE], 100), Err(WireError::Empty));
         assert!(frames(&mut chunks, &[WHOLE, 0, 3, 1], 100).is_err());
     }
 }
