@@ -6,9 +6,9 @@ const now = () => performance.timeOrigin + performance.now();
 
 const ENGINES = {
   /** A table and a live query at every reader; one INSERT of all rows, or an INSERT for each, `IN_FLIGHT` at once. */
-  async pontoon({ supernode, network, options }) {
+  async pontoon({ supernode, network }) {
     const { connect } = await import("/pontoon/index.js");
-    const db = await connect({ network, supernodes: [supernode], tabs: "separate", storage: "memory", timeout: 60_000, ...options });
+    const db = await connect({ network, supernodes: [supernode], tabs: "separate", storage: "memory", timeout: 60_000 });
     globalThis.db = db;
     await db.sql`CREATE TABLE IF NOT EXISTS feed (id TEXT PRIMARY KEY, body TEXT)`;
     return {
@@ -25,7 +25,7 @@ const ENGINES = {
       },
       async onCount(listener) {
         const live = db.live("SELECT id, body FROM feed");
-        live.onChange(({ rows }) => { globalThis.changes = (globalThis.changes ?? 0) + 1; listener(rows.length); });
+        live.onChange(({ rows }) => listener(rows.length));
         await live.ready;
       },
     };

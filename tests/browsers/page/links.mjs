@@ -1,7 +1,7 @@
 // A peer that has just been opened: how long until it is usable, and until it has a direct link to another peer.
 const begun = performance.now();
 const since = () => performance.now() - begun;
-const { supernode, seed, other, options } = JSON.parse(decodeURIComponent(location.hash.slice(1)));
+const { supernode, seed, other } = JSON.parse(decodeURIComponent(location.hash.slice(1)));
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -12,14 +12,12 @@ async function link(db) {
 
 async function open() {
   const { connect } = await import("/pontoon/index.js");
-  const db = await connect({ network: "pontoon", supernodes: [supernode], tabs: "separate", seed: new Uint8Array(seed), ...options });
+  const db = await connect({ network: "pontoon", supernodes: [supernode], tabs: "separate", seed: new Uint8Array(seed) });
   globalThis.db = db;
   const connected = since();
-  globalThis.tConnected = connected;
   if (other === undefined) return { connected };
   await db.sendNode(other, "hello");
   const usable = since();
-  globalThis.tUsable = usable;
   for (const end = performance.now() + 30_000; performance.now() < end; await pause(5)) {
     if ((await link(db))?.transport === "webrtc") return { connected, usable, direct: since() };
   }

@@ -1,6 +1,6 @@
 // A page with rows on its disk, from the first statement of its script to the first answer over them.
 const begun = performance.now();
-const { engine, rows, options } = JSON.parse(decodeURIComponent(location.hash.slice(1)));
+const { engine, rows } = JSON.parse(decodeURIComponent(location.hash.slice(1)));
 
 const QUERY = "SELECT count(*) AS n, sum(amount) AS total FROM sales WHERE day < 100";
 
@@ -8,7 +8,7 @@ const ENGINES = {
   pontoon: {
     async open() {
       const { connect } = await import("/pontoon/index.js");
-      return connect({ network: "reload", supernodes: [], alone: true, tabs: "separate", ...options });
+      return connect({ network: "reload", supernodes: [], alone: true, tabs: "separate" });
     },
     async fill(db) {
       const { TABLE, inserts } = await import("/page/rows.mjs");
