@@ -13,7 +13,7 @@ const RESTART_MS = 500;
 const LOST_MS = 8_000;
 /** How long a closed session's connection stays to deliver what is buffered. */
 const LINGER_MS = 1_000;
-/** Before an offer is made: a connection costs a page some 30 ms, in which what it has to say first would wait, over the relay. */
+/** Before an offer is made: making a connection keeps both pages busy, while what they have to say first goes over the relay. */
 const OFFER_MS = 100;
 /** Characters of one signal, and signals of one session that wait. */
 const SIGNAL_MAX = 64 << 10;
