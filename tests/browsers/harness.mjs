@@ -10,26 +10,12 @@ import path from "node:path";
 import { chromium } from "playwright-core";
 import puppeteer from "puppeteer-core";
 import { CHROMIUM } from "../../web-demo/scripts/chromium.mjs";
+import { FIREFOX } from "../../wasm/scripts/firefox.mjs";
 import { startSupernode } from "../../wasm/scripts/supernode.mjs";
 
 const here = import.meta.dirname;
 const dist = path.resolve(here, "..", "..", "wasm", "dist");
 const types = { ".js": "text/javascript", ".mjs": "text/javascript", ".html": "text/html", ".wasm": "application/wasm" };
-
-const FIREFOX = {
-  browser: "firefox",
-  headless: true,
-  executablePath: process.env.PONTOON_FIREFOX ?? "/usr/bin/firefox-esr",
-  extraPrefsFirefox: {
-    // Two profiles of one machine do not resolve each other's names for hidden addresses.
-    "media.peerconnection.ice.obfuscate_host_addresses": false,
-    "network.captive-portal-service.enabled": false,
-    "network.connectivity-service.enabled": false,
-    // A page that is not in front is a peer all the same.
-    "dom.min_background_timeout_value": 4,
-    "dom.timeout.enable_budget_timer_throttling": false,
-  },
-};
 
 /** The port of the site: the package at /pontoon/, the pages' modules at /page/, further folders by name. */
 export async function serve(places = {}) {

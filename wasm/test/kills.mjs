@@ -1,12 +1,15 @@
 // The kill matrix: three pages and a supernode, of which one or two at a time are killed, reloaded, frozen or restarted
 // while all write. After each round every acknowledged write is read, and every page must be linked to every other again.
 //
-//   node test/kills.mjs --rounds 200 --sleep-ms 60000 --seed 1
+//   node test/kills.mjs --rounds 200 --sleep-ms 60000 --seed 1 [--browser firefox]
+//
+// Chromium's debugger kills and freezes pages. Firefox's content process gets SIGKILL, or SIGSTOP and SIGCONT.
 import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { startSupernode } from "../scripts/supernode.mjs";
-import { launchTabs, serve } from "./browser.mjs";
+import { serve } from "./browser.mjs";
+import { startProfiles } from "./profiles.mjs";
 
 const PAGES = 3;
 /** Links are back by then, and a peer that is gone is shown no longer than that. */
@@ -23,9 +26,9 @@ const actions = {
     return () => swarm.open(page);
   },
   async frozen(swarm, page) {
-    await swarm.freeze(page, true);
+    await swarm.freeze(page);
     await pause(swarm.sleepMs);
-    return () => swarm.freeze(page, false);
+    return () => swarm.thaw(page);
   },
   async restarted(swarm) {
     await swarm.supernode.kill();
@@ -37,8 +40,8 @@ const names = Object.keys(actions);
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Runs so many rounds; throws where one fails, and gives figures of all. */
-export async function killMatrix({ rounds, seed = 1, sleepMs = 2_000, log = () => undefined }) {
-  const swarm = new Swarm(sleepMs);
+export async function killMatrix({ rounds, seed = 1, sleepMs = 2_000, browser = "chromium", log = () => undefined }) {
+  const swarm = new Swarm(browser, sleepMs);
   const figures = { rounds, writes: 0, interrupted: 0, back_ms: [] };
   const random = generator(seed);
   try {
@@ -74,19 +77,18 @@ export async function killMatrix({ rounds, seed = 1, sleepMs = 2_000, log = () =
 
 class Swarm {
   acked = new Map();
-  #contexts = [];
+  #profiles = [];
   #pages = [];
 
-  constructor(sleepMs) {
+  constructor(browser, sleepMs) {
+    this.kind = browser;
     this.sleepMs = sleepMs;
   }
 
   async begin() {
-    [this.supernode, this.site, this.browser] = [await startSupernode(), await serve(), await launchTabs()];
-    for (let page = 0; page < PAGES; page += 1) {
-      this.#contexts[page] = await this.browser.createBrowserContext();
-      await this.open(page);
-    }
+    [this.supernode, this.site, this.browser] = [await startSupernode(), await serve(), await startProfiles(this.kind)];
+    this.#profiles = await Promise.all(Array.from({ length: PAGES }, () => this.browser.profile()));
+    for (let page = 0; page < PAGES; page += 1) await this.open(page);
     await this.settle("the beginning");
   }
 
@@ -108,39 +110,24 @@ class Swarm {
   }
 
   async #newPage(index) {
-    const page = await this.#contexts[index].newPage();
+    const page = await this.#profiles[index].newPage();
     await page.exposeFunction("acknowledged", (key, value) => void this.acked.set(key, value));
     return page;
   }
 
   async crash(index) {
-    const page = this.#pages[index];
-    const gone = new Promise((resolve) => page.once("error", resolve));
-    const session = await page.createCDPSession();
-    void session.send("Page.crash").catch(() => undefined);
-    await gone;
-    await page.close().catch(() => undefined);
+    await this.#profiles[index].crash(this.#pages[index]);
     this.#pages[index] = undefined;
   }
 
-  /** A page freezes only while it is hidden: another one is brought in front of it. */
-  async freeze(index, frozen) {
-    const page = this.#pages[index];
-    const session = await page.createCDPSession();
-    if (frozen) {
-      this.#fronts[index] = await this.#contexts[index].newPage();
-      await this.#fronts[index].bringToFront();
-      assert.equal(await page.evaluate(() => document.visibilityState), "hidden");
-      await session.send("Page.setWebLifecycleState", { state: "frozen" });
-    } else {
-      await session.send("Page.setWebLifecycleState", { state: "active" });
-      await this.#fronts[index].close();
-      await page.bringToFront();
-    }
-    await session.detach();
+  freeze(index) {
+    return this.#profiles[index].freeze(this.#pages[index]);
   }
 
-  #fronts = [];
+  thaw(index) {
+    return this.#profiles[index].thaw(this.#pages[index]);
+  }
+
   #round;
 
   /** Every page writes, one after the other, until told to stop. */
@@ -198,7 +185,16 @@ class Swarm {
   /** Every acknowledged write is there, read by a page that is not the one that wrote it. */
   async verify(what) {
     const all = [...this.acked];
-    const found = await this.#pages[all.length % PAGES].evaluate(async (keys) => {
+    const reader = this.#pages[all.length % PAGES];
+    const found = [];
+    // A browser's answer is waited for no longer than some minutes.
+    for (let from = 0; from < all.length; from += 1_024) found.push(...await this.#read(reader, all.slice(from, from + 1_024)));
+    const lost = all.filter(([, value], index) => found[index] !== value);
+    assert.deepEqual(lost, [], `${what}: acknowledged writes are lost`);
+  }
+
+  #read(page, writes) {
+    return page.evaluate(async (keys) => {
       const read = async (key) => {
         for (const end = performance.now() + 15_000; ;) {
           try {
@@ -211,9 +207,7 @@ class Swarm {
       const values = [];
       for (let from = 0; from < keys.length; from += 64) values.push(...await Promise.all(keys.slice(from, from + 64).map(read)));
       return values;
-    }, all.map(([key]) => key));
-    const lost = all.filter(([, value], index) => found[index] !== value);
-    assert.deepEqual(lost, [], `${what}: acknowledged writes are lost`);
+    }, writes.map(([key]) => key));
   }
 
   /** How long a page that is gone for good is shown by others. */
@@ -251,14 +245,16 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
       rounds: { type: "string", default: "200" },
       seed: { type: "string", default: "1" },
       "sleep-ms": { type: "string", default: "60000" },
+      browser: { type: "string", default: "chromium" },
     },
   });
+  const { browser } = values;
   const figures = await killMatrix({
-    rounds: Number(values.rounds), seed: Number(values.seed), sleepMs: Number(values["sleep-ms"]), log: console.log,
+    rounds: Number(values.rounds), seed: Number(values.seed), sleepMs: Number(values["sleep-ms"]), browser, log: console.log,
   });
   const back = figures.back_ms.sort((a, b) => a - b);
-  const line = (figure, value, unit) =>
-    console.log(JSON.stringify({ scenario: "kills", figure, value, unit, rounds: figures.rounds, seed: Number(values.seed) }));
+  const run = { browser, rounds: figures.rounds, seed: Number(values.seed) };
+  const line = (figure, value, unit) => console.log(JSON.stringify({ scenario: "kills", figure, value, unit, ...run }));
   line("writes", figures.writes, "writes");
   line("lost", 0, "writes");
   line("back_p50", back[Math.floor(back.length / 2)], "ms");
