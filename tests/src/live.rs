@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pontoon_core::{
     CallId, Command, Error, Reply,
     data::{Row, codec},
-    exec::Env,
+    exec::{Env, view::Splice},
     sql::{
         asking::Definitions,
         live::{Change, Live, LiveNeed},
@@ -28,6 +28,8 @@ pub struct Living {
     pub changes: usize,
     /// See `changes`.
     pub coverage: f64,
+    /// The result, as the splices make it.
+    spliced: Vec<Row>,
     /// A row went that was not there.
     pub went_twice: bool,
     /// It ended so.
@@ -35,9 +37,9 @@ pub struct Living {
 }
 
 impl Living {
-    /// The rows of the view, in its order.
+    /// The rows of the view, in its order, as what was told makes them.
     pub fn rows(&self) -> &[Row] {
-        self.live.rows()
+        &self.spliced
     }
 
     /// Whether the changes that were told lead to the rows that there are.
@@ -46,7 +48,7 @@ impl Living {
         for row in self.rows() {
             *rows.entry(codec::encode_row(row)).or_insert(0) += 1;
         }
-        !self.went_twice && self.replayed == rows
+        !self.went_twice && self.replayed == rows && self.live.rows().is_ok_and(|rows| rows == self.spliced)
     }
 
     fn replay(&mut self, change: &Change) {
@@ -60,6 +62,10 @@ impl Living {
         }
         for row in &change.added {
             *self.replayed.entry(codec::encode_row(row)).or_default() += 1;
+        }
+        let mut window = change.window.as_ref().unwrap_or(&change.added).iter().cloned();
+        for Splice { at, gone, came } in &change.splices {
+            drop(self.spliced.splice(*at..at + gone, window.by_ref().take(*came)));
         }
         self.changes += 1;
         self.coverage = change.coverage;
@@ -81,6 +87,7 @@ impl Sim {
             ops: Vec::new(),
             watches: BTreeMap::new(),
             replayed: BTreeMap::new(),
+            spliced: Vec::new(),
             changes: 0,
             coverage: 0.0,
             went_twice: false,

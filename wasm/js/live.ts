@@ -119,14 +119,14 @@ export class LiveQuery<R = Row> implements AsyncIterable<LiveChange<R>> {
     return { added: [...this.#rows], removed: [], rows: this.#rows, coverage, assumedLost };
   }
 
-  #onPart({ added, removed, window, at, gone, first }: LivePart): void {
+  #onPart({ added, removed, splices, window, first }: LivePart): void {
     if (this.#closed) return;
     const { coverage, assumedLost, columns } = added;
     let [came, went] = [added.rows as R[], removed as R[]];
     const old = this.#rows;
     // Of a realm that takes over the whole is new: told is what differs from what was known.
     const again = first && this.#last !== undefined;
-    this.#rows = first ? (window as R[]) : [...old.slice(0, at), ...(window as R[]), ...old.slice(at + gone)];
+    this.#rows = spliced(first ? [] : old, splices, (window ?? came) as R[]);
     if (again) [went, came] = without(old, this.#rows);
     this.#columns = columns;
     if (again && came.length + went.length === 0 && this.#last?.coverage === coverage) return;
@@ -146,6 +146,18 @@ export class LiveQuery<R = Row> implements AsyncIterable<LiveChange<R>> {
     this.#listeners.clear();
     for (const entry of listeners) report(() => entry.end(error));
   }
+}
+
+/** A list after splices of it, each of the list as the one before left it. */
+function spliced<R>(rows: readonly R[], splices: readonly number[], window: readonly R[]): readonly R[] {
+  const [first = 0, gone = 0, came = 0] = splices;
+  // One is the rule, and may be of many rows.
+  const list = [...rows.slice(0, first), ...window.slice(0, came), ...rows.slice(first + gone)];
+  for (let next = 3, from = came; next < splices.length; next += 3) {
+    const [at, gone, came] = splices.slice(next, next + 3) as [number, number, number];
+    list.splice(at, gone, ...window.slice(from, (from += came)));
+  }
+  return list;
 }
 
 /** Two changes as one: what came and went in between is not told. */

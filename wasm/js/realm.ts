@@ -3,6 +3,7 @@
 
 import initialize, { Engine, type EngineOptions } from "./core/pontoon_wasm.js";
 import { PontoonError, report } from "./errors.js";
+import { dialEarly, forgetEarly } from "./dial.js";
 import { close, open } from "./disk.js";
 import { type PlainError, type Port, type Request, wrap } from "./port.js";
 import type { Session } from "./parser/session.js";
@@ -43,10 +44,10 @@ export interface Hello {
 export interface LivePart {
   added: QueryResult<unknown>;
   removed: unknown[];
-  /** From row `at` on, these rows in place of `gone` others. */
-  window: unknown[];
-  at: number;
-  gone: number;
+  /** Place, rows that go and rows that come, one splice of the whole after the other. */
+  splices: number[];
+  /** The rows that come with them, in their order, where those are not `added`. */
+  window?: unknown[];
   /** It is the first change of this realm: the whole is new. */
   first: boolean;
 }
@@ -96,6 +97,7 @@ export class Realm {
   /** Opens the store, if it has a name and there is one here, and starts the peer. */
   static async open(options: RealmOptions, host: RealmHost): Promise<Realm> {
     const { store: name, ...engine } = options;
+    dialEarly(engine.supernodes);
     const opening = name !== undefined && globalThis.indexedDB ? open(name) : undefined;
     try {
       const started = host.wasm("peer").then((module) => initialize({ module_or_path: module }));
@@ -103,6 +105,7 @@ export class Realm {
       if (store) store.lost = () => host.onLost?.();
       return new Realm(Engine.open(engine, host.negotiator, store), host);
     } catch (error) {
+      forgetEarly(engine.supernodes);
       opening?.then((store) => store && close(store)).catch(() => undefined);
       throw error;
     }
@@ -370,8 +373,9 @@ const calls = {
     const failed = new Promise<never>((_, reject) => (fail = reject));
     const query = session.live(text, params, (change, error) => {
       if (!change) return fail(error);
-      const [added, removed, window, at, gone] = change;
-      running.part({ added, removed: removed.rows, window: window.rows, at, gone, first } satisfies LivePart);
+      const [added, removed, splices, window] = change;
+      const part: LivePart = { added, removed: removed.rows, splices, ...(window && { window: window.rows }), first };
+      running.part(part);
       first = false;
     });
     try {

@@ -199,6 +199,23 @@ test("changes of a live query are a stream, and leaving it ends the query", { ti
   assert.deepEqual(told[0], [[], [], 0, 1]);
   assert.deepEqual(told.at(-1), [[], [1], 1, 1]);
   assert.deepEqual(told.slice(1).flatMap(([added]) => added).sort(), [1, 2]);
+  // Rows at distant places at once, and of a list that is cut.
+  const shown = await a.evaluate(async () => {
+    const texts = ["SELECT id, big FROM marks ORDER BY big, id", "SELECT id FROM marks ORDER BY big DESC, id LIMIT 7 OFFSET 2"];
+    const views = texts.map((text) => db.live(text));
+    await Promise.all(views.map((view) => view.ready));
+    const pairs = (count, of) => Array.from({ length: count }, (_, at) => `(${at + 3}, ${of(at)})`);
+    await db.query(`INSERT INTO marks (id, big) VALUES ${pairs(50, (at) => (at * 7) % 50)}`);
+    await db.query("UPDATE marks SET big = 50 - big WHERE id % 5 = 0");
+    await db.query("DELETE FROM marks WHERE id % 7 = 0");
+    const same = async (view, text) => JSON.stringify(view.rows) === JSON.stringify((await db.query(text)).rows);
+    for (const end = performance.now() + 10_000; performance.now() < end; await new Promise((wake) => setTimeout(wake, 50))) {
+      const found = await Promise.all(views.map((view, at) => same(view, texts[at])));
+      if (!found.includes(false)) break;
+    }
+    return Promise.all(views.map(async (view, at) => [view.close(), view.rows.length, await same(view, texts[at])]));
+  });
+  assert.deepEqual(shown.map(([, count, same]) => [count, same]), [[44, true], [7, true]]);
   const failures = await b.evaluate(async () => {
     const code = async (text, params) => {
       const query = db.live(text, params);

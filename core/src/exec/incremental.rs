@@ -4,17 +4,20 @@
 //!   changes of sources ──▶ filter, project ──▶ inner join ──▶ groups ──▶ rows kept ──┐
 //!                              row by row    both sides kept  rows kept              ├──▶ the rest, run anew ──▶ result
 //!   changes of sources ──────────────────────────────────────────────▶ rows kept ──┘
+//!
+//!                                                             .. ──▶ a list in order ([`Listed`]) ──▶ what moved in it
 //! ```
 //!
 //! Filters, projections and joins are (bi)linear: what a change of their inputs changes of their output is found from the
 //! change and, of a join, the other side (Budiu et al., *DBSP*, VLDB 2023, section 3). Of groups those are computed anew, from
 //! the rows that are kept of them, that a row came to or went from, so any aggregate will do. From the first operator on that
-//! is none of these (an order, a window, an outer join, ..) a flow is run anew over what comes to it, which behind groups is
-//! little.
+//! is none of these (a window, an outer join, ..) a flow is run anew over what comes to it, which behind groups is little;
+//! unless all that is left is to put rows in order, cut and project them.
 
 use super::{
     dataflow::{Dataflow, RESULT_ROWS_MAX},
     eval::truth,
+    listed::Listed,
     ops::{
         Batch, Operator,
         aggregate::{Aggregate, Mode},
@@ -86,6 +89,16 @@ pub struct Incremental {
     rest: Flow,
     /// Which node each source of the rest is.
     bounds: Vec<usize>,
+    /// The rest, where it is a list.
+    listed: Option<Listed>,
+}
+
+/// What a step gives.
+pub enum Stepped {
+    /// The whole result.
+    Rows(Vec<Row>),
+    /// The rows that came and went, of a result that is a list: it takes them in.
+    Changes(Vec<SignedRow>),
 }
 
 /// A part of a flow.
@@ -99,7 +112,7 @@ enum Part {
 impl Incremental {
     /// Divides a flow, none of whose sources has rows yet.
     pub fn new(flow: Flow) -> Result<Incremental, Error> {
-        let mut made = Incremental { nodes: Vec::new(), rest: Flow::default(), bounds: Vec::new() };
+        let mut made = Incremental { nodes: Vec::new(), rest: Flow::default(), bounds: Vec::new(), listed: None };
         let (mut parts, mut shared): (Vec<Part>, Vec<Op>) = (Vec::new(), Vec::new());
         let (mut sources, mut example) = (0, None);
         for op in flow.0 {
@@ -145,6 +158,7 @@ impl Incremental {
         made.rest = Flow(shared.into_iter().chain(last).collect());
         let number = |op: &Op| if let Op::Source(source) = op { Some(source.number) } else { None };
         made.bounds = made.rest.0.iter().filter_map(number).collect();
+        made.listed = Listed::of(&made.rest.0);
         Ok(made)
     }
 
@@ -160,8 +174,18 @@ impl Incremental {
         }
     }
 
-    /// The result after changes of the sources.
-    pub fn step(&mut self, mut changes: Vec<Vec<SignedRow>>) -> Result<Vec<Row>, Error> {
+    /// The list that the result is, if it is one.
+    pub fn list(&self) -> Option<&Listed> {
+        self.listed.as_ref()
+    }
+
+    /// The same, to take in what a step gave.
+    pub fn list_mut(&mut self) -> Option<&mut Listed> {
+        self.listed.as_mut()
+    }
+
+    /// What changes of the sources make.
+    pub fn step(&mut self, mut changes: Vec<Vec<SignedRow>>) -> Result<Stepped, Error> {
         for at in 0..self.nodes.len() {
             let inputs: Vec<Vec<SignedRow>> = self.nodes[at]
                 .inputs
@@ -184,8 +208,14 @@ impl Incremental {
                 node.out.drain(..).for_each(|signed| bound.add(&signed));
             }
         }
-        if self.nodes.iter().map(Node::held).sum::<usize>() > HELD_MAX {
+        let listed = self.listed.as_ref().map_or(0, Listed::held);
+        if self.nodes.iter().map(Node::held).sum::<usize>() + listed > HELD_MAX {
             return fail(BUDGET, format!("a live query that holds more than {HELD_MAX} rows"));
+        }
+        // What is a list keeps its rows itself.
+        if let (Some(_), Some(node)) = (&self.listed, self.bounds.first()) {
+            let changes = self.nodes[*node].bound.as_mut().map(core::mem::take).unwrap_or_default();
+            return Ok(Stepped::Changes(changes.0.into_iter().map(|(_, signed)| signed).collect()));
         }
         let mut rest = Dataflow::new(self.rest.clone())?;
         for (source, node) in self.bounds.iter().enumerate() {
@@ -203,7 +233,7 @@ impl Incremental {
             rest.feed(source, batch)?;
             rest.end(source, true)?;
         }
-        rest.into_rows()
+        rest.into_rows().map(Stepped::Rows)
     }
 }
 

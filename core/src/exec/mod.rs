@@ -23,6 +23,7 @@ pub mod fragment;
 pub mod functions;
 pub mod incremental;
 pub mod kept;
+pub mod listed;
 pub mod local;
 pub mod ops;
 pub mod plan;

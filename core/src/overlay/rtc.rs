@@ -48,6 +48,11 @@ impl Overlay {
         self.sessions.iter().find(|(_, session)| session.peer == *peer).map(|(id, _)| *id)
     }
 
+    /// Whether a session to a peer has begun of which the other end has said something.
+    pub(super) fn in_session(&self, peer: &Id) -> bool {
+        self.sessions.values().any(|session| session.peer == *peer && session.heard)
+    }
+
     /// Begins a session to a peer.
     pub(super) fn open_rtc(&mut self, ctx: &mut Ctx<'_>, peer: Id, via: Option<Id>) {
         if self.session_with(&peer).is_some() {
@@ -97,7 +102,9 @@ impl Overlay {
             return;
         }
         if name.initiator != from.id {
-            return; // an answer to a session that is over
+            // An answer to a session that is over: who waits for more of it need not.
+            ctx.send_via(from.id, from.relay, Message::SignalRefused { session: name });
+            return;
         }
         if let Some(other) = self.session_with(&from.id) {
             let mine = self.sessions.get(&other).is_some_and(|session| session.name.initiator == self.me);

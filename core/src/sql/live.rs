@@ -63,8 +63,10 @@ pub struct Change {
     pub added: Vec<Row>,
     /// Rows that went, each as often as it did.
     pub removed: Vec<Row>,
-    /// The same of the whole result, as it was told last and as it is.
-    pub splice: Splice,
+    /// What makes of the whole result as it was told last the one that it is, one after the other.
+    pub splices: Vec<Splice>,
+    /// The rows that come with them, in their order; `None`: those are `added`.
+    pub window: Option<Vec<Row>>,
     /// The share of the key space asked whose owners keep this view up to date: exactly 1.0, or below.
     pub coverage: f64,
     /// Whether one of them had given up a majority of an earlier epoch for lost.
@@ -200,8 +202,8 @@ impl Live {
 
     fn begin(&mut self, standing: Standing) {
         let Standing { flow, columns, sources, tables } = standing;
-        let rows = self.view.take().map_or_else(Vec::new, View::into_rows);
-        match View::new(flow, &sources, rows) {
+        let rows = self.view.take().map_or_else(|| Ok(Vec::new()), |view| view.rows());
+        match rows.and_then(|rows| View::new(flow, &sources, rows)) {
             Ok(view) => self.view = Some(view),
             Err(error) => return self.fail(error),
         }
@@ -246,20 +248,20 @@ impl Live {
                 self.fail(error);
                 self.change()
             }
-            Ok(Difference { added, removed, moved, splice }) => {
+            Ok(Difference { added, removed, moved, splices, window }) => {
                 if !moved && added.is_empty() && removed.is_empty() && self.told == Some(covered) {
                     return None;
                 }
                 self.told = Some(covered);
                 let (coverage, assumed_lost) = covered;
-                Some(Ok(Change { added, removed, splice, coverage, assumed_lost }))
+                Some(Ok(Change { added, removed, splices, window, coverage, assumed_lost }))
             }
         }
     }
 
     /// The rows of the result as of the last change, in its order.
-    pub fn rows(&self) -> &[Row] {
-        self.view.as_ref().map_or(&[], View::rows)
+    pub fn rows(&self) -> Result<Vec<Row>, Error> {
+        self.view.as_ref().map_or_else(|| Ok(Vec::new()), View::rows)
     }
 
     /// What they are.

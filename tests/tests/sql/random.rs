@@ -369,7 +369,7 @@ impl Living {
             }
             self.told.extend(change.added);
         }
-        shown(self.live.rows(), ordered)
+        shown(&self.live.rows().unwrap(), ordered)
     }
 
     /// What the changes that were told come to.
@@ -377,8 +377,8 @@ impl Living {
         // In the order of the view.
         let mut rows = self.told.clone();
         if ordered {
-            let place = |row: &Row| self.live.rows().iter().position(|other| other == row);
-            rows.sort_by_key(place);
+            let view = self.live.rows().unwrap();
+            rows.sort_by_key(|row| view.iter().position(|other| other == row));
         }
         shown(&rows, ordered)
     }

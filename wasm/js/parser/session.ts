@@ -85,9 +85,12 @@ function throwIfCanceled(signal: AbortSignal | undefined): void {
   throw new PontoonError("query_canceled", "the query was canceled", { cause: signal.reason, sqlstate: "57014" });
 }
 
-/** What came and what went; rows that from row `at` on take the place of `gone` others. */
+/**
+ * What came and what went; splices of the whole (place, rows that go, rows that come, and so on), and the rows that come
+ * with them where those are not what came.
+ */
 export type Change = [
-  added: QueryResult<unknown>, removed: QueryResult<unknown>, window: QueryResult<unknown>, at: number, gone: number,
+  added: QueryResult<unknown>, removed: QueryResult<unknown>, splices: number[], window: QueryResult<unknown> | undefined,
 ];
 
 /** Told of each change, or in the end of an error alone. */

@@ -155,12 +155,13 @@ impl Living {
 
     fn tell(&self, change: Result<Change, Error>) {
         let (change, error) = match change {
-            Ok(Change { added, removed, splice: Splice { at, gone, came }, coverage, assumed_lost }) => {
+            Ok(Change { added, removed, splices, window, coverage, assumed_lost }) => {
                 let live = self.live.borrow();
                 let show = |rows| shown(&live, rows, coverage, assumed_lost);
-                let window = live.rows().get(at..at + came).unwrap_or_default();
-                let change = Array::of4(&show(added), &show(removed), &show(window.to_vec()), &(at as f64).into());
-                change.push(&(gone as f64).into());
+                let window = window.map_or(JsValue::UNDEFINED, show);
+                let places = splices.iter().flat_map(|Splice { at, gone, came }| [*at, *gone, *came]);
+                let places: Array = places.map(|place| JsValue::from(place as f64)).collect();
+                let change = Array::of4(&show(added), &show(removed), &places, &window);
                 (change.into(), JsValue::UNDEFINED)
             }
             Err(error) => (JsValue::UNDEFINED, thrown(&error)),

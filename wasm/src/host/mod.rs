@@ -258,7 +258,8 @@ impl Host {
         let link = self.fresh_link();
         match Socket::dial(Rc::downgrade(self), link, address.clone()) {
             Ok(socket) => {
-                self.tables.borrow_mut().sockets.insert(link, socket);
+                self.tables.borrow_mut().sockets.insert(link, socket.clone());
+                socket.begin();
             }
             Err(_) => self.tell(Event::DialFailed { address }),
         }

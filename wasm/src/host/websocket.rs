@@ -16,6 +16,16 @@ use crate::{
     limits::{DIAL_TIMEOUT_MS, WEBSOCKET_BUFFERED_MAX},
 };
 
+#[wasm_bindgen(module = "/js/dial.js")]
+extern "C" {
+    /// A socket to an address, perhaps dialled before.
+    #[wasm_bindgen(catch)]
+    fn dial(address: &str) -> Result<WebSocket, JsValue>;
+    /// Tells its handlers what happened before they were set.
+    #[wasm_bindgen(js_name = caughtUp)]
+    fn caught_up(socket: &WebSocket);
+}
+
 /// One socket and its handlers.
 pub struct Socket {
     socket: WebSocket,
@@ -28,9 +38,9 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Starts to open a socket; what becomes of it is told to the host.
+    /// Starts to open a socket; what becomes of it is told to the host, once the socket has [`begun`](Self::begin).
     pub(super) fn dial(host: Weak<Host>, link: LinkId, address: String) -> Result<Rc<Socket>, JsValue> {
-        let socket = WebSocket::new(&address)?;
+        let socket = dial(&address)?;
         socket.set_binary_type(BinaryType::Arraybuffer);
         let made = Rc::new_cyclic(|this: &Weak<Socket>| {
             let on_open = {
@@ -61,6 +71,11 @@ impl Socket {
         made.socket.set_onclose(Some(made.on_end.as_ref().unchecked_ref()));
         made.socket.set_onerror(Some(made.on_end.as_ref().unchecked_ref()));
         Ok(made)
+    }
+
+    /// Tells what happened already. The host knows the socket by now.
+    pub(super) fn begin(&self) {
+        caught_up(&self.socket);
     }
 
     fn on_open(&self, host: &Weak<Host>, link: LinkId) {

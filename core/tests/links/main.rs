@@ -1,6 +1,9 @@
 //! Links between nodes, fed and drained by hand: who is let in, who is not, and what a link's peer may not do.
 
-use std::collections::{BTreeMap, VecDeque};
+mod returns;
+mod world;
+
+use std::collections::BTreeMap;
 
 use pontoon_core::{
     Config, Id, Now,
@@ -11,181 +14,7 @@ use pontoon_core::{
     store::{Action, Expect, KeyOp, Outcome},
     wire::{self, Chunks, Frame, PLAN_VERSION, WIRE_VERSION},
 };
-
-fn config(network: &str) -> Config {
-    Config { network: network.to_owned(), ..Config::default() }
-}
-
-fn node(seed: u8, config: Config) -> Node {
-    begun(seed, seed, config)
-}
-
-/// In another life a node draws other numbers.
-fn reborn(seed: u8, config: Config) -> Node {
-    begun(seed, seed + 100, config)
-}
-
-fn begun(seed: u8, draws: u8, config: Config) -> Node {
-    let mut node =
-        Node::new(config, Box::new(Ed25519::from_seed(&[seed; 32])), [draws; 32], Now::default(), Vec::new());
-    node.handle_input(Now::default(), Input::Wake);
-    while node.poll_output().is_some() {}
-    node
-}
-
-fn supernode(seed: u8) -> Node {
-    node(seed, Config { supernode: true, founder: true, direct_links: false, ..config("a") })
-}
-
-/// Nodes joined by links whose ends are `(node, link)`; everything arrives at once and in order.
-struct World {
-    nodes: Vec<Node>,
-    ends: BTreeMap<(usize, LinkId), (usize, LinkId)>,
-    replies: Vec<(usize, CallId, Result<Reply, Error>)>,
-    messages: Vec<(usize, Id, Vec<u8>)>,
-    globals: Vec<(usize, String, Option<Vec<u8>>)>,
-    /// WebRTC sessions asked for: by whom, to whom.
-    sessions: Vec<(usize, Id)>,
-    /// Addresses dialled.
-    dials: usize,
-    /// Nodes that began a new life.
-    lives: usize,
-    now: Now,
-    /// Nodes whose clocks are ahead, and by how much.
-    ahead_us: BTreeMap<usize, u64>,
-}
-
-impl World {
-    fn new(nodes: Vec<Node>) -> World {
-        World {
-            nodes,
-            ends: BTreeMap::new(),
-            replies: Vec::new(),
-            messages: Vec::new(),
-            globals: Vec::new(),
-            sessions: Vec::new(),
-            dials: 0,
-            lives: 0,
-            now: Now::default(),
-            ahead_us: BTreeMap::new(),
-        }
-    }
-
-    /// What a node takes for the time.
-    fn time(&self, index: usize) -> Now {
-        let ahead_us = self.ahead_us.get(&index).copied().unwrap_or_default();
-        Now { wall: self.now.wall + ahead_us, ..self.now }
-    }
-
-    /// A node begins a new life, as a page does when it is reloaded: its channels are dead, and nobody is told.
-    fn reload(&mut self, index: usize, fresh: Node) {
-        self.nodes[index] = fresh;
-        self.lives += 1;
-        self.ends.retain(|(from, _), (to, _)| *from != index && *to != index);
-    }
-
-    /// A node is told that its channel to another one is down.
-    fn lose(&mut self, a: usize, b: usize) {
-        let (now, link) = (self.time(a), self.name(a, b));
-        self.ends.remove(&(a, link));
-        self.nodes[a].handle_input(now, Input::LinkDown { link });
-        self.settle();
-    }
-
-    /// The channel that one node has to another one in this life.
-    fn name(&self, from: usize, to: usize) -> LinkId {
-        LinkId((self.lives * 10_000 + from * 100 + to) as u64)
-    }
-
-    fn link(&mut self, a: usize, b: usize) {
-        self.link_as(a, b, Origin::Accepted);
-    }
-
-    /// Links two nodes, the first by its own doing.
-    fn link_as(&mut self, a: usize, b: usize, origin: Origin) {
-        self.raise(a, b, origin);
-        self.settle();
-    }
-
-    /// A transport between two nodes comes up: what they say over it is yet to travel.
-    fn raise(&mut self, a: usize, b: usize, origin: Origin) {
-        let names = [self.name(a, b), self.name(b, a)];
-        self.ends.insert((a, names[0]), (b, names[1]));
-        self.ends.insert((b, names[1]), (a, names[0]));
-        let now = self.time(a);
-        self.nodes[a].handle_input(now, Input::LinkUp { link: names[0], origin });
-        let now = self.time(b);
-        self.nodes[b].handle_input(now, Input::LinkUp { link: names[1], origin: Origin::Accepted });
-    }
-
-    fn settle(&mut self) {
-        let mut todo: VecDeque<(usize, Input)> = VecDeque::new();
-        loop {
-            for index in 0..self.nodes.len() {
-                while let Some(output) = self.nodes[index].poll_output() {
-                    match output {
-                        Output::Send { link, bytes } => {
-                            if let Some((to, link)) = self.ends.get(&(index, link)) {
-                                todo.push_back((*to, Input::Chunk { link: *link, bytes }));
-                            }
-                        }
-                        Output::Close { link } => {
-                            if let Some(other) = self.ends.remove(&(index, link)) {
-                                self.ends.remove(&other);
-                                todo.push_back((other.0, Input::LinkDown { link: other.1 }));
-                            }
-                        }
-                        Output::Persist { token, .. } => todo.push_back((index, Input::Persisted { token })),
-                        Output::Reply { call, result } => self.replies.push((index, call, result)),
-                        Output::Message { from, payload, .. } => self.messages.push((index, from, payload)),
-                        Output::Global { name, value } => self.globals.push((index, name, value)),
-                        Output::RtcOpen { peer, .. } => self.sessions.push((index, peer)),
-                        Output::Dial { .. } => self.dials += 1,
-                        _ => {}
-                    }
-                }
-            }
-            let Some((to, input)) = todo.pop_front() else { break };
-            let now = self.time(to);
-            self.nodes[to].handle_input(now, input);
-        }
-    }
-
-    /// Lets time pass in small steps.
-    fn run(&mut self, us: u64) {
-        for _ in 0..us / 100_000 {
-            self.now.mono += 100_000;
-            self.now.wall += 100_000;
-            for index in 0..self.nodes.len() {
-                let now = self.time(index);
-                self.nodes[index].handle_input(now, Input::Wake);
-            }
-            self.settle();
-        }
-    }
-
-    /// How two nodes are linked, as the first sees it.
-    fn kind(&self, index: usize, to: usize) -> Option<&'static str> {
-        let id = self.nodes[to].id();
-        self.nodes[index].inspect(self.now).links.iter().find(|link| link.peer == id).map(|link| link.kind)
-    }
-
-    fn peers(&self, index: usize) -> Vec<Id> {
-        self.nodes[index].inspect(self.now).links.iter().map(|link| link.peer).collect()
-    }
-
-    fn counter(&self, index: usize, name: &str) -> u64 {
-        self.nodes[index].inspect(self.now).counters.get(name).copied().unwrap_or(0)
-    }
-
-    fn call(&mut self, index: usize, command: Command) -> CallId {
-        let call = CallId(self.now.mono + index as u64);
-        let now = self.time(index);
-        self.nodes[index].handle_input(now, Input::Command { call, command });
-        self.settle();
-        call
-    }
-}
+use world::{World, config, node, reborn, supernode};
 
 #[test]
 fn two_nodes_of_a_network_prove_themselves_and_are_linked() {
@@ -195,28 +24,6 @@ fn two_nodes_of_a_network_prove_themselves_and_are_linked() {
     assert_eq!(world.peers(1), [world.nodes[0].id()]);
     world.run(1_000_000);
     assert!(world.nodes[0].inspect(world.now).joined);
-}
-
-#[test]
-fn who_comes_back_joins_though_its_neighbour_takes_a_dead_link_for_its_own() {
-    // The neighbour is nearer to the place that is looked for than the supernode, and so answers.
-    let neighbours = (3..60).map(|seed| node(seed, config("a")));
-    let (home, page) = (supernode(1), node(2, config("a")));
-    let near = |other: &Node| other.id().distance(&page.id());
-    let neighbour = neighbours.min_by_key(|other| near(other)).unwrap();
-    assert!(near(&neighbour) < near(&home));
-    let mut world = World::new(vec![home, page, neighbour]);
-    for (a, b) in [(0, 2), (0, 1), (1, 2)] {
-        world.link(a, b);
-    }
-    world.run(2_000_000);
-    // The supernode's socket ends with the page.
-    world.lose(0, 1);
-    let fresh = reborn(2, config("a"));
-    world.reload(1, fresh);
-    world.link(0, 1);
-    world.run(500_000);
-    assert!(world.nodes[1].joined(), "it need not wait until its neighbour misses it");
 }
 
 #[test]
@@ -476,74 +283,6 @@ fn a_relay_does_not_carry_frames_in_another_name() {
     assert_eq!(world.counter(2, "frames_malformed"), 0, "nothing reached the third");
 }
 
-/// A supernode and two peers, who are linked over it and, beside that, by a channel of their own.
-fn linked_twice() -> World {
-    let mut world = World::new(vec![supernode(1), node(2, config("a")), node(3, config("a"))]);
-    world.link(0, 1);
-    world.link(0, 2);
-    world.run(3_000_000);
-    assert_eq!(world.kind(1, 2), Some("relayed"));
-    world.link(1, 2);
-    world.run(3_000_000);
-    assert_eq!((world.kind(1, 2), world.kind(2, 1)), (Some("direct"), Some("direct")));
-    world
-}
-
-#[test]
-fn a_peer_that_comes_back_over_a_relay_is_not_sought_on_its_dead_channel() {
-    for back in [1, 2] {
-        let mut world = linked_twice();
-        let stays = 3 - back;
-        let fresh = reborn(back as u8 + 1, config("a"));
-        world.reload(back, fresh);
-        world.sessions.clear();
-        world.link(0, back);
-
-        world.run(1_000_000);
-        assert_eq!((world.kind(stays, back), world.kind(back, stays)), (Some("relayed"), Some("relayed")));
-        let (one, other) = (world.nodes[1].id(), world.nodes[2].id());
-        let opened = world.sessions.iter().any(|pair| [(1, other), (2, one)].contains(pair));
-        assert!(opened, "the way to a direct link is open again");
-
-        let to = world.nodes[back].id();
-        let call = world.call(stays, Command::SendNode { to, payload: b"welcome back".to_vec() });
-        assert!(world.replies.contains(&(stays, call, Ok(Reply::Delivered(to)))));
-    }
-}
-
-#[test]
-fn a_relay_that_feigns_a_return_does_not_cut_a_direct_channel() {
-    let mut world = linked_twice();
-    let victim = Ed25519::from_seed(&[3; 32]);
-    let hello = Frame::Link(LinkFrame::Hello(Hello {
-        wire: WIRE_VERSION,
-        plan: PLAN_VERSION,
-        network: "a".to_owned(),
-        public_key: victim.public_key(),
-        nonce: [3; 16],
-        supernode: false,
-        direct_links: true,
-        established: false,
-        want: Want::Sibling,
-        wall_us: 0,
-    }));
-    let signature = Ed25519::from_seed(&[9; 32]).sign(b"anything");
-    let proof = Frame::Link(LinkFrame::Proof { signature, direct: false });
-    let (from, to) = (victim.id(), world.nodes[1].id());
-    for frame in [hello, proof] {
-        // What the supernode, turned hostile, hands to the first peer in the other's name.
-        let frame = Frame::Link(LinkFrame::Relay { from, to, frame: wire::encode(&frame) });
-        for bytes in wire::cut(&wire::encode(&frame), 16 * 1_024) {
-            world.nodes[1].handle_input(world.now, Input::Chunk { link: LinkId(100), bytes });
-        }
-    }
-    world.settle();
-    world.run(3_000_000);
-    assert_eq!((world.kind(1, 2), world.kind(2, 1)), (Some("direct"), Some("direct")));
-    assert_eq!(world.counter(1, "links_begun_anew"), 0);
-    assert!(world.counter(1, "identities_refused") > 0, "the false proof was heard");
-}
-
 #[test]
 fn a_clock_that_is_far_off_is_set_by_the_first_link() {
     let mut world = World::new(vec![supernode(1), node(2, config("a")), node(3, config("a")), node(4, config("a"))]);
@@ -571,21 +310,6 @@ fn a_clock_that_is_far_off_is_set_by_the_first_link() {
             "{reply:?}"
         );
     }
-}
-
-#[test]
-fn a_hello_that_was_lost_is_said_again_when_the_other_side_begins() {
-    let mut world = World::new(vec![supernode(1), node(2, config("a")), node(3, config("a"))]);
-    world.link(0, 2);
-    // What the relay hands on to the second is lost: it does not know of the first, whose hello goes nowhere.
-    let towards = (0, LinkId(2));
-    let end = world.ends.remove(&towards).unwrap();
-    world.link(0, 1);
-    world.run(3_000_000);
-    assert_eq!(world.kind(1, 2), None);
-    world.ends.insert(towards, end);
-    world.run(2_000_000);
-    assert_eq!((world.kind(1, 2), world.kind(2, 1)), (Some("relayed"), Some("relayed")));
 }
 
 #[test]
