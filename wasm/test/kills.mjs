@@ -105,8 +105,17 @@ class Swarm {
     await page.evaluate(async (supernode) => {
       const { connect } = await import("/index.js");
       window.db = await connect({ network: "pontoon", supernodes: [supernode], timeout: 30_000 });
-    }, this.supernode.address);
+    }, this.supernode.address).catch((error) => this.#tell(`page ${index} does not connect`, error));
     await this.#write(index);
+  }
+
+  /** Fails, with what the supernode and the pages say of themselves. */
+  async #tell(what, cause) {
+    const health = fetch(new URL("/healthz", this.supernode.address.replace(/^ws/, "http")));
+    const supernode = await health.then((answer) => answer.text(), (error) => String(error.cause ?? error));
+    const pages = await Promise.all(this.#pages.map((page) =>
+      Promise.race([pause(2_000), page?.evaluate(() => db.inspect())]).catch((error) => error.message)));
+    assert.fail(`${what}: ${cause.message}\nthe supernode: ${supernode}\nthe pages: ${JSON.stringify(pages)}`);
   }
 
   async #newPage(index) {
