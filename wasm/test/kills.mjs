@@ -120,6 +120,7 @@ class Swarm {
 
   async #newPage(index) {
     const page = await this.#profiles[index].newPage();
+    page.on("console", (message) => console.error(`page ${index} says: ${message.text()}`));
     await page.exposeFunction("acknowledged", (key, value) => void this.acked.set(key, value));
     return page;
   }

@@ -147,7 +147,7 @@ impl Overlay {
     /// Tries to link to a peer heard of: over a relay if there is one, else by WebRTC at once.
     fn open(&mut self, ctx: &mut Ctx<'_>, id: Id) -> bool {
         let Some(known) = self.contacts.get(&id) else { return false };
-        if ctx.now.mono < known.retry_us || self.relayed.contains_key(&id) || self.in_session(&id) {
+        if ctx.now.mono < known.retry_us || self.relayed.contains_key(&id) || self.session_with(&id).is_some() {
             return false;
         }
         if !self.room_for(ctx, &id, Want::Spare) {
@@ -156,11 +156,11 @@ impl Overlay {
         let told = known.contact.relay.filter(|relay| self.usable_relay(relay));
         let relay = told.or_else(|| self.relay_to(&id)).or_else(|| self.home());
         if let Some(via) = relay.filter(|via| *via != id) {
-            // A session that was begun without a relay, which nobody may have heard of, is not waited for.
             self.open_relayed(ctx, id, via);
             return true;
         }
-        if self.session_with(&id).is_some() {
+        if self.live().next().is_none() {
+            // Nobody would hear of a session, and it would hold up the link that there may be as soon as somebody does.
             return false;
         }
         if self.may_open_rtc(ctx) && !known.contact.supernode {

@@ -48,11 +48,6 @@ impl Overlay {
         self.sessions.iter().find(|(_, session)| session.peer == *peer).map(|(id, _)| *id)
     }
 
-    /// Whether a session to a peer has begun of which the other end has said something.
-    pub(super) fn in_session(&self, peer: &Id) -> bool {
-        self.sessions.values().any(|session| session.peer == *peer && session.heard)
-    }
-
     /// Begins a session to a peer.
     pub(super) fn open_rtc(&mut self, ctx: &mut Ctx<'_>, peer: Id, via: Option<Id>) {
         if self.session_with(&peer).is_some() {

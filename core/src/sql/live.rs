@@ -248,8 +248,8 @@ impl Live {
                 self.fail(error);
                 self.change()
             }
-            Ok(Difference { added, removed, moved, splices, window }) => {
-                if !moved && added.is_empty() && removed.is_empty() && self.told == Some(covered) {
+            Ok(Difference { added, removed, splices, window }) => {
+                if splices.is_empty() && self.told == Some(covered) {
                     return None;
                 }
                 self.told = Some(covered);
