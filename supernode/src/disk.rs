@@ -30,6 +30,8 @@ const GROUP_BYTES: usize = 16 << 20;
 /// From a failed write to the next one, at first and at most: trying means to open the store anew.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// An outage that soon after another one is taken for the same: a disk that has room for little.
+const CALM: Duration = Duration::from_secs(60);
 
 /// What became of some batches.
 #[derive(Debug)]
@@ -138,7 +140,7 @@ impl Disk {
         // Bounded by the batches under way, which the driver bounds.
         let (answer, done) = answers::unbounded_channel();
         let shown = Arc::new(Shown::default());
-        let worker = Worker { medium, answer, shown: Arc::clone(&shown), outage: None };
+        let worker = Worker { medium, answer, shown: Arc::clone(&shown), outage: None, ended: None };
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || worker.work(&todo))?;
         Ok(Disk { jobs, done, thread, shown, pending_bytes: 0 })
     }
@@ -195,6 +197,8 @@ struct Worker<M> {
     answer: answers::UnboundedSender<Done>,
     shown: Arc<Shown>,
     outage: Option<Outage>,
+    /// When the last outage ended, and how long its last pause was.
+    ended: Option<(Instant, Duration)>,
 }
 
 /// Since a write failed, until one succeeds.
@@ -283,6 +287,7 @@ impl<M: Medium> Worker<M> {
             if let Some(outage) = self.outage.take() {
                 let seconds = outage.since.elapsed().as_secs();
                 tracing::warn!(seconds, "the store takes writes again");
+                self.ended = Some((now, outage.pause));
             }
             return;
         };
@@ -295,13 +300,16 @@ impl<M: Medium> Worker<M> {
             }
             None => {
                 self.shown.outages.fetch_add(1, Ordering::Relaxed);
-                let retry_at = now + RETRY_FIRST;
+                let pause = match self.ended {
+                    Some((ended, pause)) if now.duration_since(ended) < CALM => (pause * 2).min(RETRY_MAX),
+                    _ => RETRY_FIRST,
+                };
                 tracing::error!(
                     error = reason,
                     ?state,
                     "the store takes no writes; what is stored is served, and writing tried again"
                 );
-                self.outage = Some(Outage { since: now, reason, retry_at, pause: RETRY_FIRST });
+                self.outage = Some(Outage { since: now, reason, retry_at: now + pause, pause });
             }
         }
     }

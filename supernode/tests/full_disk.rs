@@ -9,11 +9,13 @@ use std::{fs::OpenOptions, io::Write as _, time::Duration};
 
 use common::{
     Program, get,
-    ledger::{both_hold_the_key_space, on_disk, op, put, read_all, run, value},
+    ledger::{both_hold_the_key_space, on_disk, op, put, put_within, read_all, run, value},
     start_peer, until, upkeep,
 };
 use pontoon_core::store::{Action, Outcome};
 
+/// For what a full disk may never do.
+const SOON: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(40);
 
 async fn until_the_disk_is(program: &Program, state: &str) {
@@ -40,7 +42,7 @@ async fn when_room_returns_it_goes_on_by_itself() {
     while file.write_all(&[7; 4_096]).is_ok() {}
     while file.write_all(&[7; 1]).is_ok() {}
     for from in (1_000..9_000).step_by(500) {
-        acknowledged.extend(put(&writer, from..from + 500).await);
+        acknowledged.extend(put_within(SOON, &writer, from..from + 500).await);
         if get(program.address, "/healthz").await.json()["disk"] == "full" {
             break;
         }
@@ -50,7 +52,7 @@ async fn when_room_returns_it_goes_on_by_itself() {
     let health = health.json();
     assert_eq!((&health["status"], &health["disk"]), (&"degraded".into(), &"full".into()), "{health}");
     assert!(health["counters"]["batchesFailed"].as_u64().unwrap() > 0, "{health}");
-    assert_eq!(put(&writer, 20_000..20_020).await.len(), 0, "acknowledged by a disk that is full");
+    assert_eq!(put_within(SOON, &writer, 20_000..20_020).await.len(), 0, "acknowledged by a disk that is full");
     read_all(&writer, &acknowledged[..200]).await;
     let verified = upkeep(&program.seen(&a.path().join("data")), "verify", &[]);
     assert_eq!(verified.code, Some(0), "{verified:?}");
@@ -62,7 +64,7 @@ async fn when_room_returns_it_goes_on_by_itself() {
     assert_eq!(health["status"], "ok");
     assert!(health["counters"]["diskOutages"].as_u64().unwrap() > 0, "{health}");
     let more = until("writes are acknowledged again", PATIENCE, || async {
-        let more = put(&writer, 30_000..30_100).await;
+        let more = put_within(SOON, &writer, 30_000..30_100).await;
         (more.len() == 100).then_some(more)
     })
     .await;

@@ -25,8 +25,9 @@ use super::{
     error::{Fault, StoreError, guarded},
     file, format, make_directory,
     seal::{Total, unseal},
+    sync_directory,
     walk::{Item, walk},
-    witness::{self, Witness},
+    witness::Witness,
 };
 
 const MAGIC: &[u8] = b"pontoon-backup";
@@ -111,34 +112,19 @@ pub fn check_backup(input: impl Read) -> Result<Backup, BackupError> {
 /// Makes the store of a directory of a backup: whole, or not at all. Where there is one already it is replaced if
 /// `force` says so, and refused otherwise.
 pub fn restore(directory: &Path, input: impl Read, force: bool) -> Result<Backup, BackupError> {
-    let path = directory.join(file::FILE);
-    if path.exists() {
-        if !force {
-            return Err(BackupError::Exists(path));
-        }
-        // A damaged one may be replaced, one that a supernode uses may not.
-        if let Err(error @ StoreError::InUse(_)) = guarded(&path, || file::open(&path, file::Missing::Refuse)) {
-            return Err(error.into());
-        }
-    }
     make_directory(directory).map_err(|error| StoreError::io(directory, error))?;
-    let new = directory.join(format!("{}.restoring", file::FILE));
+    let path = directory.join(file::FILE);
+    let (mut witness, _) = Witness::open(directory)?;
+    if path.exists() && !force {
+        return Err(BackupError::Exists(path));
+    }
+    let new = path.with_extension("restoring");
     let _ = fs::remove_file(&new);
     let restored = guarded(&new, || Ok(fill(&new, input))).map_err(BackupError::from).and_then(|restored| restored);
-    if restored.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    let backup = restored?;
-    let moved = || -> io::Result<()> {
-        match fs::remove_file(directory.join(witness::FILE)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        fs::rename(&new, &path)?;
-        sync_directory(directory)
-    };
-    moved().map_err(|error| StoreError::io(&path, error))?;
-    Witness::open(directory).0.note(backup.generation);
+    let backup = restored.inspect_err(|_| drop(fs::remove_file(&new)))?;
+    let replaced = witness.forget().and_then(|()| fs::rename(&new, &path)).and_then(|()| sync_directory(directory));
+    replaced.map_err(|error| StoreError::io(&path, error))?;
+    witness.note(backup.generation);
     Ok(backup)
 }
 
@@ -192,13 +178,6 @@ pub(crate) fn save(
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     sync_directory(directory).map_err(BackupError::Io)?;
     Ok(backup)
-}
-
-/// So that a rename outlives a power failure.
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    fs::File::open(directory)?.sync_all()?;
-    Ok(())
 }
 
 enum Part {

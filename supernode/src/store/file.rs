@@ -1,7 +1,7 @@
 //! The redb file: opening, verifying its pages, compacting.
 
 use std::{
-    fs,
+    fs, io,
     path::Path,
     sync::{
         Arc,
@@ -23,6 +23,14 @@ const COMPACT_FROM_BYTES: u64 = 32 << 20;
 pub(super) enum Missing {
     Make,
     Refuse,
+}
+
+/// Whether there is nothing to lose.
+pub(super) fn is_missing(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(metadata) => metadata.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 /// Opens the file and verifies the checksum of every page: redb itself does that after a crash only.

@@ -118,8 +118,16 @@ fn unseal_1<'a>(key: &[u8], sealed: &'a [u8]) -> Option<&'a [u8]> {
     (digest.0[..CHECK_BYTES] == *check).then_some(value)
 }
 
-/// One transaction: the batches in order, and what the records come to after them.
-pub(super) fn write(database: &Database, batches: &[Batch], mut total: Total) -> Result<Total, redb::Error> {
+/// What was under a key before, sealed; in the order of writing.
+pub(super) type Undo = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// One transaction: the batches in order, and what the records come to after them. `undo` has what they replaced.
+pub(super) fn write(
+    database: &Database,
+    batches: &[Batch],
+    mut total: Total,
+    undo: &mut Undo,
+) -> Result<Total, redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut records = transaction.open_table(RECORDS)?;
@@ -132,12 +140,38 @@ pub(super) fn write(database: &Database, batches: &[Batch], mut total: Total) ->
                 }
                 None => records.remove(&key[..])?,
             };
-            if let Some(before) = before {
-                total.take(before.value());
+            let before = before.map(|before| before.value().to_vec());
+            if let Some(before) = &before {
+                total.take(before);
             }
+            undo.push((key.clone(), before));
         }
     }
     total.generation += 1;
+    transaction.open_table(META)?.insert(TOTAL, &seal_total(&total)[..])?;
+    transaction.commit()?;
+    Ok(total)
+}
+
+/// Takes a transaction back that turned out to be on disk although its commit failed. `total` is what there was before
+/// it, `found` what there is.
+pub(super) fn take_back(
+    database: &Database,
+    undo: &Undo,
+    mut total: Total,
+    found: Total,
+) -> Result<Total, redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut records = transaction.open_table(RECORDS)?;
+        for (key, before) in undo.iter().rev() {
+            match before {
+                Some(sealed) => records.insert(&key[..], &sealed[..])?,
+                None => records.remove(&key[..])?,
+            };
+        }
+    }
+    total.generation = found.generation + 1;
     transaction.open_table(META)?.insert(TOTAL, &seal_total(&total)[..])?;
     transaction.commit()?;
     Ok(total)

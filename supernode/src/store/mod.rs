@@ -28,6 +28,7 @@ pub(crate) use walk::SOUND;
 pub use walk::Verified;
 
 use error::guarded;
+use format::Undo;
 use seal::Total;
 use walk::Item;
 use witness::Witness;
@@ -41,8 +42,10 @@ pub struct Store {
     path: Arc<Path>,
     /// `None` after a failed write: redb takes no further ones until it is opened anew.
     database: Option<Database>,
-    /// What the last transaction left.
+    /// What the last acknowledged transaction left.
     total: Total,
+    /// What a failed transaction replaced, should it be on disk all the same.
+    undo: Undo,
     witness: Witness,
 }
 
@@ -63,9 +66,17 @@ impl Store {
     pub fn open(directory: &Path) -> Result<Opened, StoreError> {
         make_directory(directory).map_err(|error| StoreError::io(directory, error))?;
         let path: Arc<Path> = directory.join(file::FILE).into();
-        let (mut witness, acknowledged) = Witness::open(directory);
+        let (mut witness, acknowledged) = Witness::open(directory)?;
         let (mut database, total, seed, saved) = guarded(&path, || {
-            let database = file::open(&path, file::Missing::Make)?;
+            match acknowledged {
+                Some(count) if file::is_missing(&path) => {
+                    let detail = format!("it is gone or empty, and {count} transactions were acknowledged");
+                    return Err(StoreError::damaged(&path, detail));
+                }
+                None if file::is_missing(&path) => make(&path)?,
+                _ => {}
+            }
+            let database = file::open(&path, file::Missing::Refuse)?;
             format::prepare(&path, &database, acknowledged)?;
             let (total, seed, saved) = load(&path, &database, acknowledged)?;
             Ok((database, total, seed, saved))
@@ -74,23 +85,28 @@ impl Store {
             database = compact_at_start(&path, database)?;
         }
         witness.note(total.generation);
-        Ok(Opened { store: Store { path, database: Some(database), total, witness }, seed, saved })
+        Ok(Opened { store: Store { path, database: Some(database), total, undo: Undo::new(), witness }, seed, saved })
     }
 
     /// Writes some batches in one durable transaction: all of them or none.
     pub fn write(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
         let database = self.take()?;
-        let total = self.total;
-        let written = guarded(&self.path, || {
-            // Dropped by a failure, which closes the file.
+        let (path, total, undo) = (&self.path, self.total, &mut self.undo);
+        let (database, total) = guarded(path, || {
+            // A failure drops the database, which closes the file.
             let total =
-                format::write(&database, batches, total).map_err(|error| StoreError::redb(&self.path, error))?;
+                format::write(&database, batches, total, undo).map_err(|error| StoreError::redb(path, error))?;
             Ok((database, total))
-        });
-        let (database, total) = written?;
-        (self.database, self.total) = (Some(database), total);
-        self.witness.note(total.generation);
+        })?;
+        self.undo = Undo::new();
+        self.database = Some(database);
+        self.now_at(total);
         Ok(())
+    }
+
+    fn now_at(&mut self, total: Total) {
+        self.total = total;
+        self.witness.note(total.generation);
     }
 
     /// The store as it is now, for a backup: it stays so while others write.
@@ -101,22 +117,29 @@ impl Store {
         Ok(Snapshot { path: Arc::clone(&self.path), transaction })
     }
 
-    /// The database, opened anew if the last write failed.
+    /// The database; opened anew if the last write failed, and without that write. A commit that failed at its very end,
+    /// when the disk was to confirm it, may be in the file, and the engine was told that it is not and will not be.
     fn take(&mut self) -> Result<Database, StoreError> {
         if let Some(database) = self.database.take() {
             return Ok(database);
         }
-        let (database, total) = guarded(&self.path, || {
-            let database = file::open(&self.path, file::Missing::Refuse)?;
-            let total = format::read_total(&self.path, &database)?;
+        let (path, known, undo) = (&self.path, self.total, &self.undo);
+        let (database, total) = guarded(path, || {
+            let database = file::open(path, file::Missing::Refuse)?;
+            let found = format::read_total(path, &database)?;
+            if found.generation < known.generation {
+                let fault = Fault::Behind { found: found.generation, acknowledged: known.generation };
+                return Err(StoreError::damaged(path, fault.to_string()));
+            }
+            let total = if found == known {
+                known
+            } else {
+                format::take_back(&database, undo, known, found).map_err(|error| StoreError::redb(path, error))?
+            };
             Ok((database, total))
         })?;
-        if total.generation < self.total.generation {
-            let fault = Fault::Behind { found: total.generation, acknowledged: self.total.generation };
-            return Err(StoreError::damaged(&self.path, fault.to_string()));
-        }
-        // The failed transaction may be there after all: nobody was told of it, and nobody was told that it is not.
-        self.total = total;
+        self.undo = Undo::new();
+        self.now_at(total);
         Ok(database)
     }
 }
@@ -140,6 +163,8 @@ pub struct Offline {
     path: Arc<Path>,
     database: Database,
     acknowledged: Option<u64>,
+    /// For its lock.
+    _witness: Witness,
 }
 
 impl Offline {
@@ -149,11 +174,11 @@ impl Offline {
         if !path.exists() {
             return Err(StoreError::Missing(path.to_path_buf()));
         }
-        let (_, acknowledged) = Witness::open(directory);
-        guarded(&path.clone(), || {
+        let (witness, acknowledged) = Witness::open(directory)?;
+        guarded(&path, || {
             let database = file::open(&path, file::Missing::Refuse)?;
             format::prepare(&path, &database, acknowledged)?;
-            Ok(Offline { path, database, acknowledged })
+            Ok(Offline { path: Arc::clone(&path), database, acknowledged, _witness: witness })
         })
     }
 
@@ -204,6 +229,25 @@ fn load(path: &Path, database: &Database, acknowledged: Option<u64>) -> Result<(
         (Some(fault), _) => Err(StoreError::damaged(path, fault.to_string())),
         (None, None) => Err(StoreError::damaged(path, "no identity")),
     }
+}
+
+/// Makes a store, which is there whole or not at all: where there is no room for it, say, nothing is in the way of a
+/// later attempt.
+fn make(path: &Path) -> Result<(), StoreError> {
+    let making = path.with_extension("making");
+    let io = |error| StoreError::io(path, error);
+    let _ = fs::remove_file(&making);
+    let made = file::open(&making, file::Missing::Make).and_then(|database| format::prepare(&making, &database, None));
+    made.inspect_err(|_| drop(fs::remove_file(&making)))?;
+    fs::rename(&making, path).map_err(io)?;
+    path.parent().map_or(Ok(()), sync_directory).map_err(io)
+}
+
+/// So that a rename outlives a power failure.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    fs::File::open(directory)?.sync_all()?;
+    Ok(())
 }
 
 /// Room is a convenience: without success the store is as good as before.

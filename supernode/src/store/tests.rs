@@ -60,7 +60,8 @@ fn a_file_of_something_else_is_refused() {
 /// A flipped value under a page whose checksum is right: what redb makes of one that it read and wrote again.
 #[test]
 fn a_value_that_redb_vouches_for_is_checked_all_the_same() {
-    let cases: [(&str, fn(&redb::Database)); 4] = [
+    type Damage = fn(&redb::Database);
+    let cases: [(&str, Damage); 4] = [
         ("key 0x6b6579: the value fails", |database| {
             set(database, |records| {
                 let mut sealed = records.get(&b"key"[..]).unwrap().unwrap().value().to_vec();
@@ -111,11 +112,28 @@ fn a_store_that_went_back_in_time_is_refused() {
     let mut opened = Store::open(directory.path()).unwrap();
     opened.store.write(&[put(b"key", b"2")]).unwrap();
     drop(opened);
-    for file in [&old[..], &[]] {
+    for (file, said) in [(&old[..], "2 were acknowledged"), (&[], "2 transactions were acknowledged")] {
         fs::write(file_of(directory.path()), file).unwrap();
         let error = Store::open(directory.path()).unwrap_err();
-        assert!(error.to_string().contains("2 were acknowledged"), "{error}");
+        assert!(error.to_string().contains(said), "{error}");
     }
+}
+
+/// As after an fsync that failed: the commit is in the file, and the store was told that it is not.
+#[test]
+fn a_refused_transaction_that_is_there_all_the_same_is_taken_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(directory.path()).unwrap().store;
+    store.write(&[put(b"a", b"1"), put(b"b", b"1")]).unwrap();
+    let refused = [put(b"a", b"2"), put(b"a", b"3"), put(b"c", b"2"), vec![(b"b".to_vec(), None)]];
+    let database = store.database.take().unwrap();
+    format::write(&database, &refused, store.total, &mut store.undo).unwrap();
+    drop(database);
+    store.write(&[put(b"d", b"4")]).unwrap();
+    drop(store);
+    let pair = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec());
+    let opened = Store::open(directory.path()).unwrap();
+    assert_eq!(opened.saved, [pair(b"a", b"1"), pair(b"b", b"1"), pair(b"d", b"4")]);
 }
 
 #[test]
@@ -176,10 +194,20 @@ fn a_backup_is_one_moment_and_restores_elsewhere() {
     assert_eq!(restored.saved, expected.into_iter().collect::<Vec<_>>());
 
     // What is there is replaced on request only, and not while it is used.
-    assert!(matches!(restore(elsewhere.path(), &file[..], false), Err(BackupError::Exists(_))));
     assert!(matches!(restore(elsewhere.path(), &file[..], true), Err(BackupError::Store(StoreError::InUse(_)))));
     drop(restored);
+    assert!(matches!(restore(elsewhere.path(), &file[..], false), Err(BackupError::Exists(_))));
     restore(elsewhere.path(), &file[..], true).unwrap();
+}
+
+/// As after a crash, or on a disk that was full at once.
+#[test]
+fn a_store_that_was_never_made_is_no_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("pontoon.making"), vec![0; 1 << 20]).unwrap();
+    fs::write(file_of(directory.path()), b"").unwrap();
+    assert!(Store::open(directory.path()).unwrap().saved.is_empty());
+    assert!(!directory.path().join("pontoon.making").exists());
 }
 
 #[test]
@@ -203,7 +231,8 @@ fn of_a_backup_that_is_not_whole_nothing_is_restored() {
     let elsewhere = tempfile::tempdir().unwrap();
     for wrong in [&wrong[0], &wrong[file.len() - 1], &wrong[wrong.len() / 2], &wrong[wrong.len() - 1]] {
         restore(elsewhere.path(), &wrong[..], false).unwrap_err();
-        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0, "nothing is left behind");
+        let left: Vec<_> = fs::read_dir(elsewhere.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["pontoon.witness"]);
     }
 }
 
@@ -238,7 +267,7 @@ fn others_cannot_read_the_secret() {
     assert_eq!((mode(&directory), mode(&file_of(&directory))), (0o700, 0o600));
 }
 
-/// Figures for docs/operations.md: `cargo test --release -p pontoon-supernode --lib what_it_costs -- --ignored --nocapture`.
+/// Figures for docs/operations.md: `cargo test -p pontoon-supernode --lib what_it_costs -- --ignored --nocapture`.
 #[test]
 #[ignore = "measures"]
 fn what_it_costs() {

@@ -5,19 +5,23 @@
 //! that was cut to nothing is a new store for it. So each transaction has a number, which is written here once it
 //! is on disk; a store that has fewer is damaged. No fsync: a killed process leaves what it wrote, and after a power
 //! failure the number may be behind, never ahead.
+//!
+//! Whoever has the store open, makes it or restores it holds a lock on this file: redb's own is on a file that may be
+//! replaced.
 
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
 
 use super::{
     create_private,
+    error::StoreError,
     seal::{seal, unseal},
 };
 
-pub(super) const FILE: &str = "pontoon.witness";
+const FILE: &str = "pontoon.witness";
 const TABLE: &str = "witness";
 const BYTES_MAX: u64 = 64;
 
@@ -29,29 +33,39 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    /// Opens or makes the file; gives the number in it.
-    pub(super) fn open(directory: &Path) -> (Witness, Option<u64>) {
+    /// Opens or makes the file; gives the number in it. Where another one holds it, the store is in use.
+    pub(super) fn open(directory: &Path) -> Result<(Witness, Option<u64>), StoreError> {
         let path = directory.join(FILE);
-        let read = || -> io::Result<(File, Vec<u8>)> {
+        let read = || -> io::Result<Option<(File, Vec<u8>)>> {
             let file = create_private(&path)?;
+            // Where there are no locks, redb has not got its own either.
+            if let Err(TryLockError::WouldBlock) = file.try_lock() {
+                return Ok(None);
+            }
             let mut bytes = Vec::new();
             (&file).take(BYTES_MAX).read_to_end(&mut bytes)?;
-            Ok((file, bytes))
+            Ok(Some((file, bytes)))
         };
         match read() {
-            Ok((file, bytes)) => {
+            Ok(Some((file, bytes))) => {
                 let number = unseal(TABLE, b"", &bytes).and_then(|number| number.try_into().ok());
                 if number.is_none() && !bytes.is_empty() {
                     tracing::warn!(path = %path.display(), "not readable: a store that went back in time would not be noticed");
                 }
-                (Witness { path, file: Some(file) }, number.map(u64::from_be_bytes))
+                Ok((Witness { path, file: Some(file) }, number.map(u64::from_be_bytes)))
             }
+            Ok(None) => Err(StoreError::InUse(directory.join(super::file::FILE))),
             Err(error) => {
                 let mut witness = Witness { path, file: None };
                 witness.lost(&error);
-                (witness, None)
+                Ok((witness, None))
             }
         }
+    }
+
+    /// Before the store is replaced by one that may have fewer.
+    pub(super) fn forget(&mut self) -> io::Result<()> {
+        self.file.as_ref().map_or(Ok(()), |file| file.set_len(0))
     }
 
     /// So many transactions are on disk.

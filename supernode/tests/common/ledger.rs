@@ -40,7 +40,11 @@ pub async fn run_within(deadline: Duration, supernode: &Supernode, ops: Vec<KeyO
 
 /// Writes entries; gives those that were acknowledged.
 pub async fn put(supernode: &Supernode, keys: Range<u32>) -> Vec<u32> {
-    let outcomes = run(supernode, keys.clone().map(|key| put_op(key, value(key))).collect()).await;
+    put_within(DEADLINE, supernode, keys).await
+}
+
+pub async fn put_within(deadline: Duration, supernode: &Supernode, keys: Range<u32>) -> Vec<u32> {
+    let outcomes = run_within(deadline, supernode, keys.clone().map(|key| put_op(key, value(key))).collect()).await;
     keys.zip(outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Stored { .. })).map(|(key, _)| key).collect()
 }
 
