@@ -16,7 +16,7 @@ use std::{
         fs::PermissionsExt as _,
         net::{UnixListener as StdListener, UnixStream as StdStream},
     },
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -56,32 +56,30 @@ impl Question {
 
 /// Listens in the directory, whose store the caller has open. Without the socket a supernode is one all the same.
 pub(crate) fn start(directory: &Path, snapshots: Snapshots, stop: watch::Receiver<()>) {
-    let listener = listen(directory).and_then(|(listener, path)| Ok((UnixListener::from_std(listener)?, path)));
-    match listener {
-        Ok((listener, path)) => drop(tokio::spawn(serve(listener, path, snapshots, stop))),
+    match listen(directory).and_then(UnixListener::from_std) {
+        Ok(listener) => drop(tokio::spawn(serve(listener, snapshots, stop))),
         Err(error) => tracing::warn!(%error, FILE, "no control socket: backups only while the supernode is stopped"),
     }
 }
 
-fn listen(directory: &Path) -> io::Result<(StdListener, PathBuf)> {
-    let path = directory.join(FILE);
+fn listen(directory: &Path) -> io::Result<StdListener> {
     // Never there under its name with other rights.
     let new = directory.join("control.new");
     let _ = std::fs::remove_file(&new);
     let listener = StdListener::bind(&new)?;
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
-    std::fs::rename(&new, &path)?;
+    std::fs::rename(&new, directory.join(FILE))?;
     listener.set_nonblocking(true)?;
-    Ok((listener, path))
+    Ok(listener)
 }
 
-/// Answers until told to stop.
-async fn serve(listener: UnixListener, path: PathBuf, snapshots: Snapshots, mut stop: watch::Receiver<()>) {
+/// Answers until told to stop. The socket's name stays: the next supernode on the directory may have taken it already.
+async fn serve(listener: UnixListener, snapshots: Snapshots, mut stop: watch::Receiver<()>) {
     let asking = Arc::new(Semaphore::new(ASKING_MAX));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.changed() => break,
+            _ = stop.changed() => return,
         };
         match (accepted, Arc::clone(&asking).try_acquire_owned()) {
             (Ok((stream, _)), Ok(seat)) => {
@@ -102,7 +100,6 @@ async fn serve(listener: UnixListener, path: PathBuf, snapshots: Snapshots, mut 
             }
         }
     }
-    let _ = std::fs::remove_file(path);
 }
 
 async fn answer(stream: UnixStream, snapshots: Snapshots) -> io::Result<()> {
@@ -171,7 +168,7 @@ fn tell(mut stream: &StdStream, question: Question, snapshot: &Snapshot) -> io::
 pub(crate) fn ask(directory: &Path, question: Question) -> io::Result<Option<BufReader<StdStream>>> {
     let mut stream = match StdStream::connect(directory.join(FILE)) {
         Ok(stream) => stream,
-        // What a killed one left; a path too long for a socket.
+        // What one left that runs no more; a path too long for a socket.
         Err(error)
             if matches!(
                 error.kind(),
