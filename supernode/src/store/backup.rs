@@ -163,8 +163,9 @@ pub(crate) fn save(
     path: &Path,
     write: impl FnOnce(&mut fs::File) -> Result<Backup, BackupError>,
 ) -> Result<Backup, BackupError> {
+    // Two at once for one name do not meet.
     let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
+    name.push(format!(".partial-{}", std::process::id()));
     let partial = PathBuf::from(name);
     let written = || -> Result<Backup, BackupError> {
         let mut file = create_private(&partial).map_err(BackupError::Io)?;
