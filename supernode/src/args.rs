@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, error::ErrorKind};
 
-use crate::{Settings, SettingsError};
+use crate::{Settings, SettingsError, Upkeep};
 
 /// Pontoon's native peer: meeting point, relay and durable peer of a network of browsers.
 #[derive(Clone, Debug, Parser)]
@@ -14,7 +14,7 @@ pub struct Args {
     #[arg(long, env = "PONTOON_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
     /// The directory of the store; one process at a time
-    #[arg(long, env = "PONTOON_DATA", default_value = "pontoon-data", value_name = "DIRECTORY")]
+    #[arg(long, env = "PONTOON_DATA", default_value = "pontoon-data", value_name = "DIRECTORY", global = true)]
     pub data: PathBuf,
     /// The network's name; peers of other networks are refused
     #[arg(long, env = "PONTOON_NETWORK", default_value = "pontoon", value_name = "NAME")]
@@ -32,8 +32,11 @@ pub struct Args {
     #[arg(long, env = "PONTOON_CLIENTS_MAX", value_name = "NUMBER")]
     pub clients_max: Option<u32>,
     /// What to log: error, warn, info, debug, trace, or a filter such as pontoon_supernode=debug
-    #[arg(long, env = "PONTOON_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "PONTOON_LOG", default_value = "info", value_name = "FILTER", global = true)]
     pub log: String,
+    /// Instead of running a supernode
+    #[command(subcommand)]
+    pub upkeep: Option<Upkeep>,
 }
 
 /// Why there are no settings.

@@ -2,19 +2,36 @@
 //! says which are written.
 //!
 //! Invariant: the engine is told "written" only of batches that a durable transaction holds. Nothing here blocks the
-//! driver: it counts the bytes under way and takes no more from sockets while they exceed a bound.
+//! driver: it counts the bytes under way and takes no more from sockets while they exceed a bound. After a write that
+//! failed (a full disk, say) further ones are refused at once, and tried again after a while, longer each time; so it
+//! goes on by itself when the disk does.
 
-use std::{collections::VecDeque, sync::mpsc, thread};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use pontoon_core::store::Batch;
-use tokio::sync::mpsc as answers;
+use serde::Serialize;
+use tokio::sync::{mpsc as answers, oneshot};
 
-use crate::store::{Store, StoreError};
+use crate::store::{Snapshot, Store, StoreError};
 
 /// Batches written together, at most.
 const GROUP_MAX: usize = 4_096;
 /// Bytes written together, about.
 const GROUP_BYTES: usize = 16 << 20;
+/// From a failed write to the next one, at first and at most: trying means to open the store anew.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// An outage that soon after another one is taken for the same: a disk that has room for little.
+const CALM: Duration = Duration::from_secs(60);
 
 /// What became of some batches.
 #[derive(Debug)]
@@ -27,11 +44,44 @@ pub(crate) struct Done {
     pub(crate) result: Result<(), String>,
 }
 
-/// The thread that writes has ended, which only a defect can do.
+/// Whether the disk takes writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskState {
+    /// It does.
+    #[default]
+    Ok,
+    /// There is no room.
+    Full,
+    /// It gives errors.
+    Failing,
+    /// The store's file is not what was written.
+    Damaged,
+}
+
+impl DiskState {
+    const ALL: [DiskState; 4] = [DiskState::Ok, DiskState::Full, DiskState::Failing, DiskState::Damaged];
+
+    fn after(error: &StoreError) -> DiskState {
+        match error {
+            StoreError::Full { .. } => DiskState::Full,
+            StoreError::Damaged { .. } | StoreError::Missing(_) | StoreError::Later { .. } => DiskState::Damaged,
+            StoreError::InUse(_) | StoreError::Disk { .. } | StoreError::Random(_) => DiskState::Failing,
+        }
+    }
+}
+
+/// The thread that writes has ended, which only a defect or the end of the supernode does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ThreadGone;
 
-struct Job {
+enum Job {
+    Write(Write),
+    Snapshot(oneshot::Sender<Result<Snapshot, StoreError>>),
+    Close,
+}
+
+struct Write {
     token: u64,
     batch: Batch,
     bytes: usize,
@@ -40,12 +90,25 @@ struct Job {
 /// What can take batches; a store, or a test's.
 pub(crate) trait Medium: Send + 'static {
     fn write(&mut self, batches: &[Batch]) -> Result<(), StoreError>;
+
+    fn snapshot(&mut self) -> Result<Snapshot, StoreError>;
 }
 
 impl Medium for Store {
     fn write(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
         Store::write(self, batches)
     }
+
+    fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
+        Store::snapshot(self)
+    }
+}
+
+/// What the thread tells everybody.
+#[derive(Debug, Default)]
+struct Shown {
+    state: AtomicU8,
+    outages: AtomicU64,
 }
 
 /// The driver's end.
@@ -54,7 +117,21 @@ pub(crate) struct Disk {
     jobs: mpsc::Sender<Job>,
     done: answers::UnboundedReceiver<Done>,
     thread: thread::JoinHandle<()>,
+    shown: Arc<Shown>,
     pending_bytes: usize,
+}
+
+/// Asks for snapshots.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshots(mpsc::Sender<Job>);
+
+impl Snapshots {
+    /// The store with everything that was handed over before; `None` when it is closed.
+    pub(crate) async fn take(&self) -> Option<Result<Snapshot, StoreError>> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Job::Snapshot(reply)).ok()?;
+        answer.await.ok()
+    }
 }
 
 impl Disk {
@@ -62,15 +139,17 @@ impl Disk {
         let (jobs, todo) = mpsc::channel();
         // Bounded by the batches under way, which the driver bounds.
         let (answer, done) = answers::unbounded_channel();
-        let thread = thread::Builder::new().name("store".to_owned()).spawn(move || work(medium, &todo, &answer))?;
-        Ok(Disk { jobs, done, thread, pending_bytes: 0 })
+        let shown = Arc::new(Shown::default());
+        let worker = Worker { medium, answer, shown: Arc::clone(&shown), outage: None, ended: None };
+        let thread = thread::Builder::new().name("store".to_owned()).spawn(move || worker.work(&todo))?;
+        Ok(Disk { jobs, done, thread, shown, pending_bytes: 0 })
     }
 
     /// Hands a batch over; its token is in a later [`Done`].
     pub(crate) fn write(&mut self, token: u64, batch: Batch) -> Result<(), ThreadGone> {
         let pair = |(key, value): &(Vec<u8>, Option<Vec<u8>>)| 32 + key.len() + value.as_ref().map_or(0, Vec::len);
         let bytes = batch.iter().map(pair).sum();
-        self.jobs.send(Job { token, batch, bytes }).map_err(|_| ThreadGone)?;
+        self.jobs.send(Job::Write(Write { token, batch, bytes })).map_err(|_| ThreadGone)?;
         self.pending_bytes += bytes;
         Ok(())
     }
@@ -78,6 +157,22 @@ impl Disk {
     /// Bytes handed over and not answered.
     pub(crate) fn pending_bytes(&self) -> usize {
         self.pending_bytes
+    }
+
+    /// Whether it takes writes.
+    pub(crate) fn state(&self) -> DiskState {
+        let index = usize::from(self.shown.state.load(Ordering::Relaxed));
+        DiskState::ALL.get(index).copied().unwrap_or_default()
+    }
+
+    /// How often it stopped taking writes.
+    pub(crate) fn outages(&self) -> u64 {
+        self.shown.outages.load(Ordering::Relaxed)
+    }
+
+    /// For backups.
+    pub(crate) fn snapshots(&self) -> Snapshots {
+        Snapshots(self.jobs.clone())
     }
 
     /// The next answer; `None` when the thread is gone.
@@ -89,7 +184,7 @@ impl Disk {
 
     /// Writes what was handed over and closes the store.
     pub(crate) async fn close(self) {
-        drop(self.jobs);
+        let _ = self.jobs.send(Job::Close);
         let thread = self.thread;
         if !matches!(tokio::task::spawn_blocking(move || thread.join()).await, Ok(Ok(()))) {
             tracing::error!("the store's thread did not end well");
@@ -97,30 +192,126 @@ impl Disk {
     }
 }
 
-fn work(mut medium: impl Medium, todo: &mpsc::Receiver<Job>, answer: &answers::UnboundedSender<Done>) {
-    let mut waiting = VecDeque::new();
-    let mut failing = false;
-    while let Some(first) = waiting.pop_front().or_else(|| todo.recv().ok()) {
-        waiting.extend(todo.try_iter());
+struct Worker<M> {
+    medium: M,
+    answer: answers::UnboundedSender<Done>,
+    shown: Arc<Shown>,
+    outage: Option<Outage>,
+    /// When the last outage ended, and how long its last pause was.
+    ended: Option<(Instant, Duration)>,
+}
+
+/// Since a write failed, until one succeeds.
+struct Outage {
+    since: Instant,
+    reason: String,
+    retry_at: Instant,
+    pause: Duration,
+}
+
+impl<M: Medium> Worker<M> {
+    fn work(mut self, todo: &mpsc::Receiver<Job>) {
+        let mut waiting = VecDeque::new();
+        loop {
+            let job = match waiting.pop_front() {
+                Some(job) => job,
+                None => match self.next(todo) {
+                    Ok(Some(job)) => job,
+                    Ok(None) => continue,
+                    Err(ThreadGone) => return,
+                },
+            };
+            waiting.extend(todo.try_iter());
+            match job {
+                Job::Write(first) => self.write(first, &mut waiting),
+                Job::Snapshot(reply) => {
+                    // Who asked may have gone.
+                    let _ = reply.send(self.medium.snapshot());
+                }
+                Job::Close => return,
+            }
+        }
+    }
+
+    /// Waits for a job; during an outage, tries meanwhile whether it is over.
+    fn next(&mut self, todo: &mpsc::Receiver<Job>) -> Result<Option<Job>, ThreadGone> {
+        let Some(outage) = &self.outage else {
+            return todo.recv().map(Some).map_err(|_| ThreadGone);
+        };
+        match todo.recv_timeout(outage.retry_at.saturating_duration_since(Instant::now())) {
+            Ok(job) => Ok(Some(job)),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                let result = self.medium.write(&[]);
+                self.note(result.err());
+                Ok(None)
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(ThreadGone),
+        }
+    }
+
+    fn write(&mut self, first: Write, waiting: &mut VecDeque<Job>) {
         let (mut tokens, mut bytes, mut batches) = (vec![first.token], first.bytes, vec![first.batch]);
-        while tokens.len() < GROUP_MAX
-            && bytes < GROUP_BYTES
-            && let Some(job) = waiting.pop_front()
-        {
-            tokens.push(job.token);
-            bytes += job.bytes;
-            batches.push(job.batch);
+        while tokens.len() < GROUP_MAX && bytes < GROUP_BYTES {
+            match waiting.pop_front() {
+                Some(Job::Write(job)) => {
+                    tokens.push(job.token);
+                    bytes += job.bytes;
+                    batches.push(job.batch);
+                }
+                Some(other) => {
+                    waiting.push_front(other);
+                    break;
+                }
+                None => break,
+            }
         }
-        let result = medium.write(&batches).map_err(|error| error.to_string());
-        // A full disk is told once, not for every write.
-        match &result {
-            Err(error) if !failing => tracing::error!(error, "the store takes no writes"),
-            Ok(()) if failing => tracing::warn!("the store takes writes again"),
-            _ => {}
-        }
-        failing = result.is_err();
+        let result = match &self.outage {
+            Some(outage) if Instant::now() < outage.retry_at => Err(outage.reason.clone()),
+            _ => {
+                let error = self.medium.write(&batches).err();
+                let reason = error.as_ref().map(ToString::to_string);
+                self.note(error);
+                reason.map_or(Ok(()), Err)
+            }
+        };
         // Nobody listens any more while the driver closes; the batches are written all the same.
-        let _ = answer.send(Done { tokens, bytes, result });
+        let _ = self.answer.send(Done { tokens, bytes, result });
+    }
+
+    /// What came of trying to write. An outage is told once, not for every write.
+    fn note(&mut self, error: Option<StoreError>) {
+        let now = Instant::now();
+        let state = error.as_ref().map_or(DiskState::Ok, DiskState::after);
+        self.shown.state.store(state as u8, Ordering::Relaxed);
+        let Some(error) = error else {
+            if let Some(outage) = self.outage.take() {
+                let seconds = outage.since.elapsed().as_secs();
+                tracing::warn!(seconds, "the store takes writes again");
+                self.ended = Some((now, outage.pause));
+            }
+            return;
+        };
+        let reason = error.to_string();
+        match &mut self.outage {
+            Some(outage) => {
+                outage.pause = (outage.pause * 2).min(RETRY_MAX);
+                outage.retry_at = now + outage.pause;
+                outage.reason = reason;
+            }
+            None => {
+                self.shown.outages.fetch_add(1, Ordering::Relaxed);
+                let pause = match self.ended {
+                    Some((ended, pause)) if now.duration_since(ended) < CALM => (pause * 2).min(RETRY_MAX),
+                    _ => RETRY_FIRST,
+                };
+                tracing::error!(
+                    error = reason,
+                    ?state,
+                    "the store takes no writes; what is stored is served, and writing tried again"
+                );
+                self.outage = Some(Outage { since: now, reason, retry_at: now + pause, pause });
+            }
+        }
     }
 }
 
@@ -142,10 +333,15 @@ mod tests {
         fn write(&mut self, batches: &[Batch]) -> Result<(), StoreError> {
             let _ = self.permits.recv();
             if batches.iter().flatten().any(|(key, _)| key == b"bad") {
-                return Err(StoreError::InUse("full".into()));
+                let source = std::io::ErrorKind::StorageFull.into();
+                return Err(StoreError::Full { path: "test".into(), source });
             }
             self.groups.lock().unwrap().push(batches.to_vec());
             Ok(())
+        }
+
+        fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
+            Err(StoreError::Missing("a test's".into()))
         }
     }
 
@@ -182,17 +378,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_group_says_so_and_the_next_one_is_tried() {
+    async fn after_a_failed_write_others_are_refused_until_one_succeeds() {
         let (mut disk, permit, groups) = slow();
         disk.write(1, batch("bad")).unwrap();
         permit.send(()).unwrap();
         let done = disk.done().await.unwrap();
         assert_eq!((done.tokens, done.result.is_err()), (vec![1], true));
+        assert_eq!((disk.state(), disk.outages()), (DiskState::Full, 1));
+
+        // Refused without asking the disk, which would wait for a permit.
         disk.write(2, batch("good")).unwrap();
+        let done = disk.done().await.unwrap();
+        assert_eq!((done.tokens, done.result.is_err()), (vec![2], true));
+
+        // Nobody writes, and it is tried all the same.
+        permit.send(()).unwrap();
+        while disk.state() != DiskState::Ok {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        disk.write(3, batch("good")).unwrap();
         permit.send(()).unwrap();
         let done = disk.done().await.unwrap();
-        assert_eq!((done.tokens, done.result), (vec![2], Ok(())));
-        assert_eq!(*groups.lock().unwrap(), [vec![batch("good")]]);
+        assert_eq!((done.tokens, done.result), (vec![3], Ok(())));
+        assert_eq!(*groups.lock().unwrap(), [vec![], vec![batch("good")]]);
+        assert_eq!(disk.outages(), 1);
     }
 
     #[tokio::test]

@@ -29,7 +29,7 @@ use tokio_tungstenite::{connect_async_with_config, tungstenite::protocol::frame:
 
 use crate::{
     clock::Clock,
-    disk::{Disk, Done},
+    disk::{Disk, DiskState, Done},
     settings::Limits,
     socket::{self, AllQueued, Client},
 };
@@ -56,7 +56,7 @@ pub(crate) enum Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// `ok`, or `leaving` while it shuts down.
+    /// `ok`; `degraded` while the disk takes no writes; `leaving` while it shuts down.
     pub status: &'static str,
     /// This program's version.
     pub version: &'static str,
@@ -74,6 +74,8 @@ pub struct Health {
     pub records: usize,
     /// Seconds since the start.
     pub uptime_s: u64,
+    /// Whether the disk takes writes.
+    pub disk: DiskState,
     /// Bytes that wait for the disk.
     pub disk_pending_bytes: usize,
     /// What the driver counted since the start.
@@ -94,6 +96,8 @@ pub struct Counters {
     pub batches_written: u64,
     /// Batches that the disk did not take.
     pub batches_failed: u64,
+    /// Times that the disk stopped taking writes.
+    pub disk_outages: u64,
 }
 
 /// Names of links: unique in a process, never used again.
@@ -319,8 +323,14 @@ impl Driver {
 
     fn health(&self) -> Health {
         let engine = self.parts.node.inspect(self.parts.clock.now());
+        let disk = self.parts.disk.state();
+        let status = match disk {
+            _ if self.leaving.is_some() => "leaving",
+            DiskState::Ok => "ok",
+            _ => "degraded",
+        };
         Health {
-            status: if self.leaving.is_some() { "leaving" } else { "ok" },
+            status,
             version: env!("CARGO_PKG_VERSION"),
             id: self.id.to_string(),
             network: self.parts.network.clone(),
@@ -329,8 +339,9 @@ impl Driver {
             links: engine.links.len(),
             records: engine.store.records,
             uptime_s: self.parts.clock.uptime().as_secs(),
+            disk,
             disk_pending_bytes: self.parts.disk.pending_bytes(),
-            counters: self.counters,
+            counters: Counters { disk_outages: self.parts.disk.outages(), ..self.counters },
         }
     }
 

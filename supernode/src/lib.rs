@@ -16,6 +16,8 @@
 
 pub mod args;
 mod clock;
+#[cfg(unix)]
+mod control;
 mod disk;
 mod driver;
 mod http;
@@ -24,9 +26,15 @@ mod site;
 mod socket;
 mod store;
 mod supernode;
+mod upkeep;
 
+pub use disk::DiskState;
 pub use driver::{Counters, Health};
 pub use settings::{Limits, SOCKET_PATH, Settings, SettingsError};
 pub use site::{Site, demo};
-pub use store::{Opened, Store, StoreError};
+pub use store::{
+    Backup, BackupError, Fault, Offline, Opened, Sizes, Snapshot, Store, StoreError, Verified, check_backup, restore,
+    write_backup,
+};
 pub use supernode::{StartError, Supernode};
+pub use upkeep::{Upkeep, UpkeepError};

@@ -28,6 +28,16 @@ fn main() -> ExitCode {
     };
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().compact().with_ansi(colours).with_env_filter(filter).with_writer(std::io::stderr).init();
+    if let Some(upkeep) = &args.upkeep {
+        return match upkeep.run(&args.data, &mut std::io::stdout()) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                say(&error.to_string());
+                ExitCode::FAILURE
+            }
+        };
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {

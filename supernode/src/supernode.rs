@@ -59,7 +59,8 @@ impl Supernode {
     pub async fn start(settings: Settings) -> Result<Supernode, StartError> {
         settings.check()?;
         let Settings { listen, data, engine, site, limits } = settings;
-        let opened = tokio::task::spawn_blocking(move || Store::open(&data)).await;
+        let directory = data.clone();
+        let opened = tokio::task::spawn_blocking(move || Store::open(&directory)).await;
         let Opened { store, seed, saved } = opened.map_err(|_| StartError::System("thread"))??;
         let listen_error = |source| StartError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(listen_error)?;
@@ -94,6 +95,8 @@ impl Supernode {
         let close_timeout = limits.close_timeout;
         let parts =
             Parts { node, clock, disk, limits, network, chunk_bytes, links, queued, events_in, events, requests };
+        #[cfg(unix)]
+        crate::control::start(&data, parts.disk.snapshots(), stopped.clone());
         let driver = tokio::spawn(driver::run(parts));
         tokio::spawn(http::serve(listener, app, stopped));
         Ok(Supernode { id, local_addr, requests: requests_in, stop, busy, driver, close_timeout })

@@ -3,76 +3,18 @@
 
 mod common;
 
-use std::{collections::BTreeMap, time::Duration};
-
-use common::{Program, get, settings, start_peer, until};
-use pontoon_core::{
-    Command, Reply,
-    store::{Action, Expect, KeyOp, Outcome},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
 };
+
+use common::{
+    Program, get,
+    ledger::{both_hold_the_key_space, held, on_disk, put, put_op, read_all, run, run_within},
+    settings, start_peer,
+};
+use pontoon_core::store::Outcome;
 use pontoon_supernode::Supernode;
-
-const NAMESPACE: &str = "ledger";
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Well below the time after which a survivor goes on without the other, and acknowledges alone.
-const DEADLINE_US: u64 = 5_000_000;
-
-fn op(key: u32, action: Action) -> KeyOp {
-    KeyOp { namespace: NAMESPACE.to_owned(), locality_bits: 0, key: key.to_be_bytes().to_vec(), action }
-}
-
-fn value(key: u32) -> Vec<u8> {
-    format!("entry {key}").into_bytes()
-}
-
-async fn run(supernode: &Supernode, ops: Vec<KeyOp>) -> Vec<Outcome> {
-    match supernode.call(Command::Keys { ops, deadline_us: Some(DEADLINE_US) }).await {
-        Ok(Reply::Keys(outcomes, _)) => outcomes,
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn put(supernode: &Supernode, keys: std::ops::Range<u32>) -> Vec<u32> {
-    let put = |key| op(key, Action::Put { value: value(key), expect: Expect::Any, ttl_us: None });
-    let outcomes = run(supernode, keys.clone().map(put).collect()).await;
-    keys.zip(outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Stored { .. })).map(|(key, _)| key).collect()
-}
-
-/// Reads keys until every one is found; a key that is known to be absent, or has another value, fails the test.
-async fn read_all(supernode: &Supernode, keys: &[u32]) {
-    let mut missing: BTreeMap<u32, ()> = keys.iter().map(|key| (*key, ())).collect();
-    let start = std::time::Instant::now();
-    while !missing.is_empty() {
-        assert!(start.elapsed() < PATIENCE, "{} of {} keys are not reached", missing.len(), keys.len());
-        let asked: Vec<u32> = missing.keys().copied().collect();
-        let outcomes = run(supernode, asked.iter().map(|key| op(*key, Action::Get)).collect()).await;
-        for (key, outcome) in asked.into_iter().zip(outcomes) {
-            match outcome {
-                Outcome::Found { value: found, .. } if found == value(key) => missing.remove(&key),
-                Outcome::Unreachable => None,
-                lost => panic!("key {key} was acknowledged, and now: {lost:?}"),
-            };
-        }
-    }
-}
-
-/// Two peers are a group of two: from then on each acknowledged write is on both disks.
-async fn both_hold_the_key_space(peer: &Supernode) {
-    until("both hold the key space", PATIENCE, || async {
-        let fragments = peer.inspect().await.unwrap().fragments;
-        let held: f64 = fragments.iter().filter(|part| part.members.len() == 2).map(|part| part.share).sum();
-        (held == 1.0).then_some(())
-    })
-    .await;
-}
-
-/// Records of the ledger that the program says it holds.
-async fn held(program: &Program) -> u64 {
-    let inspect = get(program.address, "/v1/inspect").await.json();
-    let namespaces = inspect["store"]["namespaces"].as_array().unwrap().clone();
-    let ours = namespaces.iter().find(|namespace| namespace["namespace"] == NAMESPACE);
-    ours.map_or(0, |namespace| namespace["records"].as_u64().unwrap())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_records_survive_kill_9() {
@@ -100,6 +42,88 @@ async fn acknowledged_records_survive_kill_9() {
     writer.shutdown().await;
 }
 
+/// Entries are written over and over, round by round, and the program killed somewhere among them. `PONTOON_KILL_ROUNDS`
+/// and `PONTOON_KILL_WRITES` make more of it: see docs/operations.md.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_on_the_killed_ones_disk() {
+    let number = |name: &str, default: u32| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    let (rounds, writes) = (number("PONTOON_KILL_ROUNDS", 2), number("PONTOON_KILL_WRITES", 1_000));
+    let [a, b] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let mut program = Program::start(a.path());
+    let listen = program.address.to_string();
+    let writer = start_peer(b.path(), &program.socket_address()).await;
+    let mut last = Acknowledged::default();
+    let mut seed = 7_u32;
+    for round in 1..=rounds {
+        both_hold_the_key_space(&writer).await;
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let kill_at = (writes / 10 + (seed >> 8) % (writes * 8 / 10)) as usize;
+        let mut rest: Vec<u32> = (0..writes).collect();
+        let mut done = 0;
+        let mut killed = false;
+        while !rest.is_empty() {
+            // Some at a time, so that a kill meets transactions on their way.
+            let chunks: Vec<Vec<u32>> = rest.chunks(25).take(8).map(<[u32]>::to_vec).collect();
+            let writing = futures_util::future::join_all(chunks.iter().map(|keys| write(&writer, keys, round)));
+            let stored: Vec<u32> = if !killed && done + 200 > kill_at {
+                let pause = Duration::from_micros(u64::from(seed % 30_000));
+                let (stored, ()) = tokio::join!(writing, async {
+                    tokio::time::sleep(pause).await;
+                    program.kill();
+                });
+                killed = true;
+                last.extend(&stored.concat(), round);
+                let (kept, after) = last.check(&on_disk(a.path()), round);
+                println!(
+                    "round {round}: killed after {done}, {kept} acknowledged entries on disk, {after} of the round"
+                );
+                program = Program::start_at(a.path(), &listen);
+                both_hold_the_key_space(&writer).await;
+                stored.concat()
+            } else {
+                writing.await.concat()
+            };
+            last.extend(&stored, round);
+            done += stored.len();
+            let stored: BTreeSet<u32> = stored.into_iter().collect();
+            rest.retain(|key| !stored.contains(key));
+        }
+        assert!(killed, "all {writes} entries were written before the kill");
+    }
+    program.kill();
+    last.check(&on_disk(a.path()), rounds);
+    writer.shutdown().await;
+}
+
+async fn write(writer: &Supernode, keys: &[u32], round: u32) -> Vec<u32> {
+    let entry = |key: &u32| put_op(*key, format!("entry {round}.").into_bytes());
+    let outcomes = run_within(Duration::from_secs(2), writer, keys.iter().map(entry).collect()).await;
+    let stored = keys.iter().zip(outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Stored { .. }));
+    stored.map(|(key, _)| *key).collect()
+}
+
+/// In which round each entry was acknowledged last.
+#[derive(Default)]
+struct Acknowledged(BTreeMap<u32, u32>);
+
+impl Acknowledged {
+    fn extend(&mut self, keys: &[u32], round: u32) {
+        self.0.extend(keys.iter().map(|key| (*key, round)));
+    }
+
+    /// Each is there, of that round or of one that was not acknowledged in time. How many, and of this round.
+    fn check(&self, on_disk: &BTreeMap<u32, String>, round: u32) -> (usize, usize) {
+        for (key, acknowledged) in &self.0 {
+            let found: Option<u32> = on_disk.get(key).map(|entry| entry.parse().unwrap());
+            assert!(
+                found.is_some_and(|found| (*acknowledged..=round).contains(&found)),
+                "entry {key} was acknowledged in round {acknowledged}, and on disk it is {found:?}"
+            );
+        }
+        (self.0.len(), on_disk.values().filter(|entry| **entry == round.to_string()).count())
+    }
+}
+
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
@@ -111,7 +135,7 @@ async fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
     let acknowledged = put(&writer, 0..100).await;
     assert_eq!(acknowledged.len(), 100);
 
-    let large = |key| op(key, Action::Put { value: vec![1; 100_000], expect: Expect::Any, ttl_us: None });
+    let large = |key| put_op(key, vec![1; 100_000]);
     let outcomes = run(&writer, (1_000..1_200).map(large).collect()).await;
     let stored = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Stored { .. })).count();
     assert!(stored < 150, "{stored} of 200 large records are said to be on a disk that takes some 80");

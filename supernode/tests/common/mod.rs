@@ -2,10 +2,12 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on ends")]
 
+pub mod ledger;
+
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -127,6 +129,29 @@ impl Program {
         Program::run(shell)
     }
 
+    /// Starts it on a file system of its own that has some megabytes, mounted on `mount` for it alone; `None` where the
+    /// kernel does not let a test mount one. Its files are those of [`Program::seen`].
+    #[cfg(target_os = "linux")]
+    pub fn start_on_a_mount(mount: &Path, megabytes: u32) -> Option<Program> {
+        let mounting = format!("mount -t tmpfs -o size={megabytes}m tmpfs \"$0\"");
+        let mut attempt = Command::new("unshare");
+        attempt.args(["-rm", "sh", "-c", &mounting]).arg(mount).stderr(Stdio::null());
+        if !attempt.status().is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let program = command(&mount.join("data"), "127.0.0.1:0");
+        let mut shell = bare_command_of("unshare");
+        shell.args(["-rm", "sh", "-c", &format!("{mounting} && exec \"$@\"")]).arg(mount);
+        shell.arg(program.get_program()).args(program.get_args());
+        Some(Program::run(shell))
+    }
+
+    /// A path as the program sees it.
+    #[cfg(target_os = "linux")]
+    pub fn seen(&self, path: &Path) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.child.id(), path.display()))
+    }
+
     fn run(mut command: Command) -> Program {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -155,6 +180,13 @@ impl Program {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
+    /// SIGTERM, and its end.
+    #[cfg(unix)]
+    pub async fn terminated(self) {
+        self.terminate();
+        assert!(self.ended(Duration::from_secs(6)).await.success());
+    }
+
     pub async fn ended(mut self, patience: Duration) -> ExitStatus {
         let start = Instant::now();
         loop {
@@ -172,6 +204,21 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What a task of upkeep came to.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub said: String,
+    pub error: String,
+}
+
+/// Runs a task of upkeep: `backup`, say, and its arguments.
+pub fn upkeep(directory: &Path, task: &str, arguments: &[&Path]) -> Ended {
+    let output = bare_command().arg(task).arg("--data").arg(directory).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code(), said: text(output.stdout), error: text(output.stderr) }
 }
 
 /// Runs the program to its end, which must come by itself.
