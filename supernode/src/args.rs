@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, error::ErrorKind};
 
-use crate::{Settings, SettingsError};
+use crate::{Settings, SettingsError, api::AccessArgs};
 
 /// Pontoon's native peer: meeting point, relay and durable peer of a network of browsers.
 #[derive(Clone, Debug, Parser)]
@@ -31,6 +31,9 @@ pub struct Args {
     /// WebSocket clients at once
     #[arg(long, env = "PONTOON_CLIENTS_MAX", value_name = "NUMBER")]
     pub clients_max: Option<u32>,
+    /// Who may write and ask over HTTP
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// What to log: error, warn, info, debug, trace, or a filter such as pontoon_supernode=debug
     #[arg(long, env = "PONTOON_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
@@ -76,6 +79,7 @@ impl Args {
             settings.limits.connections_max = clients as usize + pages;
             settings.engine.links_supernode_max = clients as usize;
         }
+        settings.api = self.access.settings().map_err(|error| Stop::Mistake(error.to_string()))?;
         settings.check()?;
         Ok(settings)
     }

@@ -30,6 +30,7 @@ use tokio_tungstenite::{connect_async_with_config, tungstenite::protocol::frame:
 use crate::{
     clock::Clock,
     disk::{Disk, Done},
+    engine::Calls,
     settings::Limits,
     socket::{self, AllQueued, Client},
 };
@@ -46,9 +47,21 @@ pub(crate) enum Event {
 /// What the application asks.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Call { command: Box<Command>, reply: oneshot::Sender<Result<Reply, Error>> },
-    Inspect { reply: oneshot::Sender<Inspect> },
-    Health { reply: oneshot::Sender<Health> },
+    Call {
+        call: CallId,
+        command: Box<Command>,
+        reply: oneshot::Sender<Result<Reply, Error>>,
+    },
+    /// Nobody waits for a call any more.
+    Cancel {
+        call: CallId,
+    },
+    Inspect {
+        reply: oneshot::Sender<Inspect>,
+    },
+    Health {
+        reply: oneshot::Sender<Health>,
+    },
     Shutdown,
 }
 
@@ -115,6 +128,7 @@ pub(crate) struct Parts {
     pub(crate) network: String,
     pub(crate) chunk_bytes: usize,
     pub(crate) links: Links,
+    pub(crate) calls: Calls,
     pub(crate) queued: AllQueued,
     /// For the tasks that dial.
     pub(crate) events_in: mpsc::Sender<Event>,
@@ -128,7 +142,6 @@ pub(crate) struct Driver {
     clients: BTreeMap<LinkId, Client>,
     calls: BTreeMap<CallId, oneshot::Sender<Result<Reply, Error>>>,
     dials: JoinSet<()>,
-    calls_made: u64,
     joined: bool,
     wake: Instant,
     counters: Counters,
@@ -151,7 +164,6 @@ pub(crate) async fn run(parts: Parts) {
         clients: BTreeMap::new(),
         calls: BTreeMap::new(),
         dials: JoinSet::new(),
-        calls_made: 0,
         joined: false,
         wake,
         counters: Counters::default(),
@@ -282,10 +294,13 @@ impl Driver {
 
     fn on_request(&mut self, request: Request) {
         match request {
-            Request::Call { command, reply } => {
-                let call = self.next_call();
+            Request::Call { call, command, reply } => {
                 self.calls.insert(call, reply);
                 self.feed(Input::Command { call, command: *command });
+            }
+            Request::Cancel { call } => {
+                self.calls.remove(&call);
+                self.feed(Input::Command { call: self.parts.calls.next(), command: Command::Cancel { call } });
             }
             Request::Inspect { reply } => {
                 let _ = reply.send(self.parts.node.inspect(self.parts.clock.now()));
@@ -294,18 +309,13 @@ impl Driver {
                 let _ = reply.send(self.health());
             }
             Request::Shutdown if self.leaving.is_none() => {
-                let call = self.next_call();
+                let call = self.parts.calls.next();
                 let latest = Instant::now() + self.parts.limits.leave_timeout;
                 self.leaving = Some(Leaving { call, done: false, latest });
                 self.feed(Input::Command { call, command: Command::Leave });
             }
             Request::Shutdown => {}
         }
-    }
-
-    fn next_call(&mut self) -> CallId {
-        self.calls_made += 1;
-        CallId(self.calls_made)
     }
 
     fn on_reply(&mut self, call: CallId, result: Result<Reply, Error>) {

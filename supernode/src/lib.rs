@@ -14,10 +14,12 @@
 //! # }
 //! ```
 
+mod api;
 pub mod args;
 mod clock;
 mod disk;
 mod driver;
+mod engine;
 mod http;
 mod settings;
 mod site;
@@ -25,6 +27,7 @@ mod socket;
 mod store;
 mod supernode;
 
+pub use api::{Access, AccessError, ApiLimits, Token};
 pub use driver::{Counters, Health};
 pub use settings::{Limits, SOCKET_PATH, Settings, SettingsError};
 pub use site::{Site, demo};
