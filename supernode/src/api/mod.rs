@@ -1,4 +1,5 @@
-//! The interface for programs, below `/v1`: keys and values. Answers are JSON where they are not a value.
+//! The interface for programs, below `/v1`: keys and values, the ring and its peers. Answers are JSON where they are not
+//! a value.
 //!
 //! 1. `guard`: pages of other origins, how much is done at once, who may write;
 //! 2. a handler reads the request, asks the engine's task within a time limit, and says what came of it;
@@ -13,6 +14,7 @@ mod error;
 mod guard;
 mod kv;
 mod query;
+mod ring;
 mod value;
 
 use std::sync::Arc;
@@ -55,6 +57,8 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(api: &Arc<Api>) -> Router
     let methods = get(kv::read).post(kv::create).put(kv::set).delete(kv::remove);
     let routes = Router::new()
         .route("/kv/{namespace}/{key}", methods)
+        .route("/ring", get(ring::ring))
+        .route("/peers", get(ring::peers))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .layer(middleware::from_fn_with_state(Arc::clone(api), guard::guard))
