@@ -30,7 +30,7 @@ use tokio_tungstenite::{connect_async_with_config, tungstenite::protocol::frame:
 use crate::{
     clock::Clock,
     disk::{Disk, Done},
-    engine::Calls,
+    engine::{Calls, Watcher},
     settings::Limits,
     socket::{self, AllQueued, Client},
 };
@@ -51,6 +51,16 @@ pub(crate) enum Request {
         call: CallId,
         command: Box<Command>,
         reply: oneshot::Sender<Result<Reply, Error>>,
+    },
+    /// A call of which more comes than its reply.
+    Watch {
+        call: CallId,
+        command: Box<Command>,
+        watcher: Watcher,
+        reply: oneshot::Sender<Result<Reply, Error>>,
+    },
+    Unwatch {
+        call: CallId,
     },
     /// Nobody waits for a call any more.
     Cancel {
@@ -141,6 +151,7 @@ pub(crate) struct Driver {
     id: Id,
     clients: BTreeMap<LinkId, Client>,
     calls: BTreeMap<CallId, oneshot::Sender<Result<Reply, Error>>>,
+    watchers: BTreeMap<CallId, Watcher>,
     dials: JoinSet<()>,
     joined: bool,
     wake: Instant,
@@ -163,6 +174,7 @@ pub(crate) async fn run(parts: Parts) {
         id,
         clients: BTreeMap::new(),
         calls: BTreeMap::new(),
+        watchers: BTreeMap::new(),
         dials: JoinSet::new(),
         joined: false,
         wake,
@@ -231,7 +243,15 @@ impl Driver {
                 return Some(Input::RtcFailed { session, reason: "no WebRTC in this program".to_owned() });
             }
             // The supernode's application subscribes to nothing.
-            Output::RtcSignal { .. } | Output::RtcClose { .. } | Output::NewData(_) | Output::Watched { .. } => {}
+            Output::RtcSignal { .. } | Output::RtcClose { .. } | Output::NewData(_) => {}
+            Output::Watched { call, event } => {
+                let told = self.watchers.get(&call).map(|watcher| watcher.tell(event));
+                if told.is_some_and(|told| told.is_err()) {
+                    self.watchers.remove(&call);
+                    let command = Command::Unwatch { watch: call };
+                    return Some(Input::Command { call: self.parts.calls.next(), command });
+                }
+            }
             Output::Persist { token, batch } => {
                 if self.parts.disk.write(token, batch).is_err() {
                     return Some(Input::PersistFailed { token, reason: "the store is closed".to_owned() });
@@ -246,7 +266,7 @@ impl Driver {
                 self.joined = joined;
                 tracing::info!(joined, network = self.parts.network, "{}", if joined { "joined" } else { "alone" });
             }
-            // Nobody asks a supernode for a join but over its HTTP interface, which waits for the answer.
+            // Who asks a supernode waits for the answer.
             Output::Progress { .. } => {}
             Output::Trace(event) => {
                 let peer = event.peer.map(|peer| peer.short()).unwrap_or_default();
@@ -297,6 +317,17 @@ impl Driver {
             Request::Call { call, command, reply } => {
                 self.calls.insert(call, reply);
                 self.feed(Input::Command { call, command: *command });
+            }
+            Request::Watch { call, command, watcher, reply } => {
+                self.calls.insert(call, reply);
+                self.watchers.insert(call, watcher);
+                self.feed(Input::Command { call, command: *command });
+            }
+            Request::Unwatch { call } => {
+                if self.watchers.remove(&call).is_some() {
+                    let command = Command::Unwatch { watch: call };
+                    self.feed(Input::Command { call: self.parts.calls.next(), command });
+                }
             }
             Request::Cancel { call } => {
                 self.calls.remove(&call);

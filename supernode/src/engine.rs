@@ -1,13 +1,13 @@
 //! A handle on the engine's task: what callers in this process hold, the HTTP interface among them.
 //!
-//! Invariant: a gather or a join whose caller went away is cancelled, so nobody works for an answer that nobody reads.
+//! Invariant: a gather, a join or a watch whose caller went away is ended, so nobody works for what nobody reads.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use pontoon_core::{CallId, Command, Error, Reply, inspect::Inspect};
+use pontoon_core::{CallId, Command, Error, Id, Region, Reply, exec::FragmentPlan, inspect::Inspect, live::Watched};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -28,6 +28,7 @@ impl Calls {
 /// See the module's documentation.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
+    pub(crate) id: Id,
     /// Of bare namespaces and of new tables.
     pub(crate) locality_bits: u8,
     pub(crate) requests: mpsc::Sender<Request>,
@@ -48,6 +49,23 @@ impl Engine {
         let result = asked.await;
         cancels.armed = false;
         result?
+    }
+
+    /// Lets a fragment stand. What comes of it goes to `events` under `name`, until the watch is dropped; the future is
+    /// the engine's reply.
+    pub(crate) fn watch(
+        &self,
+        (fragment, region): (Box<FragmentPlan>, Option<Region>),
+        name: u32,
+        events: mpsc::Sender<(u32, Watched)>,
+    ) -> (Watch, impl Future<Output = Result<Reply, Error>> + use<>) {
+        let (call, lost) = (self.calls.next(), Arc::new(AtomicBool::new(false)));
+        let watcher = Watcher { name, events, lost: Arc::clone(&lost) };
+        let (reply, answer) = oneshot::channel();
+        let command = Box::new(Command::Watch { fragment, region });
+        let (engine, request) = (self.clone(), Request::Watch { call, command, watcher, reply });
+        let asked = async move { engine.ask(request, answer).await? };
+        (Watch { engine: self.clone(), call, lost }, asked)
     }
 
     /// A snapshot of the engine.
@@ -75,6 +93,42 @@ impl Engine {
             let requests = self.requests.clone();
             runtime.spawn(async move { drop(requests.send(request).await) });
         }
+    }
+}
+
+/// A watch; dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    engine: Engine,
+    call: CallId,
+    lost: Arc<AtomicBool>,
+}
+
+impl Watch {
+    /// Whether something of it was lost, since who watches did not keep up: it has ended.
+    pub(crate) fn lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.engine.tell(Request::Unwatch { call: self.call });
+    }
+}
+
+/// Where the driver tells what comes of a watch.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    name: u32,
+    events: mpsc::Sender<(u32, Watched)>,
+    lost: Arc<AtomicBool>,
+}
+
+impl Watcher {
+    /// Tells; an error when nobody hears it, or does not keep up.
+    pub(crate) fn tell(&self, event: Watched) -> Result<(), ()> {
+        self.events.try_send((self.name, event)).map_err(|_| self.lost.store(true, Ordering::Release))
     }
 }
 

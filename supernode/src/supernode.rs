@@ -84,7 +84,7 @@ impl Supernode {
         let (busy_in, busy) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(());
         let (links, queued, calls) = (Links::default(), AllQueued::default(), Calls::default());
-        let engine = Engine { locality_bits, requests: requests_in, calls: calls.clone() };
+        let engine = Engine { id, locality_bits, requests: requests_in, calls: calls.clone() };
         let app = App {
             events: events_in.clone(),
             api: Api::new(engine.clone(), api, Sizes { key_bytes_max, value_bytes_max }),

@@ -32,11 +32,31 @@ pub struct ApiLimits {
     pub timeout: Duration,
     /// For a request's content to arrive.
     pub content_timeout: Duration,
+    /// Requests with statements that are carried out at once, or whose results are not read yet; one more is answered 429.
+    pub sql_max: usize,
+    /// A request with statements and parameters.
+    pub sql_bytes_max: usize,
+    /// Live queries at once; one more is answered 429.
+    pub live_max: usize,
+    /// For the statements of a request; a request may say less.
+    pub sql_timeout: Duration,
+    /// Who takes nothing of a large result for so long is cut.
+    pub stall_timeout: Duration,
 }
 
 impl Default for ApiLimits {
     fn default() -> ApiLimits {
-        ApiLimits { requests_max: 256, timeout: Duration::from_secs(10), content_timeout: Duration::from_secs(10) }
+        ApiLimits {
+            requests_max: 256,
+            timeout: Duration::from_secs(10),
+            content_timeout: Duration::from_secs(10),
+            // What the engine runs of its own at once.
+            sql_max: 16,
+            sql_bytes_max: 1 << 20,
+            live_max: 64,
+            sql_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(30),
+        }
     }
 }
 

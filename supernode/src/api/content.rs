@@ -1,7 +1,9 @@
 //! A request's content: all of it, no more than a limit, in time.
 
-use axum::body::{Body, Bytes};
-use axum::http::StatusCode;
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderMap, StatusCode, header},
+};
 use futures_util::StreamExt as _;
 use tokio::time::{Duration, timeout};
 
@@ -23,6 +25,22 @@ pub(super) async fn read(body: Body, bytes_max: usize, patience: Duration) -> Re
     };
     let late = || ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the content did not come in time");
     timeout(patience, reading).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// The same of a request that is JSON, and says so.
+pub(super) async fn json(
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+    patience: Duration,
+) -> Result<Vec<u8>, ApiError> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        let message = "the request is application/json: say so by Content-Type";
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
+    }
+    read(body, bytes_max, patience).await
 }
 
 fn too_large(bytes_max: usize) -> ApiError {

@@ -6,15 +6,17 @@ use axum::{
     http::{HeaderName, HeaderValue, Response, StatusCode, header},
     response::IntoResponse,
 };
-use pontoon_core::Error;
+use pontoon_core::{Error, sql::sqlstate::sqlstate};
 use serde::Serialize;
+
+use super::sql::Ask;
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct ApiError {
     pub(super) status: StatusCode,
-    pub(super) told: Told,
-    header: Option<(HeaderName, HeaderValue)>,
+    pub(super) told: Box<Told>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 /// What the caller reads.
@@ -39,7 +41,8 @@ impl ApiError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> ApiError {
         let told = Told { code, message: message.into(), sqlstate: None, hint: None, position: None };
         let later = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-        ApiError { status, told, header: later.then_some((header::RETRY_AFTER, RETRY_AFTER_S)) }
+        let header = later.then(|| Box::new((header::RETRY_AFTER, RETRY_AFTER_S)));
+        ApiError { status, told: Box::new(told), header }
     }
 
     /// An argument is not what it should be.
@@ -56,8 +59,24 @@ impl ApiError {
         )
     }
 
+    /// A fault of this program.
+    pub(super) fn internal(message: &str) -> ApiError {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+    }
+
+    /// A statement failed: the one of that index of its text.
+    pub(super) fn sql(error: Error, ask: &Ask, index: usize) -> ApiError {
+        let help = error.help().cloned().unwrap_or_default();
+        let named = || pontoon_parser::locate(&ask.sql, index, help.subject.as_deref()?);
+        let position = help.position.or_else(named);
+        let mut failed = ApiError::from(error);
+        let Told { code, message, .. } = *failed.told;
+        failed.told = Box::new(Told { code, message, sqlstate: Some(sqlstate(code)), hint: help.hint, position });
+        failed
+    }
+
     pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> ApiError {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 }
@@ -83,7 +102,13 @@ fn status(code: &str) -> StatusCode {
         "overloaded" => StatusCode::TOO_MANY_REQUESTS,
         "unreachable" | "closed" | "disk_failed" => StatusCode::SERVICE_UNAVAILABLE,
         "quota_exceeded" => StatusCode::INSUFFICIENT_STORAGE,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
+        // Of SQL, by the class of its state.
+        code => match sqlstate(code).get(..2) {
+            Some("23" | "40") => StatusCode::CONFLICT,
+            Some("08" | "57") => StatusCode::SERVICE_UNAVAILABLE,
+            Some("XX") => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::BAD_REQUEST,
+        },
     }
 }
 
@@ -92,7 +117,7 @@ impl IntoResponse for ApiError {
         let ApiError { status, told, header } = self;
         let body = Json(serde_json::json!({ "error": told }));
         let mut response = (status, [(header::CACHE_CONTROL, "no-store")], body).into_response();
-        if let Some((name, value)) = header {
+        if let Some((name, value)) = header.map(|header| *header) {
             response.headers_mut().insert(name, value);
         }
         response

@@ -18,8 +18,10 @@ use super::{Api, access::Denied, error::ApiError};
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE");
 const REQUEST_HEADERS: HeaderValue =
     HeaderValue::from_static("authorization, content-type, accept, if-match, if-none-match");
-const RESPONSE_HEADERS: HeaderValue =
-    HeaderValue::from_static("etag, retry-after, www-authenticate, pontoon-expires, pontoon-stale");
+const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static(
+    "etag, retry-after, www-authenticate, pontoon-expires, pontoon-stale, pontoon-coverage, pontoon-assumed-lost, \
+     pontoon-affected",
+);
 /// Seconds for which a browser need not ask again whether it may ask.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 

@@ -1,5 +1,5 @@
-//! The interface for programs, below `/v1`: keys and values, the ring and its peers. Answers are JSON where they are not
-//! a value.
+//! The interface for programs, below `/v1`: keys and values, SQL, the ring and its peers. Answers are JSON where they are
+//! not a value or a result in another form.
 //!
 //! 1. `guard`: pages of other origins, how much is done at once, who may write;
 //! 2. a handler reads the request, asks the engine's task within a time limit, and says what came of it;
@@ -13,14 +13,23 @@ mod content;
 mod error;
 mod guard;
 mod kv;
+mod live;
 mod query;
 mod ring;
+mod sql;
+mod stream;
 mod value;
 
 use std::sync::Arc;
 
 pub use access::{Access, AccessArgs, AccessError, ApiLimits, Token};
-use axum::{Router, extract::Request, http::StatusCode, middleware, routing::get};
+use axum::{
+    Router,
+    extract::Request,
+    http::StatusCode,
+    middleware,
+    routing::{get, post},
+};
 use error::ApiError;
 use tokio::{sync::Semaphore, time::Duration};
 
@@ -36,6 +45,11 @@ pub(crate) struct Api {
     sizes: Sizes,
     /// One for each request that is carried out.
     turns: Semaphore,
+    /// One for each request with statements, until its result was read.
+    sql_turns: Arc<Semaphore>,
+    /// One for each live query.
+    live_turns: Arc<Semaphore>,
+    sessions: sql::Sessions,
 }
 
 /// The network's bounds.
@@ -48,7 +62,10 @@ pub(crate) struct Sizes {
 impl Api {
     pub(crate) fn new(engine: Engine, access: Access, sizes: Sizes) -> Arc<Api> {
         let turns = Semaphore::new(access.limits.requests_max);
-        Arc::new(Api { engine, access, sizes, turns })
+        let sql_turns = Arc::new(Semaphore::new(access.limits.sql_max));
+        let live_turns = Arc::new(Semaphore::new(access.limits.live_max));
+        let sessions = sql::Sessions::default();
+        Arc::new(Api { engine, access, sizes, turns, sql_turns, live_turns, sessions })
     }
 }
 
@@ -57,6 +74,8 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(api: &Arc<Api>) -> Router
     let methods = get(kv::read).post(kv::create).put(kv::set).delete(kv::remove);
     let routes = Router::new()
         .route("/kv/{namespace}/{key}", methods)
+        .route("/sql", post(sql::post))
+        .route("/live", get(live::get))
         .route("/ring", get(ring::ring))
         .route("/peers", get(ring::peers))
         .fallback(nowhere)
