@@ -26,8 +26,9 @@ pub use access::{Access, AccessArgs, AccessError, ApiLimits, Token};
 use axum::{
     Router,
     extract::Request,
-    http::StatusCode,
+    http::{StatusCode, header},
     middleware,
+    response::IntoResponse,
     routing::{get, post},
 };
 use error::ApiError;
@@ -76,6 +77,7 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(api: &Arc<Api>) -> Router
         .route("/kv/{namespace}/{key}", methods)
         .route("/sql", post(sql::post))
         .route("/live", get(live::get))
+        .route("/openapi.json", get(document))
         .route("/ring", get(ring::ring))
         .route("/peers", get(ring::peers))
         .fallback(nowhere)
@@ -83,6 +85,13 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(api: &Arc<Api>) -> Router
         .layer(middleware::from_fn_with_state(Arc::clone(api), guard::guard))
         .with_state(Arc::clone(api));
     Router::new().nest("/v1", routes)
+}
+
+/// What `/v1` offers, for programs that read such.
+const DOCUMENT: &str = include_str!("openapi.json");
+
+async fn document() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT)
 }
 
 async fn nowhere(request: Request) -> ApiError {
