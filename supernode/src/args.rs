@@ -8,7 +8,12 @@ use crate::{Settings, SettingsError, api::AccessArgs};
 
 /// Pontoon's native peer: meeting point, relay and durable peer of a network of browsers.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "pontoon-supernode", version, about)]
+#[command(
+    name = "pontoon-supernode",
+    version,
+    about,
+    after_help = "Commands for a supernode that runs: sql, put, get, import, ring (pontoon-supernode sql --help)"
+)]
 pub struct Args {
     /// Where to listen; port 0 takes a free one
     #[arg(long, env = "PONTOON_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]

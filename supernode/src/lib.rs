@@ -16,6 +16,7 @@
 
 mod api;
 pub mod args;
+pub mod client;
 mod clock;
 mod disk;
 mod driver;

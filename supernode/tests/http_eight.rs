@@ -59,14 +59,14 @@ async fn a_thousand_keys_through_eight_nodes() {
             let (key, first, second) = (format!("key-{number}"), format!("[{number}]"), format!("[{number}, 2]"));
             let node = |step: usize| nodes[(number + step) % nodes.len()];
             assert_eq!(at(node(0), "POST", &key, &[JSON], &first).await.status, 201);
-            if number % 10 == 0 {
+            if number.is_multiple_of(10) {
                 assert_eq!(at(node(1), "POST", &key, &[JSON], &first).await.status, 409);
             }
             let read = at(node(2), "GET", &key, &[], "").await;
             assert_eq!((read.status, &read.body[..]), (200, first.as_bytes()));
             let old = read.header("etag").unwrap();
             assert_eq!(at(node(3), "PUT", &key, &[JSON, ("If-Match", old)], &second).await.status, 200);
-            if number % 10 == 0 {
+            if number.is_multiple_of(10) {
                 assert_eq!(at(node(4), "PUT", &key, &[JSON, ("If-Match", old)], "0").await.status, 412);
             }
             assert_eq!(at(node(5), "GET", &key, &[], "").await.body, second.as_bytes());

@@ -8,8 +8,9 @@
 //! | `DELETE` | 204, 412 | 404 |
 //!
 //! The entity tag is the version. Every write is a conditional one at the key's owner, so what the status says of what was
-//! there is true, whoever else writes. The engine's own namespaces are no business of this interface: SQL is the way to
-//! tables, and needs the token for reading, too.
+//! there is true, whoever else writes. (A `PUT` without conditions that others forestalled eight times is written whatever
+//! is there by then, and says what was there last.) The engine's own namespaces are no business of this interface: SQL is
+//! the way to tables, and needs the token for reading, too.
 
 use std::sync::Arc;
 
