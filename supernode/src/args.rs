@@ -4,11 +4,16 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, error::ErrorKind};
 
-use crate::{Settings, SettingsError, Upkeep};
+use crate::{Settings, SettingsError, Upkeep, api::AccessArgs};
 
 /// Pontoon's native peer: meeting point, relay and durable peer of a network of browsers.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "pontoon-supernode", version, about)]
+#[command(
+    name = "pontoon-supernode",
+    version,
+    about,
+    after_help = "Commands for a supernode that runs: sql, put, get, import, ring (pontoon-supernode sql --help)"
+)]
 pub struct Args {
     /// Where to listen; port 0 takes a free one
     #[arg(long, env = "PONTOON_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
@@ -31,6 +36,9 @@ pub struct Args {
     /// WebSocket clients at once
     #[arg(long, env = "PONTOON_CLIENTS_MAX", value_name = "NUMBER")]
     pub clients_max: Option<u32>,
+    /// Who may write and ask over HTTP
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// What to log: error, warn, info, debug, trace, or a filter such as pontoon_supernode=debug
     #[arg(long, env = "PONTOON_LOG", default_value = "info", value_name = "FILTER", global = true)]
     pub log: String,
@@ -79,6 +87,7 @@ impl Args {
             settings.limits.connections_max = clients as usize + pages;
             settings.engine.links_supernode_max = clients as usize;
         }
+        settings.api = self.access.settings().map_err(|error| Stop::Mistake(error.to_string()))?;
         settings.check()?;
         Ok(settings)
     }

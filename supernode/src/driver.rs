@@ -30,6 +30,7 @@ use tokio_tungstenite::{connect_async_with_config, tungstenite::protocol::frame:
 use crate::{
     clock::Clock,
     disk::{Disk, DiskState, Done},
+    engine::{Calls, Watcher},
     settings::Limits,
     socket::{self, AllQueued, Client},
 };
@@ -46,9 +47,31 @@ pub(crate) enum Event {
 /// What the application asks.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Call { command: Box<Command>, reply: oneshot::Sender<Result<Reply, Error>> },
-    Inspect { reply: oneshot::Sender<Inspect> },
-    Health { reply: oneshot::Sender<Health> },
+    Call {
+        call: CallId,
+        command: Box<Command>,
+        reply: oneshot::Sender<Result<Reply, Error>>,
+    },
+    /// A call of which more comes than its reply.
+    Watch {
+        call: CallId,
+        command: Box<Command>,
+        watcher: Watcher,
+        reply: oneshot::Sender<Result<Reply, Error>>,
+    },
+    Unwatch {
+        call: CallId,
+    },
+    /// Nobody waits for a call any more.
+    Cancel {
+        call: CallId,
+    },
+    Inspect {
+        reply: oneshot::Sender<Inspect>,
+    },
+    Health {
+        reply: oneshot::Sender<Health>,
+    },
     Shutdown,
 }
 
@@ -119,6 +142,7 @@ pub(crate) struct Parts {
     pub(crate) network: String,
     pub(crate) chunk_bytes: usize,
     pub(crate) links: Links,
+    pub(crate) calls: Calls,
     pub(crate) queued: AllQueued,
     /// For the tasks that dial.
     pub(crate) events_in: mpsc::Sender<Event>,
@@ -131,8 +155,8 @@ pub(crate) struct Driver {
     id: Id,
     clients: BTreeMap<LinkId, Client>,
     calls: BTreeMap<CallId, oneshot::Sender<Result<Reply, Error>>>,
+    watchers: BTreeMap<CallId, Watcher>,
     dials: JoinSet<()>,
-    calls_made: u64,
     joined: bool,
     wake: Instant,
     counters: Counters,
@@ -154,8 +178,8 @@ pub(crate) async fn run(parts: Parts) {
         id,
         clients: BTreeMap::new(),
         calls: BTreeMap::new(),
+        watchers: BTreeMap::new(),
         dials: JoinSet::new(),
-        calls_made: 0,
         joined: false,
         wake,
         counters: Counters::default(),
@@ -223,7 +247,15 @@ impl Driver {
                 return Some(Input::RtcFailed { session, reason: "no WebRTC in this program".to_owned() });
             }
             // The supernode's application subscribes to nothing.
-            Output::RtcSignal { .. } | Output::RtcClose { .. } | Output::NewData(_) | Output::Watched { .. } => {}
+            Output::RtcSignal { .. } | Output::RtcClose { .. } | Output::NewData(_) => {}
+            Output::Watched { call, event } => {
+                let told = self.watchers.get(&call).map(|watcher| watcher.tell(event));
+                if told.is_some_and(|told| told.is_err()) {
+                    self.watchers.remove(&call);
+                    let command = Command::Unwatch { watch: call };
+                    return Some(Input::Command { call: self.parts.calls.next(), command });
+                }
+            }
             Output::Persist { token, batch } => {
                 if self.parts.disk.write(token, batch).is_err() {
                     return Some(Input::PersistFailed { token, reason: "the store is closed".to_owned() });
@@ -238,7 +270,7 @@ impl Driver {
                 self.joined = joined;
                 tracing::info!(joined, network = self.parts.network, "{}", if joined { "joined" } else { "alone" });
             }
-            // Nobody asks a supernode for a join but over its HTTP interface, which waits for the answer.
+            // Who asks a supernode waits for the answer.
             Output::Progress { .. } => {}
             Output::Trace(event) => {
                 let peer = event.peer.map(|peer| peer.short()).unwrap_or_default();
@@ -286,10 +318,24 @@ impl Driver {
 
     fn on_request(&mut self, request: Request) {
         match request {
-            Request::Call { command, reply } => {
-                let call = self.next_call();
+            Request::Call { call, command, reply } => {
                 self.calls.insert(call, reply);
                 self.feed(Input::Command { call, command: *command });
+            }
+            Request::Watch { call, command, watcher, reply } => {
+                self.calls.insert(call, reply);
+                self.watchers.insert(call, watcher);
+                self.feed(Input::Command { call, command: *command });
+            }
+            Request::Unwatch { call } => {
+                if self.watchers.remove(&call).is_some() {
+                    let command = Command::Unwatch { watch: call };
+                    self.feed(Input::Command { call: self.parts.calls.next(), command });
+                }
+            }
+            Request::Cancel { call } => {
+                self.calls.remove(&call);
+                self.feed(Input::Command { call: self.parts.calls.next(), command: Command::Cancel { call } });
             }
             Request::Inspect { reply } => {
                 let _ = reply.send(self.parts.node.inspect(self.parts.clock.now()));
@@ -298,18 +344,13 @@ impl Driver {
                 let _ = reply.send(self.health());
             }
             Request::Shutdown if self.leaving.is_none() => {
-                let call = self.next_call();
+                let call = self.parts.calls.next();
                 let latest = Instant::now() + self.parts.limits.leave_timeout;
                 self.leaving = Some(Leaving { call, done: false, latest });
                 self.feed(Input::Command { call, command: Command::Leave });
             }
             Request::Shutdown => {}
         }
-    }
-
-    fn next_call(&mut self) -> CallId {
-        self.calls_made += 1;
-        CallId(self.calls_made)
     }
 
     fn on_reply(&mut self, call: CallId, result: Result<Reply, Error>) {

@@ -1,4 +1,5 @@
-//! The HTTP end: the page, health, inspection, and the upgrade to a WebSocket.
+//! The HTTP end: the page, health, inspection, the interface for programs ([`crate::api`]), and the upgrade to a
+//! WebSocket.
 //!
 //! 1. a TCP connection takes a seat, or is closed unheard when there is none;
 //! 2. its requests are answered; headers must come in time;
@@ -20,10 +21,10 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use pontoon_core::Origin;
+use pontoon_core::{Error, Origin};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::{Duration, sleep, timeout},
 };
 use tokio_tungstenite::{
@@ -32,7 +33,8 @@ use tokio_tungstenite::{
 };
 
 use crate::{
-    driver::{Event, Links, Request},
+    api::{self, Api},
+    driver::{Event, Links},
     settings::{Limits, SOCKET_PATH},
     site::{self, Site, plain},
     socket::{self, AllQueued},
@@ -47,7 +49,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What the handlers share.
 pub(crate) struct App {
     pub(crate) events: mpsc::Sender<Event>,
-    pub(crate) requests: mpsc::Sender<Request>,
+    pub(crate) api: Arc<Api>,
     pub(crate) links: Links,
     pub(crate) queued: AllQueued,
     pub(crate) limits: Limits,
@@ -69,7 +71,8 @@ pub(crate) async fn serve(listener: TcpListener, app: App, stop: watch::Receiver
         .route("/healthz", get(health))
         .route("/v1/inspect", get(inspect))
         .fallback(page)
-        .with_state(Arc::clone(&app));
+        .with_state(Arc::clone(&app))
+        .merge(api::router(&app.api));
     let mut stopped = stop.clone();
     loop {
         let accepted = tokio::select! {
@@ -147,22 +150,17 @@ async fn upgrade(
 }
 
 async fn health(State(app): State<Arc<App>>) -> Response<Body> {
-    ask(&app, |reply| Request::Health { reply }).await
+    answer(&app, app.api.engine.health()).await
 }
 
 async fn inspect(State(app): State<Arc<App>>) -> Response<Body> {
-    ask(&app, |reply| Request::Inspect { reply }).await
+    answer(&app, app.api.engine.inspect()).await
 }
 
 /// What the engine's task says, as JSON; 503 if it says nothing in time.
-async fn ask<T: serde::Serialize>(app: &App, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Response<Body> {
-    let (reply, answer) = oneshot::channel();
-    let asked = async {
-        app.requests.send(request(reply)).await.ok()?;
-        answer.await.ok()
-    };
+async fn answer<T: serde::Serialize>(app: &App, asked: impl Future<Output = Result<T, Error>>) -> Response<Body> {
     match timeout(app.limits.request_timeout, asked).await {
-        Ok(Some(answer)) => ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response(),
+        Ok(Ok(answer)) => ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response(),
         _ => plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the engine does not answer\n"),
     }
 }

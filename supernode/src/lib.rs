@@ -14,12 +14,15 @@
 //! # }
 //! ```
 
+mod api;
 pub mod args;
+pub mod client;
 mod clock;
 #[cfg(unix)]
 mod control;
 mod disk;
 mod driver;
+mod engine;
 mod http;
 mod settings;
 mod site;
@@ -28,6 +31,7 @@ mod store;
 mod supernode;
 mod upkeep;
 
+pub use api::{Access, AccessError, ApiLimits, Token};
 pub use disk::DiskState;
 pub use driver::{Counters, Health};
 pub use settings::{Limits, SOCKET_PATH, Settings, SettingsError};

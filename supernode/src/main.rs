@@ -8,6 +8,7 @@ use std::{
 use pontoon_supernode::{
     Supernode,
     args::{Args, Stop},
+    client,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -15,6 +16,10 @@ use tracing_subscriber::EnvFilter;
 const MISTAKE: u8 = 2;
 
 fn main() -> ExitCode {
+    let first = std::env::args_os().nth(1);
+    if first.is_some_and(|first| client::COMMANDS.iter().any(|command| first == *command)) {
+        return client::main(std::env::args_os());
+    }
     let (args, settings, filter) = match read() {
         Ok(read) => read,
         Err(Stop::Told(text)) => {

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use pontoon_core::Config;
 
-use crate::site;
+use crate::{
+    api::{Access, AccessError},
+    site,
+};
 
 /// The path of the WebSocket end.
 pub const SOCKET_PATH: &str = "/pontoon";
@@ -22,6 +25,8 @@ pub struct Settings {
     pub site: site::Site,
     /// Bounds.
     pub limits: Limits,
+    /// Who may do what over HTTP, and how much of it.
+    pub api: Access,
 }
 
 impl Default for Settings {
@@ -32,6 +37,7 @@ impl Default for Settings {
             engine: Config { supernode: true, founder: true, direct_links: false, ..Config::default() },
             site: site::demo,
             limits: Limits::default(),
+            api: Access::default(),
         }
     }
 }
@@ -110,6 +116,9 @@ pub enum SettingsError {
         /// For people.
         reason: &'static str,
     },
+    /// Who may do what over HTTP is not said right.
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 impl Settings {
@@ -119,6 +128,7 @@ impl Settings {
         if !(1..=64).contains(&network) {
             return Err(SettingsError::Network(network));
         }
+        self.api.check()?;
         self.engine.supernodes.iter().try_for_each(|address| check_address(address))
     }
 }

@@ -5,15 +5,17 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 use pontoon_core::{Command, Error, Id, Reply, crypto::Ed25519, crypto::Identity as _, inspect::Inspect, node::Node};
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
     time::timeout,
 };
 
 use crate::{
+    api::{Api, Sizes},
     clock::Clock,
     disk::Disk,
     driver::{self, Health, Links, Parts, Request},
+    engine::{Calls, Engine},
     http::{self, App},
     settings::{SOCKET_PATH, Settings, SettingsError},
     socket::AllQueued,
@@ -47,7 +49,7 @@ pub enum StartError {
 pub struct Supernode {
     id: Id,
     local_addr: SocketAddr,
-    requests: mpsc::Sender<Request>,
+    engine: Engine,
     stop: watch::Sender<()>,
     busy: mpsc::Receiver<Infallible>,
     driver: JoinHandle<()>,
@@ -58,7 +60,7 @@ impl Supernode {
     /// Opens the store, listens, and starts the engine. Needs a tokio runtime.
     pub async fn start(settings: Settings) -> Result<Supernode, StartError> {
         settings.check()?;
-        let Settings { listen, data, engine, site, limits } = settings;
+        let Settings { listen, data, engine, site, limits, api } = settings;
         let directory = data.clone();
         let opened = tokio::task::spawn_blocking(move || Store::open(&directory)).await;
         let Opened { store, seed, saved } = opened.map_err(|_| StartError::System("thread"))??;
@@ -74,16 +76,19 @@ impl Supernode {
         tracing::info!(%id, network = engine.network, records = saved.len(), "starting");
         let clock = Clock::start();
         let (network, chunk_bytes) = (engine.network.clone(), engine.chunk_bytes);
+        let (locality_bits, value_bytes_max, key_bytes_max) =
+            (engine.locality_bits, engine.value_bytes_max, engine.key_bytes_max);
         let node = Node::new(engine, Box::new(identity), generator, clock.now(), saved);
 
         let (events_in, events) = mpsc::channel(limits.events_max);
         let (requests_in, requests) = mpsc::channel(limits.requests_max);
         let (busy_in, busy) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(());
-        let (links, queued) = (Links::default(), AllQueued::default());
+        let (links, queued, calls) = (Links::default(), AllQueued::default(), Calls::default());
+        let engine = Engine { id, locality_bits, requests: requests_in, calls: calls.clone() };
         let app = App {
             events: events_in.clone(),
-            requests: requests_in.clone(),
+            api: Api::new(engine.clone(), api, Sizes { key_bytes_max, value_bytes_max }),
             links: links.clone(),
             queued: queued.clone(),
             chunk_bytes,
@@ -93,13 +98,25 @@ impl Supernode {
             limits: limits.clone(),
         };
         let close_timeout = limits.close_timeout;
-        let parts =
-            Parts { node, clock, disk, limits, network, chunk_bytes, links, queued, events_in, events, requests };
+        let parts = Parts {
+            node,
+            clock,
+            disk,
+            limits,
+            network,
+            chunk_bytes,
+            links,
+            calls,
+            queued,
+            events_in,
+            events,
+            requests,
+        };
         #[cfg(unix)]
         crate::control::start(&data, parts.disk.snapshots(), stopped.clone());
         let driver = tokio::spawn(driver::run(parts));
         tokio::spawn(http::serve(listener, app, stopped));
-        Ok(Supernode { id, local_addr, requests: requests_in, stop, busy, driver, close_timeout })
+        Ok(Supernode { id, local_addr, engine, stop, busy, driver, close_timeout })
     }
 
     /// The node's id.
@@ -119,25 +136,17 @@ impl Supernode {
 
     /// Runs a command of the engine; `Error::Closed` once it is shutting down.
     pub async fn call(&self, command: Command) -> Result<Reply, Error> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Request::Call { command: Box::new(command), reply }, answer).await?
+        self.engine.call(command).await
     }
 
     /// A snapshot of the engine.
     pub async fn inspect(&self) -> Result<Inspect, Error> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Request::Inspect { reply }, answer).await
+        self.engine.inspect().await
     }
 
     /// How it is.
     pub async fn health(&self) -> Result<Health, Error> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Request::Health { reply }, answer).await
-    }
-
-    async fn ask<T>(&self, request: Request, answer: oneshot::Receiver<T>) -> Result<T, Error> {
-        self.requests.send(request).await.map_err(|_| Error::Closed)?;
-        answer.await.map_err(|_| Error::Closed)
+        self.engine.health().await
     }
 
     /// Ends only if the engine's task ends by itself, which only a defect makes it do.
@@ -148,11 +157,11 @@ impl Supernode {
     /// Hands everything over, writes what waits for the disk, says goodbye (1001) to every client. Takes at most the
     /// sum of the timeouts for it in [`crate::Limits`], some 5 s by default.
     pub async fn shutdown(mut self) {
-        let _ = self.requests.send(Request::Shutdown).await;
+        let _ = self.engine.requests.send(Request::Shutdown).await;
         if self.driver.await.is_err() {
             tracing::error!("the engine's task failed");
         }
-        drop(self.requests);
+        drop(self.engine);
         let _ = self.stop.send(());
         let _ = timeout(self.close_timeout * 2, self.busy.recv()).await;
     }

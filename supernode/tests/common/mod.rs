@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pontoon_supernode::{Settings, Supernode};
+use pontoon_supernode::{Access, Settings, Supernode};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -35,6 +35,18 @@ pub async fn start_peer(directory: &Path, of: &str) -> Supernode {
     Supernode::start(settings).await.unwrap()
 }
 
+/// A supernode of its own that everybody may write to, ready to answer.
+pub async fn open(directory: &Path) -> Supernode {
+    start(Settings { api: Access { open: true, ..Access::default() }, ..settings(directory) }).await
+}
+
+/// Starts one, and waits until it has joined.
+pub async fn start(settings: Settings) -> Supernode {
+    let supernode = Supernode::start(settings).await.unwrap();
+    until("joined", Duration::from_secs(20), || async { supernode.health().await.unwrap().joined.then_some(()) }).await;
+    supernode
+}
+
 /// An HTTP response.
 #[derive(Debug)]
 pub struct Response {
@@ -46,20 +58,58 @@ pub struct Response {
 
 impl Response {
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap()
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
+    /// The code of an error.
+    pub fn code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap_or_else(|| panic!("no error but {self:?}")).to_owned()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 }
 
 pub async fn get(address: SocketAddr, path: &str) -> Response {
+    send(address, "GET", path, &[], b"").await
+}
+
+/// One request over a connection of its own.
+pub async fn send(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], content: &[u8]) -> Response {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    headers.iter().for_each(|(name, value)| request += &format!("{name}: {value}\r\n"));
+    if !content.is_empty() || matches!(method, "POST" | "PUT") {
+        request += &format!("Content-Length: {}\r\n", content.len());
+    }
+    let bytes = [request.as_bytes(), b"\r\n", content].concat();
+    // Who refuses a request need not read all of it.
+    let _ = stream.write_all(&bytes).await;
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes).await.unwrap();
+    let _ = stream.read_to_end(&mut bytes).await;
     let split = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a whole head");
     let head = String::from_utf8(bytes[..split].to_vec()).unwrap().to_lowercase();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Response { status, head, body: bytes[split + 4..].to_vec() }
+    let mut body = bytes[split + 4..].to_vec();
+    if head.contains("transfer-encoding: chunked") {
+        body = joined(&body);
+    }
+    Response { status, head, body }
+}
+
+/// The content of chunks.
+fn joined(mut chunks: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    loop {
+        let end = chunks.windows(2).position(|window| window == b"\r\n").expect("a chunk's size");
+        let size = usize::from_str_radix(str::from_utf8(&chunks[..end]).unwrap(), 16).unwrap();
+        if size == 0 {
+            return content;
+        }
+        content.extend_from_slice(&chunks[end + 2..end + 2 + size]);
+        chunks = &chunks[end + 4 + size..];
+    }
 }
 
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -152,7 +202,7 @@ impl Program {
         PathBuf::from(format!("/proc/{}/root{}", self.child.id(), path.display()))
     }
 
-    fn run(mut command: Command) -> Program {
+    pub fn run(mut command: Command) -> Program {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
