@@ -66,7 +66,7 @@ async fn changes_come_as_they_are_made() {
     let (_, second) = events.next().await;
     let oar = json!([{"id": 2, "item": "oar"}]);
     assert_eq!((&second["added"], &second["removed"]), (&oar, &json!([])));
-    assert_eq!(second["splice"], json!({"at": 1, "gone": 0, "rows": oar}));
+    assert_eq!(second["splices"], json!([{"at": 1, "gone": 0, "rows": oar}]));
     sql(node, "DELETE FROM bids WHERE id = 1").await;
     let (_, third) = events.next().await;
     assert_eq!(third["removed"], json!([{"id": 1, "item": "boat"}]));

@@ -48,7 +48,12 @@ impl Living {
         for row in self.rows() {
             *rows.entry(codec::encode_row(row)).or_insert(0) += 1;
         }
-        !self.went_twice && self.replayed == rows && self.live.rows().is_ok_and(|rows| rows == self.spliced)
+        !self.went_twice
+            && self.replayed == rows
+            && self
+                .live
+                .rows()
+                .is_ok_and(|rows| rows.iter().map(codec::encode_row).eq(self.spliced.iter().map(codec::encode_row)))
     }
 
     fn replay(&mut self, change: &Change) {

@@ -2,7 +2,7 @@
 // in meanwhile is kept for the engine.
 
 /** What nobody has asked for by then is closed. */
-const EARLY_MS = 10_000;
+const EARLY_MS = 7_000;
 
 /** @type {Map<string, { socket: WebSocket, patience: ReturnType<typeof setTimeout> }>} */
 const early = new Map();
@@ -10,10 +10,13 @@ const early = new Map();
 const heard = new WeakMap();
 
 /**
- * Dials what an engine will dial once it runs.
+ * Dials what an engine will dial once it runs; gives what closes that again, if it does not.
  * @param {readonly string[]} addresses
+ * @returns {() => void}
  */
 export function dialEarly(addresses) {
+  /** @type {Map<string, WebSocket>} */
+  const dialled = new Map();
   for (const address of addresses) {
     if (early.has(address)) continue;
     try {
@@ -23,22 +26,18 @@ export function dialEarly(addresses) {
       const events = [];
       heard.set(socket, events);
       socket.onmessage = (event) => void events.push(event);
-      early.set(address, { socket, patience: setTimeout(forget, EARLY_MS, address) });
+      dialled.set(address, socket);
+      early.set(address, { socket, patience: setTimeout(forget, EARLY_MS, address, socket) });
     } catch {
       // The engine is told when it dials.
     }
   }
+  return () => dialled.forEach((socket, address) => forget(address, socket));
 }
 
-/**
- * Closes what an engine that did not open would have asked for.
- * @param {readonly string[]} addresses
- */
-export const forgetEarly = (addresses) => addresses.forEach(forget);
-
-/** @param {string} address */
-function forget(address) {
-  take(address)?.close();
+/** @param {string} address @param {WebSocket} socket */
+function forget(address, socket) {
+  if (early.get(address)?.socket === socket) take(address)?.close();
 }
 
 /** @param {string} address */

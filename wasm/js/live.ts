@@ -148,16 +148,17 @@ export class LiveQuery<R = Row> implements AsyncIterable<LiveChange<R>> {
   }
 }
 
-/** A list after splices of it, each of the list as the one before left it. */
+/** A list after splices of it, at ascending places, each of the list as the one before left it. */
 function spliced<R>(rows: readonly R[], splices: readonly number[], window: readonly R[]): readonly R[] {
-  const [first = 0, gone = 0, came = 0] = splices;
-  // One is the rule, and may be of many rows.
-  const list = [...rows.slice(0, first), ...window.slice(0, came), ...rows.slice(first + gone)];
-  for (let next = 3, from = came; next < splices.length; next += 3) {
+  const parts: (readonly R[])[] = [];
+  let [length, kept, used] = [0, 0, 0];
+  for (let next = 0; next < splices.length; next += 3) {
     const [at, gone, came] = splices.slice(next, next + 3) as [number, number, number];
-    list.splice(at, gone, ...window.slice(from, (from += came)));
+    parts.push(rows.slice(kept, (kept += at - length)), window.slice(used, (used += came)));
+    [length, kept] = [at + came, kept + gone];
   }
-  return list;
+  parts.push(rows.slice(kept));
+  return parts.flat() as R[];
 }
 
 /** Two changes as one: what came and went in between is not told. */

@@ -3,7 +3,7 @@
 
 import initialize, { Engine, type EngineOptions } from "./core/pontoon_wasm.js";
 import { PontoonError, report } from "./errors.js";
-import { dialEarly, forgetEarly } from "./dial.js";
+import { dialEarly } from "./dial.js";
 import { close, open } from "./disk.js";
 import { type PlainError, type Port, type Request, wrap } from "./port.js";
 import type { Session } from "./parser/session.js";
@@ -97,7 +97,7 @@ export class Realm {
   /** Opens the store, if it has a name and there is one here, and starts the peer. */
   static async open(options: RealmOptions, host: RealmHost): Promise<Realm> {
     const { store: name, ...engine } = options;
-    dialEarly(engine.supernodes);
+    const forget = dialEarly(engine.supernodes);
     const opening = name !== undefined && globalThis.indexedDB ? open(name) : undefined;
     try {
       const started = host.wasm("peer").then((module) => initialize({ module_or_path: module }));
@@ -105,7 +105,7 @@ export class Realm {
       if (store) store.lost = () => host.onLost?.();
       return new Realm(Engine.open(engine, host.negotiator, store), host);
     } catch (error) {
-      forgetEarly(engine.supernodes);
+      forget();
       opening?.then((store) => store && close(store)).catch(() => undefined);
       throw error;
     }

@@ -6,6 +6,8 @@ export const FIREFOX = {
   extraPrefsFirefox: {
     // Two profiles of one machine do not resolve each other's names for hidden addresses.
     "media.peerconnection.ice.obfuscate_host_addresses": false,
+    // Pages are in content processes that are not named after their site.
+    "fission.webContentIsolationStrategy": 0,
     "network.captive-portal-service.enabled": false,
     "network.connectivity-service.enabled": false,
     // A page that is not in front is a peer all the same.

@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// Rows that all operators hold, and that one gives in one step.
-const HELD_MAX: usize = 4 * RESULT_ROWS_MAX;
+pub(super) const HELD_MAX: usize = 4 * RESULT_ROWS_MAX;
 
 /// Rows with their weights, by their encoding.
 #[derive(Default)]

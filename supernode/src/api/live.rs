@@ -4,9 +4,9 @@
 //!   engine's task ── Watched (bounded; overflow ends the watch) ──▶ Live ── events (bounded; a stalled reader is cut) ──▶
 //! ```
 //!
-//! `change` has the rows that came and went, and how the whole changed: `splice.gone` rows from place `splice.at` on are now
-//! `splice.rows`. The first one has all rows. `error` is the last thing. Whoever comes again begins anew with all rows, so
-//! nothing is kept for who went away.
+//! `change` has the rows that came and went, and how the whole changed: by one splice after the other, `gone` rows from place
+//! `at` on are now `rows`. The first one has all rows. `error` is the last thing. Whoever comes again begins anew with all
+//! rows, so nothing is kept for who went away.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use axum::{
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use pontoon_core::{
     Command, Error, Reply,
+    exec::view::Splice,
     live::Watched,
     map::Map,
     sql::{
@@ -223,14 +224,18 @@ impl Telling {
             }
             text + "]"
         };
-        let Change { added, removed, splice, coverage, assumed_lost } = change;
-        let window = self.live.rows().get(splice.at..splice.at + splice.came).unwrap_or_default();
-        let (at, gone) = (splice.at, splice.gone);
-        let splice = format!("{{\"at\":{at},\"gone\":{gone},\"rows\":{}}}", rows(window));
+        let Change { added, removed, splices, window, coverage, assumed_lost } = change;
+        let mut window = window.as_ref().unwrap_or(added).as_slice();
+        let spliced = splices.iter().map(|Splice { at, gone, came }| {
+            let (its, rest) = window.split_at((*came).min(window.len()));
+            window = rest;
+            format!("{{\"at\":{at},\"gone\":{gone},\"rows\":{}}}", rows(its))
+        });
+        let splices = spliced.collect::<Vec<_>>().join(",");
         let (added, removed) = (rows(added), rows(removed));
         let number = self.told;
         format!(
-            "id: {number}\nevent: change\ndata: {{\"added\":{added},\"removed\":{removed},\"splice\":{splice},\
+            "id: {number}\nevent: change\ndata: {{\"added\":{added},\"removed\":{removed},\"splices\":[{splices}],\
              \"coverage\":{coverage},\"assumedLost\":{assumed_lost}}}\n\n"
         )
     }

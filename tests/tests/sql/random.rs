@@ -6,7 +6,7 @@
 use pontoon_core::{
     Id, Region,
     data::{Cost, Row, Value},
-    exec::{Env, FragmentPlan, local::Local},
+    exec::{Env, FragmentPlan, local::Local, view::Splice},
     live::Watched,
     sql::{
         asking::Definitions,
@@ -321,6 +321,8 @@ struct Living {
     definitions: Definitions,
     watches: Vec<(u32, Box<FragmentPlan>, Option<Region>)>,
     told: Vec<Row>,
+    /// What the splices make.
+    spliced: Vec<Row>,
 }
 
 impl Living {
@@ -329,7 +331,7 @@ impl Living {
         let env = Env { now_us: 0, random: 1, me: Id::ZERO, locality_bits: 0 };
         let mut definitions = Definitions::default();
         let live = Live::new(statement, Vec::new(), env, &mut definitions);
-        let mut living = Living { live, definitions, watches: Vec::new(), told: Vec::new() };
+        let mut living = Living { live, definitions, watches: Vec::new(), told: Vec::new(), spliced: Vec::new() };
         living.serve(local);
         living
     }
@@ -367,9 +369,15 @@ impl Living {
                 let at = self.told.iter().position(|other| other == row);
                 self.told.swap_remove(at.unwrap_or_else(|| panic!("{row:?} went and was not there")));
             }
+            let mut window = change.window.as_ref().unwrap_or(&change.added).iter().cloned();
+            for Splice { at, gone, came } in change.splices {
+                drop(self.spliced.splice(at..at + gone, window.by_ref().take(came)));
+            }
             self.told.extend(change.added);
         }
-        shown(&self.live.rows().unwrap(), ordered)
+        let rows = self.live.rows().unwrap();
+        assert_eq!(shown(&self.spliced, true), shown(&rows, true), "splices lead to the rows");
+        shown(&rows, ordered)
     }
 
     /// What the changes that were told come to.

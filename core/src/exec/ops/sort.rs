@@ -58,19 +58,14 @@ pub fn compare_by(keys: &[SortKey], a: &[Value], b: &[Value]) -> Ordering {
         .unwrap_or_else(|| compare_rows(a, b))
 }
 
-/// Sorts rows.
-pub fn sort(rows: &mut Vec<SignedRow>, keys: &[SortKey]) {
+/// Sorts rows, adds up the weights of equal ones and keeps the first `count` (a row of weight w counts as w).
+pub fn sort_and_cut(rows: &mut Vec<SignedRow>, keys: &[SortKey], count: Option<u64>) {
     // Rows that compare as equal are equal, so nothing has to be stable: where a download counts, a heap is less code.
     if COLUMNS {
         rows.sort_by(|a, b| compare_by(keys, &a.row, &b.row));
     } else {
         heap_sort(rows, keys);
     }
-}
-
-/// Sorts rows, adds up the weights of equal ones and keeps the first `count` (a row of weight w counts as w).
-pub fn sort_and_cut(rows: &mut Vec<SignedRow>, keys: &[SortKey], count: Option<u64>) {
-    sort(rows, keys);
     consolidate(rows);
     if let Some(count) = count {
         cut(rows, count);
