@@ -48,12 +48,9 @@ impl Living {
         for row in self.rows() {
             *rows.entry(codec::encode_row(row)).or_insert(0) += 1;
         }
-        !self.went_twice
-            && self.replayed == rows
-            && self
-                .live
-                .rows()
-                .is_ok_and(|rows| rows.iter().map(codec::encode_row).eq(self.spliced.iter().map(codec::encode_row)))
+        let encoded = |rows: &[Row]| rows.iter().map(|row| codec::encode_row(row)).collect::<Vec<_>>();
+        let spliced = self.live.rows().is_ok_and(|rows| encoded(&rows) == encoded(&self.spliced));
+        !self.went_twice && self.replayed == rows && spliced
     }
 
     fn replay(&mut self, change: &Change) {

@@ -393,7 +393,7 @@ mod tests {
     }
 
     fn encoded(rows: &[Row]) -> Vec<Vec<u8>> {
-        rows.iter().map(codec::encode_row).collect()
+        rows.iter().map(|row| codec::encode_row(row)).collect()
     }
 
     fn stand() -> Stand {
