@@ -67,13 +67,14 @@ export class Pontoon {
 
   /** @internal Says hello, now and to each realm that takes over. */
   async open(): Promise<void> {
-    const greet = async (): Promise<void> => {
-      const { id, joined, globals } = await this.#calls.call<Hello>("hello", [], { reads: true });
+    // Taken in when it comes, not when a promise says so: the events behind it may come in the same turn, and are newer.
+    const onPart = ({ id, joined, globals }: Hello): void => {
       this.#id = id;
       this.#known.clear();
       for (const [name, value] of globals) this.#known.set(name, value);
       this.#tellJoined(joined);
     };
+    const greet = (): Promise<void> => this.#calls.call<void>("hello", [], { reads: true, onPart });
     await greet();
     this.#calls.onRealm = () => void greet().catch(() => undefined);
   }

@@ -291,10 +291,10 @@ function ended({ signal }: Running): Promise<void> {
 
 /** Every call there is, by name. */
 const calls = {
-  hello({ realm }: Client): Hello {
+  hello({ realm }: Client, running: Running): void {
     const { globals } = realm.engine.inspect() as Inspect;
     const bytes = Object.entries(globals).map(([name, value]): [string, Uint8Array] => [name, Uint8Array.from(value as number[])]);
-    return { id: realm.engine.id, joined: realm.joined, globals: bytes };
+    running.part({ id: realm.engine.id, joined: realm.joined, globals: bytes } satisfies Hello);
   },
 
   put: ({ engine }: Client, _: Running, ...args: Parameters<Engine["put"]>) => engine.put(...args),

@@ -62,3 +62,20 @@ test("a template's values become numbered parameters", () => {
   assert.equal(text`SELECT 1`, "SELECT 1");
   assert.equal(text`INSERT INTO t VALUES (${1}, ${2})`, "INSERT INTO t VALUES ($1, $2)");
 });
+
+test("whether the peer has joined is what was told last, however close together it was told", async () => {
+  const { Pontoon } = await import("../pkg/js/pontoon.js");
+  // A realm that says hello and that it has joined in one turn, before any promise is settled.
+  const calls = {
+    call(name, args, { onPart }) {
+      onPart({ id: "1", joined: false, globals: [] });
+      this.onEvent({ type: "joined", joined: true });
+      this.onEvent({ type: "global", name: "theme", value: new TextEncoder().encode('"dark"') });
+      return Promise.resolve();
+    },
+  };
+  const db = new Pontoon(calls, async () => undefined);
+  await db.open();
+  await db.untilJoined(1_000);
+  assert.equal(db.joined, true);
+});
