@@ -155,7 +155,7 @@ impl Supernode {
     }
 
     /// Hands everything over, writes what waits for the disk, says goodbye (1001) to every client. Takes at most the
-    /// sum of the timeouts for it in [`crate::Limits`], some 5 s by default.
+    /// sum of the timeouts for it in [`crate::Limits`], 8.5 s by default, and what the disk takes.
     pub async fn shutdown(mut self) {
         let _ = self.engine.requests.send(Request::Shutdown).await;
         if self.driver.await.is_err() {
