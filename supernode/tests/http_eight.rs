@@ -33,7 +33,7 @@ async fn eight(directories: &[tempfile::TempDir]) -> (Vec<Supernode>, Program) {
     let mut eighth = command(directories[7].path(), "127.0.0.1:0");
     eighth.args(["--open", "--peer", &founder]);
     let eighth = Program::run(eighth);
-    until("eight that know each other", Duration::from_secs(30), || async {
+    until("eight that know each other", Duration::from_secs(90), || async {
         for node in &all {
             let seen = node.inspect().await.unwrap();
             if seen.links.len() != 7 || !seen.fragments.iter().any(|fragment| fragment.owner == seen.id) {
@@ -75,11 +75,11 @@ async fn a_thousand_keys_through_eight_nodes() {
             assert_eq!(at(node(8), "PUT", &key, &[JSON], &first).await.status, 201);
         }
     };
-    stream::iter(0..1_000).for_each_concurrent(64, steps).await;
+    stream::iter(0..1_000).for_each_concurrent(128, steps).await;
 
     let ids: BTreeSet<String> = stream::iter(&nodes).then(|node| id(*node)).collect().await;
     assert_eq!(ids.len(), 8);
-    until("each ring is the ring", Duration::from_secs(30), || ring_is(&nodes, &ids)).await;
+    until("each ring is the ring", Duration::from_secs(90), || ring_is(&nodes, &ids)).await;
 
     let gone = id(eighth.address).await;
     eighth.kill();
@@ -88,17 +88,17 @@ async fn a_thousand_keys_through_eight_nodes() {
     let readable = |number: usize| {
         let node = nodes[number % nodes.len()];
         async move {
-            until("readable", Duration::from_secs(30), || async {
+            until("readable", Duration::from_secs(90), || async {
                 let read = at(node, "GET", &format!("key-{number}"), &[], "").await;
                 (read.status == 200 && read.body == format!("[{number}]").as_bytes()).then_some(())
             })
             .await;
         }
     };
-    stream::iter(0..1_000).for_each_concurrent(64, readable).await;
+    stream::iter(0..1_000).for_each_concurrent(128, readable).await;
     assert!(killed.elapsed() < Duration::from_secs(30), "{:?}", killed.elapsed());
     let left = ids.into_iter().filter(|id| *id != gone).collect();
-    until("each ring is without it", Duration::from_secs(30), || ring_is(&nodes, &left)).await;
+    until("each ring is without it", Duration::from_secs(90), || ring_is(&nodes, &left)).await;
 }
 
 async fn id(node: SocketAddr) -> String {

@@ -112,11 +112,11 @@ async fn soft_state_lapses() {
     let directory = tempfile::tempdir().unwrap();
     let supernode = open(directory.path()).await;
     let node = supernode.local_addr();
-    assert_eq!(at(node, "PUT", "soft?ttl=500", &[], "x").await.status, 201);
+    assert_eq!(at(node, "PUT", "soft?ttl=5000", &[], "x").await.status, 201);
     let read = at(node, "GET", "soft?stale=true", &[], "").await;
     assert_eq!(read.status, 200);
     assert!(read.header("pontoon-expires").unwrap().ends_with('z'), "{}", read.head);
-    until("lapsed", Duration::from_secs(10), || async {
+    until("lapsed", Duration::from_secs(20), || async {
         (at(node, "GET", "soft", &[], "").await.status == 404).then_some(())
     })
     .await;
@@ -211,7 +211,7 @@ async fn pages_of_listed_origins_may() {
 #[tokio::test]
 async fn too_much_at_once_may_come_again() {
     let directory = tempfile::tempdir().unwrap();
-    let limits = ApiLimits { requests_max: 1, content_timeout: Duration::from_millis(500), ..ApiLimits::default() };
+    let limits = ApiLimits { requests_max: 1, content_timeout: Duration::from_secs(3), ..ApiLimits::default() };
     let access = Access { open: true, limits, ..Access::default() };
     let supernode = start(Settings { api: access, ..settings(directory.path()) }).await;
     let node = supernode.local_addr();
@@ -224,7 +224,7 @@ async fn too_much_at_once_may_come_again() {
     .await;
     assert_eq!((&refused.code()[..], refused.header("retry-after")), ("overloaded", Some("1")));
     // The slow one does not hold its turn forever.
-    until("a turn", Duration::from_secs(5), || async {
+    until("a turn", Duration::from_secs(10), || async {
         (at(node, "GET", "k", &[], "").await.status == 404).then_some(())
     })
     .await;

@@ -81,6 +81,11 @@ async fn changes_come_as_they_are_made() {
         assert!(!told.code().is_empty());
     }
     assert_eq!(get(node, "/v1/live").await.code(), "invalid_argument");
+    // With --open, too, a page of anywhere else keeps no query here, whether or not it says where it is from.
+    for header in [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site")] {
+        let told = send(node, "GET", "/v1/live?sql=SELECT+1", &[header], b"").await;
+        assert_eq!((told.status, &told.code()[..]), (403, "forbidden"), "{header:?}");
+    }
 }
 
 #[tokio::test]

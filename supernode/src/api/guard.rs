@@ -27,11 +27,11 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
 pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response<Body> {
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let listed = origin.as_ref().filter(|origin| origin.to_str().is_ok_and(|origin| api.access.lists(origin))).cloned();
-    let foreign = listed.is_none() && origin.is_some_and(|origin| !is_own(&origin, request.headers()));
+    let listed = origin.filter(|origin| is_listed(&api, origin));
+    let foreign = foreign(&api, request.headers());
     let mut response = match request.method() {
         &Method::OPTIONS if asks_whether(request.headers()) => preflight(listed.is_some()),
-        method if foreign && !method.is_safe() => foreign_write().into_response(),
+        method if foreign && !method.is_safe() => foreign_page().into_response(),
         _ => admitted(&api, request, next).await.unwrap_or_else(ApiError::into_response),
     };
     let headers = response.headers_mut();
@@ -78,6 +78,23 @@ pub(super) fn token(api: &Api, headers: &HeaderMap) -> Result<(), ApiError> {
     })
 }
 
+/// Refuses pages of other origins what keeps a supernode busy. A page may send a simple `GET` without saying where it comes
+/// from; then browsers say at least whether it is another site.
+pub(super) fn no_foreign_page(api: &Api, headers: &HeaderMap) -> Result<(), ApiError> {
+    let site = headers.get("sec-fetch-site").filter(|_| !headers.contains_key(header::ORIGIN));
+    let elsewhere = site.is_some_and(|site| site == "cross-site" || site == "same-site");
+    if elsewhere || foreign(api, headers) { Err(foreign_page()) } else { Ok(()) }
+}
+
+/// Whether a page asks whose origin is neither listed nor this supernode's own.
+fn foreign(api: &Api, headers: &HeaderMap) -> bool {
+    headers.get(header::ORIGIN).is_some_and(|origin| !is_listed(api, origin) && !is_own(origin, headers))
+}
+
+fn is_listed(api: &Api, origin: &HeaderValue) -> bool {
+    origin.to_str().is_ok_and(|origin| api.access.lists(origin))
+}
+
 fn asks_whether(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
@@ -100,7 +117,7 @@ fn preflight(may: bool) -> Response<Body> {
     response
 }
 
-fn foreign_write() -> ApiError {
-    let message = "pages of this origin may not write here: --origin lists those that may";
+fn foreign_page() -> ApiError {
+    let message = "pages of this origin may neither write nor ask SQL here: --origin lists those that may";
     ApiError::new(StatusCode::FORBIDDEN, "forbidden", message)
 }

@@ -8,7 +8,7 @@
 //! `at` on are now `rows`. The first one has all rows. `error` is the last thing. Whoever comes again begins anew with all
 //! rows, so nothing is kept for who went away.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use axum::{
     body::Body,
@@ -19,6 +19,7 @@ use axum::{
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use pontoon_core::{
     Command, Error, Reply,
+    data::Row,
     exec::view::Splice,
     live::Watched,
     map::Map,
@@ -29,6 +30,7 @@ use pontoon_core::{
     },
 };
 use tokio::{
+    runtime::{Handle, RuntimeFlavor},
     sync::{OwnedSemaphorePermit, mpsc},
     time::{Duration, interval, timeout},
 };
@@ -43,7 +45,9 @@ use super::{
 use crate::engine::Watch;
 
 /// Events that wait for a reader.
-const EVENTS_MAX: usize = 16;
+const EVENTS_MAX: usize = 2;
+/// Rows of one event: a query whose changes are larger ends.
+const EVENT_BYTES_MAX: usize = 8 << 20;
 /// Things that came of the watches of a query and wait for it.
 const WATCHED_MAX: usize = 1_024;
 /// A comment is sent so often: proxies cut what is silent.
@@ -55,6 +59,7 @@ pub(super) async fn get(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
+    guard::no_foreign_page(&api, &headers)?;
     guard::token(&api, &headers)?;
     let [sql, params, dialect] = query::parameters(query.as_deref(), ["sql", "params", "dialect"])?;
     let sql = sql.ok_or_else(|| ApiError::invalid("the parameter sql is missing"))?;
@@ -105,7 +110,7 @@ impl Telling {
     ) -> Result<Telling, ApiError> {
         let mut definitions = api.sessions.take(ask.dialect);
         let env = environment(&api.engine)?;
-        let live = Live::new(statement, ask.params.clone(), env, &mut definitions);
+        let live = heavy(|| Live::new(statement, ask.params.clone(), env, &mut definitions));
         let (coming, came) = mpsc::channel(WATCHED_MAX);
         let (watches, asked) = (Map::new(), FuturesUnordered::new());
         Ok(Telling { api, ask, live, definitions, watches, came, coming, asked, events, told: 0 })
@@ -136,18 +141,26 @@ impl Telling {
         tokio::select! {
             // Any other reply says that a watch stands.
             Some((need, answer)) = self.asked.next() => if let Reply::Keys(outcomes, cost) = answer? {
-                self.live.on_ops(&mut self.definitions, need, outcomes, cost);
+                heavy(|| self.live.on_ops(&mut self.definitions, need, outcomes, cost));
             },
             Some((watch, event)) = self.came.recv() => {
-                self.live.on_watched(&mut self.definitions, watch, event);
-                // What came meanwhile is one change with it.
-                while let Ok((watch, event)) = self.came.try_recv() {
+                heavy(|| {
                     self.live.on_watched(&mut self.definitions, watch, event);
-                }
-                if self.watches.values().any(Watch::lost) {
-                    return Err(Error::Overloaded { limit: "WATCHED_MAX", max: WATCHED_MAX });
-                }
+                    // What came meanwhile is one change with it.
+                    while let Ok((watch, event)) = self.came.try_recv() {
+                        self.live.on_watched(&mut self.definitions, watch, event);
+                    }
+                });
+                self.keeps_up()?;
             }
+        }
+        Ok(())
+    }
+
+    /// Whether all that came of its watches was heard.
+    fn keeps_up(&self) -> Result<(), Error> {
+        if self.watches.values().any(Watch::lost) {
+            return Err(Error::Overloaded { limit: "WATCHED_MAX", max: WATCHED_MAX });
         }
         Ok(())
     }
@@ -156,7 +169,7 @@ impl Telling {
     async fn first(&mut self) -> Result<Change, ApiError> {
         loop {
             self.serve();
-            if let Some(change) = self.live.change() {
+            if let Some(change) = heavy(|| self.live.change()) {
                 return change.map_err(|error| ApiError::sql(error, &self.ask, 0));
             }
             self.turn().await.map_err(|error| ApiError::sql(error, &self.ask, 0))?;
@@ -167,7 +180,10 @@ impl Telling {
     async fn run(mut self, first: Change, _turn: OwnedSemaphorePermit) {
         let mut still_there = interval(STILL_THERE);
         still_there.reset();
-        let mut event = self.change(&first);
+        let mut event = match self.change(&first) {
+            Ok(event) => event,
+            Err(error) => return self.fail(error).await,
+        };
         let patience = self.api.access.limits.stall_timeout;
         loop {
             if !matches!(timeout(patience, self.events.send(Some(event))).await, Ok(Ok(()))) {
@@ -175,9 +191,9 @@ impl Telling {
             }
             event = loop {
                 self.serve();
-                if let Some(change) = self.live.change() {
-                    match change {
-                        Ok(change) => break self.change(&change),
+                if let Some(change) = heavy(|| self.live.change()) {
+                    match change.and_then(|change| self.change(&change)) {
+                        Ok(event) => break event,
                         Err(error) => return self.fail(error).await,
                     }
                 }
@@ -186,7 +202,11 @@ impl Telling {
                     turned = self.turn() => if let Err(error) = turned {
                         return self.fail(error).await;
                     },
-                    _ = still_there.tick() => break ":\n\n".to_owned(),
+                    // Of a watch that was lost just as the last thing of it was taken in, nothing comes any more.
+                    _ = still_there.tick() => match self.keeps_up() {
+                        Ok(()) => break ":\n\n".to_owned(),
+                        Err(error) => return self.fail(error).await,
+                    },
                     () = events.closed() => return self.close(),
                     () = requests.closed() => return self.fail(Error::Closed).await,
                 }
@@ -211,32 +231,76 @@ impl Telling {
         self.api.sessions.give_back(self.definitions);
     }
 
-    fn change(&mut self, change: &Change) -> String {
+    fn change(&mut self, change: &Change) -> Result<String, Error> {
         self.told += 1;
-        let names = names(self.live.columns());
-        let rows = |rows: &[pontoon_core::data::Row]| {
-            let mut text = String::from("[");
-            for (at, row) in rows.iter().enumerate() {
-                if at > 0 {
-                    text.push(',');
-                }
-                json_row(&mut text, &names, row);
+        let (number, names) = (self.told, names(self.live.columns()));
+        heavy(|| event(number, &names, change))
+    }
+}
+
+/// A change as an event.
+fn event(number: u64, names: &[String], change: &Change) -> Result<String, Error> {
+    // What is left of the bound; `None`: it was not enough.
+    let left = Cell::new(Some(EVENT_BYTES_MAX));
+    let rows = |rows: &[Row]| {
+        let mut text = String::from("[");
+        for (at, row) in rows.iter().enumerate() {
+            let before = text.len();
+            if at > 0 {
+                text.push(',');
             }
-            text + "]"
-        };
-        let Change { added, removed, splices, window, coverage, assumed_lost } = change;
-        let mut window = window.as_ref().unwrap_or(added).as_slice();
-        let spliced = splices.iter().map(|Splice { at, gone, came }| {
-            let (its, rest) = window.split_at((*came).min(window.len()));
-            window = rest;
-            format!("{{\"at\":{at},\"gone\":{gone},\"rows\":{}}}", rows(its))
-        });
-        let splices = spliced.collect::<Vec<_>>().join(",");
-        let (added, removed) = (rows(added), rows(removed));
-        let number = self.told;
-        format!(
-            "id: {number}\nevent: change\ndata: {{\"added\":{added},\"removed\":{removed},\"splices\":[{splices}],\
+            json_row(&mut text, names, row);
+            left.set(left.get().and_then(|left| left.checked_sub(text.len() - before)));
+            if left.get().is_none() {
+                break;
+            }
+        }
+        text + "]"
+    };
+    let Change { added, removed, splices, window, coverage, assumed_lost } = change;
+    let mut window = window.as_ref().unwrap_or(added).as_slice();
+    let spliced = splices.iter().map(|Splice { at, gone, came }| {
+        let (its, rest) = window.split_at((*came).min(window.len()));
+        window = rest;
+        format!("{{\"at\":{at},\"gone\":{gone},\"rows\":{}}}", rows(its))
+    });
+    let splices = spliced.collect::<Vec<_>>().join(",");
+    let (added, removed) = (rows(added), rows(removed));
+    if left.get().is_none() {
+        return Err(Error::Overloaded { limit: "EVENT_BYTES_MAX", max: EVENT_BYTES_MAX });
+    }
+    Ok(format!(
+        "id: {number}\nevent: change\ndata: {{\"added\":{added},\"removed\":{removed},\"splices\":[{splices}],\
              \"coverage\":{coverage},\"assumedLost\":{assumed_lost}}}\n\n"
-        )
+    ))
+}
+
+/// Does what may take long, and lets other threads take over meanwhile what this one has to do.
+fn heavy<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pontoon_core::data::Value;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_bounded() {
+        let change = |bytes: usize| Change {
+            added: vec![vec![Value::Text("x".repeat(bytes))]; 8],
+            removed: vec![],
+            splices: vec![Splice { at: 0, gone: 0, came: 8 }],
+            window: None,
+            coverage: 1.0,
+            assumed_lost: false,
+        };
+        let names = ["\"t\"".to_owned()];
+        assert!(event(1, &names, &change(1 << 10)).unwrap().len() < EVENT_BYTES_MAX);
+        assert_eq!(event(1, &names, &change(1 << 20)).unwrap_err().code(), "overloaded");
     }
 }

@@ -48,7 +48,13 @@ pub(super) async fn post(
         let message = format!("this supernode runs {max} statements for its callers at once already");
         ApiError::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", message)
     })?;
-    let late = || ApiError::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "the statement did not end in time");
+    let late = || {
+        ApiError::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "timeout",
+            "the statement did not end in time; what it writes may have been written",
+        )
+    };
     let running = running::run(&api.engine, &api.sessions, &ask);
     let result = timeout(ask.timeout + GRACE, running).await.map_err(|_| late())??;
     let facts = facts(&result);

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use axum::http::{HeaderMap, StatusCode, header};
-use pontoon_core::data::{Column, QueryResult, Type, Value, time};
+use pontoon_core::data::{Column, QueryResult, Type, Value, json::Json, time};
 
 use crate::api::{error::ApiError, stream::Pieces};
 
@@ -204,7 +204,11 @@ fn json_value(text: &mut String, value: &Value) {
         // Writing to a string does not fail.
         Value::Integer(number) if number.unsigned_abs() <= SAFE_MAX => drop(write!(text, "{number}")),
         Value::Real(number) if number.is_finite() => text.push_str(&serde_json::json!(number).to_string()),
-        Value::Json(json) => text.push_str(json),
+        // It may come from other peers, and need not be what its type says: printed again it is JSON, and one line.
+        Value::Json(json) => match Json::parse(json) {
+            Some(json) => text.push_str(&json.print()),
+            None => text.push_str(&json_text(json)),
+        },
         other => text.push_str(&json_text(&shown(other))),
     }
 }
@@ -300,6 +304,18 @@ mod tests {
             "{\"i\":-5,\"big\":\"9007199254740992\",\"r\":2.0,\"nan\":\"NaN\",\"t\":\"a\\\"\\n\",\"j\":{\"a\": 1},\
              \"at\":\"1970-01-01T00:00:01.5Z\",\"b\":\"\\\\x00ff\",\"n\":null}\n"
         );
+    }
+
+    #[test]
+    fn what_is_no_json_forges_nothing() {
+        for forged in ["1},{\"id\":2", "1}\n{\"id\":2", "{\"a\":1", "1}\n\nevent: error\ndata: {", "", "[1]]"] {
+            let (text, _) = shown_as(Format::Lines, vec![vec![Value::Json(forged.to_owned())]], &["j"]);
+            assert_eq!(text.lines().count(), 1, "{text}");
+            let row: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(row, serde_json::json!({ "j": forged }));
+        }
+        let lines = Value::Json("{\"a\":\n\r\n[1,\n2]}".to_owned());
+        assert_eq!(shown_as(Format::Lines, vec![vec![lines]], &["j"]).0, "{\"j\":{\"a\": [1, 2]}}\n");
     }
 
     #[test]
