@@ -5,7 +5,7 @@
 //!
 //! | byte | |
 //! |---|---|
-//! | `+` | what was asked for: a backup; or a line for each fault, and one that sums up |
+//! | `+` | what was asked for: a backup; or a line for each fault, empty ones as signs of life, and one that sums up |
 //! | `-` | one line: why not |
 //!
 //! The file of a backup is written by who asked, where and as whom it wishes.
@@ -18,7 +18,7 @@ use std::{
     },
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -37,6 +37,8 @@ const ASKING_MAX: usize = 2;
 const LINE_BYTES_MAX: u64 = 64;
 /// For the line to come, and for each piece of the answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// From one sign of life of a check to the next.
+const PROGRESS: Duration = Duration::from_secs(5);
 
 /// What can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +65,7 @@ pub(crate) fn start(directory: &Path, snapshots: Snapshots, stop: watch::Receive
 }
 
 fn listen(directory: &Path) -> io::Result<StdListener> {
-    // Never there under its name with other rights.
+    // Never there under its name with other rights. Who connects before it has them is refused ([`may_ask`]).
     let new = directory.join("control.new");
     let _ = std::fs::remove_file(&new);
     let listener = StdListener::bind(&new)?;
@@ -82,6 +84,9 @@ async fn serve(listener: UnixListener, snapshots: Snapshots, mut stop: watch::Re
             _ = stop.changed() => return,
         };
         match (accepted, Arc::clone(&asking).try_acquire_owned()) {
+            (Ok((stream, _)), _) if !may_ask(&stream) => {
+                let _ = stream.try_write(b"-only this user and root may ask\n");
+            }
             (Ok((stream, _)), Ok(seat)) => {
                 let snapshots = snapshots.clone();
                 tokio::spawn(async move {
@@ -99,6 +104,15 @@ async fn serve(listener: UnixListener, snapshots: Snapshots, mut stop: watch::Re
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// Whether the other end belongs to who runs this program, or to root.
+fn may_ask(stream: &UnixStream) -> bool {
+    let own = || UnixStream::pair()?.0.peer_cred();
+    match (stream.peer_cred(), own()) {
+        (Ok(peer), Ok(own)) => peer.uid() == own.uid() || peer.uid() == 0,
+        _ => false,
     }
 }
 
@@ -147,10 +161,21 @@ fn tell(mut stream: &StdStream, question: Question, snapshot: &Snapshot) -> io::
         Question::Verify => {
             let mut out = BufWriter::new(stream);
             out.write_all(b"+")?;
+            out.flush()?;
             let mut told = Ok(());
-            let verified = snapshot.verify(|fault| {
+            let mut sent = Instant::now();
+            let verified = snapshot.verify_each(&mut |fault| {
+                let mut tell = || match fault {
+                    Some(fault) => writeln!(out, "{fault}"),
+                    None if sent.elapsed() >= PROGRESS => {
+                        sent = Instant::now();
+                        out.write_all(b"\n")?;
+                        out.flush()
+                    }
+                    None => Ok(()),
+                };
                 if told.is_ok() {
-                    told = writeln!(out, "{fault}");
+                    told = tell();
                 }
             });
             told?;

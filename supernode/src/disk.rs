@@ -65,7 +65,9 @@ impl DiskState {
     fn after(error: &StoreError) -> DiskState {
         match error {
             StoreError::Full { .. } => DiskState::Full,
-            StoreError::Damaged { .. } | StoreError::Missing(_) | StoreError::Later { .. } => DiskState::Damaged,
+            StoreError::Damaged { .. } | StoreError::Missing(_) | StoreError::New(_) | StoreError::Later { .. } => {
+                DiskState::Damaged
+            }
             StoreError::InUse(_) | StoreError::Disk { .. } | StoreError::Random(_) => DiskState::Failing,
         }
     }
@@ -92,6 +94,9 @@ pub(crate) trait Medium: Send + 'static {
     fn write(&mut self, batches: &[Batch]) -> Result<(), StoreError>;
 
     fn snapshot(&mut self) -> Result<Snapshot, StoreError>;
+
+    /// Sees to it that what was refused is not on disk, as far as the disk lets it.
+    fn settle(&mut self) -> Result<(), StoreError>;
 }
 
 impl Medium for Store {
@@ -101,6 +106,10 @@ impl Medium for Store {
 
     fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
         Store::snapshot(self)
+    }
+
+    fn settle(&mut self) -> Result<(), StoreError> {
+        Store::settle(self)
     }
 }
 
@@ -118,6 +127,8 @@ pub(crate) struct Disk {
     done: answers::UnboundedReceiver<Done>,
     thread: thread::JoinHandle<()>,
     shown: Arc<Shown>,
+    /// Handed over and not answered, in order.
+    pending: VecDeque<u64>,
     pending_bytes: usize,
 }
 
@@ -136,13 +147,17 @@ impl Snapshots {
 
 impl Disk {
     pub(crate) fn start(medium: impl Medium) -> std::io::Result<Disk> {
+        Disk::start_with(medium, RETRY_FIRST)
+    }
+
+    fn start_with(medium: impl Medium, retry_first: Duration) -> std::io::Result<Disk> {
         let (jobs, todo) = mpsc::channel();
         // Bounded by the batches under way, which the driver bounds.
         let (answer, done) = answers::unbounded_channel();
         let shown = Arc::new(Shown::default());
-        let worker = Worker { medium, answer, shown: Arc::clone(&shown), outage: None, ended: None };
+        let worker = Worker { medium, answer, shown: Arc::clone(&shown), outage: None, ended: None, retry_first };
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || worker.work(&todo))?;
-        Ok(Disk { jobs, done, thread, shown, pending_bytes: 0 })
+        Ok(Disk { jobs, done, thread, shown, pending: VecDeque::new(), pending_bytes: 0 })
     }
 
     /// Hands a batch over; its token is in a later [`Done`].
@@ -150,6 +165,7 @@ impl Disk {
         let pair = |(key, value): &(Vec<u8>, Option<Vec<u8>>)| 32 + key.len() + value.as_ref().map_or(0, Vec::len);
         let bytes = batch.iter().map(pair).sum();
         self.jobs.send(Job::Write(Write { token, batch, bytes })).map_err(|_| ThreadGone)?;
+        self.pending.push_back(token);
         self.pending_bytes += bytes;
         Ok(())
     }
@@ -175,11 +191,22 @@ impl Disk {
         Snapshots(self.jobs.clone())
     }
 
-    /// The next answer; `None` when the thread is gone.
+    /// The next answer; `None` when the thread is gone, after one that refuses what it left unanswered.
     pub(crate) async fn done(&mut self) -> Option<Done> {
-        let done = self.done.recv().await?;
-        self.pending_bytes -= done.bytes;
-        Some(done)
+        match self.done.recv().await {
+            Some(done) => {
+                self.pending.drain(..done.tokens.len().min(self.pending.len()));
+                self.pending_bytes -= done.bytes;
+                Some(done)
+            }
+            None if self.pending.is_empty() => None,
+            None => {
+                self.shown.state.store(DiskState::Failing as u8, Ordering::Relaxed);
+                let tokens = std::mem::take(&mut self.pending).into();
+                let bytes = std::mem::take(&mut self.pending_bytes);
+                Some(Done { tokens, bytes, result: Err("the store's thread has ended".to_owned()) })
+            }
+        }
     }
 
     /// Writes what was handed over and closes the store.
@@ -199,6 +226,8 @@ struct Worker<M> {
     outage: Option<Outage>,
     /// When the last outage ended, and how long its last pause was.
     ended: Option<(Instant, Duration)>,
+    /// The first pause of an outage.
+    retry_first: Duration,
 }
 
 /// Since a write failed, until one succeeds.
@@ -228,8 +257,18 @@ impl<M: Medium> Worker<M> {
                     // Who asked may have gone.
                     let _ = reply.send(self.medium.snapshot());
                 }
-                Job::Close => return,
+                Job::Close => return self.settle(),
             }
+        }
+    }
+
+    /// A write whose fsync failed may be on disk, and was refused: it is to be gone at the next start.
+    fn settle(&mut self) {
+        if self.outage.is_none() {
+            return;
+        }
+        if let Err(error) = self.medium.settle() {
+            tracing::warn!(%error, "closed during an outage: the write that failed may be in the store at the next start");
         }
     }
 
@@ -302,7 +341,7 @@ impl<M: Medium> Worker<M> {
                 self.shown.outages.fetch_add(1, Ordering::Relaxed);
                 let pause = match self.ended {
                     Some((ended, pause)) if now.duration_since(ended) < CALM => (pause * 2).min(RETRY_MAX),
-                    _ => RETRY_FIRST,
+                    _ => self.retry_first,
                 };
                 tracing::error!(
                     error = reason,
@@ -343,12 +382,29 @@ mod tests {
         fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
             Err(StoreError::Missing("a test's".into()))
         }
+
+        fn settle(&mut self) -> Result<(), StoreError> {
+            self.groups.lock().unwrap().push(batch_of("settled"));
+            Ok(())
+        }
     }
 
-    fn slow() -> (Disk, mpsc::Sender<()>, Groups) {
+    fn batch_of(key: &str) -> Vec<Batch> {
+        vec![batch(key)]
+    }
+
+    async fn next(disk: &mut Disk) -> Done {
+        tokio::time::timeout(Duration::from_secs(60), disk.done()).await.expect("an answer").unwrap()
+    }
+
+    /// For a retry that a test waits for, and one that it never comes to.
+    const SHORT: Duration = Duration::from_millis(20);
+    const NEVER: Duration = Duration::from_secs(3_600);
+
+    fn slow(retry_first: Duration) -> (Disk, mpsc::Sender<()>, Groups) {
         let (permit, permits) = mpsc::channel();
         let groups = Groups::default();
-        let disk = Disk::start(Slow { permits, groups: Arc::clone(&groups) }).unwrap();
+        let disk = Disk::start_with(Slow { permits, groups: Arc::clone(&groups) }, retry_first).unwrap();
         (disk, permit, groups)
     }
 
@@ -358,7 +414,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_is_written_together_and_in_order() {
-        let (mut disk, permit, groups) = slow();
+        let (mut disk, permit, groups) = slow(NEVER);
         for token in 0..10 {
             disk.write(token, batch(&token.to_string())).unwrap();
         }
@@ -366,7 +422,7 @@ mod tests {
         let mut tokens = Vec::new();
         while tokens.len() < 10 {
             permit.send(()).unwrap();
-            let done = disk.done().await.unwrap();
+            let done = next(&mut disk).await;
             done.result.unwrap();
             tokens.extend(done.tokens);
         }
@@ -377,31 +433,72 @@ mod tests {
         assert!(groups.lock().unwrap().len() <= 10);
     }
 
-    #[tokio::test]
-    async fn after_a_failed_write_others_are_refused_until_one_succeeds() {
-        let (mut disk, permit, groups) = slow();
+    /// A disk that refused a first write.
+    async fn failed(retry_first: Duration) -> (Disk, mpsc::Sender<()>, Groups) {
+        let (mut disk, permit, groups) = slow(retry_first);
         disk.write(1, batch("bad")).unwrap();
         permit.send(()).unwrap();
-        let done = disk.done().await.unwrap();
+        let done = next(&mut disk).await;
         assert_eq!((done.tokens, done.result.is_err()), (vec![1], true));
         assert_eq!((disk.state(), disk.outages()), (DiskState::Full, 1));
+        (disk, permit, groups)
+    }
 
-        // Refused without asking the disk, which would wait for a permit.
+    #[tokio::test]
+    async fn after_a_failed_write_others_are_refused() {
+        let (mut disk, _permit, groups) = failed(NEVER).await;
+        // Without asking the disk, which would wait for a permit.
         disk.write(2, batch("good")).unwrap();
-        let done = disk.done().await.unwrap();
+        let done = next(&mut disk).await;
         assert_eq!((done.tokens, done.result.is_err()), (vec![2], true));
+        assert_eq!((disk.state(), disk.outages()), (DiskState::Full, 1));
+        // The last thing that is done to it is to take back what failed.
+        disk.close().await;
+        assert_eq!(*groups.lock().unwrap(), [batch_of("settled")]);
+    }
 
+    #[tokio::test]
+    async fn it_goes_on_by_itself_when_the_disk_does() {
+        let (mut disk, permit, groups) = failed(SHORT).await;
         // Nobody writes, and it is tried all the same.
         permit.send(()).unwrap();
-        while disk.state() != DiskState::Ok {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let ok = async {
+            while disk.state() != DiskState::Ok {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), ok).await.expect("it takes writes again");
         disk.write(3, batch("good")).unwrap();
         permit.send(()).unwrap();
-        let done = disk.done().await.unwrap();
+        let done = next(&mut disk).await;
         assert_eq!((done.tokens, done.result), (vec![3], Ok(())));
         assert_eq!(*groups.lock().unwrap(), [vec![], vec![batch("good")]]);
         assert_eq!(disk.outages(), 1);
+    }
+
+    /// As when the thread ends by a defect.
+    #[tokio::test]
+    async fn what_a_thread_that_is_gone_leaves_is_refused() {
+        struct Broken;
+        impl Medium for Broken {
+            fn write(&mut self, _: &[Batch]) -> Result<(), StoreError> {
+                panic!("a test's");
+            }
+
+            fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
+                Err(StoreError::Missing("a test's".into()))
+            }
+
+            fn settle(&mut self) -> Result<(), StoreError> {
+                Ok(())
+            }
+        }
+        let mut disk = Disk::start(Broken).unwrap();
+        disk.write(1, batch("a")).unwrap();
+        let done = next(&mut disk).await;
+        assert_eq!((done.tokens, done.result.is_err()), (vec![1], true));
+        assert_eq!((disk.pending_bytes(), disk.state()), (0, DiskState::Failing));
+        assert!(disk.done().await.is_none());
     }
 
     #[tokio::test]

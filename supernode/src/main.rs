@@ -20,16 +20,9 @@ fn main() -> ExitCode {
     if first.is_some_and(|first| client::COMMANDS.iter().any(|command| first == *command)) {
         return client::main(std::env::args_os());
     }
-    let (args, settings, filter) = match read() {
+    let (args, filter) = match read() {
         Ok(read) => read,
-        Err(Stop::Told(text)) => {
-            let _ = write!(std::io::stdout(), "{text}");
-            return ExitCode::SUCCESS;
-        }
-        Err(Stop::Mistake(line)) => {
-            say(&line);
-            return ExitCode::from(MISTAKE);
-        }
+        Err(stop) => return stopped(stop),
     };
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().compact().with_ansi(colours).with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -43,6 +36,11 @@ fn main() -> ExitCode {
             }
         };
     }
+    // Only now: what is wrong with the settings of a supernode, a token file say, is in the way of no upkeep.
+    let settings = match args.settings() {
+        Ok(settings) => settings,
+        Err(stop) => return stopped(stop),
+    };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -56,12 +54,24 @@ fn main() -> ExitCode {
     code
 }
 
-fn read() -> Result<(Args, pontoon_supernode::Settings, EnvFilter), Stop> {
+fn stopped(stop: Stop) -> ExitCode {
+    match stop {
+        Stop::Told(text) => {
+            let _ = write!(std::io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Stop::Mistake(line) => {
+            say(&line);
+            ExitCode::from(MISTAKE)
+        }
+    }
+}
+
+fn read() -> Result<(Args, EnvFilter), Stop> {
     let args = Args::read(std::env::args_os())?;
-    let settings = args.settings()?;
     let filter =
         EnvFilter::try_new(&args.log).map_err(|error| Stop::Mistake(format!("--log {}: {error}", args.log)))?;
-    Ok((args, settings, filter))
+    Ok((args, filter))
 }
 
 async fn run(args: &Args, settings: pontoon_supernode::Settings) -> ExitCode {

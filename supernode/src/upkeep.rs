@@ -124,8 +124,11 @@ fn verify(directory: &Path, out: &mut dyn Write) -> Result<bool, UpkeepError> {
             .map_err(|source| UpkeepError::Running { directory: directory.to_owned(), source })?
             > 0
         {
-            out.write_all(text.as_bytes()).map_err(UpkeepError::Output)?;
-            std::mem::swap(&mut last, &mut text);
+            // An empty line is a sign of life.
+            if !text.trim_end().is_empty() {
+                out.write_all(text.as_bytes()).map_err(UpkeepError::Output)?;
+                std::mem::swap(&mut last, &mut text);
+            }
             text.clear();
         }
         return Ok(last.starts_with(store::SOUND));

@@ -9,6 +9,7 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -32,21 +33,30 @@ async fn a_backup_is_made_while_others_write_and_restores_elsewhere() {
     assert_eq!(before.len(), 500);
 
     let file = c.path().join("backup");
-    let (during, backup) = tokio::join!(
+    // Written before the backup begins, while it is made, and after its end.
+    let (begin, made) = (tokio::sync::Notify::new(), AtomicBool::new(false));
+    let ((written, stored), backup) = tokio::join!(
         async {
-            let mut stored = 0;
-            for from in (500..2_000).step_by(100) {
-                stored += put(&writer, from..from + 100).await.len();
+            let (mut end, mut stored) = (500, 0);
+            loop {
+                let last = made.load(Ordering::Relaxed) && end >= 2_000;
+                stored += put(&writer, end..end + 100).await.len();
+                end += 100;
+                begin.notify_one();
+                if last {
+                    return (end, stored);
+                }
             }
-            stored
         },
         async {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            begin.notified().await;
             let (directory, file) = (a.path().to_owned(), file.clone());
-            tokio::task::spawn_blocking(move || upkeep(&directory, "backup", &[&file])).await.unwrap()
+            let backup = tokio::task::spawn_blocking(move || upkeep(&directory, "backup", &[&file])).await.unwrap();
+            made.store(true, Ordering::Relaxed);
+            backup
         }
     );
-    assert_eq!((during, backup.code), (1_500, Some(0)), "{backup:?}");
+    assert_eq!((stored, backup.code), (written as usize - 500, Some(0)), "{backup:?}");
     let health = get(program.address, "/healthz").await.json();
     assert_eq!((&health["disk"], &health["status"]), (&"ok".into(), &"ok".into()));
     let verified = upkeep(a.path(), "verify", &[]);
@@ -62,6 +72,7 @@ async fn a_backup_is_made_while_others_write_and_restores_elsewhere() {
     assert_eq!(upkeep(&restored, "restore", &[&file]).code, Some(0));
     assert_eq!(upkeep(&restored, "verify", &[]).code, Some(0));
     let entries = on_disk(&restored);
+    assert!((600..written as usize).contains(&entries.len()), "{} of {written}", entries.len());
     for key in before {
         assert_eq!(entries[&key], entry(key));
     }

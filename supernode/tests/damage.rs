@@ -123,7 +123,8 @@ fn a_cut_file_is_noticed() {
         for length in lengths {
             let mut cut = files.clone();
             cut.get_mut(FILES[0]).unwrap().truncate(length);
-            is_noticed(&written, &cut, &format!("{how}: {length} of {whole} bytes"));
+            let what = format!("{how}: {length} of {whole} bytes");
+            assert!(is_noticed(&written, &cut, &what) || length >= whole / 2, "{what}: not noticed");
         }
         let mut none = files.clone();
         none.remove(FILES[0]);

@@ -41,18 +41,23 @@ async fn when_room_returns_it_goes_on_by_itself() {
     let mut file = OpenOptions::new().create(true).append(true).open(&ballast).unwrap();
     while file.write_all(&[7; 4_096]).is_ok() {}
     while file.write_all(&[7; 1]).is_ok() {}
+    // An empty write may fit meanwhile, after which the disk counts as one that takes writes until the next one fails.
+    let mut full = None;
     for from in (1_000..9_000).step_by(500) {
         acknowledged.extend(put_within(SOON, &writer, from..from + 500).await);
-        if get(program.address, "/healthz").await.json()["disk"] == "full" {
+        let health = get(program.address, "/healthz").await;
+        if health.json()["disk"] == "full" {
+            full = Some(health);
             break;
         }
     }
-    let health = get(program.address, "/healthz").await;
+    let health = full.expect("a disk that is full");
     assert_eq!(health.status, 200, "what it has, it serves");
     let health = health.json();
     assert_eq!((&health["status"], &health["disk"]), (&"degraded".into(), &"full".into()), "{health}");
     assert!(health["counters"]["batchesFailed"].as_u64().unwrap() > 0, "{health}");
-    assert_eq!(put_within(SOON, &writer, 20_000..20_020).await.len(), 0, "acknowledged by a disk that is full");
+    // Whatever of these is acknowledged must be on the disk at the end, as all of them.
+    acknowledged.extend(put_within(SOON, &writer, 20_000..20_020).await);
     read_all(&writer, &acknowledged[..200]).await;
     let verified = upkeep(&program.seen(&a.path().join("data")), "verify", &[]);
     assert_eq!(verified.code, Some(0), "{verified:?}");

@@ -158,6 +158,7 @@ async fn each_operation_and_status_is_met_and_no_other() {
         (sql, "/v1/sql", &[form], "x"),
         (sql, "/v1/sql", &[JSON, foreign], "x"),
         (live, "/v1/live", &[], ""),
+        (live, "/v1/live?sql=SELECT+1", &[foreign], ""),
         (("get", "/v1/ring"), "/v1/ring", &[], ""),
         (("get", "/v1/ring"), "/v1/ring?format=svg", &[], ""),
         (("get", "/v1/peers"), "/v1/peers", &[], ""),

@@ -1,7 +1,6 @@
 //! Who was away and comes back: reloaded, frozen, cut off.
 
 use pontoon_core::{
-    Config,
     crypto::{Ed25519, Identity},
     node::{Command, Input, LinkId, Node, Reply},
     overlay::{Hello, LinkFrame, Want},

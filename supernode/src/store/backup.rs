@@ -21,7 +21,7 @@ use redb::Database;
 use sha1::{Digest as _, Sha1};
 
 use super::{
-    Snapshot, create_private,
+    Snapshot, create_new_private,
     error::{Fault, StoreError, guarded},
     file, format, make_directory,
     seal::{Total, unseal},
@@ -83,6 +83,10 @@ pub struct Backup {
 
 /// Writes all of a snapshot. What is written without success has no end, and is refused by whoever reads it.
 pub fn write_backup(snapshot: &Snapshot, out: impl Write) -> Result<Backup, BackupError> {
+    guarded(&snapshot.path, || Ok(write_all(snapshot, out))).map_err(BackupError::from).and_then(|written| written)
+}
+
+fn write_all(snapshot: &Snapshot, out: impl Write) -> Result<Backup, BackupError> {
     let mut out = Summed::new(BufWriter::new(out));
     out.write(&[MAGIC, &[VERSION]])?;
     let (sealed_seed, _) =
@@ -168,8 +172,9 @@ pub(crate) fn save(
     name.push(format!(".partial-{}", std::process::id()));
     let partial = PathBuf::from(name);
     let written = || -> Result<Backup, BackupError> {
-        let mut file = create_private(&partial).map_err(BackupError::Io)?;
-        file.set_len(0).map_err(BackupError::Io)?;
+        // Left by one that was killed, or put there by somebody else: a link, say, or a file that others may read.
+        let _ = fs::remove_file(&partial);
+        let mut file = create_new_private(&partial).map_err(BackupError::Io)?;
         let backup = write(&mut file)?;
         file.sync_all().map_err(BackupError::Io)?;
         fs::rename(&partial, path).map_err(BackupError::Io)?;

@@ -16,6 +16,9 @@ pub enum StoreError {
     /// There is none, where one is wanted.
     #[error("there is no store at {}", .0.display())]
     Missing(PathBuf),
+    /// There is a file, and no supernode has written to it yet.
+    #[error("{} holds no store yet: starting a supernode, or `restore`, makes one", .0.display())]
+    New(PathBuf),
     /// The file is there but does not hold what was written.
     #[error(
         "{} is damaged ({detail}); `pontoon-supernode verify` tells more, `restore` brings a backup back, \

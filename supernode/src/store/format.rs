@@ -19,6 +19,7 @@ use redb::{
 
 use super::{
     error::{Fault, StoreError},
+    file::Missing,
     seal::{CHECK_BYTES, Total, seal, unseal},
 };
 
@@ -31,8 +32,14 @@ const META: TableDefinition<&str, &[u8]> = TableDefinition::new(META_NAME);
 pub(super) const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new(RECORDS_NAME);
 const PAIRS_1: TableDefinition<&[u8], &[u8]> = TableDefinition::new("pairs");
 
-/// Makes the tables of a new store, in one transaction with its identity; brings those of an older format up.
-pub(super) fn prepare(path: &Path, database: &Database, acknowledged: Option<u64>) -> Result<(), StoreError> {
+/// Makes the tables of a new store, in one transaction with its identity, unless that is refused; brings those of an
+/// older format up.
+pub(super) fn prepare(
+    path: &Path,
+    database: &Database,
+    acknowledged: Option<u64>,
+    new: Missing,
+) -> Result<(), StoreError> {
     let redb = |error: redb::Error| StoreError::redb(path, error);
     match read_format(database).map_err(redb)? {
         Format::Is(FORMAT) => Ok(()),
@@ -41,6 +48,7 @@ pub(super) fn prepare(path: &Path, database: &Database, acknowledged: Option<u64
         Format::Is(0) | Format::Unclear => Err(StoreError::damaged(path, "no format")),
         Format::New => match acknowledged {
             Some(acknowledged) => Err(StoreError::damaged(path, Fault::Behind { found: 0, acknowledged }.to_string())),
+            None if new == Missing::Refuse => Err(StoreError::New(path.to_owned())),
             None => {
                 let mut seed = [0; 32];
                 getrandom::fill(&mut seed).map_err(StoreError::Random)?;

@@ -77,7 +77,7 @@ impl Store {
                 _ => {}
             }
             let database = file::open(&path, file::Missing::Refuse)?;
-            format::prepare(&path, &database, acknowledged)?;
+            format::prepare(&path, &database, acknowledged, file::Missing::Make)?;
             let (total, seed, saved) = load(&path, &database, acknowledged)?;
             Ok((database, total, seed, saved))
         })?;
@@ -112,13 +112,24 @@ impl Store {
     /// The store as it is now, for a backup: it stays so while others write.
     pub fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
         let database = self.take()?;
-        let transaction = database.begin_read().map_err(|error| StoreError::redb(&self.path, error))?;
+        let (database, transaction) = guarded(&self.path, || {
+            let transaction = database.begin_read().map_err(|error| StoreError::redb(&self.path, error))?;
+            Ok((database, transaction))
+        })?;
         self.database = Some(database);
         Ok(Snapshot { path: Arc::clone(&self.path), transaction })
     }
 
+    /// Takes a failed write back, should it be on disk, before the store is closed.
+    pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
+        self.database = Some(self.take()?);
+        Ok(())
+    }
+
     /// The database; opened anew if the last write failed, and without that write. A commit that failed at its very end,
-    /// when the disk was to confirm it, may be in the file, and the engine was told that it is not and will not be.
+    /// when the disk was to confirm it, may be in the file, and the engine was told that it is not and will not be. What
+    /// it replaced is known to this process alone: one that crashes before this may bring that one transaction back, and no
+    /// other, since nothing is written before this.
     fn take(&mut self) -> Result<Database, StoreError> {
         if let Some(database) = self.database.take() {
             return Ok(database);
@@ -153,7 +164,12 @@ pub struct Snapshot {
 impl Snapshot {
     /// Checks every value, and that all are there; each fault is told.
     pub fn verify(&self, mut told: impl FnMut(&Fault)) -> Result<Verified, StoreError> {
-        walk::verify(&self.path, &self.transaction, None, &mut told)
+        self.verify_each(&mut |fault| fault.into_iter().for_each(&mut told))
+    }
+
+    /// The same; each record that is right is shown too, as `None`.
+    pub(crate) fn verify_each(&self, each: &mut dyn FnMut(Option<&Fault>)) -> Result<Verified, StoreError> {
+        guarded(&self.path, || walk::verify(&self.path, &self.transaction, None, each))
     }
 }
 
@@ -168,7 +184,7 @@ pub struct Offline {
 }
 
 impl Offline {
-    /// Opens the store of a directory, which must be there.
+    /// Opens the store of a directory, which must be there and not empty. One of an older format is brought up, for good.
     pub fn open(directory: &Path) -> Result<Offline, StoreError> {
         let path: Arc<Path> = directory.join(file::FILE).into();
         if !path.exists() {
@@ -176,8 +192,11 @@ impl Offline {
         }
         let (witness, acknowledged) = Witness::open(directory)?;
         guarded(&path, || {
+            if acknowledged.is_none() && file::is_missing(&path) {
+                return Err(StoreError::New(path.to_path_buf()));
+            }
             let database = file::open(&path, file::Missing::Refuse)?;
-            format::prepare(&path, &database, acknowledged)?;
+            format::prepare(&path, &database, acknowledged, file::Missing::Refuse)?;
             Ok(Offline { path: Arc::clone(&path), database, acknowledged, _witness: witness })
         })
     }
@@ -186,7 +205,8 @@ impl Offline {
     pub fn verify(&self, mut told: impl FnMut(&Fault)) -> Result<Verified, StoreError> {
         guarded(&self.path, || {
             let transaction = self.begin_read()?;
-            walk::verify(&self.path, &transaction, self.acknowledged, &mut told)
+            let each = &mut |fault: Option<&Fault>| fault.into_iter().for_each(&mut told);
+            walk::verify(&self.path, &transaction, self.acknowledged, each)
         })
     }
 
@@ -201,7 +221,7 @@ impl Offline {
     }
 
     fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
-        self.database.begin_read().map_err(|error| StoreError::redb(&self.path, error))
+        guarded(&self.path, || self.database.begin_read().map_err(|error| StoreError::redb(&self.path, error)))
     }
 }
 
@@ -237,7 +257,8 @@ fn make(path: &Path) -> Result<(), StoreError> {
     let making = path.with_extension("making");
     let io = |error| StoreError::io(path, error);
     let _ = fs::remove_file(&making);
-    let made = file::open(&making, file::Missing::Make).and_then(|database| format::prepare(&making, &database, None));
+    let made = file::open(&making, file::Missing::Make)
+        .and_then(|database| format::prepare(&making, &database, None, file::Missing::Make));
     made.inspect_err(|_| drop(fs::remove_file(&making)))?;
     fs::rename(&making, path).map_err(io)?;
     path.parent().map_or(Ok(()), sync_directory).map_err(io)
@@ -278,11 +299,20 @@ fn make_directory(directory: &Path) -> io::Result<()> {
 
 /// Opens a file for reading and writing, and makes it when missing; nobody else may read it.
 fn create_private(path: &Path) -> io::Result<fs::File> {
+    private().create(true).truncate(false).open(path)
+}
+
+/// Makes a file that is not there, nor a link of that name.
+fn create_new_private(path: &Path) -> io::Result<fs::File> {
+    private().create_new(true).open(path)
+}
+
+fn private() -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    options
 }
 
 #[cfg(test)]

@@ -51,6 +51,35 @@ fn one_opener_at_a_time() {
 }
 
 #[test]
+fn a_witness_that_is_not_written_is_a_lock_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = Store::open(directory.path()).unwrap().store;
+    first.witness.stop_writing();
+    first.write(&[put(b"a", b"1")]).unwrap();
+    assert!(matches!(restore(directory.path(), &b""[..], true), Err(BackupError::Store(StoreError::InUse(_)))));
+    assert!(matches!(Store::open(directory.path()), Err(StoreError::InUse(_))));
+    drop(first);
+    assert_eq!(Store::open(directory.path()).unwrap().saved.len(), 1, "the number is behind, which is no fault");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_backup_follows_no_link() {
+    let directory = tempfile::tempdir().unwrap();
+    let [target, file] = ["target", "backup"].map(|name| directory.path().join(name));
+    fs::write(&target, b"somebody's").unwrap();
+    let partial = directory.path().join(format!("backup.partial-{}", std::process::id()));
+    std::os::unix::fs::symlink(&target, &partial).unwrap();
+    save(&file, |out| {
+        io::Write::write_all(out, b"a backup").map_err(BackupError::Io)?;
+        Ok(Backup::default())
+    })
+    .unwrap();
+    assert_eq!((fs::read(&target).unwrap(), fs::read(&file).unwrap()), (b"somebody's".to_vec(), b"a backup".to_vec()));
+    assert!(!partial.exists());
+}
+
+#[test]
 fn a_file_of_something_else_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(file_of(directory.path()), vec![7; 10_000]).unwrap();
@@ -198,6 +227,16 @@ fn a_backup_is_one_moment_and_restores_elsewhere() {
     drop(restored);
     assert!(matches!(restore(elsewhere.path(), &file[..], false), Err(BackupError::Exists(_))));
     restore(elsewhere.path(), &file[..], true).unwrap();
+}
+
+#[test]
+fn upkeep_makes_no_new_store() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(file_of(directory.path()), b"").unwrap();
+    assert!(matches!(Offline::open(directory.path()), Err(StoreError::New(_))));
+    assert_eq!(fs::read(file_of(directory.path())).unwrap(), b"");
+    drop(redb::Database::create(file_of(directory.path())).unwrap());
+    assert!(matches!(Offline::open(directory.path()), Err(StoreError::New(_))));
 }
 
 /// As after a crash, or on a disk that was full at once.

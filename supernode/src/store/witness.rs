@@ -28,44 +28,43 @@ const BYTES_MAX: u64 = 64;
 #[derive(Debug)]
 pub(super) struct Witness {
     path: PathBuf,
-    /// `None` where it cannot be written: said once, and the store does without.
+    /// Kept while the store is open, whatever writing it comes to: it is the lock. `None` where it does not open.
     file: Option<File>,
+    /// The last number was not written: said once, and the store does without until one is.
+    behind: bool,
 }
 
 impl Witness {
     /// Opens or makes the file; gives the number in it. Where another one holds it, the store is in use.
     pub(super) fn open(directory: &Path) -> Result<(Witness, Option<u64>), StoreError> {
         let path = directory.join(FILE);
-        let read = || -> io::Result<Option<(File, Vec<u8>)>> {
-            let file = create_private(&path)?;
-            // Where there are no locks, redb has not got its own either.
-            if let Err(TryLockError::WouldBlock) = file.try_lock() {
-                return Ok(None);
-            }
-            let mut bytes = Vec::new();
-            (&file).take(BYTES_MAX).read_to_end(&mut bytes)?;
-            Ok(Some((file, bytes)))
-        };
-        match read() {
-            Ok(Some((file, bytes))) => {
-                let number = unseal(TABLE, b"", &bytes).and_then(|number| number.try_into().ok());
-                if number.is_none() && !bytes.is_empty() {
-                    tracing::warn!(path = %path.display(), "not readable: a store that went back in time would not be noticed");
-                }
-                Ok((Witness { path, file: Some(file) }, number.map(u64::from_be_bytes)))
-            }
-            Ok(None) => Err(StoreError::InUse(directory.join(super::file::FILE))),
+        let file = match create_private(&path) {
+            Ok(file) => file,
             Err(error) => {
-                let mut witness = Witness { path, file: None };
+                let mut witness = Witness { path, file: None, behind: false };
                 witness.lost(&error);
-                Ok((witness, None))
+                return Ok((witness, None));
             }
+        };
+        // Where there are no locks, redb has not got its own either.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(StoreError::InUse(directory.join(super::file::FILE)));
         }
+        let mut bytes = Vec::new();
+        let read = (&file).take(BYTES_MAX).read_to_end(&mut bytes);
+        let number = unseal(TABLE, b"", &bytes).and_then(|number| number.try_into().ok());
+        if read.is_err() || number.is_none() && !bytes.is_empty() {
+            tracing::warn!(path = %path.display(), "not readable: a store that went back in time would not be noticed");
+        }
+        Ok((Witness { path, file: Some(file), behind: false }, number.map(u64::from_be_bytes)))
     }
 
     /// Before the store is replaced by one that may have fewer.
     pub(super) fn forget(&mut self) -> io::Result<()> {
-        self.file.as_ref().map_or(Ok(()), |file| file.set_len(0))
+        let Some(file) = &self.file else { return Ok(()) };
+        file.set_len(0)?;
+        // Else, after a power failure, the old number may be beside the new store.
+        file.sync_all()
     }
 
     /// So many transactions are on disk.
@@ -74,11 +73,23 @@ impl Witness {
         let sealed = seal(TABLE, b"", &generation.to_be_bytes());
         if let Err(error) = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&sealed)) {
             self.lost(&error);
+        } else {
+            self.behind = false;
         }
     }
 
     fn lost(&mut self, error: &io::Error) {
-        self.file = None;
-        tracing::warn!(%error, path = %self.path.display(), "not written: a store that goes back in time will not be noticed");
+        if !std::mem::replace(&mut self.behind, true) {
+            tracing::warn!(%error, path = %self.path.display(), "not written: a store that goes back in time may not be noticed");
+        }
+    }
+
+    /// As on a disk that takes no writes: of the file only what reads is left, and its lock.
+    #[cfg(test)]
+    pub(super) fn stop_writing(&mut self) {
+        let read_only = File::open(&self.path).unwrap();
+        let locked = self.file.replace(read_only).unwrap();
+        drop(locked);
+        self.file.as_ref().unwrap().try_lock().unwrap();
     }
 }

@@ -234,7 +234,7 @@ impl Program {
     #[cfg(unix)]
     pub async fn terminated(self) {
         self.terminate();
-        assert!(self.ended(Duration::from_secs(6)).await.success());
+        assert!(self.ended(Duration::from_secs(15)).await.success());
     }
 
     pub async fn ended(mut self, patience: Duration) -> ExitStatus {
