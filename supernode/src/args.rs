@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, error::ErrorKind};
 
-use crate::{Settings, SettingsError, Upkeep, api::AccessArgs};
+use crate::{Settings, SettingsError, Upkeep, api::AccessArgs, reach::ReachArgs};
 
 /// Pontoon's native peer: meeting point, relay and durable peer of a network of browsers.
 #[derive(Clone, Debug, Parser)]
@@ -36,6 +36,9 @@ pub struct Args {
     /// WebSocket clients at once
     #[arg(long, env = "PONTOON_CLIENTS_MAX", value_name = "NUMBER")]
     pub clients_max: Option<u32>,
+    /// How browsers behind NATs are reached
+    #[command(flatten)]
+    pub reach: ReachArgs,
     /// Who may write and ask over HTTP
     #[command(flatten)]
     pub access: AccessArgs,
@@ -88,6 +91,7 @@ impl Args {
             settings.engine.links_supernode_max = clients as usize;
         }
         settings.api = self.access.settings().map_err(|error| Stop::Mistake(error.to_string()))?;
+        settings.reach = self.reach.settings().map_err(|error| Stop::Mistake(error.to_string()))?;
         settings.check()?;
         Ok(settings)
     }
@@ -106,7 +110,7 @@ mod tests {
     fn what_flags_mean() {
         let settings = read(&["--listen", "0.0.0.0:0", "--data", "d", "--network", "shop"]).unwrap();
         assert_eq!((settings.listen.port(), settings.engine.network.as_str()), (0, "shop"));
-        assert!(settings.engine.supernode && settings.engine.founder && !settings.engine.direct_links);
+        assert!(settings.engine.supernode && settings.engine.founder);
 
         let peers = ["--peer", "ws://a:1/pontoon", "--peer", "ws://b:2/pontoon"];
         let settings = read(&peers).unwrap();

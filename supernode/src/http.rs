@@ -35,6 +35,7 @@ use tokio_tungstenite::{
 use crate::{
     api::{self, Api},
     driver::{Event, Links},
+    reach::Reach,
     settings::{Limits, SOCKET_PATH},
     site::{self, Site, plain},
     socket::{self, AllQueued},
@@ -52,6 +53,7 @@ pub(crate) struct App {
     pub(crate) api: Arc<Api>,
     pub(crate) links: Links,
     pub(crate) queued: AllQueued,
+    pub(crate) reach: Reach,
     pub(crate) limits: Limits,
     pub(crate) chunk_bytes: usize,
     pub(crate) site: Site,
@@ -143,8 +145,8 @@ async fn upgrade(
         let config = socket::config(app.chunk_bytes);
         let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;
         let _busy = app.busy.clone();
-        let (events, queued) = (app.events.clone(), app.queued.clone());
-        socket::run(socket, app.links.next(), Origin::Accepted, events, queued, &app.limits).await;
+        let (events, queued, reach) = (app.events.clone(), app.queued.clone(), Some(app.reach.clone()));
+        socket::run(socket, app.links.next(), Origin::Accepted, events, queued, reach, &app.limits).await;
     });
     response
 }

@@ -24,6 +24,7 @@ mod disk;
 mod driver;
 mod engine;
 mod http;
+mod reach;
 mod settings;
 mod site;
 mod socket;
@@ -34,6 +35,7 @@ mod upkeep;
 pub use api::{Access, AccessError, ApiLimits, Token};
 pub use disk::DiskState;
 pub use driver::{Counters, Health};
+pub use reach::{ReachArgs, ReachError, ReachSettings, Turned};
 pub use settings::{Limits, SOCKET_PATH, Settings, SettingsError};
 pub use site::{Site, demo};
 pub use store::{

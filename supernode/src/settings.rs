@@ -6,6 +6,7 @@ use pontoon_core::Config;
 
 use crate::{
     api::{Access, AccessError},
+    reach::{ReachError, ReachSettings},
     site,
 };
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Who may do what over HTTP, and how much of it.
     pub api: Access,
+    /// How browsers that no address leads to are reached.
+    pub reach: ReachSettings,
 }
 
 impl Default for Settings {
@@ -38,6 +41,7 @@ impl Default for Settings {
             site: site::demo,
             limits: Limits::default(),
             api: Access::default(),
+            reach: ReachSettings::default(),
         }
     }
 }
@@ -119,6 +123,9 @@ pub enum SettingsError {
     /// Who may do what over HTTP is not said right.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// How peers are reached is not said right.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
 }
 
 impl Settings {
@@ -129,11 +136,28 @@ impl Settings {
             return Err(SettingsError::Network(network));
         }
         self.api.check()?;
+        self.reach.check()?;
+        if let Some(public) = &self.reach.public {
+            check_public(public)?;
+        }
         self.engine.supernodes.iter().try_for_each(|address| check_address(address))
     }
 }
 
-fn check_address(address: &str) -> Result<(), SettingsError> {
+fn check_public(address: &str) -> Result<(), ReachError> {
+    let refuse = |reason| Err(ReachError::Public { address: address.to_owned(), reason });
+    match address.parse::<axum::http::Uri>() {
+        Ok(uri)
+            if matches!(uri.scheme_str(), Some("ws" | "wss")) && uri.host().is_some_and(|host| !host.is_empty()) =>
+        {
+            Ok(())
+        }
+        Ok(_) => refuse("it should look like wss://sn.example.org/pontoon"),
+        Err(_) => refuse("it is not a URL"),
+    }
+}
+
+pub(crate) fn check_address(address: &str) -> Result<(), SettingsError> {
     let refuse = |reason| Err(SettingsError::Peer { address: address.to_owned(), reason });
     match address.parse::<axum::http::Uri>() {
         Err(_) => refuse("it is not a URL"),
