@@ -34,6 +34,9 @@ pub fn supernode(seed: u8) -> Node {
     node(seed, Config { supernode: true, founder: true, direct_links: false, ..config("a") })
 }
 
+/// Inputs that one moment may take.
+const TURNS_MAX: usize = 100_000;
+
 /// Nodes joined by links whose ends are `(node, link)`; everything arrives at once and in order.
 pub struct World {
     pub nodes: Vec<Node>,
@@ -158,7 +161,8 @@ impl World {
 
     pub fn settle(&mut self) {
         let mut todo: VecDeque<(usize, Input)> = VecDeque::new();
-        loop {
+        for turn in 0.. {
+            assert!(turn < TURNS_MAX, "messages without end");
             for index in 0..self.nodes.len() {
                 while let Some(output) = self.nodes[index].poll_output() {
                     match output {
