@@ -27,11 +27,12 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
-use tokio_tungstenite::{connect_async_with_config, tungstenite::protocol::frame::coding::CloseCode};
+use tokio_tungstenite::{Connector, connect_async_tls_with_config, tungstenite::protocol::frame::coding::CloseCode};
 
 use crate::{
     clock::Clock,
     disk::{Disk, DiskState, Done},
+    door::{without_query, without_tokens},
     engine::{Calls, Watcher},
     reach::{Supernodes, TurnFigures, Turned, rtc::Rtc},
     settings::Limits,
@@ -161,6 +162,8 @@ pub(crate) struct Parts {
     pub(crate) links: Links,
     pub(crate) calls: Calls,
     pub(crate) queued: AllQueued,
+    /// How to check whom it dials.
+    pub(crate) connector: Connector,
     /// For the tasks that dial.
     pub(crate) events_in: mpsc::Sender<Event>,
     pub(crate) events: mpsc::Receiver<Event>,
@@ -294,7 +297,7 @@ impl Driver {
             Output::Progress { .. } => {}
             Output::Trace(event) => {
                 let peer = event.peer.map(|peer| peer.short()).unwrap_or_default();
-                tracing::trace!(target: "pontoon", layer = event.layer, peer, "{} {}", event.event, event.detail);
+                tracing::trace!(target: "pontoon", layer = event.layer, peer, "{} {}", event.event, without_tokens(&event.detail));
             }
             Output::Wake(at) => self.wake = self.parts.clock.instant(at),
         }
@@ -318,7 +321,7 @@ impl Driver {
             Event::Down { link } => Input::LinkDown { link },
             Event::DialFailed { address, reason } => {
                 self.counters.dials_failed += 1;
-                tracing::info!(address, reason, "supernode not reached");
+                tracing::info!(address = without_query(&address), reason, "supernode not reached");
                 Input::DialFailed { address }
             }
             Event::Supernodes { addresses } => Input::Supernodes { addresses: self.parts.supernodes.learn(addresses) },
@@ -420,7 +423,7 @@ impl Driver {
     fn dial(&mut self, address: String) {
         let parts = &self.parts;
         let (events, limits, link) = (parts.events_in.clone(), parts.limits.clone(), parts.links.next());
-        let queued = parts.queued.clone();
+        let (queued, connector) = (parts.queued.clone(), parts.connector.clone());
         let config = socket::config(parts.chunk_bytes);
         let crowded = self.dials.len() >= limits.dials_max;
         self.dials.spawn(async move {
@@ -429,7 +432,8 @@ impl Driver {
                     return Err("too many attempts at once".to_owned());
                 }
                 let nodelay = true;
-                match timeout(limits.dial_timeout, connect_async_with_config(&address, Some(config), nodelay)).await {
+                let dialling = connect_async_tls_with_config(&address, Some(config), nodelay, Some(connector));
+                match timeout(limits.dial_timeout, dialling).await {
                     Err(_) => Err("no answer in time".to_owned()),
                     Ok(Err(error)) => Err(error.to_string()),
                     Ok(Ok((socket, _))) => Ok(socket),

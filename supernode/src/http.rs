@@ -2,8 +2,9 @@
 //! WebSocket.
 //!
 //! 1. a TCP connection takes a seat, or is closed unheard when there is none;
-//! 2. its requests are answered; headers must come in time;
-//! 3. `GET /pontoon` with an upgrade takes a client's seat, or is answered 503; from then on it is a link
+//! 2. where there is a certificate, TLS begins in time ([`crate::tls`]);
+//! 3. its requests are answered; headers must come in time;
+//! 4. `GET /pontoon` with an upgrade passes the door ([`crate::door`]) and takes a client's seat, or is answered 503; from then on it is a link
 //!    ([`crate::socket`]) and keeps both seats until it ends.
 
 use std::{convert::Infallible, sync::Arc};
@@ -23,6 +24,7 @@ use hyper_util::{
 };
 use pontoon_core::{Error, Origin};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::{Duration, sleep, timeout},
@@ -34,11 +36,13 @@ use tokio_tungstenite::{
 
 use crate::{
     api::{self, Api},
+    door::{Door, Refused},
     driver::{Event, Links},
     reach::Reach,
     settings::{Limits, SOCKET_PATH},
     site::{self, Site, plain},
     socket::{self, AllQueued},
+    tls::server::Acceptor,
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -57,6 +61,9 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) chunk_bytes: usize,
     pub(crate) site: Site,
+    /// `None`: plain HTTP.
+    pub(crate) tls: Option<Acceptor>,
+    pub(crate) door: Door,
     pub(crate) clients: Arc<Semaphore>,
     /// Held by whatever serves a connection: when all are dropped, everybody has been said goodbye to.
     pub(crate) busy: mpsc::Sender<Infallible>,
@@ -99,9 +106,23 @@ pub(crate) async fn serve(listener: TcpListener, app: App, stop: watch::Receiver
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, app: Arc<App>, mut stop: watch::Receiver<()>) {
+async fn connection(stream: TcpStream, router: Router, app: Arc<App>, stop: watch::Receiver<()>) {
     // Chunks are small and wanted at once.
     let _ = stream.set_nodelay(true);
+    match &app.tls {
+        None => requests(stream, router, &app, stop).await,
+        Some(tls) => {
+            if let Some(stream) = tls.accept(stream, app.limits.request_timeout).await {
+                requests(stream, router, &app, stop).await;
+            }
+        }
+    }
+}
+
+async fn requests<S>(stream: S, router: Router, app: &App, mut stop: watch::Receiver<()>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(app.limits.request_timeout)
@@ -131,6 +152,9 @@ async fn upgrade(
         response.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
         return response;
     };
+    if let Err(refused) = app.door.admits(&app.api, request.uri(), request.headers()) {
+        return turned_away(refused);
+    }
     let Ok(client_seat) = Arc::clone(&app.clients).try_acquire_owned() else {
         tracing::warn!(max = app.limits.clients_max, "too many clients: one refused");
         return plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, "too many clients\n");
@@ -149,6 +173,19 @@ async fn upgrade(
         socket::run(socket, app.links.next(), Origin::Accepted, events, queued, reach, &app.limits).await;
     });
     response
+}
+
+fn turned_away(refused: Refused) -> Response<Body> {
+    let text = format!("{refused}\n");
+    match refused {
+        Refused::Origin => plain(StatusCode::FORBIDDEN, TEXT, text),
+        Refused::NoToken | Refused::WrongToken => {
+            let mut response = plain(StatusCode::UNAUTHORIZED, TEXT, text);
+            let challenge = header::HeaderValue::from_static("Bearer realm=\"pontoon\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            response
+        }
+    }
 }
 
 async fn health(State(app): State<Arc<App>>) -> Response<Body> {

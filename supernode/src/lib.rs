@@ -18,24 +18,32 @@ mod api;
 pub mod args;
 pub mod client;
 mod clock;
+mod config;
 #[cfg(unix)]
 mod control;
 mod disk;
+mod door;
 mod driver;
 mod engine;
+mod files;
 mod http;
 mod reach;
+mod reload;
 mod settings;
 mod site;
 mod socket;
 mod store;
 mod supernode;
+mod tls;
 mod upkeep;
 
 pub use api::{Access, AccessError, ApiLimits, Token};
+pub use config::{ConfigError, Sources};
 pub use disk::DiskState;
+pub use door::JoinError;
 pub use driver::{Counters, Health};
 pub use reach::{ReachArgs, ReachError, ReachSettings, Turned};
+pub use files::FileError;
 pub use settings::{Limits, SOCKET_PATH, Settings, SettingsError};
 pub use site::{Site, demo};
 pub use store::{
@@ -43,4 +51,5 @@ pub use store::{
     write_backup,
 };
 pub use supernode::{StartError, Supernode};
+pub use tls::{Tls, TlsArgs, TlsError};
 pub use upkeep::{Upkeep, UpkeepError};

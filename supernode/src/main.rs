@@ -26,6 +26,8 @@ fn main() -> ExitCode {
     };
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().compact().with_ansi(colours).with_env_filter(filter).with_writer(std::io::stderr).init();
+    // What is dialled, a join token in it, is told by the WebSocket library at its lowest level, whatever the filter says.
+    log::set_max_level(log::max_level().min(log::LevelFilter::Debug));
     if let Some(upkeep) = &args.upkeep {
         return match upkeep.run(&args.data, &mut std::io::stdout()) {
             Ok(true) => ExitCode::SUCCESS,
@@ -69,7 +71,10 @@ fn stopped(stop: Stop) -> ExitCode {
 
 fn read() -> Result<(Args, EnvFilter), Stop> {
     let args = Args::read(std::env::args_os())?;
-    let filter = filter(&args.log).map_err(|error| Stop::Mistake(format!("--log {}: {error}", args.log)))?;
+    let filter = filter(&args.log).map_err(|error| {
+        let place = args.sources.of("log");
+        Stop::Mistake(format!("{place}: {:?} is no filter: {error}", args.log))
+    })?;
     Ok((args, filter))
 }
 
@@ -86,7 +91,7 @@ fn filter(text: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseErro
 }
 
 async fn run(args: &Args, settings: pontoon_supernode::Settings) -> ExitCode {
-    let mut signals = match Signals::new() {
+    let (mut signals, mut hangup) = match Signals::new().and_then(|signals| Ok((signals, Hangup::new()?))) {
         Ok(signals) => signals,
         Err(error) => {
             say(&format!("no signals: {error}"));
@@ -105,15 +110,19 @@ async fn run(args: &Args, settings: pontoon_supernode::Settings) -> ExitCode {
         page.set_ip(if page.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
     }
     let (listen, network) = (supernode.local_addr(), &args.network);
+    let (http, ws) = if supernode.is_secure() { ("https", "wss") } else { ("http", "ws") };
     let _ = writeln!(
         std::io::stdout(),
-        "Pontoon is ready: open http://{page}/ (network {network:?}, listening on {listen}, peers dial ws://{page}/pontoon)"
+        "Pontoon is ready: open {http}://{page}/ (network {network:?}, listening on {listen}, peers dial {ws}://{page}/pontoon)"
     );
-    tokio::select! {
-        () = signals.next() => {}
-        () = supernode.failed() => {
-            say("the engine stopped; the log says why");
-            return ExitCode::FAILURE;
+    loop {
+        tokio::select! {
+            () = signals.next() => break,
+            () = hangup.next() => supernode.reload(),
+            () = supernode.failed() => {
+                say("the engine stopped; the log says why");
+                return ExitCode::FAILURE;
+            }
         }
     }
     tracing::info!("leaving; a second signal ends at once");
@@ -158,5 +167,36 @@ impl Signals {
     #[cfg(not(unix))]
     async fn next(&mut self) {
         let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+/// The signal that asks a process to read its files again. It ends no supernode, whatever there is to read.
+struct Hangup {
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Hangup {
+    #[cfg(unix)]
+    fn new() -> std::io::Result<Hangup> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Hangup { hangup: signal(SignalKind::hangup())? })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        if self.hangup.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> std::io::Result<Hangup> {
+        Ok(Hangup {})
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        std::future::pending::<()>().await;
     }
 }

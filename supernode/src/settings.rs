@@ -2,12 +2,15 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use axum::http::Uri;
 use pontoon_core::Config;
 
 use crate::{
     api::{Access, AccessError},
     reach::{ReachError, ReachSettings},
+    door::{JoinError, JoinTokens, without_query},
     site,
+    tls::{Tls, TlsError, client::is_secure},
 };
 
 /// The path of the WebSocket end.
@@ -30,6 +33,10 @@ pub struct Settings {
     pub api: Access,
     /// How browsers that no address leads to are reached.
     pub reach: ReachSettings,
+    /// Certificates: the own one, and those that others are checked against.
+    pub tls: Tls,
+    /// The file with the tokens of which peers need one to join; `None`: everybody may.
+    pub join_token_file: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -42,6 +49,8 @@ impl Default for Settings {
             limits: Limits::default(),
             api: Access::default(),
             reach: ReachSettings::default(),
+            tls: Tls::default(),
+            join_token_file: None,
         }
     }
 }
@@ -69,7 +78,7 @@ pub struct Limits {
     pub disk_bytes_max: usize,
     /// Sockets dialled to other supernodes, open ones included; one more fails at once.
     pub dials_max: usize,
-    /// For the header of an HTTP request, and for an upgrade to complete.
+    /// For TLS to begin, for the header of an HTTP request, and for an upgrade to complete.
     pub request_timeout: Duration,
     /// For a dialled supernode to answer.
     pub dial_timeout: Duration,
@@ -81,6 +90,8 @@ pub struct Limits {
     pub close_timeout: Duration,
     /// For the engine to hand everything over at shutdown.
     pub leave_timeout: Duration,
+    /// Between two looks whether a certificate or the join tokens have changed.
+    pub reload_every: Duration,
 }
 
 impl Default for Limits {
@@ -102,6 +113,7 @@ impl Default for Limits {
             close_timeout: Duration::from_secs(1),
             // Above the engine's own limit for it, which gives the orderly answer.
             leave_timeout: Duration::from_millis(4_500),
+            reload_every: Duration::from_secs(30),
         }
     }
 }
@@ -113,7 +125,7 @@ pub enum SettingsError {
     #[error("the network's name must have 1 to 64 bytes, not {0}")]
     Network(usize),
     /// An address of another supernode is not a WebSocket address that this program can dial.
-    #[error("{address:?} is not the address of a supernode: {reason}")]
+    #[error("{address:?} is not the address of another supernode: {reason}")]
     Peer {
         /// As given.
         address: String,
@@ -126,6 +138,30 @@ pub enum SettingsError {
     /// How peers are reached is not said right.
     #[error(transparent)]
     Reach(#[from] ReachError),
+    /// No clients at all.
+    #[error("it must be 1 at least")]
+    Clients,
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Join tokens.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+}
+
+impl SettingsError {
+    /// The flag that it is about, without its dashes.
+    pub fn key(&self) -> &'static str {
+        match self {
+            SettingsError::Network(_) => "network",
+            SettingsError::Peer { .. } => "peer",
+            SettingsError::Access(error) => error.key(),
+            SettingsError::Reach(error) => error.key(),
+            SettingsError::Clients => "clients-max",
+            SettingsError::Tls(error) => error.key(),
+            SettingsError::Join(_) => "join-token-file",
+        }
+    }
 }
 
 impl Settings {
@@ -135,37 +171,52 @@ impl Settings {
         if !(1..=64).contains(&network) {
             return Err(SettingsError::Network(network));
         }
+        if self.limits.clients_max == 0 {
+            return Err(SettingsError::Clients);
+        }
         self.api.check()?;
         self.reach.check()?;
         if let Some(public) = &self.reach.public {
             check_public(public)?;
         }
-        self.engine.supernodes.iter().try_for_each(|address| check_address(address))
+        let supernodes = &self.engine.supernodes;
+        supernodes.iter().try_for_each(|address| check_address(address, self.listen))?;
+        self.tls.check(supernodes.iter().any(|address| is_secure(address)))?;
+        JoinTokens::load(self.join_token_file.as_deref())?;
+        Ok(())
     }
 }
 
 fn check_public(address: &str) -> Result<(), ReachError> {
-    let refuse = |reason| Err(ReachError::Public { address: address.to_owned(), reason });
-    match address.parse::<axum::http::Uri>() {
-        Ok(uri)
-            if matches!(uri.scheme_str(), Some("ws" | "wss")) && uri.host().is_some_and(|host| !host.is_empty()) =>
-        {
-            Ok(())
-        }
-        Ok(_) => refuse("it should look like wss://sn.example.org/pontoon"),
-        Err(_) => refuse("it is not a URL"),
+    match dialable(address) {
+        Ok(_) => Ok(()),
+        Err(reason) => Err(ReachError::Public { address: without_query(address).to_owned(), reason }),
     }
 }
 
-pub(crate) fn check_address(address: &str) -> Result<(), SettingsError> {
-    let refuse = |reason| Err(SettingsError::Peer { address: address.to_owned(), reason });
-    match address.parse::<axum::http::Uri>() {
-        Err(_) => refuse("it is not a URL"),
-        Ok(uri) => match (uri.scheme_str(), uri.host()) {
-            (Some("ws"), Some(host)) if !host.is_empty() => Ok(()),
-            (Some("wss"), _) => refuse("wss:// is not supported between supernodes yet, use ws://"),
-            _ => refuse("it should look like ws://host:8080/pontoon"),
-        },
+/// The host and port of an address that a peer can dial, or why it is none.
+pub(crate) fn dialable(address: &str) -> Result<(String, u16), &'static str> {
+    let uri = address.parse::<Uri>().map_err(|_| "it is not a URL")?;
+    let port = match uri.scheme_str() {
+        Some("ws") => 80,
+        Some("wss") => 443,
+        _ => return Err("it should look like wss://host/pontoon or ws://host:8080/pontoon"),
+    };
+    match uri.host() {
+        Some(host) if !host.is_empty() => Ok((host.trim_matches(['[', ']']).to_owned(), uri.port_u16().unwrap_or(port))),
+        _ => Err("it names no host"),
+    }
+}
+
+fn check_address(address: &str, own: SocketAddr) -> Result<(), SettingsError> {
+    // Its query may be a token.
+    let refuse = |reason| Err(SettingsError::Peer { address: without_query(address).to_owned(), reason });
+    match dialable(address) {
+        Err(reason) => refuse(reason),
+        Ok((host, port)) if host.parse().is_ok_and(|host| SocketAddr::new(host, port) == own) => {
+            refuse("it is this supernode itself, see --listen")
+        }
+        Ok(_) => Ok(()),
     }
 }
 
@@ -181,11 +232,14 @@ mod tests {
 
     #[test]
     fn addresses_of_other_supernodes() {
-        assert_eq!(with_peer("ws://127.0.0.1:8080/pontoon"), Ok(()));
+        assert_eq!(with_peer("ws://127.0.0.1:8081/pontoon"), Ok(()));
         assert_eq!(with_peer("ws://sn.example.org/pontoon"), Ok(()));
-        for wrong in ["", "sn.example.org:8080", "http://sn.example.org/pontoon", "wss://sn.example.org", "ws://"] {
+        assert_eq!(with_peer("ws://sn.example.org/pontoon?token=0123456789abcdef"), Ok(()));
+        for wrong in ["", "sn.example.org:8080", "http://sn.example.org/pontoon", "ws://", "ws:///pontoon"] {
             assert!(with_peer(wrong).is_err(), "{wrong:?}");
         }
+        let itself = with_peer("ws://127.0.0.1:8080/pontoon?token=0123456789abcdef").unwrap_err();
+        assert!(!itself.to_string().contains("0123456789abcdef"), "{itself}");
     }
 
     #[test]

@@ -96,8 +96,8 @@ fn content_type(path: &str) -> String {
     }
 }
 
-pub(crate) fn plain(status: StatusCode, content_type: &'static str, body: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
+pub(crate) fn plain(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     if !content_type.is_empty() {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

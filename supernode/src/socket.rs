@@ -192,7 +192,7 @@ pub(crate) async fn run<S>(
     let end = {
         let (sink, source) = (&mut socket).split();
         tokio::select! {
-            end = receive(source, link, address.is_some(), &events, limits.idle_timeout) => end,
+            end = receive(source, link, address.as_deref(), &events, limits.idle_timeout) => end,
             end = transmit(sink, outgoing, reach.filter(|_| address.is_none()), limits.ping_every) => end,
             () = cut(patient) => End::Cut,
         }
@@ -205,7 +205,7 @@ pub(crate) async fn run<S>(
 async fn receive(
     mut source: impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
     link: LinkId,
-    dialled: bool,
+    dialled: Option<&str>,
     events: &mpsc::Sender<Event>,
     idle: Duration,
 ) -> End {
@@ -213,8 +213,8 @@ async fn receive(
         let bytes = match timeout(idle, source.next()).await {
             Err(_) => return End::Idle,
             Ok(Some(Ok(Message::Binary(bytes)))) => bytes,
-            Ok(Some(Ok(Message::Text(text)))) if dialled => {
-                let addresses = supernodes_told(&text);
+            Ok(Some(Ok(Message::Text(text)))) if let Some(address) = dialled => {
+                let addresses = supernodes_told(address, &text);
                 if !addresses.is_empty() && events.send(Event::Supernodes { addresses }).await.is_err() {
                     return End::Closing;
                 }

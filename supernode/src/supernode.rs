@@ -5,7 +5,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 use pontoon_core::{Command, Error, Id, Reply, crypto::Ed25519, crypto::Identity as _, inspect::Inspect, node::Node};
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, mpsc, watch},
+    sync::{Notify, Semaphore, mpsc, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -14,6 +14,7 @@ use crate::{
     api::{Api, Sizes},
     clock::Clock,
     disk::Disk,
+    door::{Door, JoinError, JoinTokens},
     driver::{self, Health, Links, Parts, Request},
     engine::{Calls, Engine},
     http::{self, App},
@@ -23,9 +24,14 @@ use crate::{
         session::Around,
         turn::{self, Turn},
     },
+    reload::{self, Source},
     settings::{SOCKET_PATH, Settings, SettingsError},
     socket::AllQueued,
     store::{Opened, Store, StoreError},
+    tls::{
+        TlsError, client,
+        server::{Acceptor, Served},
+    },
 };
 
 /// Why a supernode did not start.
@@ -66,6 +72,8 @@ pub struct Supernode {
     id: Id,
     local_addr: SocketAddr,
     engine: Engine,
+    secure: bool,
+    reload: Arc<Notify>,
     stop: watch::Sender<()>,
     busy: mpsc::Receiver<Infallible>,
     driver: JoinHandle<()>,
@@ -77,7 +85,13 @@ impl Supernode {
     /// Opens the store, listens, and starts the engine. Needs a tokio runtime.
     pub async fn start(settings: Settings) -> Result<Supernode, StartError> {
         settings.check()?;
-        let Settings { listen, data, mut engine, site, limits, api, reach: reaching } = settings;
+        let Settings { listen, data, mut engine, site, limits, api, tls, join_token_file, reach: reaching } = settings;
+        let settings_error = |error: TlsError| StartError::Settings(error.into());
+        let connector = client::connector(&tls, &engine.supernodes, reaching.public.as_deref()).map_err(settings_error)?;
+        let served = Served::load(&tls).map_err(settings_error)?;
+        let acceptor = served.clone().map(Acceptor::new).transpose().map_err(settings_error)?;
+        let join_error = |error: JoinError| StartError::Settings(error.into());
+        let tokens = JoinTokens::load(join_token_file.as_deref()).map_err(join_error)?;
         let directory = data.clone();
         let opened = tokio::task::spawn_blocking(move || Store::open(&directory)).await;
         let Opened { store, seed, saved } = opened.map_err(|_| StartError::System("thread"))??;
@@ -114,11 +128,13 @@ impl Supernode {
             reach,
             chunk_bytes,
             site,
+            tls: acceptor,
+            door: Door::new(tokens.clone()),
             clients: Arc::new(Semaphore::new(limits.clients_max)),
             busy: busy_in,
             limits: limits.clone(),
         };
-        let close_timeout = limits.close_timeout;
+        let (close_timeout, reload_every) = (limits.close_timeout, limits.reload_every);
         let around = Around {
             events: events_in.clone(),
             links: links.clone(),
@@ -138,6 +154,7 @@ impl Supernode {
             links,
             calls,
             queued,
+            connector,
             events_in,
             events,
             requests,
@@ -145,9 +162,13 @@ impl Supernode {
         #[cfg(unix)]
         crate::control::start(&data, parts.disk.snapshots(), stopped.clone());
         let driver = tokio::spawn(driver::run(parts));
+        let (secure, reload) = (served.is_some(), Arc::new(Notify::new()));
+        let served = served.map(|served| served as Arc<dyn Source>);
+        let sources = served.into_iter().chain(tokens.map(|tokens| tokens as Arc<dyn Source>)).collect();
+        tokio::spawn(reload::run(sources, reload_every, Arc::clone(&reload), stopped.clone()));
         tokio::spawn(http::serve(listener, app, stopped));
         let turn_port = turn.and_then(|turn| turn.ports.udp);
-        Ok(Supernode { id, local_addr, engine, stop, busy, driver, close_timeout, turn_port })
+        Ok(Supernode { id, local_addr, secure, reload, engine, stop, busy, driver, close_timeout, turn_port })
     }
 
     /// Where STUN and TURN are answered, if they are.
@@ -167,7 +188,17 @@ impl Supernode {
 
     /// The address that peers dial.
     pub fn address(&self) -> String {
-        format!("ws://{}{SOCKET_PATH}", self.local_addr)
+        format!("{}://{}{SOCKET_PATH}", if self.secure { "wss" } else { "ws" }, self.local_addr)
+    }
+
+    /// Whether it serves `https` and `wss`.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Reads the certificate and the join tokens again, soon. What does not read is logged, and changes nothing.
+    pub fn reload(&self) {
+        self.reload.notify_one();
     }
 
     /// Runs a command of the engine; `Error::Closed` once it is shutting down.

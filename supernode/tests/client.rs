@@ -63,7 +63,7 @@ async fn commands_for_a_supernode_that_runs() {
         (TOKEN, &["import", "json", "bids", json.to_str().unwrap()], "rows 1 to 200: unique_violation", 1),
         (TOKEN, &["import", "csv", "nowhere", json.to_str().unwrap()], "undefined_table", 1),
         (TOKEN, &["get", "shop"], "--help", 2),
-        (TOKEN, &["ring", "--server", "https://a"], "is not the address", 1),
+        (TOKEN, &["ring", "--server", "ftp://a"], "is not the address", 1),
         (TOKEN, &["ring", "--server", "http://127.0.0.1:9"], "127.0.0.1:9", 1),
     ] {
         let (_, told, ended) = run(&server, token, arguments);

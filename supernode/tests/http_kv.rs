@@ -99,9 +99,7 @@ async fn what_pages_write_is_read_and_the_other_way_round() {
     let ops = vec![op("text", Action::Get)];
     match supernode.call(Command::Keys { ops, deadline_us: None }).await {
         Ok(Reply::Keys(outcomes, _)) => {
-            assert!(
-                matches!(&outcomes[..], [Outcome::Found { value, .. }] if *value == *"\u{b1}å".as_bytes()[1..].as_ref())
-            );
+            assert!(matches!(&outcomes[..], [Outcome::Found { value, .. }] if value[..] == "\u{b1}å".as_bytes()[1..]));
         }
         other => panic!("{other:?}"),
     }

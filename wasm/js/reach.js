@@ -28,7 +28,10 @@ export function readReach(address, text) {
     const { udp, stun, username, credential, seconds, supernodes } = JSON.parse(text);
     /** @type {Reach} */
     const reach = { supernodes: [] };
-    if (Array.isArray(supernodes)) reach.supernodes = supernodes.filter(isAddress).slice(0, SUPERNODES_MAX);
+    if (Array.isArray(supernodes)) {
+      const token = new URL(address).searchParams.get("token");
+      reach.supernodes = supernodes.filter(isAddress).slice(0, SUPERNODES_MAX).map((other) => withToken(other, token));
+    }
     if (isPort(udp)) {
       const { hostname } = new URL(address);
       const at = `${hostname}:${udp}`;
@@ -42,6 +45,15 @@ export function readReach(address, text) {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * Supernodes of one network ask for the same token, if they do.
+ * @param {string} address @param {string | null} token
+ */
+function withToken(address, token) {
+  if (token === null || address.includes("?")) return address;
+  return `${address}?token=${encodeURIComponent(token)}`;
 }
 
 /** @param {unknown} port @returns {port is number} */

@@ -42,7 +42,7 @@ test("what a supernode tells of how to be reached is read, and nothing else", ()
   const address = "wss://sn.example.org:8443/pontoon?token=t";
   const told = { udp: 3478, stun: 3479, username: "u", credential: "c", seconds: 60, supernodes: ["wss://a/pontoon", "http://b", 3], more: 1 };
   const { servers, supernodes } = readReach(address, JSON.stringify(told));
-  assert.deepEqual(supernodes, ["wss://a/pontoon"]);
+  assert.deepEqual(supernodes, ["wss://a/pontoon?token=t"], "with the token that the first one asked for");
   assert.deepEqual(servers.stun, ["stun:sn.example.org:3478", "stun:sn.example.org:3479"]);
   assert.deepEqual(servers.turn, { urls: "turn:sn.example.org:3478?transport=udp", username: "u", credential: "c" });
   assert.ok(servers.until > Date.now() && servers.until <= Date.now() + 60_000);

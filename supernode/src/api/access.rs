@@ -17,7 +17,7 @@ pub struct Access {
     /// Everybody may do everything.
     pub open: bool,
     /// Origins of pages that may use it beside those that this supernode serves, such as `https://shop.example.org`;
-    /// `*` is all.
+    /// `*` is all. If there are any, pages of others may not join by WebSocket either.
     pub origins: Vec<String>,
     /// Bounds.
     pub limits: ApiLimits,
@@ -98,7 +98,7 @@ pub enum AccessError {
     #[error("a token is {TOKEN_BYTES_MIN} to {TOKEN_BYTES_MAX} visible ASCII characters")]
     Token,
     /// The file of the token does not read.
-    #[error("--token-file {0}")]
+    #[error("{0}")]
     TokenFile(String),
     /// Two ways to say who may.
     #[error("--open and a token contradict each other: leave one of them out")]
@@ -106,6 +106,17 @@ pub enum AccessError {
     /// No origin of a page.
     #[error("{0:?} is not the origin of a page: it should look like https://shop.example.org, without a path, or be *")]
     Origin(String),
+}
+
+impl AccessError {
+    /// The flag that it is about, without its dashes.
+    pub fn key(&self) -> &'static str {
+        match self {
+            AccessError::Token | AccessError::TokenFile(_) => "token-file",
+            AccessError::OpenWithToken => "open",
+            AccessError::Origin(_) => "origin",
+        }
+    }
 }
 
 /// Why a request may not do what it asks for.
@@ -165,7 +176,7 @@ pub struct AccessArgs {
     /// Let everybody who reaches the port write and ask SQL over HTTP
     #[arg(long, env = "PONTOON_OPEN")]
     pub open: bool,
-    /// An origin whose pages may use the HTTP interface, as https://shop.example.org; may be given several times (in the
+    /// An origin whose pages may use the HTTP interface, and whose pages alone may join, as https://shop.example.org; may be given several times (in the
     /// environment: with commas)
     #[arg(long = "origin", env = "PONTOON_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     pub origins: Vec<String>,

@@ -91,6 +91,13 @@ fn foreign(api: &Api, headers: &HeaderMap) -> bool {
     headers.get(header::ORIGIN).is_some_and(|origin| !is_listed(api, origin) && !is_own(origin, headers))
 }
 
+impl Api {
+    /// Whether a page asks that may not join: where no origins are listed, pages of all of them may.
+    pub(crate) fn keeps_out(&self, headers: &HeaderMap) -> bool {
+        !self.access.origins.is_empty() && foreign(self, headers)
+    }
+}
+
 fn is_listed(api: &Api, origin: &HeaderValue) -> bool {
     origin.to_str().is_ok_and(|origin| api.access.lists(origin))
 }

@@ -1,6 +1,6 @@
-//! One request a connection, over plain HTTP.
+//! One request a connection, over HTTP or HTTPS.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -8,12 +8,17 @@ use axum::{
 };
 use futures_util::StreamExt as _;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::{
     net::TcpStream,
     time::{Duration, timeout},
 };
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::MaybeTlsStream;
 
 use super::ClientError;
+use crate::tls;
 
 /// To connect, and between two pieces of an answer: more than a statement may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,6 +30,8 @@ pub(super) struct Connection {
     server: String,
     authority: String,
     token: Option<String>,
+    /// For `https`: how to check whose certificate.
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
 /// What it said, good so far.
@@ -35,15 +42,37 @@ pub(super) struct Answer {
 }
 
 impl Connection {
-    pub(super) fn new(server: &str, token: Option<&str>) -> Result<Connection, ClientError> {
+    /// Where `https` is checked against the certificates of the file `ca`, or the system's.
+    pub(super) fn new(server: &str, token: Option<&str>, ca: Option<&Path>) -> Result<Connection, ClientError> {
         let bad = || ClientError::Server(server.to_owned());
         let uri: Uri = server.parse().map_err(|_| bad())?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(bad)?;
-        if uri.scheme_str() != Some("http") || uri.path() != "/" || uri.query().is_some() {
+        if uri.path() != "/" || uri.query().is_some() {
             return Err(bad());
         }
-        let authority = format!("{host}:{}", uri.port_u16().unwrap_or(80));
-        Ok(Connection { server: server.to_owned(), authority, token: token.map(str::to_owned) })
+        let (port, tls) = match uri.scheme_str() {
+            Some("http") => (80, None),
+            Some("https") => {
+                let name = host.trim_matches(['[', ']']).to_owned();
+                let name = ServerName::try_from(name).map_err(|_| bad())?;
+                let config = tls::client::config(ca).map_err(|error| ClientError::Local(error.to_string()))?;
+                (443, Some((config, name)))
+            }
+            _ => return Err(bad()),
+        };
+        let authority = format!("{host}:{}", uri.port_u16().unwrap_or(port));
+        Ok(Connection { server: server.to_owned(), authority, token: token.map(str::to_owned), tls })
+    }
+
+    async fn connect(&self) -> std::io::Result<MaybeTlsStream<TcpStream>> {
+        let stream = TcpStream::connect(&self.authority).await?;
+        Ok(match &self.tls {
+            None => MaybeTlsStream::Plain(stream),
+            Some((config, name)) => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                MaybeTlsStream::Rustls(connector.connect(name.clone(), stream).await?)
+            }
+        })
     }
 
     /// The answer, where it is no error.
@@ -64,7 +93,7 @@ impl Connection {
         }
         let request = request.body(Body::from(content)).map_err(|error| ClientError::Local(error.to_string()))?;
         let asking = async {
-            let stream = TcpStream::connect(&self.authority).await.map_err(|error| error.to_string())?;
+            let stream = self.connect().await.map_err(|error| error.to_string())?;
             let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
             let (mut sender, connection) = handshake.map_err(|error| error.to_string())?;
             tokio::spawn(connection);
@@ -134,10 +163,10 @@ mod tests {
 
     #[test]
     fn addresses() {
-        let authority = |server| Connection::new(server, None).map(|connection| connection.authority).ok();
+        let authority = |server| Connection::new(server, None, None).map(|connection| connection.authority).ok();
         assert_eq!(authority("http://127.0.0.1:8080").as_deref(), Some("127.0.0.1:8080"));
         assert_eq!(authority("http://sn.example.org/").as_deref(), Some("sn.example.org:80"));
-        for wrong in ["", "localhost:8080", "https://sn.example.org", "http://", "http://a/b", "ws://a"] {
+        for wrong in ["", "localhost:8080", "https://", "http://", "http://a/b", "ws://a"] {
             assert_eq!(authority(wrong), None, "{wrong}");
         }
     }

@@ -1,4 +1,5 @@
-//! The command line against a supernode that runs: `pontoon-supernode sql 'SELECT …'`, `put`, `get`, `import`, `ring`.
+//! The command line against a supernode that runs: `pontoon-supernode sql 'SELECT …'`, `put`, `get`, `import`, `ring`,
+//! `health`.
 //!
 //! It speaks HTTP as any program may (`docs/http.md`); nothing here knows the engine.
 
@@ -18,7 +19,7 @@ use connection::{Answer, Connection};
 use serde_json::json;
 
 /// Commands that are for a supernode that runs; anything else starts one.
-pub const COMMANDS: [&str; 5] = ["sql", "put", "get", "import", "ring"];
+pub const COMMANDS: [&str; 6] = ["sql", "put", "get", "import", "ring", "health"];
 
 /// What went wrong, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,9 @@ struct Args {
     /// The file with the token; PONTOON_TOKEN is the token itself
     #[arg(long, global = true, env = "PONTOON_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Check an https:// supernode against the certificates in this file (PEM) instead of the system's
+    #[arg(long, global = true, env = "PONTOON_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -104,6 +108,8 @@ enum Command {
         #[arg(long)]
         dot: bool,
     },
+    /// Prints how the supernode is; exits with 1 if it does not answer
+    Health,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -149,7 +155,9 @@ async fn run(args: Args) -> Result<(), ClientError> {
         Some(file) => Some(local(std::fs::read_to_string(file), &file.display())?),
         None => std::env::var("PONTOON_TOKEN").ok(),
     };
-    let server = Connection::new(&args.server, token.as_deref().map(str::trim).filter(|token| !token.is_empty()))?;
+    let token = token.as_deref().map(str::trim).filter(|token| !token.is_empty());
+    let ca = args.ca.as_deref().filter(|file| !file.as_os_str().is_empty());
+    let server = Connection::new(&args.server, token, ca)?;
     match args.command {
         Command::Sql { statements, params, format } => {
             let params: Vec<_> = params.iter().map(|text| value(text)).collect();
@@ -191,6 +199,10 @@ async fn run(args: Args) -> Result<(), ClientError> {
             let path = if dot { "/v1/ring?format=dot" } else { "/v1/ring" };
             let answer = server.ask("GET", path, &[], Vec::new()).await?;
             if dot { copy(answer).await } else { print(table::ring(&answer.json().await?).as_bytes()) }
+        }
+        Command::Health => {
+            copy(server.ask("GET", "/healthz", &[], Vec::new()).await?).await?;
+            print(b"\n")
         }
     }
 }

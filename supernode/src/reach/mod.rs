@@ -139,14 +139,19 @@ impl Supernodes {
     }
 }
 
-/// The supernodes that another one tells of.
-pub(crate) fn supernodes_told(text: &str) -> Vec<String> {
+/// The supernodes that the one at `address` tells of. Those of one network ask for the same join token, if they do.
+pub(crate) fn supernodes_told(address: &str, text: &str) -> Vec<String> {
     if text.len() > TEXT_BYTES_MAX {
         return Vec::new();
     }
     let told: Told = serde_json::from_str(text).unwrap_or_default();
-    let dialable = |address: &String| crate::settings::check_address(address).is_ok();
-    told.supernodes.into_iter().filter(dialable).take(SUPERNODES_MAX).collect()
+    let dialable = |address: &String| crate::settings::dialable(address).is_ok();
+    let query = address.split_once('?').map(|(_, query)| query);
+    let with_token = |other: String| match query {
+        Some(query) if !other.contains('?') => format!("{other}?{query}"),
+        _ => other,
+    };
+    told.supernodes.into_iter().filter(dialable).take(SUPERNODES_MAX).map(with_token).collect()
 }
 
 #[cfg(test)]
@@ -154,6 +159,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    const A: &str = "ws://a/pontoon";
 
     #[tokio::test]
     async fn what_is_told_is_told_again_when_it_changes() {
@@ -173,7 +180,7 @@ mod tests {
         let others = supernodes.learn(vec!["ws://a/pontoon".to_owned(), "ws://b/pontoon".to_owned()]);
         assert_eq!(others, ["ws://b/pontoon"], "itself it need not dial");
         reach.changed().await;
-        assert_eq!(supernodes_told(&reach.text().unwrap()), ["ws://a/pontoon", "ws://b/pontoon"]);
+        assert_eq!(supernodes_told(A, &reach.text().unwrap()), ["ws://a/pontoon", "ws://b/pontoon"]);
         // Nothing new is nothing to tell.
         supernodes.learn(vec!["ws://b/pontoon".to_owned()]);
         let patience = tokio::time::timeout(Duration::from_millis(50), reach.changed());
@@ -190,11 +197,12 @@ mod tests {
     fn what_another_supernode_tells_is_bounded_and_checked() {
         let many: Vec<String> = (0..100).map(|number| format!("ws://host{number}/pontoon")).collect();
         let text = serde_json::json!({ "supernodes": many, "and": "more" }).to_string();
-        assert_eq!(supernodes_told(&text).len(), SUPERNODES_MAX);
+        assert_eq!(supernodes_told(A, &text).len(), SUPERNODES_MAX);
         let odd = serde_json::json!({ "supernodes": ["http://a", "", "ws://b/pontoon"] }).to_string();
-        assert_eq!(supernodes_told(&odd), ["ws://b/pontoon"]);
+        assert_eq!(supernodes_told(A, &odd), ["ws://b/pontoon"]);
+        assert_eq!(supernodes_told("wss://a/pontoon?token=t", &odd), ["ws://b/pontoon?token=t"]);
         for junk in ["", "[]", "{", r#"{"supernodes":3}"#] {
-            assert!(supernodes_told(junk).is_empty());
+            assert!(supernodes_told(A, junk).is_empty());
         }
     }
 }

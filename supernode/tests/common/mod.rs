@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on ends")]
 
+pub mod certificates;
 pub mod ledger;
 
 use std::{
@@ -208,6 +209,7 @@ impl Program {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line
             .split_once("open http://")
+            .or_else(|| line.split_once("open https://"))
             .and_then(|(_, rest)| rest.split_once('/'))
             .unwrap_or_else(|| panic!("no ready line but {line:?}"))
             .0;
@@ -226,7 +228,18 @@ impl Program {
 
     #[cfg(unix)]
     pub fn terminate(&self) {
-        let kill = format!("kill -TERM {}", self.child.id());
+        self.signal("TERM");
+    }
+
+    /// SIGHUP: it reads its certificate and its join tokens again.
+    #[cfg(unix)]
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
