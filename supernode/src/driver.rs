@@ -42,13 +42,35 @@ use crate::{
 /// What sockets and dial tasks report.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Up { link: LinkId, origin: Origin, client: Client },
-    Chunk { link: LinkId, bytes: Vec<u8> },
-    Down { link: LinkId },
-    DialFailed { address: String, reason: String },
-    Supernodes { addresses: Vec<String> },
-    RtcSignal { session: SessionId, payload: Vec<u8> },
-    RtcFailed { session: SessionId, reason: String },
+    Up {
+        link: LinkId,
+        origin: Origin,
+        client: Client,
+    },
+    Chunk {
+        link: LinkId,
+        bytes: Vec<u8>,
+    },
+    Down {
+        link: LinkId,
+    },
+    DialFailed {
+        address: String,
+        reason: String,
+    },
+    /// The supernode at the other end says how it is dialled from outside.
+    Public {
+        link: LinkId,
+        public: String,
+    },
+    RtcSignal {
+        session: SessionId,
+        payload: Vec<u8>,
+    },
+    RtcFailed {
+        session: SessionId,
+        reason: String,
+    },
 }
 
 /// What the application asks.
@@ -96,7 +118,7 @@ pub struct Health {
     pub network: String,
     /// Whether the node has joined its network.
     pub joined: bool,
-    /// Open sockets, accepted and dialled, before and after their handshake.
+    /// Open sockets, accepted and dialled, and data channels, before and after their handshake.
     pub sockets: usize,
     /// WebRTC sessions, those that are being negotiated too.
     pub webrtc: usize,
@@ -249,14 +271,14 @@ impl Driver {
                 let overflow = self.clients.get(&link).is_some_and(|client| client.send(bytes).is_err());
                 if overflow {
                     // Dropping its client cuts the socket.
-                    self.clients.remove(&link);
+                    self.let_go(link);
                     self.counters.clients_cut += 1;
                     tracing::warn!(link = link.0, "a client does not take what it is sent: cut");
                     return Some(Input::LinkDown { link });
                 }
             }
             Output::Close { link } => {
-                if let Some(client) = self.clients.remove(&link) {
+                if let Some(client) = self.let_go(link) {
                     let code = if self.leaving.is_some() { CloseCode::Away } else { CloseCode::Normal };
                     client.close(code, self.parts.limits.close_timeout);
                 }
@@ -317,14 +339,19 @@ impl Driver {
             // What arrives from a link that was let go of is nobody's any more.
             Event::Chunk { link, .. } if !self.clients.contains_key(&link) => return,
             Event::Chunk { link, bytes } => Input::Chunk { link, bytes },
-            Event::Down { link } if self.clients.remove(&link).is_none() => return,
+            Event::Down { link } if self.let_go(link).is_none() => return,
             Event::Down { link } => Input::LinkDown { link },
             Event::DialFailed { address, reason } => {
                 self.counters.dials_failed += 1;
                 tracing::info!(address = without_query(&address), reason, "supernode not reached");
                 Input::DialFailed { address }
             }
-            Event::Supernodes { addresses } => Input::Supernodes { addresses: self.parts.supernodes.learn(addresses) },
+            Event::Public { link, public } => {
+                if self.clients.contains_key(&link) {
+                    self.parts.supernodes.told(link, public);
+                }
+                return;
+            }
             Event::RtcSignal { session, payload } => Input::RtcSignal { session, payload },
             Event::RtcFailed { session, reason } => {
                 self.counters.channels_failed += 1;
@@ -332,6 +359,11 @@ impl Driver {
             }
         };
         self.feed(input);
+    }
+
+    fn let_go(&mut self, link: LinkId) -> Option<Client> {
+        self.parts.supernodes.gone(link);
+        self.clients.remove(&link)
     }
 
     fn on_done(&mut self, done: Done) {

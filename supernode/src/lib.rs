@@ -42,8 +42,8 @@ pub use config::{ConfigError, Sources};
 pub use disk::DiskState;
 pub use door::JoinError;
 pub use driver::{Counters, Health};
-pub use reach::{ReachArgs, ReachError, ReachSettings, Turned};
 pub use files::FileError;
+pub use reach::{ReachArgs, ReachError, ReachSettings, Turned};
 pub use settings::{Limits, SOCKET_PATH, Settings, SettingsError};
 pub use site::{Site, demo};
 pub use store::{

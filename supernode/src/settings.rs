@@ -7,8 +7,8 @@ use pontoon_core::Config;
 
 use crate::{
     api::{Access, AccessError},
-    reach::{ReachError, ReachSettings},
     door::{JoinError, JoinTokens, without_query},
+    reach::{ReachError, ReachSettings, check_public},
     site,
     tls::{Tls, TlsError, client::is_secure},
 };
@@ -177,20 +177,14 @@ impl Settings {
         self.api.check()?;
         self.reach.check()?;
         if let Some(public) = &self.reach.public {
-            check_public(public)?;
+            let refuse = |reason| ReachError::Public { address: without_query(public).to_owned(), reason };
+            check_public(public).map_err(refuse)?;
         }
         let supernodes = &self.engine.supernodes;
         supernodes.iter().try_for_each(|address| check_address(address, self.listen))?;
         self.tls.check(supernodes.iter().any(|address| is_secure(address)))?;
         JoinTokens::load(self.join_token_file.as_deref())?;
         Ok(())
-    }
-}
-
-fn check_public(address: &str) -> Result<(), ReachError> {
-    match dialable(address) {
-        Ok(_) => Ok(()),
-        Err(reason) => Err(ReachError::Public { address: without_query(address).to_owned(), reason }),
     }
 }
 
@@ -203,7 +197,9 @@ pub(crate) fn dialable(address: &str) -> Result<(String, u16), &'static str> {
         _ => return Err("it should look like wss://host/pontoon or ws://host:8080/pontoon"),
     };
     match uri.host() {
-        Some(host) if !host.is_empty() => Ok((host.trim_matches(['[', ']']).to_owned(), uri.port_u16().unwrap_or(port))),
+        Some(host) if !host.is_empty() => {
+            Ok((host.trim_matches(['[', ']']).to_owned(), uri.port_u16().unwrap_or(port)))
+        }
         _ => Err("it names no host"),
     }
 }

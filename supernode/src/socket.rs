@@ -34,7 +34,7 @@ use tokio_tungstenite::{
 
 use crate::{
     driver::Event,
-    reach::{Reach, supernodes_told},
+    reach::{Reach, public_told},
     settings::Limits,
 };
 
@@ -182,18 +182,15 @@ pub(crate) async fn run<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (client, outgoing, patient) = client(limits, all);
-    let address = match &origin {
-        Origin::Dialled { address } => Some(address.clone()),
-        _ => None,
-    };
+    let dialled = matches!(origin, Origin::Dialled { .. });
     if events.send(Event::Up { link, origin, client }).await.is_err() {
         return;
     }
     let end = {
         let (sink, source) = (&mut socket).split();
         tokio::select! {
-            end = receive(source, link, address.as_deref(), &events, limits.idle_timeout) => end,
-            end = transmit(sink, outgoing, reach.filter(|_| address.is_none()), limits.ping_every) => end,
+            end = receive(source, link, dialled, &events, limits.idle_timeout) => end,
+            end = transmit(sink, outgoing, reach.filter(|_| !dialled), limits.ping_every) => end,
             () = cut(patient) => End::Cut,
         }
     };
@@ -205,7 +202,7 @@ pub(crate) async fn run<S>(
 async fn receive(
     mut source: impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
     link: LinkId,
-    dialled: Option<&str>,
+    dialled: bool,
     events: &mpsc::Sender<Event>,
     idle: Duration,
 ) -> End {
@@ -213,9 +210,11 @@ async fn receive(
         let bytes = match timeout(idle, source.next()).await {
             Err(_) => return End::Idle,
             Ok(Some(Ok(Message::Binary(bytes)))) => bytes,
-            Ok(Some(Ok(Message::Text(text)))) if let Some(address) = dialled => {
-                let addresses = supernodes_told(address, &text);
-                if !addresses.is_empty() && events.send(Event::Supernodes { addresses }).await.is_err() {
+            Ok(Some(Ok(Message::Text(text)))) if dialled => {
+                let told = public_told(&text).map(|public| Event::Public { link, public });
+                if let Some(told) = told
+                    && events.send(told).await.is_err()
+                {
                     return End::Closing;
                 }
                 continue;

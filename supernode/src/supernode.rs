@@ -87,7 +87,8 @@ impl Supernode {
         settings.check()?;
         let Settings { listen, data, mut engine, site, limits, api, tls, join_token_file, reach: reaching } = settings;
         let settings_error = |error: TlsError| StartError::Settings(error.into());
-        let connector = client::connector(&tls, &engine.supernodes, reaching.public.as_deref()).map_err(settings_error)?;
+        let connector =
+            client::connector(&tls, &engine.supernodes, reaching.public.as_deref()).map_err(settings_error)?;
         let served = Served::load(&tls).map_err(settings_error)?;
         let acceptor = served.clone().map(Acceptor::new).transpose().map_err(settings_error)?;
         let join_error = |error: JoinError| StartError::Settings(error.into());
@@ -117,6 +118,7 @@ impl Supernode {
         let (events_in, events) = mpsc::channel(limits.events_max);
         let (requests_in, requests) = mpsc::channel(limits.requests_max);
         let (busy_in, busy) = mpsc::channel(1);
+        let busy_around = busy_in.clone();
         let (stop, stopped) = watch::channel(());
         let (links, queued, calls) = (Links::default(), AllQueued::default(), Calls::default());
         let engine = Engine { id, locality_bits, requests: requests_in, calls: calls.clone() };
@@ -139,6 +141,7 @@ impl Supernode {
             events: events_in.clone(),
             links: links.clone(),
             queued: queued.clone(),
+            busy: busy_around,
             limits: Arc::new(limits.clone()),
         };
         let parts = Parts {
@@ -240,7 +243,7 @@ async fn start_reach(
     settings: &ReachSettings,
     supernodes: &Supernodes,
 ) -> Result<(Reach, Option<Turn>), StartError> {
-    let turn = match settings.turn {
+    let turn = match settings.answers_turn(local_addr) {
         true => {
             let address = settings.turn_listen.unwrap_or_else(|| turn::beside(local_addr));
             let mut started = turn::start(address, settings).await;
@@ -257,5 +260,5 @@ async fn start_reach(
         Some(turn) => (turn.ports, turn.credentials.clone()),
         None => (turn::Ports::default(), watch::channel(None).1),
     };
-    Ok((Reach::new(ports, credentials, supernodes.subscribe()), turn))
+    Ok((Reach::new(ports, credentials, supernodes), turn))
 }

@@ -7,7 +7,7 @@
 //!
 //! What the other end says is worked off in order, candidates only after the description that they belong to.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use pontoon_core::{LinkId, Origin, SessionId};
 use serde_json::Value;
@@ -79,6 +79,8 @@ pub(crate) struct Around {
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) links: Links,
     pub(crate) queued: AllQueued,
+    /// Held while a session lasts: at shutdown its goodbye is waited for.
+    pub(crate) busy: mpsc::Sender<Infallible>,
     pub(crate) limits: Arc<Limits>,
 }
 
