@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, error::ErrorKind};
 
-use crate::{Settings, SettingsError, Upkeep, api::AccessArgs};
+use crate::{Settings, SettingsError, TrafficArgs, Upkeep, api::AccessArgs, logs::LogFormat};
 
 /// Pontoon's native peer: meeting point, relay and durable peer of a network of browsers.
 #[derive(Clone, Debug, Parser)]
@@ -42,6 +42,18 @@ pub struct Args {
     /// What to log: error, warn, info, debug, trace, or a filter such as pontoon_supernode=debug
     #[arg(long, env = "PONTOON_LOG", default_value = "info", value_name = "FILTER", global = true)]
     pub log: String,
+    /// How to log: lines for people, or JSON objects for programs
+    #[arg(long, env = "PONTOON_LOG_FORMAT", default_value = "text", value_name = "FORMAT", global = true)]
+    pub log_format: LogFormat,
+    /// What one address and one client may take
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// Where Prometheus may ask for /metrics; whoever reaches it may read it
+    #[arg(long, env = "PONTOON_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// After SIGTERM, seconds for which clients are served on while /readyz says no and no new ones are taken
+    #[arg(long, env = "PONTOON_DRAIN_SECONDS", default_value_t = 0, value_name = "SECONDS")]
+    pub drain_seconds: u32,
     /// Instead of running a supernode
     #[command(subcommand)]
     pub upkeep: Option<Upkeep>,
@@ -88,6 +100,8 @@ impl Args {
             settings.engine.links_supernode_max = clients as usize;
         }
         settings.api = self.access.settings().map_err(|error| Stop::Mistake(error.to_string()))?;
+        settings.traffic = self.traffic.settings();
+        settings.metrics_listen = self.metrics_listen;
         settings.check()?;
         Ok(settings)
     }

@@ -31,15 +31,18 @@ use crate::{
     clock::Clock,
     disk::{Disk, DiskState, Done},
     engine::{Calls, Watcher},
+    figures::Looked,
+    metrics::{Cut, Looks},
     settings::Limits,
-    socket::{self, AllQueued, Client},
+    socket::{self, Client, Sockets, Turn},
 };
 
 /// What sockets and dial tasks report.
 #[derive(Debug)]
 pub(crate) enum Event {
     Up { link: LinkId, origin: Origin, client: Client },
-    Chunk { link: LinkId, bytes: Vec<u8> },
+    /// The turn is given back when the chunk was taken in.
+    Chunk { link: LinkId, bytes: Vec<u8>, turn: Option<Turn> },
     Down { link: LinkId },
     DialFailed { address: String, reason: String },
 }
@@ -72,6 +75,10 @@ pub(crate) enum Request {
     Health {
         reply: oneshot::Sender<Health>,
     },
+    /// All that `/metrics` shows.
+    Looks {
+        reply: oneshot::Sender<Looks>,
+    },
     Shutdown,
 }
 
@@ -103,6 +110,20 @@ pub struct Health {
     pub disk_pending_bytes: usize,
     /// What the driver counted since the start.
     pub counters: Counters,
+}
+
+impl Health {
+    /// Whether work may be sent here; why not, if not.
+    pub fn ready(&self) -> Result<(), &'static str> {
+        match self {
+            Health { status: "leaving", .. } => Err("leaving"),
+            Health { joined: false, .. } => Err("not joined"),
+            Health { disk: DiskState::Ok, .. } => Ok(()),
+            Health { disk: DiskState::Full, .. } => Err("the disk is full"),
+            Health { disk: DiskState::Failing, .. } => Err("the disk gives errors"),
+            Health { disk: DiskState::Damaged, .. } => Err("the store is damaged"),
+        }
+    }
 }
 
 /// Things counted since the start.
@@ -143,7 +164,7 @@ pub(crate) struct Parts {
     pub(crate) chunk_bytes: usize,
     pub(crate) links: Links,
     pub(crate) calls: Calls,
-    pub(crate) queued: AllQueued,
+    pub(crate) sockets: Sockets,
     /// For the tasks that dial.
     pub(crate) events_in: mpsc::Sender<Event>,
     pub(crate) events: mpsc::Receiver<Event>,
@@ -161,6 +182,7 @@ pub(crate) struct Driver {
     wake: Instant,
     counters: Counters,
     leaving: Option<Leaving>,
+    looked: Looked,
 }
 
 struct Leaving {
@@ -184,6 +206,7 @@ pub(crate) async fn run(parts: Parts) {
         wake,
         counters: Counters::default(),
         leaving: None,
+        looked: Looked::default(),
     };
     driver.parts.node.set_tracing(tracing::enabled!(target: "pontoon", tracing::Level::TRACE));
     driver.feed(Input::Wake);
@@ -227,11 +250,10 @@ impl Driver {
         match output {
             Output::Send { link, bytes } => {
                 let overflow = self.clients.get(&link).is_some_and(|client| client.send(bytes).is_err());
-                if overflow {
+                if let Some(client) = overflow.then(|| self.clients.remove(&link)).flatten() {
                     // Dropping its client cuts the socket.
-                    self.clients.remove(&link);
                     self.counters.clients_cut += 1;
-                    tracing::warn!(link = link.0, "a client does not take what it is sent: cut");
+                    client.tell_cut(link, Cut::Overflow, "it does not take what it is sent");
                     return Some(Input::LinkDown { link });
                 }
             }
@@ -290,7 +312,10 @@ impl Driver {
             }
             // What arrives from a link that was let go of is nobody's any more.
             Event::Chunk { link, .. } if !self.clients.contains_key(&link) => return,
-            Event::Chunk { link, bytes } => Input::Chunk { link, bytes },
+            Event::Chunk { link, bytes, turn } => {
+                self.feed(Input::Chunk { link, bytes });
+                return drop(turn);
+            }
             Event::Down { link } if self.clients.remove(&link).is_none() => return,
             Event::Down { link } => Input::LinkDown { link },
             Event::DialFailed { address, reason } => {
@@ -341,7 +366,10 @@ impl Driver {
                 let _ = reply.send(self.parts.node.inspect(self.parts.clock.now()));
             }
             Request::Health { reply } => {
-                let _ = reply.send(self.health());
+                let _ = reply.send(self.looks().health);
+            }
+            Request::Looks { reply } => {
+                let _ = reply.send(self.looks());
             }
             Request::Shutdown if self.leaving.is_none() => {
                 let call = self.parts.calls.next();
@@ -362,34 +390,36 @@ impl Driver {
         }
     }
 
-    fn health(&self) -> Health {
-        let engine = self.parts.node.inspect(self.parts.clock.now());
+    fn looks(&mut self) -> Looks {
+        let parts = &self.parts;
+        let figures = self.looked.look(|| parts.node.inspect(parts.clock.now()));
         let disk = self.parts.disk.state();
         let status = match disk {
             _ if self.leaving.is_some() => "leaving",
             DiskState::Ok => "ok",
             _ => "degraded",
         };
-        Health {
+        let health = Health {
             status,
             version: env!("CARGO_PKG_VERSION"),
             id: self.id.to_string(),
             network: self.parts.network.clone(),
             joined: self.joined,
             sockets: self.clients.len(),
-            links: engine.links.len(),
-            records: engine.store.records,
+            links: figures.links,
+            records: figures.records,
             uptime_s: self.parts.clock.uptime().as_secs(),
             disk,
             disk_pending_bytes: self.parts.disk.pending_bytes(),
             counters: Counters { disk_outages: self.parts.disk.outages(), ..self.counters },
-        }
+        };
+        Looks { health, figures }
     }
 
     fn dial(&mut self, address: String) {
         let parts = &self.parts;
         let (events, limits, link) = (parts.events_in.clone(), parts.limits.clone(), parts.links.next());
-        let queued = parts.queued.clone();
+        let sockets = parts.sockets.clone();
         let config = socket::config(parts.chunk_bytes);
         let crowded = self.dials.len() >= limits.dials_max;
         self.dials.spawn(async move {
@@ -405,7 +435,10 @@ impl Driver {
                 }
             };
             match attempt.await {
-                Ok(socket) => socket::run(socket, link, Origin::Dialled { address }, events, queued, &limits).await,
+                Ok(socket) => {
+                    let origin = Origin::Dialled { address };
+                    socket::run(socket, link, (origin, None), events, sockets, &limits).await;
+                }
                 Err(reason) => {
                     let _ = events.send(Event::DialFailed { address, reason }).await;
                 }

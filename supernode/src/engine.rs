@@ -13,7 +13,10 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use crate::driver::{Health, Request};
+use crate::{
+    driver::{Health, Request},
+    metrics::Looks,
+};
 
 /// Names of calls: unique in a process, never used again.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +81,12 @@ impl Engine {
     pub(crate) async fn health(&self) -> Result<Health, Error> {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Health { reply }, answer).await
+    }
+
+    /// All that `/metrics` shows.
+    pub(crate) async fn looks(&self) -> Result<Looks, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Looks { reply }, answer).await
     }
 
     async fn ask<T>(&self, request: Request, answer: oneshot::Receiver<T>) -> Result<T, Error> {

@@ -23,12 +23,17 @@ mod control;
 mod disk;
 mod driver;
 mod engine;
+mod figures;
 mod http;
+pub mod logs;
+mod metrics;
+mod observe;
 mod settings;
 mod site;
 mod socket;
 mod store;
 mod supernode;
+mod traffic;
 mod upkeep;
 
 pub use api::{Access, AccessError, ApiLimits, Token};
@@ -41,4 +46,5 @@ pub use store::{
     write_backup,
 };
 pub use supernode::{StartError, Supernode};
+pub use traffic::{TrafficArgs, TrafficLimits};
 pub use upkeep::{Upkeep, UpkeepError};

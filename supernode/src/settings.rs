@@ -7,6 +7,7 @@ use pontoon_core::Config;
 use crate::{
     api::{Access, AccessError},
     site,
+    traffic::TrafficLimits,
 };
 
 /// The path of the WebSocket end.
@@ -27,6 +28,10 @@ pub struct Settings {
     pub limits: Limits,
     /// Who may do what over HTTP, and how much of it.
     pub api: Access,
+    /// What one address and one client may take.
+    pub traffic: TrafficLimits,
+    /// Where `/metrics` is to be asked for; `None`: nowhere. Whoever reaches it may read it.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl Default for Settings {
@@ -38,6 +43,8 @@ impl Default for Settings {
             site: site::demo,
             limits: Limits::default(),
             api: Access::default(),
+            traffic: TrafficLimits::default(),
+            metrics_listen: None,
         }
     }
 }

@@ -1,6 +1,13 @@
 //! A running supernode: what tests and the program hold.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use pontoon_core::{Command, Error, Id, Reply, crypto::Ed25519, crypto::Identity as _, inspect::Inspect, node::Node};
 use tokio::{
@@ -17,9 +24,11 @@ use crate::{
     driver::{self, Health, Links, Parts, Request},
     engine::{Calls, Engine},
     http::{self, App},
+    metrics, observe,
     settings::{SOCKET_PATH, Settings, SettingsError},
-    socket::AllQueued,
+    socket::Sockets,
     store::{Opened, Store, StoreError},
+    traffic::Addresses,
 };
 
 /// Why a supernode did not start.
@@ -49,6 +58,8 @@ pub enum StartError {
 pub struct Supernode {
     id: Id,
     local_addr: SocketAddr,
+    metrics_addr: Option<SocketAddr>,
+    leaving: Arc<AtomicBool>,
     engine: Engine,
     stop: watch::Sender<()>,
     busy: mpsc::Receiver<Infallible>,
@@ -60,13 +71,15 @@ impl Supernode {
     /// Opens the store, listens, and starts the engine. Needs a tokio runtime.
     pub async fn start(settings: Settings) -> Result<Supernode, StartError> {
         settings.check()?;
-        let Settings { listen, data, engine, site, limits, api } = settings;
+        let Settings { listen, data, engine, site, limits, api, traffic, metrics_listen } = settings;
         let directory = data.clone();
         let opened = tokio::task::spawn_blocking(move || Store::open(&directory)).await;
         let Opened { store, seed, saved } = opened.map_err(|_| StartError::System("thread"))??;
-        let listen_error = |source| StartError::Listen { address: listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(listen_error)?;
-        let local_addr = listener.local_addr().map_err(listen_error)?;
+        let (listener, local_addr) = bind(listen).await?;
+        let watched = match metrics_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let disk = Disk::start(store).map_err(|_| StartError::System("thread"))?;
 
         let identity = Ed25519::from_seed(&seed);
@@ -84,13 +97,17 @@ impl Supernode {
         let (requests_in, requests) = mpsc::channel(limits.requests_max);
         let (busy_in, busy) = mpsc::channel(1);
         let (stop, stopped) = watch::channel(());
-        let (links, queued, calls) = (Links::default(), AllQueued::default(), Calls::default());
+        let (addresses, sockets) = (Addresses::new(&traffic), Sockets::new(traffic));
+        let (links, calls, leaving) = (Links::default(), Calls::default(), Arc::new(AtomicBool::new(false)));
         let engine = Engine { id, locality_bits, requests: requests_in, calls: calls.clone() };
+        let bounds = (addresses.clone(), Arc::clone(&sockets.metrics));
         let app = App {
             events: events_in.clone(),
-            api: Api::new(engine.clone(), api, Sizes { key_bytes_max, value_bytes_max }),
+            api: Api::new(engine.clone(), api, Sizes { key_bytes_max, value_bytes_max }, bounds),
             links: links.clone(),
-            queued: queued.clone(),
+            sockets: sockets.clone(),
+            addresses,
+            leaving: Arc::clone(&leaving),
             chunk_bytes,
             site,
             clients: Arc::new(Semaphore::new(limits.clients_max)),
@@ -107,7 +124,7 @@ impl Supernode {
             chunk_bytes,
             links,
             calls,
-            queued,
+            sockets,
             events_in,
             events,
             requests,
@@ -115,8 +132,15 @@ impl Supernode {
         #[cfg(unix)]
         crate::control::start(&data, parts.disk.snapshots(), stopped.clone());
         let driver = tokio::spawn(driver::run(parts));
+        let app = Arc::new(app);
+        let metrics_addr = watched.map(|(listener, address)| {
+            tracing::info!("metrics at http://{address}/metrics");
+            let (router, patience) = (observe::watching(&app), app.limits.request_timeout);
+            tokio::spawn(metrics::serve(listener, router, patience, app.busy.clone(), stopped.clone()));
+            address
+        });
         tokio::spawn(http::serve(listener, app, stopped));
-        Ok(Supernode { id, local_addr, engine, stop, busy, driver, close_timeout })
+        Ok(Supernode { id, local_addr, metrics_addr, leaving, engine, stop, busy, driver, close_timeout })
     }
 
     /// The node's id.
@@ -127,6 +151,11 @@ impl Supernode {
     /// Where it listens; the port is the one that was taken.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Where `/metrics` is, if it was to be anywhere.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
     }
 
     /// The address that peers dial.
@@ -154,9 +183,16 @@ impl Supernode {
         let _ = (&mut self.driver).await;
     }
 
+    /// From now on `/readyz` answers 503 and no client is taken; those that are there are served on. What comes before
+    /// [`Supernode::shutdown`] where something in front of supernodes is to hear of it first.
+    pub fn drain(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// Hands everything over, writes what waits for the disk, says goodbye (1001) to every client. Takes at most the
     /// sum of the timeouts for it in [`crate::Limits`], 8.5 s by default, and what the disk takes.
     pub async fn shutdown(mut self) {
+        self.drain();
         let _ = self.engine.requests.send(Request::Shutdown).await;
         if self.driver.await.is_err() {
             tracing::error!("the engine's task failed");
@@ -165,4 +201,11 @@ impl Supernode {
         let _ = self.stop.send(());
         let _ = timeout(self.close_timeout * 2, self.busy.recv()).await;
     }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let error = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let taken = listener.local_addr().map_err(error)?;
+    Ok((listener, taken))
 }
