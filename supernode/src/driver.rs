@@ -23,7 +23,7 @@ use serde::Serialize;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::{Instant, sleep_until, timeout},
+    time::{Duration, Instant, sleep_until, timeout},
 };
 use tokio_tungstenite::{connect_async_with_config, tungstenite::protocol::frame::coding::CloseCode};
 
@@ -36,6 +36,9 @@ use crate::{
     settings::Limits,
     socket::{self, Client, Sockets, Turn},
 };
+
+/// For so long, events of sockets are taken in before the disk, the clock and callers are looked at again.
+const EVENTS_MOMENT: Duration = Duration::from_micros(200);
 
 /// What sockets and dial tasks report.
 #[derive(Debug)]
@@ -225,7 +228,7 @@ impl Driver {
         tokio::select! {
             Some(done) = self.parts.disk.done() => self.on_done(done),
             Some(request) = self.parts.requests.recv() => self.on_request(request),
-            Some(event) = self.parts.events.recv(), if listening => self.on_event(event),
+            Some(event) = self.parts.events.recv(), if listening => self.on_events(event),
             () = sleep_until(wake) => self.feed(Input::Wake),
         }
     }
@@ -301,6 +304,18 @@ impl Driver {
             Output::Wake(at) => self.wake = self.parts.clock.instant(at),
         }
         None
+    }
+
+    /// What waits is taken in at once, for a moment: waiting anew for each chunk would cost as much as the chunk.
+    fn on_events(&mut self, first: Event) {
+        self.on_event(first);
+        let until = Instant::now() + EVENTS_MOMENT;
+        while self.parts.disk.pending_bytes() <= self.parts.limits.disk_bytes_max
+            && Instant::now() < until
+            && let Ok(event) = self.parts.events.try_recv()
+        {
+            self.on_event(event);
+        }
     }
 
     fn on_event(&mut self, event: Event) {

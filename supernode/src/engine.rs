@@ -10,7 +10,7 @@ use std::sync::{
 use pontoon_core::{CallId, Command, Error, Id, Region, Reply, exec::FragmentPlan, inspect::Inspect, live::Watched};
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
 };
 
 use crate::{
@@ -36,7 +36,12 @@ pub(crate) struct Engine {
     pub(crate) locality_bits: u8,
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) calls: Calls,
+    /// One for each snapshot that is asked for at once: it takes the engine long, and others' requests stand behind it.
+    pub(crate) looking: Arc<Semaphore>,
 }
+
+/// See [`Engine::looking`].
+pub(crate) const LOOKING_MAX: usize = 2;
 
 impl Engine {
     /// Runs a command; `Error::Closed` once the engine is shutting down.
@@ -73,6 +78,7 @@ impl Engine {
 
     /// A snapshot of the engine.
     pub(crate) async fn inspect(&self) -> Result<Inspect, Error> {
+        let _turn = self.looking.acquire().await.map_err(|_| Error::Closed)?;
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Inspect { reply }, answer).await
     }

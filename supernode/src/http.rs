@@ -45,7 +45,7 @@ use crate::{
     api::{self, Api},
     driver::{Event, Links},
     metrics::{self, Cut, Metrics},
-    observe::{self, From},
+    observe::{self, Asker},
     settings::{Limits, SOCKET_PATH},
     site::{self, Site, plain},
     socket::{self, Sockets},
@@ -199,7 +199,7 @@ async fn requests<S>(
 async fn upgrade(
     State(app): State<Arc<App>>,
     Extension(seat): Extension<Seat>,
-    Extension(From(address)): Extension<From>,
+    Extension(Asker(address)): Extension<Asker>,
     mut request: HttpRequest,
 ) -> Response<Body> {
     let Ok(response) = create_response_with_body(&request, Body::empty) else {

@@ -38,7 +38,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The address that a request comes from, a proxy's client if a proxy brings it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct From(pub(crate) IpAddr);
+pub(crate) struct Asker(pub(crate) IpAddr);
 
 /// Gives a request an id and counts it.
 pub(crate) async fn observe(
@@ -50,7 +50,7 @@ pub(crate) async fn observe(
     let begun = Instant::now();
     let _in_flight = app.sockets.metrics.requests.begin();
     let address = traffic::client(caller, request.headers(), &app.sockets.traffic.trusted_proxies);
-    request.extensions_mut().insert(From(address));
+    request.extensions_mut().insert(Asker(address));
     let id = id_of(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let matched = request.extensions().get::<MatchedPath>();

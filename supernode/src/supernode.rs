@@ -22,7 +22,7 @@ use crate::{
     clock::Clock,
     disk::Disk,
     driver::{self, Health, Links, Parts, Request},
-    engine::{Calls, Engine},
+    engine::{Calls, Engine, LOOKING_MAX},
     http::{self, App},
     metrics, observe,
     settings::{SOCKET_PATH, Settings, SettingsError},
@@ -99,7 +99,8 @@ impl Supernode {
         let (stop, stopped) = watch::channel(());
         let (addresses, sockets) = (Addresses::new(&traffic), Sockets::new(traffic));
         let (links, calls, leaving) = (Links::default(), Calls::default(), Arc::new(AtomicBool::new(false)));
-        let engine = Engine { id, locality_bits, requests: requests_in, calls: calls.clone() };
+        let looking = Arc::new(Semaphore::new(LOOKING_MAX));
+        let engine = Engine { id, locality_bits, requests: requests_in, calls: calls.clone(), looking };
         let bounds = (addresses.clone(), Arc::clone(&sockets.metrics));
         let app = App {
             events: events_in.clone(),

@@ -16,7 +16,7 @@ use axum::{
 use super::{Api, access::Denied, error::ApiError};
 use crate::{
     metrics::{Refused, refused},
-    observe::From,
+    observe::Asker,
 };
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE");
@@ -54,7 +54,7 @@ async fn admitted(api: &Api, request: Request, next: Next) -> Result<Response<Bo
         token(api, request.headers())?;
     }
     let limits = &api.access.limits;
-    let from = request.extensions().get::<From>().map(|From(address)| *address);
+    let from = request.extensions().get::<Asker>().map(|Asker(address)| *address);
     let overloaded = |reason: Refused, message: String| {
         if let Some(address) = from {
             refused(&api.metrics, reason, address);

@@ -45,7 +45,9 @@ mod tests {
         let trusted = [ip("10.0.0.1"), ip("10.0.0.2")];
         let caller = Caller { address: ip(caller), proxy: trusted.contains(&ip(caller)) };
         let mut headers = HeaderMap::new();
-        forwarded.iter().for_each(|line| drop(headers.append(FORWARDED, line.parse().unwrap())));
+        for line in forwarded {
+            headers.append(FORWARDED, line.parse().unwrap());
+        }
         client(caller, &headers, &trusted)
     }
 
