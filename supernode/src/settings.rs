@@ -11,6 +11,7 @@ use crate::{
     reach::{ReachError, ReachSettings, check_public},
     site,
     tls::{Tls, TlsError, client::is_secure},
+    traffic::TrafficLimits,
 };
 
 /// The path of the WebSocket end.
@@ -37,6 +38,10 @@ pub struct Settings {
     pub tls: Tls,
     /// The file with the tokens of which peers need one to join; `None`: everybody may.
     pub join_token_file: Option<PathBuf>,
+    /// What one address and one client may take.
+    pub traffic: TrafficLimits,
+    /// Where `/metrics` is to be asked for; `None`: nowhere. Whoever reaches it may read it.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl Default for Settings {
@@ -51,6 +56,8 @@ impl Default for Settings {
             reach: ReachSettings::default(),
             tls: Tls::default(),
             join_token_file: None,
+            traffic: TrafficLimits::default(),
+            metrics_listen: None,
         }
     }
 }
