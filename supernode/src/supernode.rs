@@ -100,8 +100,7 @@ impl Supernode {
             settings;
         let (traffic, metrics_listen) = (settings.traffic, settings.metrics_listen);
         let settings_error = |error: TlsError| StartError::Settings(error.into());
-        let connector =
-            client::connector(&tls, &engine.supernodes, reaching.public.as_deref()).map_err(settings_error)?;
+        let connector = client::connector(&tls, &engine.supernodes).map_err(settings_error)?;
         let served = Served::load(&tls).map_err(settings_error)?;
         let acceptor = served.clone().map(Acceptor::new).transpose().map_err(settings_error)?;
         let join_error = |error: JoinError| StartError::Settings(error.into());

@@ -18,14 +18,10 @@ pub(crate) fn is_secure(address: &str) -> bool {
     address.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss://"))
 }
 
-/// For dialling these addresses, and those that are heard of from there: who has a secure address itself hears of such.
-pub(crate) fn connector(tls: &Tls, addresses: &[String], public: Option<&str>) -> Result<Connector, TlsError> {
+/// For dialling these addresses.
+pub(crate) fn connector(tls: &Tls, addresses: &[String]) -> Result<Connector, TlsError> {
     match addresses.iter().any(|address| is_secure(address)) {
         true => Ok(Connector::Rustls(config(tls.ca.as_deref())?)),
-        false if public.is_some_and(is_secure) => {
-            // They can be done without.
-            Ok(config(tls.ca.as_deref()).map_or(Connector::Plain, Connector::Rustls))
-        }
         false => Ok(Connector::Plain),
     }
 }
