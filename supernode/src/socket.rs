@@ -352,11 +352,12 @@ impl<'a> Taking<'a> {
     /// Waits where the client sends too much: meanwhile nothing is read. Gives why it is to be cut, if it is.
     pub(crate) async fn hold_back(&mut self, bytes: usize) -> Option<&'static str> {
         self.metrics.received_chunks.add(1);
-        match self.meter.as_mut()?.take(bytes, Instant::now()) {
+        let now = Instant::now();
+        match self.meter.as_mut()?.take(bytes, now) {
             Verdict::Go => None,
             Verdict::Wait(wait) => {
-                self.metrics.held_back_us.add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
                 sleep(wait).await;
+                self.metrics.held_back_us.add(u64::try_from(now.elapsed().as_micros()).unwrap_or(u64::MAX));
                 None
             }
             Verdict::Cut(reason) => Some(reason),

@@ -31,11 +31,12 @@ async fn metrics(supernode: &Supernode) -> String {
 async fn busy(directory: &Path) -> String {
     let supernode = watched(directory).await;
     let address = supernode.local_addr();
-    let _peer = Peer::link(address, None, "test", 1).await.unwrap();
     for path in ["/", "/healthz", "/readyz", "/v1/ring", "/v1/kv/notes/a", "/no/such/file"] {
         get(address, path).await;
     }
     send(address, "PUT", "/v1/kv/notes/a", &[], b"x").await;
+    // Last, since it holds no records, and would be asked for some.
+    let _peer = Peer::link(address, None, "test", 1).await.unwrap();
     // The hub may still look at the peer's proof; and what it has is looked at ten times a second.
     let linked = "pontoon_links{transport=\"websocket\"} 1\n";
     let text = until("linked", Duration::from_secs(5), || async {
@@ -199,8 +200,9 @@ async fn metrics_are_not_at_the_network_s_port_and_nowhere_unless_asked_for() {
 async fn readiness_is_joined_and_not_leaving() {
     let directory = tempfile::tempdir().unwrap();
     let mut alone = settings(directory.path());
-    // Nobody is there.
+    // Nobody is there to join.
     alone.engine.founder = false;
+    alone.engine.supernodes.push("ws://127.0.0.1:1/pontoon".to_owned());
     let waiting = Supernode::start(alone).await.unwrap();
     let answer = get(waiting.local_addr(), "/readyz").await;
     assert_eq!((answer.status, answer.json()["reason"].as_str()), (503, Some("not joined")));
