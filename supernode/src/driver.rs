@@ -43,11 +43,24 @@ const EVENTS_MOMENT: Duration = Duration::from_micros(200);
 /// What sockets and dial tasks report.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Up { link: LinkId, origin: Origin, client: Client },
+    Up {
+        link: LinkId,
+        origin: Origin,
+        client: Client,
+    },
     /// The turn is given back when the chunk was taken in.
-    Chunk { link: LinkId, bytes: Vec<u8>, turn: Option<Turn> },
-    Down { link: LinkId },
-    DialFailed { address: String, reason: String },
+    Chunk {
+        link: LinkId,
+        bytes: Vec<u8>,
+        turn: Option<Turn>,
+    },
+    Down {
+        link: LinkId,
+    },
+    DialFailed {
+        address: String,
+        reason: String,
+    },
 }
 
 /// What the application asks.
@@ -99,6 +112,8 @@ pub struct Health {
     pub network: String,
     /// Whether the node has joined its network.
     pub joined: bool,
+    /// Whether it is a part of one: it holds a region or is linked. A supernode calls itself joined from the start.
+    pub in_network: bool,
     /// Open sockets, accepted and dialled, before and after their handshake.
     pub sockets: usize,
     /// Open links to other peers, relayed ones included.
@@ -120,7 +135,7 @@ impl Health {
     pub fn ready(&self) -> Result<(), &'static str> {
         match self {
             Health { status: "leaving", .. } => Err("leaving"),
-            Health { joined: false, .. } => Err("not joined"),
+            Health { joined: false, .. } | Health { in_network: false, .. } => Err("not joined"),
             Health { disk: DiskState::Ok, .. } => Ok(()),
             Health { disk: DiskState::Full, .. } => Err("the disk is full"),
             Health { disk: DiskState::Failing, .. } => Err("the disk gives errors"),
@@ -420,6 +435,7 @@ impl Driver {
             id: self.id.to_string(),
             network: self.parts.network.clone(),
             joined: self.joined,
+            in_network: figures.links > 0 || figures.fragments.values().any(|count| *count > 0),
             sockets: self.clients.len(),
             links: figures.links,
             records: figures.records,

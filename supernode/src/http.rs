@@ -143,13 +143,7 @@ fn seat(app: &App, seats: &Arc<Semaphore>, address: IpAddr) -> Result<Seat, metr
     Ok(Arc::new(Seated { _one: seat, own, metrics }))
 }
 
-async fn connection(
-    stream: TcpStream,
-    router: Router,
-    from: (Caller, Seat),
-    app: Arc<App>,
-    stop: watch::Receiver<()>,
-) {
+async fn connection(stream: TcpStream, router: Router, from: (Caller, Seat), app: Arc<App>, stop: watch::Receiver<()>) {
     // Chunks are small and wanted at once.
     let _ = stream.set_nodelay(true);
     let stream = Stalling::new(stream, app.sockets.traffic.stall_timeout, Arc::clone(&app.sockets.metrics));
@@ -211,11 +205,15 @@ async fn upgrade(
         Ok(places) => places,
         Err(reason) => {
             metrics::refused(&app.sockets.metrics, reason, address);
-            return plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, match reason {
-                metrics::Refused::Leaving => "this supernode is leaving\n",
-                metrics::Refused::Clients => "too many clients\n",
-                _ => "too many clients of this address\n",
-            });
+            return plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                TEXT,
+                match reason {
+                    metrics::Refused::Leaving => "this supernode is leaving\n",
+                    metrics::Refused::Clients => "too many clients\n",
+                    _ => "too many clients of this address\n",
+                },
+            );
         }
     };
     let upgraded = hyper::upgrade::on(&mut request);

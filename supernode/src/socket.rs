@@ -55,7 +55,7 @@ const DRAIN_BYTES: usize = 1 << 20;
 pub(crate) fn config(chunk_bytes: usize) -> WebSocketConfig {
     let message = chunk_bytes + SLACK_BYTES;
     WebSocketConfig::default()
-        .read_buffer_size(4 << 10)
+        .read_buffer_size(16 << 10)
         .write_buffer_size(16 << 10)
         .max_message_size(Some(message))
         .max_frame_size(Some(message))
@@ -407,7 +407,8 @@ mod tests {
         let near = WebSocketStream::from_raw_socket(near, Role::Server, Some(config(16 << 10))).await;
         let far = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
         let (events_in, mut events) = mpsc::channel(4);
-        let task = tokio::spawn(async move { run(near, LINK, (Origin::Accepted, None), events_in, sockets, &limits).await });
+        let task =
+            tokio::spawn(async move { run(near, LINK, (Origin::Accepted, None), events_in, sockets, &limits).await });
         let Some(Event::Up { client, .. }) = events.recv().await else { panic!("a socket is announced first") };
         End2End { far, client, events, task }
     }

@@ -172,11 +172,8 @@ async fn who_takes_no_answer_is_cut() {
 #[tokio::test]
 async fn a_flood_is_held_back_and_cut_and_a_quiet_peer_is_served() {
     let directory = tempfile::tempdir().unwrap();
-    let traffic = TrafficLimits {
-        client_chunks_per_s: 500,
-        flood_patience: Duration::from_secs(1),
-        ..TrafficLimits::default()
-    };
+    let traffic =
+        TrafficLimits { client_chunks_per_s: 500, flood_patience: Duration::from_secs(1), ..TrafficLimits::default() };
     let supernode = guarded(directory.path(), traffic, Limits::default()).await;
     let link = |number| Peer::link(supernode.local_addr(), None, "test", number);
     let (mut one, mut other) = (link(1).await.unwrap(), link(2).await.unwrap());
@@ -249,7 +246,8 @@ async fn reads_without_the_token_leave_turns_to_those_with_it_and_to_other_addre
     let directory = tempfile::tempdir().unwrap();
     let mut settings = settings(directory.path());
     settings.api.token = Some(Token::new(SECRET).unwrap());
-    settings.api.limits = ApiLimits { requests_max: 4, content_timeout: Duration::from_secs(5), ..ApiLimits::default() };
+    settings.api.limits =
+        ApiLimits { requests_max: 4, content_timeout: Duration::from_secs(5), ..ApiLimits::default() };
     settings.traffic.address_requests_max = 2;
     let supernode = start(settings).await;
     let address = supernode.local_addr();

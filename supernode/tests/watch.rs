@@ -18,7 +18,15 @@ use tokio_tungstenite::tungstenite;
 
 async fn watched(directory: &Path) -> Supernode {
     let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    start(Settings { metrics_listen: listen, ..settings(directory) }).await
+    let supernode = start(Settings { metrics_listen: listen, ..settings(directory) }).await;
+    ready(supernode.metrics_addr().unwrap()).await;
+    supernode
+}
+
+/// A founder listens for a moment before it founds.
+async fn ready(address: SocketAddr) {
+    until("ready", Duration::from_secs(10), || async { (get(address, "/readyz").await.status == 200).then_some(()) })
+        .await;
 }
 
 async fn metrics(supernode: &Supernode) -> String {
@@ -109,7 +117,8 @@ async fn metrics_follow_the_format_and_say_what_happened() {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
     let labels: BTreeSet<&String> = found.values().flat_map(|(_, labels)| labels).collect();
-    let few = ["event", "le", "purpose", "reason", "result", "route", "state", "status", "transport", "version", "what"];
+    let few =
+        ["event", "le", "purpose", "reason", "result", "route", "state", "status", "transport", "version", "what"];
     assert!(labels.iter().all(|label| few.contains(&label.as_str())), "{labels:?}");
 }
 
@@ -128,7 +137,8 @@ async fn histograms_add_up() {
     assert!(!by_route.is_empty());
     for (route, counts) in by_route {
         assert!(counts.is_sorted(), "{route}: {counts:?}");
-        let count = format!("pontoon_http_request_duration_seconds_count{{route=\"{route}\"}} {}", counts.last().unwrap());
+        let count =
+            format!("pontoon_http_request_duration_seconds_count{{route=\"{route}\"}} {}", counts.last().unwrap());
         assert!(text.contains(&count), "{count}");
     }
 }
@@ -209,8 +219,8 @@ async fn readiness_is_joined_and_not_leaving() {
 
     let supernode = start(settings(directory.path())).await;
     let address = supernode.local_addr();
-    let answer = get(address, "/readyz").await;
-    assert_eq!((answer.status, &answer.json()["ready"]), (200, &true.into()));
+    ready(address).await;
+    assert_eq!(get(address, "/readyz").await.json()["ready"], true);
     let client = dial(&supernode.address()).await;
 
     supernode.drain();
@@ -234,11 +244,12 @@ async fn a_drained_program_serves_on_for_a_while() {
     command.args(["--drain-seconds", "1"]);
     let program = common::Program::run(command);
     let address = program.address;
-    until("joined", Duration::from_secs(10), || async { (get(address, "/readyz").await.status == 200).then_some(()) })
-        .await;
+    ready(address).await;
     program.terminate();
-    until("it says so", Duration::from_secs(1), || async { (get(address, "/readyz").await.status == 503).then_some(()) })
-        .await;
+    until("it says so", Duration::from_secs(1), || async {
+        (get(address, "/readyz").await.status == 503).then_some(())
+    })
+    .await;
     assert_eq!(get(address, "/healthz").await.status, 200);
     assert!(program.ended(Duration::from_secs(12)).await.success());
 }

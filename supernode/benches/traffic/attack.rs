@@ -51,7 +51,11 @@ pub async fn run(arguments: &[String]) -> Result<(), String> {
     let mut spawn = |number: usize, attack: fn(SocketAddr, IpAddr, u64) -> Attack| {
         for connection in 0..number {
             spread += 1;
-            let from = if name.ends_with("one-address") || name == "reads" || name == "slow-body" { ONE } else { source(10_000 + spread) };
+            let from = if name.ends_with("one-address") || name == "reads" || name == "slow-body" {
+                ONE
+            } else {
+                source(10_000 + spread)
+            };
             tasks.spawn(async move {
                 loop {
                     let _ = attack(address, from, connection as u64).await;

@@ -105,7 +105,10 @@ impl Supernode {
     pub async fn metrics(&self) -> Result<BTreeMap<String, f64>, String> {
         let text = get(self.metrics, "/metrics").await.map_err(|error| error.to_string())?;
         let lines = text.lines().filter(|line| line.starts_with("pontoon_"));
-        Ok(lines.filter_map(|line| line.rsplit_once(' ')).filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
+        Ok(lines
+            .filter_map(|line| line.rsplit_once(' '))
+            .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+            .collect())
     }
 
     pub async fn metric(&self, name: &str) -> Result<f64, String> {

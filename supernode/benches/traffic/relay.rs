@@ -50,8 +50,7 @@ pub async fn run(options: &Options) -> Result<(), String> {
     let seconds = options.seconds.unwrap_or(5);
     let (pairs, in_flight) = (options.pairs.unwrap_or(8), options.in_flight.unwrap_or(64));
     let bytes = options.bytes.unwrap_or(1_000);
-    let supernode =
-        Supernode::start(&["--client-bytes-per-s", "0", "--client-chunks-per-s", "0"]).await?;
+    let supernode = Supernode::start(&["--client-bytes-per-s", "0", "--client-chunks-per-s", "0"]).await?;
     let (_echo, line) = Process::again(&[echo::CHILD], false)?;
     let echo: SocketAddr = line.parse().map_err(|_| format!("no address but {line:?}"))?;
 

@@ -32,8 +32,15 @@ pub(crate) struct Now {
 }
 
 /// Of what the engine counts, what is a number of the moment.
-const HELD: [&str; 7] =
-    ["queries_running", "queries_waiting", "tasks_open", "task_bytes", "joins_open", "exchange_buckets", "exchange_bytes"];
+const HELD: [&str; 7] = [
+    "queries_running",
+    "queries_waiting",
+    "tasks_open",
+    "task_bytes",
+    "joins_open",
+    "exchange_buckets",
+    "exchange_bytes",
+];
 /// How the names of bytes by purpose begin, among what the engine counts.
 const BYTES_OF: &str = "bytes_";
 /// Has a metric of its own.
