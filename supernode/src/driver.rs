@@ -129,6 +129,8 @@ pub struct Health {
     pub network: String,
     /// Whether the node has joined its network.
     pub joined: bool,
+    /// Whether it is a part of one: it holds a region or is linked. A supernode calls itself joined from the start.
+    pub in_network: bool,
     /// Open sockets, accepted and dialled, and data channels, before and after their handshake.
     pub sockets: usize,
     /// WebRTC sessions, those that are being negotiated too.
@@ -154,7 +156,7 @@ impl Health {
     pub fn ready(&self) -> Result<(), &'static str> {
         match self {
             Health { status: "leaving", .. } => Err("leaving"),
-            Health { joined: false, .. } => Err("not joined"),
+            Health { joined: false, .. } | Health { in_network: false, .. } => Err("not joined"),
             Health { disk: DiskState::Ok, .. } => Ok(()),
             Health { disk: DiskState::Full, .. } => Err("the disk is full"),
             Health { disk: DiskState::Failing, .. } => Err("the disk gives errors"),
@@ -485,6 +487,7 @@ impl Driver {
             id: self.id.to_string(),
             network: self.parts.network.clone(),
             joined: self.joined,
+            in_network: figures.links > 0 || figures.fragments.values().any(|count| *count > 0),
             sockets: self.clients.len(),
             webrtc: self.parts.rtc.len(),
             turn: self.parts.turn.as_ref().map(|figures| figures.now()),

@@ -56,7 +56,7 @@ const DRAIN_BYTES: usize = 1 << 20;
 pub(crate) fn config(chunk_bytes: usize) -> WebSocketConfig {
     let message = chunk_bytes + SLACK_BYTES;
     WebSocketConfig::default()
-        .read_buffer_size(4 << 10)
+        .read_buffer_size(16 << 10)
         .write_buffer_size(16 << 10)
         .max_message_size(Some(message))
         .max_frame_size(Some(message))

@@ -18,7 +18,15 @@ use tokio_tungstenite::tungstenite;
 
 async fn watched(directory: &Path) -> Supernode {
     let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    start(Settings { metrics_listen: listen, ..settings(directory) }).await
+    let supernode = start(Settings { metrics_listen: listen, ..settings(directory) }).await;
+    ready(supernode.metrics_addr().unwrap()).await;
+    supernode
+}
+
+/// A founder listens for a moment before it founds.
+async fn ready(address: SocketAddr) {
+    until("ready", Duration::from_secs(10), || async { (get(address, "/readyz").await.status == 200).then_some(()) })
+        .await;
 }
 
 async fn metrics(supernode: &Supernode) -> String {
@@ -211,8 +219,8 @@ async fn readiness_is_joined_and_not_leaving() {
 
     let supernode = start(settings(directory.path())).await;
     let address = supernode.local_addr();
-    let answer = get(address, "/readyz").await;
-    assert_eq!((answer.status, &answer.json()["ready"]), (200, &true.into()));
+    ready(address).await;
+    assert_eq!(get(address, "/readyz").await.json()["ready"], true);
     let client = dial(&supernode.address()).await;
 
     supernode.drain();
@@ -236,8 +244,7 @@ async fn a_drained_program_serves_on_for_a_while() {
     command.args(["--drain-seconds", "1"]);
     let program = common::Program::run(command);
     let address = program.address;
-    until("joined", Duration::from_secs(10), || async { (get(address, "/readyz").await.status == 200).then_some(()) })
-        .await;
+    ready(address).await;
     program.terminate();
     until("it says so", Duration::from_secs(1), || async {
         (get(address, "/readyz").await.status == 503).then_some(())

@@ -85,11 +85,11 @@ async function run({ nats, ways, seen, kill }, number, site) {
     if (kill) {
       const killed = Date.now();
       await supernodes[0].kill();
-      await moved(pages, supernodes[1].id);
+      const at = await moved(pages, supernodes[1].id);
       const movedMs = Date.now() - killed;
       const again = await linked(pages, ids, ways);
       await answers(pages, "after");
-      told += `; supernode killed: at the other one after ${movedMs} ms, link over ${again}`;
+      told += `; supernode killed: at the other one (${at.join(" and ")}) after ${movedMs} ms, link over ${again}`;
     }
     return told;
   } finally {
@@ -108,12 +108,12 @@ async function linked(pages, ids, ways) {
   throw new Error(`no link over ${ways} in ${LINKED_MS} ms: ${JSON.stringify(links, null, 1)}`);
 }
 
-/** Waits until both pages have their socket at this supernode. */
+/** Waits until both pages are linked directly to this supernode: by its WebSocket, or by a data channel that they had opened. */
 async function moved(pages, supernode) {
   let links;
   for (const end = Date.now() + MOVED_MS; Date.now() < end; await pause(100)) {
     links = await Promise.all(pages.map((page) => page.evaluate((peer) => window.lab.link(peer), supernode)));
-    if (links.every((link) => link?.path === "websocket")) return;
+    if (links.every((link) => link?.kind === "direct")) return links.map(({ path }) => path);
   }
   throw new Error(`the pages are not at the second supernode: ${JSON.stringify(links, null, 1)}`);
 }
