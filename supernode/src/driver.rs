@@ -11,7 +11,7 @@
 //! events of sockets wait too; time, the disk's answers and calls do not.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -131,7 +131,7 @@ pub struct Health {
     pub joined: bool,
     /// Whether it is a part of one: it holds a region or is linked. A supernode calls itself joined from the start.
     pub in_network: bool,
-    /// Open sockets, accepted and dialled, and data channels, before and after their handshake.
+    /// Open sockets, accepted and dialled, before and after their handshake.
     pub sockets: usize,
     /// WebRTC sessions, those that are being negotiated too.
     pub webrtc: usize,
@@ -223,6 +223,8 @@ pub(crate) struct Driver {
     parts: Parts,
     id: Id,
     clients: BTreeMap<LinkId, Client>,
+    /// Those of them that are data channels.
+    channels: BTreeSet<LinkId>,
     calls: BTreeMap<CallId, oneshot::Sender<Result<Reply, Error>>>,
     watchers: BTreeMap<CallId, Watcher>,
     dials: JoinSet<()>,
@@ -247,6 +249,7 @@ pub(crate) async fn run(parts: Parts) {
         parts,
         id,
         clients: BTreeMap::new(),
+        channels: BTreeSet::new(),
         calls: BTreeMap::new(),
         watchers: BTreeMap::new(),
         dials: JoinSet::new(),
@@ -298,7 +301,7 @@ impl Driver {
         match output {
             Output::Send { link, bytes } => {
                 let overflow = self.clients.get(&link).is_some_and(|client| client.send(bytes).is_err());
-                if let Some(client) = overflow.then(|| self.clients.remove(&link)).flatten() {
+                if let Some(client) = overflow.then(|| self.let_go(link)).flatten() {
                     // Dropping its client cuts the socket.
                     self.counters.clients_cut += 1;
                     client.tell_cut(link, Cut::Overflow, "it does not take what it is sent");
@@ -370,7 +373,10 @@ impl Driver {
         let input = match event {
             Event::Up { link, origin, client } => {
                 match origin {
-                    Origin::Rtc { .. } => self.counters.channels_opened += 1,
+                    Origin::Rtc { .. } => {
+                        self.counters.channels_opened += 1;
+                        self.channels.insert(link);
+                    }
                     _ => self.counters.sockets_opened += 1,
                 }
                 self.clients.insert(link, client);
@@ -406,6 +412,7 @@ impl Driver {
 
     fn let_go(&mut self, link: LinkId) -> Option<Client> {
         self.parts.supernodes.gone(link);
+        self.channels.remove(&link);
         self.clients.remove(&link)
     }
 
@@ -488,7 +495,7 @@ impl Driver {
             network: self.parts.network.clone(),
             joined: self.joined,
             in_network: figures.links > 0 || figures.fragments.values().any(|count| *count > 0),
-            sockets: self.clients.len(),
+            sockets: self.clients.len() - self.channels.len(),
             webrtc: self.parts.rtc.len(),
             turn: self.parts.turn.as_ref().map(|figures| figures.now()),
             links: figures.links,

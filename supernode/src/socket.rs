@@ -30,7 +30,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         self, Message,
-        error::CapacityError,
+        error::{CapacityError, ProtocolError},
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
     },
 };
@@ -312,6 +312,10 @@ impl<'a> Taking<'a> {
                 Ok(Some(Ok(message))) => message,
                 Ok(Some(Err(tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. })))) => {
                     return refused(Cut::Oversized, CloseCode::Size, "a message is at most one chunk");
+                }
+                // It is gone, and did not say so.
+                Ok(Some(Err(tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)))) => {
+                    return End::Gone;
                 }
                 Ok(Some(Err(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_)))) => {
                     return refused(Cut::Protocol, CloseCode::Protocol, "");

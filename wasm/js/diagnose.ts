@@ -80,7 +80,7 @@ function advise({ joined, driver }: Inspect, nat: Nat, links: DiagnosedLink[]): 
   if (!joined) advice.push("No supernode lets this peer in: check the address, and that a Content-Security-Policy allows it in connect-src.");
   if (driver.storage === "memory") advice.push("What this peer stores is forgotten when the page closes: IndexedDB is absent, or does not open (private windows).");
   const failed = links.some(({ attempts }) => attempts.at(-1)?.state === "failed");
-  if (failed && nat === "unknown") advice.push("No supernode here answers STUN: start one with it, or give servers (`iceServers`), so that peers in other networks can be reached directly.");
+  if (failed && nat === "unknown") advice.push("Give STUN servers (`iceServers`) if the supernodes here answer none, so that peers in other networks can be reached directly.");
   if (failed && nat === "symmetric") advice.push("This network changes the outer port for each destination: only a TURN server, a supernode's or another (`iceServers`), makes links direct.");
   if (nat === "no answer") advice.push("No STUN server answers: UDP seems to be blocked here. Links stay on WebSockets, which work; TURN over TCP or TLS (`iceServers`) may pass as well.");
   if (driver.rtcHeld >= driver.rtcMax) advice.push("This page has made more WebRTC connections than browsers admit; more are made when closed ones are collected.");

@@ -78,6 +78,19 @@ fn sockets(text: &mut Text, Looks { health, .. }: &Looks, metrics: &Metrics, now
     text.one(Counter, "pontoon_websockets_opened_total", "WebSockets opened.", health.counters.sockets_opened);
     let help = "Attempts to reach another supernode that failed.";
     text.one(Counter, "pontoon_dials_failed_total", help, health.counters.dials_failed);
+    text.one(Gauge, "pontoon_webrtc_sessions", "WebRTC sessions, those that are being negotiated too.", health.webrtc);
+    text.one(Counter, "pontoon_webrtc_opened_total", "WebRTC data channels opened.", health.counters.channels_opened);
+    let help = "WebRTC sessions that came to nothing.";
+    text.one(Counter, "pontoon_webrtc_failed_total", help, health.counters.channels_failed);
+    if let Some(turn) = &health.turn {
+        text.one(Gauge, "pontoon_turn_allocations", "TURN allocations.", turn.allocations);
+        text.one(Counter, "pontoon_turn_allocations_made_total", "TURN allocations made.", turn.allocations_made);
+        let help = "Requests to TURN refused: credentials that are over, or too much.";
+        text.one(Counter, "pontoon_turn_refused_total", help, turn.allocations_refused);
+        text.one(Counter, "pontoon_turn_bytes_total", "Bytes that TURN carried, both ways.", turn.bytes);
+        let help = "Datagrams that TURN dropped: to closed addresses, or too many.";
+        text.one(Counter, "pontoon_turn_dropped_total", help, turn.dropped);
+    }
     let help = "Bytes received on accepted connections.";
     text.one(Counter, "pontoon_received_bytes_total", help, metrics.received_bytes.get());
     let help = "Bytes sent on accepted connections.";
