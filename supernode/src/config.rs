@@ -119,14 +119,24 @@ impl File<'_> {
     }
 }
 
-/// The flags that are settings: `--no-found` is the other value of one, and a file names no other file.
+/// The flags that are settings, by their keys: `--no-found` is the other value of `found`, a `--no-this` without a `--this` is
+/// `this = false`, and a file names no other file.
 fn settings(command: &Command) -> impl Iterator<Item = (String, &Arg)> {
     let named = |arg| -> Option<(String, &Arg)> {
         let flag = Arg::get_long(arg)?;
-        let is_setting = !flag.starts_with("no-") && !["config", "help", "version"].contains(&flag);
-        is_setting.then(|| (flag.replace('-', "_"), arg))
+        let key = match flag.strip_prefix("no-") {
+            Some(other) if has(command, other) => return None,
+            Some(other) => other,
+            None => flag,
+        };
+        let is_setting = !["config", "help", "version"].contains(&key);
+        is_setting.then(|| (key.replace('-', "_"), arg))
     };
     command.get_arguments().filter_map(named)
+}
+
+fn has(command: &Command, flag: &str) -> bool {
+    command.get_arguments().any(|arg| arg.get_long() == Some(flag))
 }
 
 fn find<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
@@ -159,11 +169,11 @@ fn arguments_of(
 ) -> Result<Vec<OsString>, String> {
     let with = |text: &dyn std::fmt::Display| OsString::from(format!("--{flag}={text}"));
     match (Type::of(arg), value.get_ref()) {
-        (Type::Switch, DeValue::Boolean(true)) => Ok(vec![format!("--{flag}").into()]),
-        (Type::Switch, DeValue::Boolean(false)) => {
-            let no = format!("no-{flag}");
-            let is_flag = command.get_arguments().any(|arg| arg.get_long() == Some(no.as_str()));
-            Ok(if is_flag { vec![format!("--{no}").into()] } else { Vec::new() })
+        (Type::Switch, DeValue::Boolean(on)) => {
+            // What the switch says; of `--no-this` the contrary.
+            let this = flag.strip_prefix("no-").unwrap_or(flag);
+            let wanted = if *on { this.to_owned() } else { format!("no-{this}") };
+            Ok(if has(command, &wanted) { vec![format!("--{wanted}").into()] } else { Vec::new() })
         }
         (Type::Number, DeValue::Integer(number)) => Ok(vec![with(number)]),
         (Type::Number, DeValue::Float(number)) => Ok(vec![with(number)]),
@@ -229,5 +239,64 @@ fn reason(error: &clap::Error) -> String {
     match (error.source(), line.split_once(" for '--")) {
         (Some(source), Some((value, _))) => format!("{value}: {source}"),
         _ => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    #[allow(dead_code, reason = "only clap reads it")]
+    struct Flags {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        #[arg(long, overrides_with = "no_both")]
+        both: bool,
+        #[arg(long, overrides_with = "both")]
+        no_both: bool,
+        #[arg(long)]
+        no_turn: bool,
+        #[arg(long)]
+        open: bool,
+    }
+
+    fn flags(content: &str, given: &[&str]) -> Result<Vec<String>, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("c.toml");
+        std::fs::write(&file, content).unwrap();
+        let config = format!("--config={}", file.display());
+        let arguments: Vec<OsString> = ["p", &config].iter().chain(given).map(OsString::from).collect();
+        let command = <Flags as clap::CommandFactory>::command();
+        let told = command.clone().try_get_matches_from(&arguments).unwrap();
+        let (merged, _) = merge(&command, arguments, &told)?;
+        Flags::try_parse_from(&merged).unwrap();
+        let texts = merged.into_iter().map(|text| text.into_string().unwrap());
+        Ok(texts.filter(|text| text.starts_with("--") && *text != config).collect())
+    }
+
+    #[test]
+    fn switches() {
+        for (content, wanted) in [
+            ("both = true", &["--both"][..]),
+            ("both = false", &["--no-both"]),
+            ("turn = true", &[]),
+            ("turn = false", &["--no-turn"]),
+            ("open = true", &["--open"]),
+            ("open = false", &[]),
+        ] {
+            assert_eq!(flags(content, &[]).unwrap(), wanted, "{content}");
+        }
+        for wrong in ["no_both = true", "no_turn = true", "config = \"other\"", "help = true", "turn = 1"] {
+            assert!(flags(wrong, &[]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_a_flag_says_the_file_does_not() {
+        assert_eq!(flags("both = true\nopen = true", &["--no-both"]).unwrap(), ["--open", "--no-both"]);
+        assert_eq!(flags("both = false", &["--both"]).unwrap(), ["--both"]);
     }
 }

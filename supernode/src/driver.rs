@@ -25,7 +25,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
-use tokio_tungstenite::{Connector, connect_async_tls_with_config, tungstenite::protocol::frame::coding::CloseCode};
+use tokio_tungstenite::{connect_async_tls_with_config, tungstenite::protocol::frame::coding::CloseCode};
 
 use crate::{
     clock::Clock,
@@ -34,6 +34,7 @@ use crate::{
     engine::{Calls, Watcher},
     settings::Limits,
     socket::{self, AllQueued, Client},
+    tls::client::Dialling,
 };
 
 /// What sockets and dial tasks report.
@@ -146,7 +147,7 @@ pub(crate) struct Parts {
     pub(crate) calls: Calls,
     pub(crate) queued: AllQueued,
     /// How to check whom it dials.
-    pub(crate) connector: Connector,
+    pub(crate) dialling: Dialling,
     /// For the tasks that dial.
     pub(crate) events_in: mpsc::Sender<Event>,
     pub(crate) events: mpsc::Receiver<Event>,
@@ -392,7 +393,7 @@ impl Driver {
     fn dial(&mut self, address: String) {
         let parts = &self.parts;
         let (events, limits, link) = (parts.events_in.clone(), parts.limits.clone(), parts.links.next());
-        let (queued, connector) = (parts.queued.clone(), parts.connector.clone());
+        let (queued, tls) = (parts.queued.clone(), parts.dialling.clone());
         let config = socket::config(parts.chunk_bytes);
         let crowded = self.dials.len() >= limits.dials_max;
         self.dials.spawn(async move {
@@ -401,6 +402,7 @@ impl Driver {
                     return Err("too many attempts at once".to_owned());
                 }
                 let nodelay = true;
+                let connector = tls.connector(&address).map_err(|error| error.to_string())?;
                 let dialling = connect_async_tls_with_config(&address, Some(config), nodelay, Some(connector));
                 match timeout(limits.dial_timeout, dialling).await {
                     Err(_) => Err("no answer in time".to_owned()),

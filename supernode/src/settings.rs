@@ -168,32 +168,35 @@ impl Settings {
         }
         self.api.check()?;
         let supernodes = &self.engine.supernodes;
-        supernodes.iter().try_for_each(|address| check_address(address, self.listen))?;
+        supernodes.iter().try_for_each(|address| check_address(address))?;
+        if let Some(itself) = supernodes.iter().find(|address| dialled(address) == Some(self.listen)) {
+            let address = without_query(itself).to_owned();
+            return Err(SettingsError::Peer { address, reason: "it is this supernode itself, see --listen" });
+        }
         self.tls.check(supernodes.iter().any(|address| is_secure(address)))?;
         JoinTokens::load(self.join_token_file.as_deref())?;
         Ok(())
     }
 }
 
-fn check_address(address: &str, own: SocketAddr) -> Result<(), SettingsError> {
+/// Whether an address is one of a supernode, which this program can dial.
+fn check_address(address: &str) -> Result<(), SettingsError> {
     // Its query may be a token.
     let refuse = |reason| Err(SettingsError::Peer { address: without_query(address).to_owned(), reason });
-    let Ok(uri) = address.parse::<Uri>() else { return refuse("it is not a URL") };
-    let port = match uri.scheme_str() {
-        Some("ws") => 80,
-        Some("wss") => 443,
-        _ => return refuse("it should look like wss://host/pontoon or ws://host:8080/pontoon"),
-    };
-    let host = match uri.host() {
-        Some(host) if !host.is_empty() => host.trim_matches(['[', ']']),
-        _ => return refuse("it names no host"),
-    };
-    match host.parse() {
-        Ok(host) if SocketAddr::new(host, uri.port_u16().unwrap_or(port)) == own => {
-            refuse("it is this supernode itself, see --listen")
-        }
-        _ => Ok(()),
+    match address.parse::<Uri>() {
+        Err(_) => refuse("it is not a URL"),
+        Ok(uri) => match (uri.scheme_str(), uri.host()) {
+            (Some("ws" | "wss"), Some(host)) if !host.is_empty() => Ok(()),
+            _ => refuse("it should look like wss://host/pontoon or ws://host:8080/pontoon"),
+        },
     }
+}
+
+/// The socket that an address without a name leads to.
+fn dialled(address: &str) -> Option<SocketAddr> {
+    let uri = address.parse::<Uri>().ok()?;
+    let host = uri.host()?.trim_matches(['[', ']']).parse().ok()?;
+    Some(SocketAddr::new(host, uri.port_u16().unwrap_or(if is_secure(address) { 443 } else { 80 })))
 }
 
 #[cfg(test)]

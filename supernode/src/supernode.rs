@@ -23,7 +23,8 @@ use crate::{
     socket::AllQueued,
     store::{Opened, Store, StoreError},
     tls::{
-        TlsError, client,
+        TlsError,
+        client::Dialling,
         server::{Acceptor, Served},
     },
 };
@@ -70,7 +71,6 @@ impl Supernode {
         settings.check()?;
         let Settings { listen, data, engine, site, limits, api, tls, join_token_file } = settings;
         let settings_error = |error: TlsError| StartError::Settings(error.into());
-        let connector = client::connector(&tls, &engine.supernodes).map_err(settings_error)?;
         let served = Served::load(&tls).map_err(settings_error)?;
         let acceptor = served.clone().map(Acceptor::new).transpose().map_err(settings_error)?;
         let join_error = |error: JoinError| StartError::Settings(error.into());
@@ -124,7 +124,7 @@ impl Supernode {
             links,
             calls,
             queued,
-            connector,
+            dialling: Dialling::new(&tls),
             events_in,
             events,
             requests,
