@@ -9,10 +9,10 @@ BENCH ?= cargo run --release --locked --quiet -p pontoon-tests --bin bench --
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo page docs test check bench conformance soak clean
+.PHONY: help setup demo page docs test check bench conformance soak nat-lab clean
 
 help: ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## install what is missing: wasm target, wasm-bindgen, wasm-pack, geckodriver, npm packages, browsers (Debian as root)
 	@scripts/setup.sh
@@ -65,6 +65,12 @@ conformance: ## SQLite's sqllogictest in $SQLLOGICTEST_DIR by script, TPC-H, 100
 soak: ## the long runs: a thousand nodes over 50 seeds, the mixed faults over 1000
 	SOAK_SEEDS=1000 cargo test --release --locked -p pontoon-tests --test faults -- --nocapture
 	SOAK_SEEDS=50 cargo test --release --locked -p pontoon-tests --test scale -- --nocapture
+
+nat-lab: ## browsers behind NATs, in network namespaces (Linux, as root, with iproute2 and nftables)
+	@scripts/setup.sh --build
+	@$(MAKE) --no-print-directory page
+	cargo build --locked -p pontoon-supernode
+	node tests/nat/lab.mjs $(CASE)
 
 clean: ## remove what was built (not the installed tools)
 	cargo clean

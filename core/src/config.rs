@@ -1,5 +1,9 @@
 //! Every bound and period of the engine, in one place. Times are microseconds of the monotone clock.
 
+use core::ops::RangeInclusive;
+
+use crate::wire::{WIRE_OLDEST, WIRE_VERSION};
+
 /// One second in microseconds.
 pub const SECOND_US: u64 = 1_000_000;
 
@@ -18,6 +22,10 @@ pub struct Config {
     pub alone: bool,
     /// Whether this peer's driver can open direct links on its own (WebRTC).
     pub direct_links: bool,
+    /// The versions of the wire that this node speaks; another range than the default is for tests.
+    pub wire: RangeInclusive<u8>,
+    /// Whether a channel that was dialled is replaced by a WebRTC channel to the same peer, where that peer can open one.
+    pub leave_sockets: bool,
 
     /// Copies of a record, the owner's included (r).
     pub replicas: usize,
@@ -33,6 +41,8 @@ pub struct Config {
     pub links_max: usize,
     /// Links of a supernode.
     pub links_supernode_max: usize,
+    /// Addresses of supernodes that the driver may be asked to dial, beside the configured ones.
+    pub supernodes_learnt_max: usize,
     /// Contacts remembered beside the links.
     pub contacts_max: usize,
 
@@ -136,6 +146,8 @@ impl Default for Config {
             founder: false,
             alone: false,
             direct_links: true,
+            wire: WIRE_OLDEST..=WIRE_VERSION,
+            leave_sockets: false,
 
             replicas: 3,
             locality_bits: 0,
@@ -144,6 +156,7 @@ impl Default for Config {
             links_opened_max: 32,
             links_max: 48,
             links_supernode_max: 10_000,
+            supernodes_learnt_max: 16,
             contacts_max: 128,
 
             probe_sibling_us: 3 * SECOND_US / 2,

@@ -8,6 +8,7 @@ use crate::{
     Settings, SettingsError, Upkeep,
     api::AccessArgs,
     config::{self, ConfigError, Sources},
+    reach::ReachArgs,
     tls::TlsArgs,
 };
 
@@ -44,6 +45,9 @@ pub struct Args {
     /// WebSocket clients at once
     #[arg(long, env = "PONTOON_CLIENTS_MAX", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub clients_max: Option<u32>,
+    /// How browsers behind NATs are reached
+    #[command(flatten)]
+    pub reach: ReachArgs,
     /// Certificates
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -118,6 +122,7 @@ impl Args {
         settings.tls = self.tls.settings();
         settings.join_token_file = self.join_token_file.clone().filter(|file| !file.as_os_str().is_empty());
         settings.api = self.access().settings().map_err(|error| self.mistake(&error.into()))?;
+        settings.reach = self.reach.settings().map_err(|error| self.mistake(&error.into()))?;
         settings.check().map_err(|error| self.mistake(&error))?;
         Ok(settings)
     }
@@ -154,7 +159,7 @@ mod tests {
     fn what_flags_mean() {
         let settings = read(&["--listen", "0.0.0.0:0", "--data", "d", "--network", "shop"]).unwrap();
         assert_eq!((settings.listen.port(), settings.engine.network.as_str()), (0, "shop"));
-        assert!(settings.engine.supernode && settings.engine.founder && !settings.engine.direct_links);
+        assert!(settings.engine.supernode && settings.engine.founder);
 
         let peers = ["--peer", "ws://a:1/pontoon", "--peer", "ws://b:2/pontoon"];
         let settings = read(&peers).unwrap();

@@ -18,7 +18,9 @@ use std::{
     },
 };
 
-use pontoon_core::{CallId, Command, Error, Id, Input, LinkId, Origin, Output, Reply, inspect::Inspect, node::Node};
+use pontoon_core::{
+    CallId, Command, Error, Id, Input, LinkId, Origin, Output, Reply, SessionId, inspect::Inspect, node::Node,
+};
 use serde::Serialize;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -32,6 +34,7 @@ use crate::{
     disk::{Disk, DiskState, Done},
     door::{without_query, without_tokens},
     engine::{Calls, Watcher},
+    reach::{Supernodes, TurnFigures, Turned, rtc::Rtc},
     settings::Limits,
     socket::{self, AllQueued, Client},
     tls::client::Dialling,
@@ -44,6 +47,9 @@ pub(crate) enum Event {
     Chunk { link: LinkId, bytes: Vec<u8> },
     Down { link: LinkId },
     DialFailed { address: String, reason: String },
+    Supernodes { addresses: Vec<String> },
+    RtcSignal { session: SessionId, payload: Vec<u8> },
+    RtcFailed { session: SessionId, reason: String },
 }
 
 /// What the application asks.
@@ -93,6 +99,10 @@ pub struct Health {
     pub joined: bool,
     /// Open sockets, accepted and dialled, before and after their handshake.
     pub sockets: usize,
+    /// WebRTC sessions, those that are being negotiated too.
+    pub webrtc: usize,
+    /// What TURN carries; nothing where there is none.
+    pub turn: Option<Turned>,
     /// Open links to other peers, relayed ones included.
     pub links: usize,
     /// Records kept, tombstones included.
@@ -113,6 +123,10 @@ pub struct Health {
 pub struct Counters {
     /// Sockets opened.
     pub sockets_opened: u64,
+    /// WebRTC data channels opened.
+    pub channels_opened: u64,
+    /// WebRTC sessions that came to nothing.
+    pub channels_failed: u64,
     /// Clients cut because they did not take what they were sent.
     pub clients_cut: u64,
     /// Attempts to reach another supernode that failed.
@@ -140,6 +154,9 @@ pub(crate) struct Parts {
     pub(crate) node: Node,
     pub(crate) clock: Clock,
     pub(crate) disk: Disk,
+    pub(crate) rtc: Rtc,
+    pub(crate) supernodes: Supernodes,
+    pub(crate) turn: Option<Arc<TurnFigures>>,
     pub(crate) limits: Limits,
     pub(crate) network: String,
     pub(crate) chunk_bytes: usize,
@@ -246,12 +263,15 @@ impl Driver {
                 }
             }
             Output::Dial { address } => self.dial(address),
-            // The engine is told that there are none (`direct_links`); a peer's wish for one is declined.
-            Output::RtcOpen { session, .. } => {
-                return Some(Input::RtcFailed { session, reason: "no WebRTC in this program".to_owned() });
+            Output::RtcOpen { session, initiator, .. } => {
+                if let Err(reason) = self.parts.rtc.open(session, initiator) {
+                    return Some(Input::RtcFailed { session, reason: reason.to_owned() });
+                }
             }
+            Output::RtcSignal { session, payload } => self.parts.rtc.signal(session, &payload),
+            Output::RtcClose { session } => self.parts.rtc.close(session),
             // The supernode's application subscribes to nothing.
-            Output::RtcSignal { .. } | Output::RtcClose { .. } | Output::NewData(_) => {}
+            Output::NewData(_) => {}
             Output::Watched { call, event } => {
                 let told = self.watchers.get(&call).map(|watcher| watcher.tell(event));
                 if told.is_some_and(|told| told.is_err()) {
@@ -288,7 +308,10 @@ impl Driver {
     fn on_event(&mut self, event: Event) {
         let input = match event {
             Event::Up { link, origin, client } => {
-                self.counters.sockets_opened += 1;
+                match origin {
+                    Origin::Rtc { .. } => self.counters.channels_opened += 1,
+                    _ => self.counters.sockets_opened += 1,
+                }
                 self.clients.insert(link, client);
                 Input::LinkUp { link, origin }
             }
@@ -301,6 +324,12 @@ impl Driver {
                 self.counters.dials_failed += 1;
                 tracing::info!(address = without_query(&address), reason, "supernode not reached");
                 Input::DialFailed { address }
+            }
+            Event::Supernodes { addresses } => Input::Supernodes { addresses: self.parts.supernodes.learn(addresses) },
+            Event::RtcSignal { session, payload } => Input::RtcSignal { session, payload },
+            Event::RtcFailed { session, reason } => {
+                self.counters.channels_failed += 1;
+                Input::RtcFailed { session, reason }
             }
         };
         self.feed(input);
@@ -381,6 +410,8 @@ impl Driver {
             network: self.parts.network.clone(),
             joined: self.joined,
             sockets: self.clients.len(),
+            webrtc: self.parts.rtc.len(),
+            turn: self.parts.turn.as_ref().map(|figures| figures.now()),
             links: engine.links.len(),
             records: engine.store.records,
             uptime_s: self.parts.clock.uptime().as_secs(),
@@ -411,7 +442,9 @@ impl Driver {
                 }
             };
             match attempt.await {
-                Ok(socket) => socket::run(socket, link, Origin::Dialled { address }, events, queued, &limits).await,
+                Ok(socket) => {
+                    socket::run(socket, link, Origin::Dialled { address }, events, queued, None, &limits).await;
+                }
                 Err(reason) => {
                     let _ = events.send(Event::DialFailed { address, reason }).await;
                 }

@@ -38,6 +38,7 @@ use crate::{
     api::{self, Api},
     door::{Door, Refused},
     driver::{Event, Links},
+    reach::Reach,
     settings::{Limits, SOCKET_PATH},
     site::{self, Site, plain},
     socket::{self, AllQueued},
@@ -56,6 +57,7 @@ pub(crate) struct App {
     pub(crate) api: Arc<Api>,
     pub(crate) links: Links,
     pub(crate) queued: AllQueued,
+    pub(crate) reach: Reach,
     pub(crate) limits: Limits,
     pub(crate) chunk_bytes: usize,
     pub(crate) site: Site,
@@ -167,8 +169,8 @@ async fn upgrade(
         let config = socket::config(app.chunk_bytes);
         let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;
         let _busy = app.busy.clone();
-        let (events, queued) = (app.events.clone(), app.queued.clone());
-        socket::run(socket, app.links.next(), Origin::Accepted, events, queued, &app.limits).await;
+        let (events, queued, reach) = (app.events.clone(), app.queued.clone(), Some(app.reach.clone()));
+        socket::run(socket, app.links.next(), Origin::Accepted, events, queued, reach, &app.limits).await;
     });
     response
 }

@@ -27,6 +27,7 @@ mod driver;
 mod engine;
 mod files;
 mod http;
+mod reach;
 mod reload;
 mod settings;
 mod site;
@@ -42,6 +43,7 @@ pub use disk::DiskState;
 pub use door::JoinError;
 pub use driver::{Counters, Health};
 pub use files::FileError;
+pub use reach::{ReachArgs, ReachError, ReachSettings, Turned};
 pub use settings::{Limits, SOCKET_PATH, Settings, SettingsError};
 pub use site::{Site, demo};
 pub use store::{

@@ -71,11 +71,23 @@ fn stopped(stop: Stop) -> ExitCode {
 
 fn read() -> Result<(Args, EnvFilter), Stop> {
     let args = Args::read(std::env::args_os())?;
-    let filter = EnvFilter::try_new(&args.log).map_err(|error| {
+    let filter = filter(&args.log).map_err(|error| {
         let place = args.sources.of("log");
         Stop::Mistake(format!("{place}: {:?} is no filter: {error}", args.log))
     })?;
     Ok((args, filter))
+}
+
+/// Libraries that tell of every connection as if it were the program's, failed attempts as errors: nothing, unless the filter
+/// names them. What it means for the program, the program says.
+const TALKATIVE: [&str; 9] =
+    ["rtc", "rtc_dtls", "rtc_ice", "rtc_mdns", "rtc_sctp", "rtc_turn", "stun_proto", "turn_server_proto", "webrtc"];
+
+fn filter(text: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    let named = |library: &str| text.split(',').any(|part| part.starts_with(&format!("{library}=")));
+    let unnamed = TALKATIVE.iter().filter(|library| !named(library));
+    let quiet: String = unnamed.map(|library| format!(",{library}=off")).collect();
+    EnvFilter::try_new(format!("{text}{quiet}"))
 }
 
 async fn run(args: &Args, settings: pontoon_supernode::Settings) -> ExitCode {

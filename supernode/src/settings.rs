@@ -8,6 +8,7 @@ use pontoon_core::Config;
 use crate::{
     api::{Access, AccessError},
     door::{JoinError, JoinTokens, without_query},
+    reach::{ReachError, ReachSettings},
     site,
     tls::{Tls, TlsError, client::is_secure},
 };
@@ -30,6 +31,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Who may do what over HTTP, and how much of it.
     pub api: Access,
+    /// How browsers that no address leads to are reached.
+    pub reach: ReachSettings,
     /// Certificates: the own one, and those that others are checked against.
     pub tls: Tls,
     /// The file with the tokens of which peers need one to join; `None`: everybody may.
@@ -45,6 +48,7 @@ impl Default for Settings {
             site: site::demo,
             limits: Limits::default(),
             api: Access::default(),
+            reach: ReachSettings::default(),
             tls: Tls::default(),
             join_token_file: None,
         }
@@ -131,6 +135,9 @@ pub enum SettingsError {
     /// Who may do what over HTTP is not said right.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// How peers are reached is not said right.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
     /// No clients at all.
     #[error("it must be 1 at least")]
     Clients,
@@ -149,6 +156,7 @@ impl SettingsError {
             SettingsError::Network(_) => "network",
             SettingsError::Peer { .. } => "peer",
             SettingsError::Access(error) => error.key(),
+            SettingsError::Reach(error) => error.key(),
             SettingsError::Clients => "clients-max",
             SettingsError::Tls(error) => error.key(),
             SettingsError::Join(_) => "join-token-file",
@@ -167,36 +175,51 @@ impl Settings {
             return Err(SettingsError::Clients);
         }
         self.api.check()?;
-        let supernodes = &self.engine.supernodes;
-        supernodes.iter().try_for_each(|address| check_address(address))?;
-        if let Some(itself) = supernodes.iter().find(|address| dialled(address) == Some(self.listen)) {
-            let address = without_query(itself).to_owned();
-            return Err(SettingsError::Peer { address, reason: "it is this supernode itself, see --listen" });
+        self.reach.check()?;
+        if let Some(public) = &self.reach.public {
+            check_public(public)?;
         }
+        let supernodes = &self.engine.supernodes;
+        supernodes.iter().try_for_each(|address| check_address(address, self.listen))?;
         self.tls.check(supernodes.iter().any(|address| is_secure(address)))?;
         JoinTokens::load(self.join_token_file.as_deref())?;
         Ok(())
     }
 }
 
-/// Whether an address is one of a supernode, which this program can dial.
-fn check_address(address: &str) -> Result<(), SettingsError> {
-    // Its query may be a token.
-    let refuse = |reason| Err(SettingsError::Peer { address: without_query(address).to_owned(), reason });
-    match address.parse::<Uri>() {
-        Err(_) => refuse("it is not a URL"),
-        Ok(uri) => match (uri.scheme_str(), uri.host()) {
-            (Some("ws" | "wss"), Some(host)) if !host.is_empty() => Ok(()),
-            _ => refuse("it should look like wss://host/pontoon or ws://host:8080/pontoon"),
-        },
+fn check_public(address: &str) -> Result<(), ReachError> {
+    match dialable(address) {
+        Ok(_) => Ok(()),
+        Err(reason) => Err(ReachError::Public { address: without_query(address).to_owned(), reason }),
     }
 }
 
-/// The socket that an address without a name leads to.
-fn dialled(address: &str) -> Option<SocketAddr> {
-    let uri = address.parse::<Uri>().ok()?;
-    let host = uri.host()?.trim_matches(['[', ']']).parse().ok()?;
-    Some(SocketAddr::new(host, uri.port_u16().unwrap_or(if is_secure(address) { 443 } else { 80 })))
+/// The host and port of an address that a peer can dial, or why it is none.
+pub(crate) fn dialable(address: &str) -> Result<(String, u16), &'static str> {
+    let uri = address.parse::<Uri>().map_err(|_| "it is not a URL")?;
+    let port = match uri.scheme_str() {
+        Some("ws") => 80,
+        Some("wss") => 443,
+        _ => return Err("it should look like wss://host/pontoon or ws://host:8080/pontoon"),
+    };
+    match uri.host() {
+        Some(host) if !host.is_empty() => {
+            Ok((host.trim_matches(['[', ']']).to_owned(), uri.port_u16().unwrap_or(port)))
+        }
+        _ => Err("it names no host"),
+    }
+}
+
+fn check_address(address: &str, own: SocketAddr) -> Result<(), SettingsError> {
+    // Its query may be a token.
+    let refuse = |reason| Err(SettingsError::Peer { address: without_query(address).to_owned(), reason });
+    match dialable(address) {
+        Err(reason) => refuse(reason),
+        Ok((host, port)) if host.parse().is_ok_and(|host| SocketAddr::new(host, port) == own) => {
+            refuse("it is this supernode itself, see --listen")
+        }
+        Ok(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,11 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::{driver::Event, settings::Limits};
+use crate::{
+    driver::Event,
+    reach::{Reach, supernodes_told},
+    settings::Limits,
+};
 
 /// What a message may have beyond a chunk.
 const SLACK_BYTES: usize = 1_024;
@@ -137,30 +141,60 @@ enum End {
     Closing,
 }
 
-/// Serves a socket until it ends.
+/// What a socket or channel takes from the driver's end.
+pub(crate) struct Outgoing {
+    items: mpsc::UnboundedReceiver<Item>,
+    queued: Arc<Queued>,
+}
+
+impl Outgoing {
+    /// The next chunk; nothing when the driver has let go.
+    pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
+        match self.items.recv().await {
+            Some(Item::Chunk(bytes)) => {
+                self.queued.subtract(bytes.len() + OVERHEAD_BYTES);
+                Some(bytes)
+            }
+            Some(Item::Close(_)) | None => None,
+        }
+    }
+}
+
+/// The driver's end, the other one, and what [`cut`] waits for.
+pub(crate) fn client(limits: &Limits, all: AllQueued) -> (Client, Outgoing, oneshot::Receiver<Duration>) {
+    let (queue, items) = mpsc::unbounded_channel();
+    let queued = Arc::new(Queued { own: AtomicUsize::new(0), all });
+    let (patience, patient) = oneshot::channel();
+    let client = Client { queue, queued: Arc::clone(&queued), limits: limits.clone(), patience };
+    (client, Outgoing { items, queued }, patient)
+}
+
+/// Serves a socket until it ends. Who dialled it is told of `reach`.
 pub(crate) async fn run<S>(
     mut socket: WebSocketStream<S>,
     link: LinkId,
     origin: Origin,
     events: mpsc::Sender<Event>,
     all: AllQueued,
+    reach: Option<Reach>,
     limits: &Limits,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (queue, items) = mpsc::unbounded_channel();
-    let queued = Arc::new(Queued { own: AtomicUsize::new(0), all });
-    let (patience, patient) = oneshot::channel();
-    let client = Client { queue, queued: Arc::clone(&queued), limits: limits.clone(), patience };
+    let (client, outgoing, patient) = client(limits, all);
+    let address = match &origin {
+        Origin::Dialled { address } => Some(address.clone()),
+        _ => None,
+    };
     if events.send(Event::Up { link, origin, client }).await.is_err() {
         return;
     }
     let end = {
         let (sink, source) = (&mut socket).split();
         tokio::select! {
-            end = receive(source, link, &events, limits.idle_timeout) => end,
-            end = transmit(sink, items, &queued, limits.ping_every) => end,
-            end = cut(patient) => end,
+            end = receive(source, link, address.as_deref(), &events, limits.idle_timeout) => end,
+            end = transmit(sink, outgoing, reach.filter(|_| address.is_none()), limits.ping_every) => end,
+            () = cut(patient) => End::Cut,
         }
     };
     tracing::debug!(link = link.0, ?end, "socket ended");
@@ -171,6 +205,7 @@ pub(crate) async fn run<S>(
 async fn receive(
     mut source: impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
     link: LinkId,
+    dialled: Option<&str>,
     events: &mpsc::Sender<Event>,
     idle: Duration,
 ) -> End {
@@ -178,6 +213,13 @@ async fn receive(
         let bytes = match timeout(idle, source.next()).await {
             Err(_) => return End::Idle,
             Ok(Some(Ok(Message::Binary(bytes)))) => bytes,
+            Ok(Some(Ok(Message::Text(text)))) if let Some(address) = dialled => {
+                let addresses = supernodes_told(address, &text);
+                if !addresses.is_empty() && events.send(Event::Supernodes { addresses }).await.is_err() {
+                    return End::Closing;
+                }
+                continue;
+            }
             Ok(Some(Ok(Message::Text(_)))) => return End::Refused(CloseCode::Unsupported, "binary messages only"),
             Ok(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => continue,
             Ok(Some(Err(tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. })))) => {
@@ -196,10 +238,15 @@ async fn receive(
 
 async fn transmit(
     mut sink: impl Sink<Message, Error = tungstenite::Error> + Unpin,
-    mut items: mpsc::UnboundedReceiver<Item>,
-    queued: &Queued,
+    Outgoing { mut items, queued }: Outgoing,
+    mut reach: Option<Reach>,
     ping_every: Duration,
 ) -> End {
+    if let Some(text) = reach.as_mut().and_then(Reach::text)
+        && sink.send(Message::text(text)).await.is_err()
+    {
+        return End::Gone;
+    }
     let mut ping = interval(ping_every);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ping.tick().await;
@@ -207,6 +254,10 @@ async fn transmit(
         let first = tokio::select! {
             item = items.recv() => item,
             _ = ping.tick() => match sink.send(Message::Ping(Vec::new().into())).await {
+                Ok(()) => continue,
+                Err(_) => return End::Gone,
+            },
+            text = renewed(&mut reach) => match sink.send(Message::text(text)).await {
                 Ok(()) => continue,
                 Err(_) => return End::Gone,
             },
@@ -233,11 +284,24 @@ async fn transmit(
     }
 }
 
-async fn cut(patient: oneshot::Receiver<Duration>) -> End {
+/// What there is to tell anew of how to be reached; waits for ever if there never will be.
+async fn renewed(reach: &mut Option<Reach>) -> String {
+    loop {
+        match reach {
+            Some(reach) => reach.changed().await,
+            None => std::future::pending().await,
+        }
+        if let Some(text) = reach.as_mut().and_then(Reach::text) {
+            return text;
+        }
+    }
+}
+
+/// Waits until the driver has cut a client, or its patience with one that it closed has run out.
+pub(crate) async fn cut(patient: oneshot::Receiver<Duration>) {
     if let Ok(patience) = patient.await {
         sleep(patience).await;
     }
-    End::Cut
 }
 
 async fn say_goodbye<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>, end: &End) {
@@ -290,7 +354,7 @@ mod tests {
         let near = WebSocketStream::from_raw_socket(near, Role::Server, Some(config(16 << 10))).await;
         let far = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
         let (events_in, mut events) = mpsc::channel(4);
-        let task = tokio::spawn(async move { run(near, LINK, Origin::Accepted, events_in, all, &limits).await });
+        let task = tokio::spawn(async move { run(near, LINK, Origin::Accepted, events_in, all, None, &limits).await });
         let Some(Event::Up { client, .. }) = events.recv().await else { panic!("a socket is announced first") };
         End2End { far, client, events, task }
     }

@@ -18,6 +18,12 @@ use crate::{
     driver::{self, Health, Links, Parts, Request},
     engine::{Calls, Engine},
     http::{self, App},
+    reach::{
+        Reach, ReachSettings, Supernodes,
+        rtc::Rtc,
+        session::Around,
+        turn::{self, Turn},
+    },
     reload::{self, Source},
     settings::{SOCKET_PATH, Settings, SettingsError},
     socket::AllQueued,
@@ -46,6 +52,16 @@ pub enum StartError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// STUN and TURN cannot be answered there.
+    #[error(
+        "cannot answer STUN and TURN on UDP {address}: {source} (--turn-listen names another address, --no-turn does without)"
+    )]
+    Turn {
+        /// As set.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The system gave no thread or no random bytes.
     #[error("the system gave no {0}")]
     System(&'static str),
@@ -63,13 +79,14 @@ pub struct Supernode {
     busy: mpsc::Receiver<Infallible>,
     driver: JoinHandle<()>,
     close_timeout: std::time::Duration,
+    turn_port: Option<u16>,
 }
 
 impl Supernode {
     /// Opens the store, listens, and starts the engine. Needs a tokio runtime.
     pub async fn start(settings: Settings) -> Result<Supernode, StartError> {
         settings.check()?;
-        let Settings { listen, data, engine, site, limits, api, tls, join_token_file } = settings;
+        let Settings { listen, data, mut engine, site, limits, api, tls, join_token_file, reach: reaching } = settings;
         let settings_error = |error: TlsError| StartError::Settings(error.into());
         let served = Served::load(&tls).map_err(settings_error)?;
         let acceptor = served.clone().map(Acceptor::new).transpose().map_err(settings_error)?;
@@ -81,6 +98,9 @@ impl Supernode {
         let listen_error = |source| StartError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(listen_error)?;
         let local_addr = listener.local_addr().map_err(listen_error)?;
+        engine.direct_links = reaching.webrtc;
+        let supernodes = Supernodes::new(reaching.public.clone());
+        let (reach, turn) = start_reach(local_addr, &reaching, &supernodes).await?;
         let disk = Disk::start(store).map_err(|_| StartError::System("thread"))?;
 
         let identity = Ed25519::from_seed(&seed);
@@ -105,6 +125,7 @@ impl Supernode {
             api: Api::new(engine.clone(), api, Sizes { key_bytes_max, value_bytes_max }),
             links: links.clone(),
             queued: queued.clone(),
+            reach,
             chunk_bytes,
             site,
             tls: acceptor,
@@ -114,10 +135,19 @@ impl Supernode {
             limits: limits.clone(),
         };
         let (close_timeout, reload_every) = (limits.close_timeout, limits.reload_every);
+        let around = Around {
+            events: events_in.clone(),
+            links: links.clone(),
+            queued: queued.clone(),
+            limits: Arc::new(limits.clone()),
+        };
         let parts = Parts {
             node,
             clock,
             disk,
+            rtc: Rtc::new(around, reaching, local_addr),
+            supernodes,
+            turn: turn.as_ref().map(|turn| Arc::clone(&turn.figures)),
             limits,
             network,
             chunk_bytes,
@@ -137,7 +167,13 @@ impl Supernode {
         let sources = served.into_iter().chain(tokens.map(|tokens| tokens as Arc<dyn Source>)).collect();
         tokio::spawn(reload::run(sources, reload_every, Arc::clone(&reload), stopped.clone()));
         tokio::spawn(http::serve(listener, app, stopped));
-        Ok(Supernode { id, local_addr, secure, reload, engine, stop, busy, driver, close_timeout })
+        let turn_port = turn.and_then(|turn| turn.ports.udp);
+        Ok(Supernode { id, local_addr, secure, reload, engine, stop, busy, driver, close_timeout, turn_port })
+    }
+
+    /// Where STUN and TURN are answered, if they are.
+    pub fn turn_port(&self) -> Option<u16> {
+        self.turn_port
     }
 
     /// The node's id.
@@ -196,4 +232,30 @@ impl Supernode {
         let _ = self.stop.send(());
         let _ = timeout(self.close_timeout * 2, self.busy.recv()).await;
     }
+}
+
+/// Starts the STUN and TURN server; gives what there is to tell of it and of supernodes.
+async fn start_reach(
+    local_addr: SocketAddr,
+    settings: &ReachSettings,
+    supernodes: &Supernodes,
+) -> Result<(Reach, Option<Turn>), StartError> {
+    let turn = match settings.turn {
+        true => {
+            let address = settings.turn_listen.unwrap_or_else(|| turn::beside(local_addr));
+            let mut started = turn::start(address, settings).await;
+            if let (Err(error), None) = (&started, settings.turn_listen) {
+                // Peers are told the port, whatever it is.
+                tracing::warn!(%address, %error, "UDP is taken there: STUN and TURN are answered at another port");
+                started = turn::start((address.ip(), 0).into(), settings).await;
+            }
+            Some(started.map_err(|source| StartError::Turn { address, source })?)
+        }
+        false => None,
+    };
+    let (ports, credentials) = match &turn {
+        Some(turn) => (turn.ports, turn.credentials.clone()),
+        None => (turn::Ports::default(), watch::channel(None).1),
+    };
+    Ok((Reach::new(ports, credentials, supernodes.subscribe()), turn))
 }

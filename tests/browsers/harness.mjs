@@ -18,7 +18,7 @@ const dist = path.resolve(here, "..", "..", "wasm", "dist");
 const types = { ".js": "text/javascript", ".mjs": "text/javascript", ".html": "text/html", ".wasm": "application/wasm" };
 
 /** The port of the site: the package at /pontoon/, the pages' modules at /page/, further folders by name. */
-export async function serve(places = {}) {
+export async function serve(places = {}, host = "127.0.0.1") {
   if (!existsSync(path.join(dist, "index.js"))) throw new Error("the package is not built: run `make page`");
   const folders = { pontoon: dist, page: path.join(here, "page"), ...places };
   const site = createServer(async (request, response) => {
@@ -35,8 +35,8 @@ export async function serve(places = {}) {
     const body = file ? await readFile(file).catch(() => null) : null;
     response.writeHead(body ? 200 : 404, { "content-type": types[path.extname(file ?? "")] ?? "text/plain" }).end(body);
   });
-  await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
-  const origin = `http://127.0.0.1:${site.address().port}`;
+  await new Promise((resolve) => site.listen(0, host, resolve));
+  const origin = `http://${host}:${site.address().port}`;
   return {
     origin,
     /** The address of a page that begins with the module /page/`name`.mjs, which finds `job` in `location.hash`. */

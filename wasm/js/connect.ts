@@ -36,6 +36,7 @@ async function begin(platform: Platform, options: ConnectOptions, calls: Calls):
         network,
         supernodes,
         direct: options.direct ?? true,
+        leaveSockets: options.websocket === "leave",
         alone: options.alone ?? false,
         ...(store !== undefined && { store }),
         ...(seed !== undefined && { seed }),
@@ -92,6 +93,7 @@ function check(options: ConnectOptions): ConnectOptions {
   if (options.storage !== undefined && !["indexeddb", "memory"].includes(options.storage)) {
     fail("`storage` is 'indexeddb' or 'memory'");
   }
+  if (options.websocket !== undefined && !["keep", "leave"].includes(options.websocket)) fail("`websocket` is 'keep' or 'leave'");
   if (options.tabs === "shared" && options.storage === "memory") fail("tabs share what is stored: not in memory");
   if (options.seed !== undefined && !(options.seed instanceof Uint8Array && options.seed.length === 32)) {
     fail("`seed` is 32 bytes");

@@ -20,6 +20,11 @@ export interface Diagnosis {
 
 /** A link, and what came of attempts to make it direct. */
 export interface DiagnosedLink extends LinkInfo {
+  /**
+   * Over what it goes: a `websocket`; WebRTC within one network (`host`), through address translations (`nat`) or over a TURN
+   * server (`turn`), `webrtc` where the browser does not say; or wrapped over another peer (`relay`).
+   */
+  path: "websocket" | "host" | "nat" | "turn" | "webrtc" | "relay";
   /** Why it is not direct; `null` where it is. */
   why: string | null;
   /** Sessions with that peer of late, the latest last. */
@@ -31,7 +36,7 @@ export function diagnose(snapshot: Inspect, negotiated: { nat: Nat; reports: Rep
   const nat = negotiated?.nat ?? "unknown";
   const links = snapshot.links.map((link): DiagnosedLink => {
     const attempts = (negotiated?.reports ?? []).filter(({ peer }) => peer === link.peer);
-    return { ...link, why: why(link, attempts, negotiated !== undefined), attempts };
+    return { ...link, path: path(link, attempts), why: why(link, attempts, negotiated !== undefined), attempts };
   });
   return {
     webrtc: negotiated !== undefined,
@@ -43,6 +48,13 @@ export function diagnose(snapshot: Inspect, negotiated: { nat: Nat; reports: Rep
     links,
     advice: advise(snapshot, nat, links),
   };
+}
+
+function path({ transport }: LinkInfo, attempts: Report[]): DiagnosedLink["path"] {
+  if (transport !== "webrtc") return transport;
+  const pair = attempts.findLast(({ state }) => state === "open" || state === "interrupted")?.pair;
+  if (pair === undefined || pair.includes("?")) return "webrtc";
+  return pair.includes("relay") ? "turn" : pair === "host to host" ? "host" : "nat";
 }
 
 function why({ kind, role }: LinkInfo, attempts: Report[], webrtc: boolean): string | null {
@@ -68,9 +80,9 @@ function advise({ joined, driver }: Inspect, nat: Nat, links: DiagnosedLink[]): 
   if (!joined) advice.push("No supernode lets this peer in: check the address, and that a Content-Security-Policy allows it in connect-src.");
   if (driver.storage === "memory") advice.push("What this peer stores is forgotten when the page closes: IndexedDB is absent, or does not open (private windows).");
   const failed = links.some(({ attempts }) => attempts.at(-1)?.state === "failed");
-  if (failed && nat === "unknown") advice.push("Give STUN servers (`iceServers`), so that peers in other networks can be reached directly.");
-  if (failed && nat === "symmetric") advice.push("This network changes the outer port for each destination: only a TURN server (`iceServers`) makes links direct.");
-  if (nat === "no answer") advice.push("No STUN server answers: UDP seems to be blocked here. TURN over TCP or TLS may pass.");
+  if (failed && nat === "unknown") advice.push("No supernode here answers STUN: start one with it, or give servers (`iceServers`), so that peers in other networks can be reached directly.");
+  if (failed && nat === "symmetric") advice.push("This network changes the outer port for each destination: only a TURN server, a supernode's or another (`iceServers`), makes links direct.");
+  if (nat === "no answer") advice.push("No STUN server answers: UDP seems to be blocked here. Links stay on WebSockets, which work; TURN over TCP or TLS (`iceServers`) may pass as well.");
   if (driver.rtcHeld >= driver.rtcMax) advice.push("This page has made more WebRTC connections than browsers admit; more are made when closed ones are collected.");
   return advice;
 }

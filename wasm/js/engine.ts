@@ -4,6 +4,7 @@
 import { PontoonError } from "./errors.js";
 import { wrap } from "./port.js";
 import { Pumped } from "./pump.js";
+import type { Servers } from "./reach.js";
 import { type AnyNegotiator, Realm, type RealmOptions, type WasmName } from "./realm.js";
 import type { Budget } from "./types.js";
 
@@ -31,7 +32,8 @@ export type FromWorker =
   | { type: "ask"; id: number; question: Question }
   | { type: "rtc"; session: number; open: boolean; peer: string }
   | { type: "rtc"; session: number; signal: Uint8Array }
-  | { type: "rtc"; session: number; close: true };
+  | { type: "rtc"; session: number; close: true }
+  | { type: "servers"; address: string; servers: Servers };
 
 /** The half of a worker's realm that is on its page. */
 class Page {
@@ -47,6 +49,7 @@ class Page {
       open: (session, initiator, peer) => tell({ type: "rtc", session, open: initiator, peer }),
       signal: (session, signal) => tell({ type: "rtc", session, signal }),
       close: (session) => tell({ type: "rtc", session, close: true }),
+      servers: (address, servers) => tell({ type: "servers", address, servers }),
       get budget() {
         return page.#ask<Budget>({ what: "budget" });
       },

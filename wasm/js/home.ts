@@ -199,6 +199,8 @@ class WorkerHome implements Home {
         return this.#closed();
       case "ask":
         return void this.#answer(message.id, message.question);
+      case "servers":
+        return this.#negotiator?.servers(message.address, message.servers);
       case "rtc": {
         const { session } = message;
         if ("signal" in message) this.#negotiator?.signal(session, message.signal);

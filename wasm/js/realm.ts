@@ -6,6 +6,7 @@ import { PontoonError, report } from "./errors.js";
 import { dialEarly } from "./dial.js";
 import { close, open } from "./disk.js";
 import { type PlainError, type Port, type Request, wrap } from "./port.js";
+import type { Servers } from "./reach.js";
 import type { Session } from "./parser/session.js";
 import { loadSql, loadTrees } from "./sql.js";
 import type { Tree } from "./sql/pontoon_wasm_sql.js";
@@ -58,6 +59,7 @@ export interface AnyNegotiator {
   open(session: number, initiator: boolean, peer: string): void;
   signal(session: number, payload: Uint8Array): void;
   close(session: number): void;
+  servers(address: string, servers: Servers): void;
   readonly budget: Budget | Promise<Budget>;
   reports(): Promise<{ nat: Nat; reports: Report[] }>;
 }

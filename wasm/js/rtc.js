@@ -8,6 +8,8 @@
 
 /** How long a session may take to open. */
 const OPEN_MS = 15_000;
+/** Who has found no way by then tries TURN as well. */
+const TURN_MS = 3_000;
 /** A connection that is interrupted for so long is restarted (RFC 8445, 2.4), and given up when it was for so long. */
 const RESTART_MS = 500;
 const LOST_MS = 8_000;
@@ -22,16 +24,20 @@ const WAITING_MAX = 64;
 export const CONNECTIONS_MAX = 450;
 /** Sessions remembered for `diagnose`. */
 const REMEMBERED_MAX = 64;
+/** Supernodes whose STUN and TURN servers are used: browsers grow slow with many. */
+const SUPERNODES_MAX = 3;
 
 /**
  * @typedef {RTCSessionDescriptionInit | { candidate: RTCIceCandidateInit }} Signal
  * @typedef {import("./types.js").Report} Report
  * @typedef {import("./types.js").Nat} Nat
  * @typedef {import("./types.js").Budget} Budget
+ * @typedef {import("./reach.js").Servers} Servers
  *
  * @typedef {object} Host
  * @property {(what: Uint8Array | string | RTCDataChannel) => void} tell
  * @property {() => RTCPeerConnection} connect
+ * @property {(connection: RTCPeerConnection) => boolean} turn
  * @property {(candidate: RTCIceCandidate) => void} found
  */
 
@@ -44,10 +50,12 @@ export class Negotiator {
   #sessions = new Map();
   /** @type {RTCConfiguration} */
   #configuration;
+  /** STUN and TURN servers of supernodes, by their addresses, the latest last. @type {Map<string, Servers>} */
+  #servers = new Map();
   /** This page's own addresses, and under which names its sockets were seen. @type {Set<string>} */
   #hosts = new Set();
-  /** @type {Map<number, Set<string>>} */
-  #mapped = new Map();
+  /** @type {{ socket: string, address: string, port: number, by: string }[]} */
+  #seen = [];
   #opened = 0;
   #collected = 0;
   #registry = new FinalizationRegistry(() => (this.#collected += 1));
@@ -67,13 +75,22 @@ export class Negotiator {
   open(name, initiator, peer) {
     const session = new Session(name, {
       tell: (what) => this.#sessions.get(name) === session && this.told?.(name, what),
-      connect: () => this.#connect(),
-      found: (candidate) => this.#found(candidate),
+      connect: () => this.#connect(peer),
+      turn: (connection) => this.#turn(connection),
+      found: (candidate) => this.#found(name, candidate),
     }, initiator, peer);
     this.#sessions.set(name, session);
     this.#reports.push(session.report);
     if (this.#reports.length > REMEMBERED_MAX) this.#reports.shift();
     session.begin(this.#openMs);
+  }
+
+  /** A supernode says where it answers STUN and TURN. @param {string} address @param {Servers} servers */
+  servers(address, servers) {
+    this.#servers.delete(address);
+    this.#servers.set(address, servers);
+    const [oldest] = this.#servers.keys();
+    if (this.#servers.size > SUPERNODES_MAX && oldest !== undefined) this.#servers.delete(oldest);
   }
 
   /** What the other end says. @param {number} name @param {Uint8Array} payload */
@@ -111,30 +128,64 @@ export class Negotiator {
     return { nat: this.#nat(), reports: this.#reports.map((report) => ({ ...report })) };
   }
 
-  /** One of this page's addresses. @param {RTCIceCandidate} candidate */
-  #found({ type, protocol, address, port, relatedPort }) {
+  /** One of this page's addresses. @param {number} session @param {RTCIceCandidate & { url?: string | null }} candidate */
+  #found(session, { type, protocol, address, port, relatedPort, url }) {
     if (type === "host" && address) this.#hosts.add(address);
-    if (type !== "srflx" || protocol !== "udp" || !address) return;
-    const ports = this.#mapped.get(relatedPort ?? 0) ?? new Set();
-    if (this.#mapped.size < WAITING_MAX) this.#mapped.set(relatedPort ?? 0, ports.add(`${address} ${port}`));
+    if (type !== "srflx" || protocol !== "udp" || !address || !port) return;
+    // Browsers that hide a page's addresses hide its ports as well: then a session stands for its socket.
+    this.#seen.push({ socket: `${session} ${relatedPort ?? 0}`, address, port, by: url ?? "" });
+    if (this.#seen.length > WAITING_MAX) this.#seen.shift();
   }
 
   /** @returns {Nat} */
   #nat() {
-    if (!this.#configuration.iceServers?.length || this.#opened === 0) return "unknown";
-    if (this.#mapped.size === 0) return this.#hosts.size === 0 ? "unknown" : "no answer";
-    // Two servers saw one socket under two names.
-    if ([...this.#mapped.values()].some((names) => names.size > 1)) return "symmetric";
-    const own = [...this.#mapped.values()].every((names) => [...names].every((name) => this.#hosts.has(name.split(" ")[0] ?? "")));
-    return own ? "none" : "cone";
+    if (!this.#configuration.iceServers?.length && this.#servers.size === 0 || this.#opened === 0) return "unknown";
+    const seen = this.#seen;
+    if (seen.length === 0) return this.#hosts.size === 0 ? "unknown" : "no answer";
+    // Two servers saw one socket at two ports.
+    const two = seen.some((one) => seen.some((other) =>
+      one.socket === other.socket && one.address === other.address && one.port !== other.port && (one.by !== other.by || one.by === "")));
+    if (two) return "symmetric";
+    return seen.every(({ address }) => this.#hosts.has(address)) ? "none" : "cone";
   }
 
-  #connect() {
+  /**
+   * What an attempt is given. TURN costs its server a socket for each attempt: it comes in where the others do not do.
+   * @param {boolean} turns @returns {RTCConfiguration}
+   */
+  #configured(turns) {
+    const iceServers = [...(this.#configuration.iceServers ?? [])];
+    for (const { stun, turn, until } of this.#servers.values()) {
+      iceServers.push({ urls: stun });
+      if (turns && turn && until > Date.now()) iceServers.push(turn);
+    }
+    return { ...this.#configuration, iceServers };
+  }
+
+  /** Whether an attempt at a peer is given TURN from the start. @param {string} peer */
+  #turns(peer) {
+    const before = this.#reports.filter((report) => report.peer === peer);
+    const failed = before.some(({ state, local }) => state === "failed" && local.length > 0);
+    return failed || this.#nat() === "symmetric" || before.some(({ pair }) => pair?.includes("relay"));
+  }
+
+  /** @param {string} peer */
+  #connect(peer) {
     if (this.budget.held >= CONNECTIONS_MAX) throw new Error("this page has opened too many connections");
-    const connection = new RTCPeerConnection(this.#configuration);
+    const connection = new RTCPeerConnection(this.#configured(this.#turns(peer)));
     this.#opened += 1;
     this.#registry.register(connection, undefined);
     return connection;
+  }
+
+  /** The way over TURN for a connection that has not found another; whether there is one. @param {RTCPeerConnection} connection */
+  #turn(connection) {
+    const turns = (/** @type {RTCConfiguration} */ { iceServers }) =>
+      iceServers?.some(({ urls }) => [urls].flat().some((url) => url.startsWith("turn"))) ?? false;
+    const configuration = this.#configured(true);
+    if (turns(connection.getConfiguration()) || !turns(configuration)) return false;
+    connection.setConfiguration(configuration);
+    return true;
   }
 }
 
@@ -149,6 +200,8 @@ class Session {
   #early = [];
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #turning;
   #initiator;
   #host;
   #over = false;
@@ -176,6 +229,7 @@ class Session {
   begin(openMs) {
     this.#wait(openMs, () => this.#fail(this.connected ? "not open in time" : "no offer in time"));
     if (!this.#initiator) return;
+    this.#turning = setTimeout(() => this.#turn(), TURN_MS);
     const offer = () => this.#step(async () => this.#describe(this.#made()));
     // In a page that is hidden a timer may ring a minute later.
     if (globalThis.document?.visibilityState === "visible") setTimeout(offer, OFFER_MS);
@@ -192,6 +246,7 @@ class Session {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#turning);
     if (this.report.state !== "failed") this.report.state = "closed";
     const connection = this.#connection;
     this.#connection = undefined;
@@ -266,6 +321,7 @@ class Session {
     switch (connection.connectionState) {
       case "connected":
         clearTimeout(this.#timer);
+        clearTimeout(this.#turning);
         this.report.openMs ??= Date.now() - this.report.startedAt;
         this.report.state = "open";
         return;
@@ -287,6 +343,14 @@ class Session {
     this.report.restarts += 1;
     this.#wait(LOST_MS, () => this.#fail("the connection was lost"));
     if (!this.#initiator) return;
+    connection.restartIce();
+    this.#step(() => this.#describe(connection));
+  }
+
+  /** No way was found yet: perhaps there is one over TURN. One end's is enough. */
+  #turn() {
+    const connection = this.#connection;
+    if (this.#over || !connection?.remoteDescription || !this.#host.turn(connection)) return;
     connection.restartIce();
     this.#step(() => this.#describe(connection));
   }

@@ -80,8 +80,13 @@ export interface ConnectOptions {
   worker?: boolean;
   /** `indexeddb` (where the browser has it), or `memory`: a peer that forgets when its page closes. */
   storage?: "indexeddb" | "memory";
-  /** STUN and TURN servers for direct links. */
+  /** STUN and TURN servers for direct links, beside those that supernodes bring. */
   iceServers?: IceServer[];
+  /**
+   * `keep`: the link to a supernode stays on its WebSocket. `leave`: where the supernode speaks WebRTC, a data channel takes the
+   * socket's place once it is open; when that is lost the socket comes back.
+   */
+  websocket?: "keep" | "leave";
   /** Whether to open direct (WebRTC) links. True where the browser can. */
   direct?: boolean;
   /** The identity: a secret of 32 bytes. Otherwise made at first and kept with the store. */

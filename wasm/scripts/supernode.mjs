@@ -10,17 +10,22 @@ import path from "node:path";
 const root = path.resolve(import.meta.dirname, "..", "..");
 
 /**
- * Starts one and waits until it answers; gives its WebSocket address, `kill` (kill -9), `start`, which starts it again on
- * the same port and store, and `stop`, which kills it for good.
+ * Starts one and waits until it answers; gives its WebSocket address, `kill` (kill -9), `freeze` for some milliseconds,
+ * `start`, which starts it again on the same port and store, and `stop`, which kills it for good.
  */
 export async function startSupernode(...args) {
-  const binary = process.env.PONTOON_SUPERNODE ?? build();
+  const binary = supernodeBinary();
   const port = await freePort();
   const data = mkdtempSync(path.join(tmpdir(), "pontoon-test-"));
   let child, ended;
   const kill = async () => {
     child.kill("SIGKILL");
     await ended;
+  };
+  const freeze = async (ms) => {
+    child.kill("SIGSTOP");
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    child.kill("SIGCONT");
   };
   const stop = async () => {
     await kill();
@@ -40,7 +45,12 @@ export async function startSupernode(...args) {
     throw new Error(`the supernode ${binary} does not answer on port ${port}`);
   };
   await start();
-  return { address: `ws://127.0.0.1:${port}/pontoon`, http: `http://127.0.0.1:${port}`, kill, start, stop };
+  return { address: `ws://127.0.0.1:${port}/pontoon`, http: `http://127.0.0.1:${port}`, kill, freeze, start, stop };
+}
+
+/** The binary. */
+export function supernodeBinary() {
+  return process.env.PONTOON_SUPERNODE ?? build();
 }
 
 function build() {

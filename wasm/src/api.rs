@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use js_sys::{Array, Function, Promise};
+use js_sys::{Function, Promise};
 use pontoon_core::{
     CallId, Command, Config, Id, Saved,
     crypto::{Ed25519, Identity as _},
@@ -32,6 +32,7 @@ export interface EngineOptions {
   supernodes: readonly string[];
   alone?: boolean;
   direct: boolean;
+  leaveSockets: boolean;
   seed?: Uint8Array;
 }
 
@@ -108,12 +109,14 @@ impl Engine {
             None => kept,
         };
 
-        let alone = js::property(&options, "alone").is_some_and(|alone| alone.is_truthy());
+        let truth = |name| js::property(&options, name).is_some_and(|truth| truth.is_truthy());
+        let alone = truth("alone");
+        let direct_links = negotiator.is_some() && truth("direct");
         let config = Config {
             network,
-            supernodes: strings(&js::property(&options, "supernodes").unwrap_or_default()),
-            direct_links: negotiator.is_some()
-                && js::property(&options, "direct").is_some_and(|direct| direct.is_truthy()),
+            supernodes: js::strings(&js::property(&options, "supernodes").unwrap_or_default()),
+            direct_links,
+            leave_sockets: direct_links && truth("leaveSockets"),
             founder: alone,
             alone,
             ..Config::default()
@@ -367,8 +370,4 @@ fn micros(what: &str, ms: Option<f64>) -> Result<Option<u64>, DriverError> {
         Some(ms) if ms.is_finite() && ms >= 0.0 => Ok(Some((ms * 1_000.0) as u64)),
         Some(_) => Err(DriverError::Invalid(format!("`{what}` is a number of milliseconds"))),
     }
-}
-
-fn strings(list: &JsValue) -> Vec<String> {
-    Array::from(list).iter().filter_map(|value| value.as_string()).collect()
 }

@@ -25,6 +25,11 @@ pub fn text_property(object: &JsValue, name: &str) -> Option<String> {
     property(object, name)?.as_string()
 }
 
+/// The texts in a list; nothing of what is no list.
+pub fn strings(list: &JsValue) -> Vec<String> {
+    list.dyn_ref::<Array>().map(|list| list.iter().filter_map(|value| value.as_string()).collect()).unwrap_or_default()
+}
+
 /// A plain object.
 pub fn object<const N: usize>(pairs: [(&str, JsValue); N]) -> JsValue {
     let entries = Array::new();

@@ -6,6 +6,7 @@ import { test } from "node:test";
 const { connect, PontoonError } = await import("pontoon-db");
 const { decodeValue, encodeValue } = await import("../pkg/js/values.js");
 const { placeholders } = await import("../pkg/js/template.js");
+const { readReach } = await import("../js/reach.js");
 
 test("what a page downloads before it takes part is at most 350 kB, the parser of SQL 400 kB", () => {
   const lines = execFileSync(process.execPath, [new URL("../scripts/size.mjs", import.meta.url).pathname], { encoding: "utf8" });
@@ -35,6 +36,22 @@ test("wrong options reject with invalid_argument", async () => {
   for (const options of wrong) {
     await assert.rejects(connect(options), (error) => error instanceof PontoonError && error.code === "invalid_argument");
   }
+});
+
+test("what a supernode tells of how to be reached is read, and nothing else", () => {
+  const address = "wss://sn.example.org:8443/pontoon?token=t";
+  const told = { udp: 3478, stun: 3479, username: "u", credential: "c", seconds: 60, supernodes: ["wss://a/pontoon", "http://b", 3], more: 1 };
+  const { servers, supernodes } = readReach(address, JSON.stringify(told));
+  assert.deepEqual(supernodes, ["wss://a/pontoon?token=t"], "with the token that the first one asked for");
+  assert.deepEqual(servers.stun, ["stun:sn.example.org:3478", "stun:sn.example.org:3479"]);
+  assert.deepEqual(servers.turn, { urls: "turn:sn.example.org:3478?transport=udp", username: "u", credential: "c" });
+  assert.ok(servers.until > Date.now() && servers.until <= Date.now() + 60_000);
+
+  assert.deepEqual(readReach("ws://[::1]:80/pontoon", '{"udp":5}').servers.stun, ["stun:[::1]:5"]);
+  assert.deepEqual(readReach(address, '{"udp":70000,"stun":1}'), { supernodes: [] }, "no port");
+  const many = JSON.stringify({ supernodes: Array.from({ length: 99 }, (_, number) => `ws://${number}/`) });
+  assert.equal(readReach(address, many).supernodes.length, 16);
+  for (const other of ["", "hello", "null", "3", `{"udp":"${"x".repeat(9_000)}"}`]) assert.equal(readReach(address, other)?.servers, undefined);
 });
 
 test("values come back as they were put", () => {

@@ -73,6 +73,12 @@ pub enum Input {
         /// The address.
         address: String,
     },
+    /// The driver heard of other supernodes of this network, the likeliest first: who has lost every one that it was
+    /// configured with dials these. What was heard before is forgotten.
+    Supernodes {
+        /// Their addresses; more than `supernodes_learnt_max` are not kept.
+        addresses: Vec<String>,
+    },
     /// The local end of a WebRTC session has something for the remote end: a description or a candidate.
     RtcSignal {
         /// The session.

@@ -48,6 +48,8 @@ pub struct Channel {
     pub(super) heard: Option<[u8; 16]>,
     /// The other side's hello, until it is proven.
     pub(super) hello: Option<Box<Hello>>,
+    /// The version that both ends speak; before the other side's hello, the oldest that this one speaks.
+    pub(super) wire: u8,
     /// The proven peer: the channel is open.
     pub peer: Option<Id>,
 }
@@ -79,6 +81,7 @@ impl Overlay {
             nonce,
             heard: None,
             hello: None,
+            wire: *ctx.config.wire.start(),
             peer: None,
         }
     }
@@ -168,7 +171,7 @@ impl Overlay {
     pub(super) fn chunk(&mut self, ctx: &mut Ctx<'_>, link: LinkId, bytes: &[u8]) {
         let Some(channel) = self.channels.get_mut(&link) else { return };
         for frame in channel.chunks.push(bytes, ctx.config.frame_bytes_max + 4_096) {
-            match frame.and_then(|frame| Ok((wire::decode(&frame)?, frame.len()))) {
+            match frame.and_then(|frame| Ok((wire::decode_among(&ctx.config.wire, &frame)?, frame.len()))) {
                 Ok((frame, length)) => self.frame(ctx, Path::Transport(link), frame, length),
                 Err(error) => {
                     ctx.count(match error {
@@ -194,6 +197,15 @@ impl Overlay {
             Path::Transport(link) => self.channels.get_mut(&link),
             Path::Relay { peer, via } => self.relayed.get_mut(&peer).filter(|channel| channel.via == Some(via)),
         }
+    }
+
+    /// The version that a channel speaks.
+    pub(super) fn wire_of(&self, ctx: &Ctx<'_>, path: Path) -> u8 {
+        let channel = match path {
+            Path::Transport(link) => self.channels.get(&link),
+            Path::Relay { peer, via } => self.relayed.get(&peer).filter(|channel| channel.via == Some(via)),
+        };
+        channel.map_or(*ctx.config.wire.start(), |channel| channel.wire)
     }
 
     /// One whole frame arrived.
@@ -377,7 +389,7 @@ impl Overlay {
 
     /// Encodes and sends; the bytes of the frame.
     pub(super) fn transmit(&mut self, ctx: &mut Ctx<'_>, path: Path, frame: &Frame) -> usize {
-        let bytes = wire::encode(frame);
+        let bytes = wire::encode_as(self.wire_of(ctx, path), frame);
         let sent = self.transmit_bytes(ctx, path, bytes);
         self.traffic.count(frame, sent);
         sent
@@ -399,7 +411,7 @@ impl Overlay {
             Path::Relay { peer, via } => {
                 let Some(link) = self.direct(&via) else { return 0 };
                 let relay = Frame::Link(LinkFrame::Relay { from: self.me, to: peer, frame: bytes });
-                let bytes = wire::encode(&relay);
+                let bytes = wire::encode_as(self.wire_of(ctx, Path::Transport(link)), &relay);
                 ctx.count("frames_sent");
                 ctx.add("bytes_sent", bytes.len() as u64);
                 ctx.transmit(link, &bytes);

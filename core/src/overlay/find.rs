@@ -28,7 +28,7 @@ const AGAIN_US: u64 = 10 * SECOND_US;
 #[derive(Debug, Default)]
 pub struct Finds {
     waiting: Map<u64, Find>,
-    /// Slots in which somebody was found: not asked for again before.
+    /// Slots that were answered for: not asked for again before.
     answered: Map<u32, u64>,
     own_due_us: u64,
     own_wait_us: u64,
@@ -146,6 +146,8 @@ impl Overlay {
             }
             Some(slot) if !ids.iter().any(|id| self.slot_of(id) == slot) => {
                 self.empty_slots.insert(slot, ctx.now.mono);
+                // Certificates may say that somebody is there all the same: it is not asked for again at once.
+                self.finds.answered.insert(slot, ctx.now.mono + FIND_US);
             }
             Some(slot) => {
                 self.finds.answered.insert(slot, ctx.now.mono + AGAIN_US);

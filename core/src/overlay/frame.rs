@@ -65,7 +65,7 @@ pub enum LinkFrame {
 /// Who the sender says it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
-    /// Wire version.
+    /// The newest wire version that the sender speaks.
     pub wire: u8,
     /// Plan version.
     pub plan: u16,
@@ -102,7 +102,7 @@ pub enum Want {
 /// Why a link will not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-    /// Other wire version. Peers of other plan versions are linked: what they cannot run is not covered.
+    /// No wire version in common. Peers of other plan versions are linked: what they cannot run is not covered.
     #[error("another protocol version")]
     Version,
     /// Other network.

@@ -1,6 +1,7 @@
 //! The handshake of a channel.
 //!
-//! 1. Both sides send `Hello` as soon as the channel is there.
+//! 1. Both sides send `Hello` as soon as the channel is there, in the oldest version that they speak; from then on the
+//!    channel speaks the older of their two newest.
 //! 2. Each answers the other's `Hello` with a `Proof`: its signature over the other's nonce, both ids and the network,
 //!    and whether it has a direct channel to the other.
 //! 3. A channel whose `Proof` verified is open and belongs to the peer with that key. Nothing but `Hello`, `Proof` and
@@ -18,7 +19,7 @@ use crate::{
     config::SECOND_US,
     ctx::Ctx,
     id::Id,
-    wire::{Frame, PLAN_VERSION, WIRE_VERSION},
+    wire::{Frame, PLAN_VERSION},
 };
 
 /// A hello is said again where the other side's comes so late that it may have begun anew since.
@@ -35,7 +36,7 @@ fn challenge(network: &str, nonce: &[u8; 16], prover: &Id, verifier: &Id, direct
 impl Overlay {
     pub(super) fn say_hello(&mut self, ctx: &mut Ctx<'_>, path: Path, nonce: [u8; 16], expected: Option<Id>) {
         let hello = Hello {
-            wire: WIRE_VERSION,
+            wire: *ctx.config.wire.end(),
             plan: PLAN_VERSION,
             network: ctx.config.network.clone(),
             public_key: self.identity.public_key(),
@@ -52,7 +53,7 @@ impl Overlay {
     /// Why a link to who says this is not to be.
     pub(super) fn objection(&self, ctx: &Ctx<'_>, expected: Option<Id>, hello: &Hello) -> Option<Refusal> {
         let id = Id::hash(&hello.public_key);
-        if hello.wire != WIRE_VERSION {
+        if hello.wire < *ctx.config.wire.start() {
             Some(Refusal::Version)
         } else if hello.network != ctx.config.network {
             Some(Refusal::Network)
@@ -89,6 +90,7 @@ impl Overlay {
         let signature = self.identity.sign(&challenge(&ctx.config.network, &hello.nonce, &self.me, &id, direct));
         if let Some(channel) = self.channel(path) {
             channel.heard = Some(hello.nonce);
+            channel.wire = hello.wire.min(*ctx.config.wire.end());
             channel.hello = Some(Box::new(hello));
         }
         self.transmit(ctx, path, &Frame::Link(LinkFrame::Proof { signature, direct }));

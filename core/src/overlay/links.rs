@@ -8,6 +8,7 @@ use crate::{
     ctx::Ctx,
     id::{Id, nearest},
     map::Set,
+    node::Origin,
     overlay::{
         Overlay, Peer,
         frame::{Refusal, Want},
@@ -256,7 +257,9 @@ impl Overlay {
         let now = ctx.now.mono;
         let wanted = |(id, peer): &(&Id, &Peer)| {
             let turn = self.me < **id || now > peer.since_us + 10 * SECOND_US;
-            peer.direct.is_none() && peer.direct_links && now >= peer.upgrade_due_us && turn
+            let leaves = || ctx.config.leave_sockets && self.is_dialled(peer);
+            let better = if peer.direct.is_none() { turn } else { leaves() };
+            better && peer.direct_links && now >= peer.upgrade_due_us
         };
         let due: Vec<Id> =
             self.live().filter(wanted).map(|(id, _)| *id).filter(|id| self.session_with(id).is_none()).collect();
@@ -265,6 +268,12 @@ impl Overlay {
                 self.open_rtc(ctx, id, None);
             }
         }
+    }
+
+    /// Whether the channel to a peer is one that this node dialled.
+    fn is_dialled(&self, peer: &Peer) -> bool {
+        let channel = peer.direct.and_then(|link| self.channels.get(&link));
+        channel.is_some_and(|channel| matches!(channel.origin, Some(Origin::Dialled { .. })))
     }
 
     /// Closes links that neither side counts among its siblings, and that fill no slot of the other side, while room

@@ -71,10 +71,13 @@ impl Overlay {
 
     fn dial(&mut self, ctx: &mut Ctx<'_>) {
         let few = self.peers.len() < ctx.config.siblings;
-        for address in &ctx.config.supernodes {
+        // Supernodes are linked to all that they know; others want those that they heard of when they have no other.
+        let more = ctx.config.supernode || self.home().is_none();
+        let configured = ctx.config.supernodes.iter().map(|address| (address, true));
+        for (address, wanted) in configured.chain(self.learnt.iter().map(|address| (address, more))) {
             let dial = self.dials.entry(address.clone()).or_default();
             let linked = dial.reached.and_then(|id| self.peers.get(&id)).is_some_and(|peer| peer.direct.is_some());
-            let needed = !dial.peer || !self.joined;
+            let needed = wanted && (!dial.peer || !self.joined);
             let due = !dial.busy && !linked && needed && ctx.now.mono >= dial.retry_us;
             // Peers that began together may know nobody but each other: somebody else may answer at the address.
             let island = dial.peer && few && ctx.now.mono >= dial.again_us;
@@ -84,6 +87,15 @@ impl Overlay {
                 ctx.output(Output::Dial { address: address.clone() });
             }
         }
+    }
+
+    /// The driver heard of supernodes.
+    pub(super) fn learn(&mut self, ctx: &Ctx<'_>, addresses: Vec<String>) {
+        let configured = |address: &String| ctx.config.supernodes.contains(address);
+        self.learnt =
+            addresses.into_iter().filter(|it| !configured(it)).take(ctx.config.supernodes_learnt_max).collect();
+        let known = |address: &String| configured(address) || self.learnt.contains(address);
+        self.dials.retain(|address, dial| dial.busy || known(address));
     }
 
     pub(super) fn dial_succeeded(&mut self, address: &str) {

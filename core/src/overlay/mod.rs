@@ -112,6 +112,8 @@ pub struct Overlay {
     dead: Map<Id, u64>,
     sessions: Map<SessionId, Session>,
     dials: Map<String, Dial>,
+    /// Addresses that the driver heard of.
+    learnt: Vec<String>,
     pending: Map<u64, Pending>,
     /// Bytes of rows in it.
     pending_bytes: usize,
@@ -159,6 +161,7 @@ impl Overlay {
             dead: Map::new(),
             sessions: Map::new(),
             dials: Map::new(),
+            learnt: Vec::new(),
             pending: Map::new(),
             pending_bytes: 0,
             seen: Seen::default(),
@@ -196,6 +199,7 @@ impl Overlay {
             Input::LinkDown { link } => self.link_down(ctx, link),
             Input::Chunk { link, bytes } => self.chunk(ctx, link, &bytes),
             Input::DialFailed { address } => self.dial_failed(ctx, &address),
+            Input::Supernodes { addresses } => self.learn(ctx, addresses),
             Input::RtcSignal { session, payload } => self.local_signal(ctx, session, payload),
             Input::RtcFailed { session, reason } => self.session_failed(ctx, session, &reason),
             Input::Persisted { .. } | Input::PersistFailed { .. } | Input::Command { .. } | Input::Wake => {}

@@ -38,12 +38,12 @@ impl Overlay {
     }
 
     fn transmit_wrapped(&mut self, ctx: &mut Ctx<'_>, link: crate::node::LinkId, frame: LinkFrame) {
-        let bytes = wire::encode(&Frame::Link(frame));
+        let bytes = wire::encode_as(self.wire_of(ctx, Path::Transport(link)), &Frame::Link(frame));
         ctx.transmit(link, &bytes);
     }
 
     fn relayed_in(&mut self, ctx: &mut Ctx<'_>, via: Id, from: Id, bytes: &[u8]) {
-        let frame = match wire::decode(bytes) {
+        let frame = match wire::decode_among(&ctx.config.wire, bytes) {
             Ok(frame) => frame,
             Err(error) => {
                 ctx.count("frames_malformed");
@@ -82,7 +82,7 @@ impl Overlay {
             None if hello && !self.leaving => self.accept_relayed(ctx, path, from),
             None => {
                 ctx.count("relayed_strays");
-                let bye = wire::encode(&Frame::Link(LinkFrame::Bye { leaving: false }));
+                let bye = wire::encode_as(self.wire_of(ctx, path), &Frame::Link(LinkFrame::Bye { leaving: false }));
                 if !matches!(frame, Frame::Link(LinkFrame::Bye { .. } | LinkFrame::Refuse(_))) {
                     self.transmit_bytes(ctx, path, bye);
                 }

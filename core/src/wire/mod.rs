@@ -1,6 +1,6 @@
 //! Frames: what travels over a link.
 //!
-//! A frame is one version byte ([`WIRE_VERSION`]) and a `postcard` encoding of [`Frame`]. Enums are append-only:
+//! A frame is one byte, the version that its link speaks ([`WIRE_VERSION`]), and a `postcard` encoding of [`Frame`]. Enums are append-only:
 //! `postcard` numbers variants by position. Ordered, reliable links carry chunks of at most `chunk_bytes`: several short
 //! frames, or a part of a long one; see [`Chunks`].
 //! Decoding hostile bytes gives a [`WireError`], never a panic, never more memory than the frame's bound.
@@ -8,13 +8,18 @@
 pub mod bytes;
 mod chunk;
 
+use core::ops::RangeInclusive;
+
 pub use chunk::{Chunks, Frames, Outgoing, cut};
 use serde::{Deserialize, Serialize};
 
 use crate::{dht, exchange, globals, group, id::Id, live, messaging, overlay, spread};
 
-/// The version of this encoding; both ends of a link must speak the same.
-pub const WIRE_VERSION: u8 = 7;
+/// The version of this encoding. Two ends of a link speak the older of their two newest ones, if both still know it:
+/// [`WIRE_OLDEST`]. A frame that came with a version is not sent where an older one is spoken.
+pub const WIRE_VERSION: u8 = 8;
+/// The oldest version that this program speaks: the one before [`WIRE_VERSION`], once there is one that negotiates.
+pub const WIRE_OLDEST: u8 = 8;
 /// The version of query plans: a peer that does not know a plan says so and is not covered.
 pub const PLAN_VERSION: u16 = 5;
 
@@ -73,8 +78,8 @@ body_from!(
 /// Bytes that are not a frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// The sender speaks another version.
-    #[error("wire version {0}, expected {WIRE_VERSION}")]
+    /// The sender speaks a version that is not known here.
+    #[error("wire version {0}, known are {WIRE_OLDEST} to {WIRE_VERSION}")]
     Version(u8),
     /// Too long.
     #[error("a frame of more than {0} bytes")]
@@ -87,21 +92,31 @@ pub enum WireError {
     Malformed(String),
 }
 
-/// Encodes a frame with its version byte.
+/// Encodes a frame with the newest version.
 pub fn encode(frame: &Frame) -> Vec<u8> {
+    encode_as(WIRE_VERSION, frame)
+}
+
+/// Encodes a frame for who speaks that version.
+pub fn encode_as(version: u8, frame: &Frame) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
-    bytes.push(WIRE_VERSION);
+    bytes.push(version);
     postcard::to_extend(frame, bytes).unwrap_or_else(|error| {
         debug_assert!(false, "frames always encode: {error}");
         Vec::new()
     })
 }
 
-/// Decodes one whole frame; trailing bytes are an error.
+/// Decodes one whole frame of a known version; trailing bytes are an error.
 pub fn decode(bytes: &[u8]) -> Result<Frame, WireError> {
+    decode_among(&(WIRE_OLDEST..=WIRE_VERSION), bytes)
+}
+
+/// The same for who knows these versions.
+pub fn decode_among(versions: &RangeInclusive<u8>, bytes: &[u8]) -> Result<Frame, WireError> {
     match bytes.split_first() {
         None => Err(WireError::Empty),
-        Some((&WIRE_VERSION, body)) => match postcard::take_from_bytes(body) {
+        Some((version, body)) if versions.contains(version) => match postcard::take_from_bytes(body) {
             Ok((frame, [])) => Ok(frame),
             Ok((_, rest)) => Err(WireError::Malformed(format!("{} trailing bytes", rest.len()))),
             // What `postcard` says of it is long, and nobody can do anything with it.

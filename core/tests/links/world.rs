@@ -34,6 +34,9 @@ pub fn supernode(seed: u8) -> Node {
     node(seed, Config { supernode: true, founder: true, direct_links: false, ..config("a") })
 }
 
+/// Inputs that one moment may take.
+const TURNS_MAX: usize = 100_000;
+
 /// Nodes joined by links whose ends are `(node, link)`; everything arrives at once and in order.
 pub struct World {
     pub nodes: Vec<Node>,
@@ -47,8 +50,8 @@ pub struct World {
     pub opened: BTreeMap<usize, SessionId>,
     /// Sessions closed.
     pub closed: Vec<(usize, SessionId)>,
-    /// Addresses dialled.
-    pub dials: usize,
+    /// Addresses dialled, and by whom.
+    pub dialled: Vec<(usize, String)>,
     /// Nodes that began a new life.
     pub lives: usize,
     pub now: Now,
@@ -67,7 +70,7 @@ impl World {
             sessions: Vec::new(),
             opened: BTreeMap::new(),
             closed: Vec::new(),
-            dials: 0,
+            dialled: Vec::new(),
             lives: 0,
             now: Now::default(),
             ahead_us: BTreeMap::new(),
@@ -116,6 +119,35 @@ impl World {
         self.settle();
     }
 
+    /// The data channel of a session opens, between two nodes' ends of it.
+    pub fn raise_rtc(&mut self, one: (usize, SessionId), other: (usize, SessionId)) {
+        let names = [LinkId(one.1.0 + 1_000_000), LinkId(other.1.0 + 2_000_000)];
+        self.ends.insert((one.0, names[0]), (other.0, names[1]));
+        self.ends.insert((other.0, names[1]), (one.0, names[0]));
+        for ((index, session), link) in [one, other].into_iter().zip(names) {
+            let now = self.time(index);
+            self.nodes[index].handle_input(now, Input::LinkUp { link, origin: Origin::Rtc { session } });
+        }
+        self.settle();
+    }
+
+    /// Every channel between two nodes is down, and both are told.
+    pub fn part(&mut self, a: usize, b: usize) {
+        let between = |from: usize, to: usize| [(a, b), (b, a)].contains(&(from, to));
+        let lost: Vec<_> =
+            self.ends.iter().filter(|((from, _), (to, _))| between(*from, *to)).map(|(from, _)| *from).collect();
+        for (index, link) in lost {
+            self.ends.remove(&(index, link));
+            self.tell(index, Input::LinkDown { link });
+        }
+    }
+
+    /// Over what the link from one node to another goes.
+    pub fn transport(&self, index: usize, to: usize) -> Option<&'static str> {
+        let id = self.nodes[to].id();
+        self.nodes[index].inspect(self.now).links.iter().find(|link| link.peer == id).map(|link| link.transport)
+    }
+
     /// A transport between two nodes comes up: what they say over it is yet to travel.
     pub fn raise(&mut self, a: usize, b: usize, origin: Origin) {
         let names = [self.name(a, b), self.name(b, a)];
@@ -129,7 +161,8 @@ impl World {
 
     pub fn settle(&mut self) {
         let mut todo: VecDeque<(usize, Input)> = VecDeque::new();
-        loop {
+        for turn in 0.. {
+            assert!(turn < TURNS_MAX, "messages without end");
             for index in 0..self.nodes.len() {
                 while let Some(output) = self.nodes[index].poll_output() {
                     match output {
@@ -153,7 +186,7 @@ impl World {
                             self.opened.insert(index, session);
                         }
                         Output::RtcClose { session } => self.closed.push((index, session)),
-                        Output::Dial { .. } => self.dials += 1,
+                        Output::Dial { address } => self.dialled.push((index, address)),
                         _ => {}
                     }
                 }

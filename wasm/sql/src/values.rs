@@ -3,7 +3,7 @@
 use js_sys::{Array, BigInt, Date, JSON, Number, Object, Uint8Array};
 use pontoon_core::{
     Error,
-    data::{QueryResult, Type, Value, json::Json, time},
+    data::{QueryResult, Value, json::Json, time},
 };
 use wasm_bindgen::prelude::*;
 
@@ -154,7 +154,7 @@ pub fn query_result(result: &QueryResult) -> JsValue {
     for column in columns {
         written.text(&column.name);
         match column.data_type {
-            Some(data_type) => written.text(type_name(data_type)),
+            Some(data_type) => written.text(&data_type.name().to_ascii_uppercase()),
             None => written.tags.push(NULL),
         }
     }
@@ -196,21 +196,5 @@ impl Written {
         self.tags.push(TEXT);
         self.numbers.push(units as f64);
         self.text.push_str(text);
-    }
-}
-
-fn type_name(data_type: Type) -> &'static str {
-    match data_type {
-        Type::Integer => "INTEGER",
-        Type::Real => "REAL",
-        Type::Text => "TEXT",
-        Type::Boolean => "BOOLEAN",
-        Type::Timestamp => "TIMESTAMP",
-        Type::Blob => "BLOB",
-        Type::Numeric(_) => "NUMERIC",
-        Type::Date => "DATE",
-        Type::Interval => "INTERVAL",
-        Type::Json => "JSON",
-        Type::Uuid => "UUID",
     }
 }

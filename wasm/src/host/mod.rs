@@ -21,6 +21,15 @@ pub use rtc::Negotiator;
 use rtc::Session;
 use websocket::Socket;
 
+use crate::js;
+
+#[wasm_bindgen(module = "/js/reach.js")]
+extern "C" {
+    /// What a supernode told of how to be reached; `undefined` if it is nothing of that kind.
+    #[wasm_bindgen(js_name = readReach)]
+    fn read_reach(address: &str, text: &str) -> JsValue;
+}
+
 /// What the engine wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -93,6 +102,11 @@ pub enum Event {
         /// Its address.
         address: String,
     },
+    /// A supernode told of others.
+    Supernodes {
+        /// Their addresses.
+        addresses: Vec<String>,
+    },
     /// Something for the other end of a session.
     RtcSignal {
         /// The session.
@@ -116,6 +130,7 @@ impl From<Event> for Input {
             Event::LinkDown { link } => Input::LinkDown { link },
             Event::Chunk { link, bytes } => Input::Chunk { link, bytes },
             Event::DialFailed { address } => Input::DialFailed { address },
+            Event::Supernodes { addresses } => Input::Supernodes { addresses },
             Event::RtcSignal { session, payload } => Input::RtcSignal { session, payload },
             Event::RtcFailed { session, reason } => Input::RtcFailed { session, reason },
         }
@@ -354,6 +369,19 @@ impl Host {
             Some(link) => self.tell(Event::LinkDown { link }),
             None if known => self.tell(Event::RtcFailed { session, reason: reason.to_owned() }),
             None => {}
+        }
+    }
+
+    /// A supernode says how to be reached.
+    fn on_text(&self, address: &str, text: &str) {
+        let told = read_reach(address, text);
+        let servers = js::property(&told, "servers").filter(JsValue::is_truthy);
+        if let (Some(negotiator), Some(servers)) = (&self.negotiator, servers) {
+            negotiator.servers(address, &servers);
+        }
+        let addresses = js::strings(&js::property(&told, "supernodes").unwrap_or_default());
+        if !addresses.is_empty() {
+            self.tell(Event::Supernodes { addresses });
         }
     }
 

@@ -29,6 +29,9 @@ extern "C" {
     /// What the other end's negotiator says.
     #[wasm_bindgen(method)]
     pub(super) fn signal(this: &Negotiator, session: f64, payload: &Uint8Array);
+    /// A supernode says where it answers STUN and TURN.
+    #[wasm_bindgen(method)]
+    pub(super) fn servers(this: &Negotiator, address: &str, servers: &JsValue);
     /// Forgets a session and closes its connection.
     #[wasm_bindgen(method)]
     pub(super) fn close(this: &Negotiator, session: f64);

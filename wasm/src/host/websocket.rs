@@ -52,12 +52,19 @@ impl Socket {
                 })
             };
             let on_message = {
-                let host = host.clone();
+                let (host, address) = (host.clone(), address.clone());
                 Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
-                    // Text is no part of the protocol.
-                    if let Ok(buffer) = event.data().dyn_into::<ArrayBuffer>() {
-                        let bytes = Uint8Array::new(&buffer).to_vec();
-                        with_host(&host, |host| host.tell(Event::Chunk { link, bytes }));
+                    match event.data().dyn_into::<ArrayBuffer>() {
+                        Ok(buffer) => {
+                            let bytes = Uint8Array::new(&buffer).to_vec();
+                            with_host(&host, |host| host.tell(Event::Chunk { link, bytes }));
+                        }
+                        // Text is no part of the protocol, but says how to be reached.
+                        Err(other) => {
+                            if let Some(text) = other.as_string() {
+                                with_host(&host, |host| host.on_text(&address, &text));
+                            }
+                        }
                     }
                 })
             };

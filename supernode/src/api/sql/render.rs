@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use axum::http::{HeaderMap, StatusCode, header};
-use pontoon_core::data::{Column, QueryResult, Type, Value, json::Json, time};
+use pontoon_core::data::{Column, QueryResult, Value, json::Json, time};
 
 use crate::api::{error::ApiError, stream::Pieces};
 
@@ -115,7 +115,7 @@ impl Render {
         let QueryResult { columns, affected, coverage, assumed_lost, cost, .. } = &self.result;
         let columns: Vec<_> = columns
             .iter()
-            .map(|Column { name, data_type }| serde_json::json!({ "name": name, "type": data_type.map(type_name) }))
+            .map(|Column { name, data_type }| serde_json::json!({ "name": name, "type": data_type.map(|it| it.name().to_ascii_uppercase()) }))
             .collect();
         let rest = serde_json::json!({
             "columns": columns,
@@ -248,22 +248,6 @@ fn record(text: &mut String, fields: impl Iterator<Item = Option<String>>) {
         }
     }
     text.push_str("\r\n");
-}
-
-fn type_name(data_type: Type) -> &'static str {
-    match data_type {
-        Type::Integer => "INTEGER",
-        Type::Real => "REAL",
-        Type::Text => "TEXT",
-        Type::Boolean => "BOOLEAN",
-        Type::Timestamp => "TIMESTAMP",
-        Type::Blob => "BLOB",
-        Type::Numeric(_) => "NUMERIC",
-        Type::Date => "DATE",
-        Type::Interval => "INTERVAL",
-        Type::Json => "JSON",
-        Type::Uuid => "UUID",
-    }
 }
 
 #[cfg(test)]
