@@ -57,6 +57,7 @@ bench: ## the short set of figures, one JSON object a line
 	@$(MAKE) --no-print-directory page >&2
 	$(BENCH) short
 	$(BENCH) size
+	cargo bench --locked --quiet -p pontoon-supernode --bench traffic -- relay
 
 conformance: ## SQLite's sqllogictest in $SQLLOGICTEST_DIR by script, TPC-H, 100,000 random statements: on one node and on many
 	CONFORMANCE=1 cargo test --locked -p pontoon-tests --test sql -- logic:: tpch:: --nocapture

@@ -5,9 +5,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind};
 
 use crate::{
-    Settings, SettingsError, Upkeep,
+    Settings, SettingsError, TrafficArgs, Upkeep,
     api::AccessArgs,
     config::{self, ConfigError, Sources},
+    logs::LogFormat,
     reach::ReachArgs,
     tls::TlsArgs,
 };
@@ -60,6 +61,18 @@ pub struct Args {
     /// What to log: error, warn, info, debug, trace, or a filter such as pontoon_supernode=debug
     #[arg(long, env = "PONTOON_LOG", default_value = "info", value_name = "FILTER", global = true)]
     pub log: String,
+    /// How to log: lines for people, or JSON objects for programs
+    #[arg(long, env = "PONTOON_LOG_FORMAT", default_value = "text", value_name = "FORMAT", global = true)]
+    pub log_format: LogFormat,
+    /// What one address and one client may take
+    #[command(flatten)]
+    pub traffic: TrafficArgs,
+    /// Where Prometheus may ask for /metrics; whoever reaches it may read it
+    #[arg(long, env = "PONTOON_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// After SIGTERM, seconds for which clients are served on while /readyz says no and no new ones are taken
+    #[arg(long, env = "PONTOON_DRAIN_SECONDS", default_value_t = 0, value_name = "SECONDS")]
+    pub drain_seconds: u32,
     /// Instead of running a supernode
     #[command(subcommand)]
     pub upkeep: Option<Upkeep>,
@@ -123,6 +136,8 @@ impl Args {
         settings.join_token_file = self.join_token_file.clone().filter(|file| !file.as_os_str().is_empty());
         settings.api = self.access().settings().map_err(|error| self.mistake(&error.into()))?;
         settings.reach = self.reach.settings().map_err(|error| self.mistake(&error.into()))?;
+        settings.traffic = self.traffic.settings();
+        settings.metrics_listen = self.metrics_listen;
         settings.check().map_err(|error| self.mistake(&error))?;
         Ok(settings)
     }

@@ -60,7 +60,17 @@ pub enum DiskState {
 }
 
 impl DiskState {
-    const ALL: [DiskState; 4] = [DiskState::Ok, DiskState::Full, DiskState::Failing, DiskState::Damaged];
+    pub(crate) const ALL: [DiskState; 4] = [DiskState::Ok, DiskState::Full, DiskState::Failing, DiskState::Damaged];
+
+    /// As `/healthz` shows it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            DiskState::Ok => "ok",
+            DiskState::Full => "full",
+            DiskState::Failing => "failing",
+            DiskState::Damaged => "damaged",
+        }
+    }
 
     fn after(error: &StoreError) -> DiskState {
         match error {

@@ -25,7 +25,7 @@ use serde::Serialize;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::{Instant, sleep_until, timeout},
+    time::{Duration, Instant, sleep_until, timeout},
 };
 use tokio_tungstenite::{connect_async_tls_with_config, tungstenite::protocol::frame::coding::CloseCode};
 
@@ -34,22 +34,51 @@ use crate::{
     disk::{Disk, DiskState, Done},
     door::{without_query, without_tokens},
     engine::{Calls, Watcher},
+    figures::Looked,
+    metrics::{Cut, Looks},
     reach::{Supernodes, TurnFigures, Turned, rtc::Rtc},
     settings::Limits,
-    socket::{self, AllQueued, Client},
+    socket::{self, Client, Sockets, Turn},
     tls::client::Dialling,
 };
+
+/// For so long, events of sockets are taken in before the disk, the clock and callers are looked at again.
+const EVENTS_MOMENT: Duration = Duration::from_micros(200);
 
 /// What sockets and dial tasks report.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Up { link: LinkId, origin: Origin, client: Client },
-    Chunk { link: LinkId, bytes: Vec<u8> },
-    Down { link: LinkId },
-    DialFailed { address: String, reason: String },
-    Supernodes { addresses: Vec<String> },
-    RtcSignal { session: SessionId, payload: Vec<u8> },
-    RtcFailed { session: SessionId, reason: String },
+    Up {
+        link: LinkId,
+        origin: Origin,
+        client: Box<Client>,
+    },
+    /// The turn is given back when the chunk was taken in.
+    Chunk {
+        link: LinkId,
+        bytes: Vec<u8>,
+        turn: Option<Turn>,
+    },
+    Down {
+        link: LinkId,
+    },
+    DialFailed {
+        address: String,
+        reason: String,
+    },
+    /// The supernode at the other end says how it is dialled from outside.
+    Public {
+        link: LinkId,
+        public: String,
+    },
+    RtcSignal {
+        session: SessionId,
+        payload: Vec<u8>,
+    },
+    RtcFailed {
+        session: SessionId,
+        reason: String,
+    },
 }
 
 /// What the application asks.
@@ -80,6 +109,10 @@ pub(crate) enum Request {
     Health {
         reply: oneshot::Sender<Health>,
     },
+    /// All that `/metrics` shows.
+    Looks {
+        reply: oneshot::Sender<Looks>,
+    },
     Shutdown,
 }
 
@@ -97,7 +130,7 @@ pub struct Health {
     pub network: String,
     /// Whether the node has joined its network.
     pub joined: bool,
-    /// Open sockets, accepted and dialled, before and after their handshake.
+    /// Open sockets, accepted and dialled, and data channels, before and after their handshake.
     pub sockets: usize,
     /// WebRTC sessions, those that are being negotiated too.
     pub webrtc: usize,
@@ -115,6 +148,20 @@ pub struct Health {
     pub disk_pending_bytes: usize,
     /// What the driver counted since the start.
     pub counters: Counters,
+}
+
+impl Health {
+    /// Whether work may be sent here; why not, if not.
+    pub fn ready(&self) -> Result<(), &'static str> {
+        match self {
+            Health { status: "leaving", .. } => Err("leaving"),
+            Health { joined: false, .. } => Err("not joined"),
+            Health { disk: DiskState::Ok, .. } => Ok(()),
+            Health { disk: DiskState::Full, .. } => Err("the disk is full"),
+            Health { disk: DiskState::Failing, .. } => Err("the disk gives errors"),
+            Health { disk: DiskState::Damaged, .. } => Err("the store is damaged"),
+        }
+    }
 }
 
 /// Things counted since the start.
@@ -162,9 +209,9 @@ pub(crate) struct Parts {
     pub(crate) chunk_bytes: usize,
     pub(crate) links: Links,
     pub(crate) calls: Calls,
-    pub(crate) queued: AllQueued,
     /// How to check whom it dials.
     pub(crate) dialling: Dialling,
+    pub(crate) sockets: Sockets,
     /// For the tasks that dial.
     pub(crate) events_in: mpsc::Sender<Event>,
     pub(crate) events: mpsc::Receiver<Event>,
@@ -182,6 +229,7 @@ pub(crate) struct Driver {
     wake: Instant,
     counters: Counters,
     leaving: Option<Leaving>,
+    looked: Looked,
 }
 
 struct Leaving {
@@ -205,6 +253,7 @@ pub(crate) async fn run(parts: Parts) {
         wake,
         counters: Counters::default(),
         leaving: None,
+        looked: Looked::default(),
     };
     driver.parts.node.set_tracing(tracing::enabled!(target: "pontoon", tracing::Level::TRACE));
     driver.feed(Input::Wake);
@@ -223,7 +272,7 @@ impl Driver {
         tokio::select! {
             Some(done) = self.parts.disk.done() => self.on_done(done),
             Some(request) = self.parts.requests.recv() => self.on_request(request),
-            Some(event) = self.parts.events.recv(), if listening => self.on_event(event),
+            Some(event) = self.parts.events.recv(), if listening => self.on_events(event),
             () = sleep_until(wake) => self.feed(Input::Wake),
         }
     }
@@ -248,16 +297,15 @@ impl Driver {
         match output {
             Output::Send { link, bytes } => {
                 let overflow = self.clients.get(&link).is_some_and(|client| client.send(bytes).is_err());
-                if overflow {
+                if let Some(client) = overflow.then(|| self.clients.remove(&link)).flatten() {
                     // Dropping its client cuts the socket.
-                    self.clients.remove(&link);
                     self.counters.clients_cut += 1;
-                    tracing::warn!(link = link.0, "a client does not take what it is sent: cut");
+                    client.tell_cut(link, Cut::Overflow, "it does not take what it is sent");
                     return Some(Input::LinkDown { link });
                 }
             }
             Output::Close { link } => {
-                if let Some(client) = self.clients.remove(&link) {
+                if let Some(client) = self.let_go(link) {
                     let code = if self.leaving.is_some() { CloseCode::Away } else { CloseCode::Normal };
                     client.close(code, self.parts.limits.close_timeout);
                 }
@@ -305,6 +353,18 @@ impl Driver {
         None
     }
 
+    /// What waits is taken in at once, for a moment: waiting anew for each chunk would cost as much as the chunk.
+    fn on_events(&mut self, first: Event) {
+        self.on_event(first);
+        let until = Instant::now() + EVENTS_MOMENT;
+        while self.parts.disk.pending_bytes() <= self.parts.limits.disk_bytes_max
+            && Instant::now() < until
+            && let Ok(event) = self.parts.events.try_recv()
+        {
+            self.on_event(event);
+        }
+    }
+
     fn on_event(&mut self, event: Event) {
         let input = match event {
             Event::Up { link, origin, client } => {
@@ -312,20 +372,28 @@ impl Driver {
                     Origin::Rtc { .. } => self.counters.channels_opened += 1,
                     _ => self.counters.sockets_opened += 1,
                 }
-                self.clients.insert(link, client);
+                self.clients.insert(link, *client);
                 Input::LinkUp { link, origin }
             }
             // What arrives from a link that was let go of is nobody's any more.
             Event::Chunk { link, .. } if !self.clients.contains_key(&link) => return,
-            Event::Chunk { link, bytes } => Input::Chunk { link, bytes },
-            Event::Down { link } if self.clients.remove(&link).is_none() => return,
+            Event::Chunk { link, bytes, turn } => {
+                self.feed(Input::Chunk { link, bytes });
+                return drop(turn);
+            }
+            Event::Down { link } if self.let_go(link).is_none() => return,
             Event::Down { link } => Input::LinkDown { link },
             Event::DialFailed { address, reason } => {
                 self.counters.dials_failed += 1;
                 tracing::info!(address = without_query(&address), reason, "supernode not reached");
                 Input::DialFailed { address }
             }
-            Event::Supernodes { addresses } => Input::Supernodes { addresses: self.parts.supernodes.learn(addresses) },
+            Event::Public { link, public } => {
+                if self.clients.contains_key(&link) {
+                    self.parts.supernodes.told(link, public);
+                }
+                return;
+            }
             Event::RtcSignal { session, payload } => Input::RtcSignal { session, payload },
             Event::RtcFailed { session, reason } => {
                 self.counters.channels_failed += 1;
@@ -333,6 +401,11 @@ impl Driver {
             }
         };
         self.feed(input);
+    }
+
+    fn let_go(&mut self, link: LinkId) -> Option<Client> {
+        self.parts.supernodes.gone(link);
+        self.clients.remove(&link)
     }
 
     fn on_done(&mut self, done: Done) {
@@ -374,7 +447,10 @@ impl Driver {
                 let _ = reply.send(self.parts.node.inspect(self.parts.clock.now()));
             }
             Request::Health { reply } => {
-                let _ = reply.send(self.health());
+                let _ = reply.send(self.looks().health);
+            }
+            Request::Looks { reply } => {
+                let _ = reply.send(self.looks());
             }
             Request::Shutdown if self.leaving.is_none() => {
                 let call = self.parts.calls.next();
@@ -395,15 +471,16 @@ impl Driver {
         }
     }
 
-    fn health(&self) -> Health {
-        let engine = self.parts.node.inspect(self.parts.clock.now());
+    fn looks(&mut self) -> Looks {
+        let parts = &self.parts;
+        let figures = self.looked.look(|| parts.node.inspect(parts.clock.now()));
         let disk = self.parts.disk.state();
         let status = match disk {
             _ if self.leaving.is_some() => "leaving",
             DiskState::Ok => "ok",
             _ => "degraded",
         };
-        Health {
+        let health = Health {
             status,
             version: env!("CARGO_PKG_VERSION"),
             id: self.id.to_string(),
@@ -412,19 +489,20 @@ impl Driver {
             sockets: self.clients.len(),
             webrtc: self.parts.rtc.len(),
             turn: self.parts.turn.as_ref().map(|figures| figures.now()),
-            links: engine.links.len(),
-            records: engine.store.records,
+            links: figures.links,
+            records: figures.records,
             uptime_s: self.parts.clock.uptime().as_secs(),
             disk,
             disk_pending_bytes: self.parts.disk.pending_bytes(),
             counters: Counters { disk_outages: self.parts.disk.outages(), ..self.counters },
-        }
+        };
+        Looks { health, figures }
     }
 
     fn dial(&mut self, address: String) {
         let parts = &self.parts;
         let (events, limits, link) = (parts.events_in.clone(), parts.limits.clone(), parts.links.next());
-        let (queued, tls) = (parts.queued.clone(), parts.dialling.clone());
+        let (sockets, tls) = (parts.sockets.clone(), parts.dialling.clone());
         let config = socket::config(parts.chunk_bytes);
         let crowded = self.dials.len() >= limits.dials_max;
         self.dials.spawn(async move {
@@ -443,7 +521,8 @@ impl Driver {
             };
             match attempt.await {
                 Ok(socket) => {
-                    socket::run(socket, link, Origin::Dialled { address }, events, queued, None, &limits).await;
+                    let origin = Origin::Dialled { address };
+                    socket::run(socket, link, (origin, None), events, sockets, None, &limits).await;
                 }
                 Err(reason) => {
                     let _ = events.send(Event::DialFailed { address, reason }).await;

@@ -10,10 +10,13 @@ use std::sync::{
 use pontoon_core::{CallId, Command, Error, Id, Region, Reply, exec::FragmentPlan, inspect::Inspect, live::Watched};
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
 };
 
-use crate::driver::{Health, Request};
+use crate::{
+    driver::{Health, Request},
+    metrics::Looks,
+};
 
 /// Names of calls: unique in a process, never used again.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +36,12 @@ pub(crate) struct Engine {
     pub(crate) locality_bits: u8,
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) calls: Calls,
+    /// One for each snapshot that is asked for at once: it takes the engine long, and others' requests stand behind it.
+    pub(crate) looking: Arc<Semaphore>,
 }
+
+/// See [`Engine::looking`].
+pub(crate) const LOOKING_MAX: usize = 2;
 
 impl Engine {
     /// Runs a command; `Error::Closed` once the engine is shutting down.
@@ -70,6 +78,7 @@ impl Engine {
 
     /// A snapshot of the engine.
     pub(crate) async fn inspect(&self) -> Result<Inspect, Error> {
+        let _turn = self.looking.acquire().await.map_err(|_| Error::Closed)?;
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Inspect { reply }, answer).await
     }
@@ -78,6 +87,12 @@ impl Engine {
     pub(crate) async fn health(&self) -> Result<Health, Error> {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Health { reply }, answer).await
+    }
+
+    /// All that `/metrics` shows.
+    pub(crate) async fn looks(&self) -> Result<Looks, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Looks { reply }, answer).await
     }
 
     async fn ask<T>(&self, request: Request, answer: oneshot::Receiver<T>) -> Result<T, Error> {

@@ -1,23 +1,31 @@
 //! The HTTP end: the page, health, inspection, the interface for programs ([`crate::api`]), and the upgrade to a
 //! WebSocket.
 //!
-//! 1. a TCP connection takes a seat, or is closed unheard when there is none;
+//! 1. a TCP connection takes a seat, or is closed unheard when there is none, in all or for its address;
 //! 2. where there is a certificate, TLS begins in time ([`crate::tls`]);
-//! 3. its requests are answered; headers must come in time;
-//! 4. `GET /pontoon` with an upgrade passes the door ([`crate::door`]) and takes a client's seat, or is answered 503; from then on it is a link
-//!    ([`crate::socket`]) and keeps both seats until it ends.
+//! 3. its requests are answered; headers must come in time, and what is answered must be taken;
+//! 4. `GET /pontoon` with an upgrade passes the door ([`crate::door`]) and takes a client's seat, or is answered 503; from
+//!    then on it is a link ([`crate::socket`]) and keeps its seats until it ends.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use axum::{
     Extension, Json, Router,
     body::Body,
     extract::{Request as HttpRequest, State},
     http::{Response, StatusCode, header},
+    middleware,
     response::IntoResponse,
     routing::get,
 };
-use hyper::server::conn::http1;
+use hyper::{server::conn::http1, service::Service as _};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -38,11 +46,14 @@ use crate::{
     api::{self, Api},
     door::{Door, Refused},
     driver::{Event, Links},
+    metrics::{self, Cut, Metrics},
+    observe::{self, Asker},
     reach::Reach,
     settings::{Limits, SOCKET_PATH},
     site::{self, Site, plain},
-    socket::{self, AllQueued},
+    socket::{self, Sockets},
     tls::server::Acceptor,
+    traffic::{Addresses, Caller, Held, Stalling},
 };
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -56,8 +67,11 @@ pub(crate) struct App {
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) api: Arc<Api>,
     pub(crate) links: Links,
-    pub(crate) queued: AllQueued,
+    pub(crate) sockets: Sockets,
+    pub(crate) addresses: Addresses,
     pub(crate) reach: Reach,
+    /// Set before the engine is told to leave: nobody new is taken.
+    pub(crate) leaving: Arc<AtomicBool>,
     pub(crate) limits: Limits,
     pub(crate) chunk_bytes: usize,
     pub(crate) site: Site,
@@ -69,65 +83,108 @@ pub(crate) struct App {
     pub(crate) busy: mpsc::Sender<Infallible>,
 }
 
-type Seat = Arc<OwnedSemaphorePermit>;
+impl App {
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection's places, held while it is open.
+pub(crate) struct Seated {
+    _one: OwnedSemaphorePermit,
+    /// Among those of its address, unless it is a proxy's.
+    own: Option<Held>,
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        self.metrics.connections_ended.add(1);
+    }
+}
+
+type Seat = Arc<Seated>;
 
 /// Accepts connections until told to stop.
-pub(crate) async fn serve(listener: TcpListener, app: App, stop: watch::Receiver<()>) {
-    let app = Arc::new(app);
+pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: watch::Receiver<()>) {
     let seats = Arc::new(Semaphore::new(app.limits.connections_max));
     let router = Router::new()
         .route(SOCKET_PATH, get(upgrade))
         .route("/healthz", get(health))
+        .route("/readyz", get(observe::ready))
         .route("/v1/inspect", get(inspect))
         .fallback(page)
         .with_state(Arc::clone(&app))
-        .merge(api::router(&app.api));
+        .merge(api::router(&app.api))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), observe::observe));
     let mut stopped = stop.clone();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stopped.changed() => return,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match accepted {
+            Ok((stream, peer)) => (stream, peer.ip().to_canonical()),
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        match Arc::clone(&seats).try_acquire_owned() {
+        match seat(&app, &seats, address) {
             Ok(seat) => {
-                let router = router.clone().layer(Extension(Arc::new(seat)));
-                tokio::spawn(connection(stream, router, Arc::clone(&app), stop.clone()));
+                let caller = Caller { address, proxy: app.sockets.traffic.trusted_proxies.contains(&address) };
+                tokio::spawn(connection(stream, router.clone(), (caller, seat), Arc::clone(&app), stop.clone()));
             }
-            Err(_) => tracing::warn!(max = app.limits.connections_max, "too many connections: one closed unheard"),
+            Err(reason) => metrics::refused(&app.sockets.metrics, reason, address),
         }
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, app: Arc<App>, stop: watch::Receiver<()>) {
+/// A connection's places; why there are none, if not.
+fn seat(app: &App, seats: &Arc<Semaphore>, address: IpAddr) -> Result<Seat, metrics::Refused> {
+    let proxy = app.sockets.traffic.trusted_proxies.contains(&address);
+    let own = if proxy { None } else { Some(app.addresses.connection(address)?) };
+    let seat = Arc::clone(seats).try_acquire_owned().map_err(|_| metrics::Refused::Connections)?;
+    let metrics = Arc::clone(&app.sockets.metrics);
+    metrics.connections.add(1);
+    Ok(Arc::new(Seated { _one: seat, own, metrics }))
+}
+
+async fn connection(stream: TcpStream, router: Router, from: (Caller, Seat), app: Arc<App>, stop: watch::Receiver<()>) {
     // Chunks are small and wanted at once.
     let _ = stream.set_nodelay(true);
+    let stream = Stalling::new(stream, app.sockets.traffic.stall_timeout, Arc::clone(&app.sockets.metrics));
     match &app.tls {
-        None => requests(stream, router, &app, stop).await,
+        None => requests(stream, router, from, &app, stop).await,
         Some(tls) => {
             if let Some(stream) = tls.accept(stream, app.limits.request_timeout).await {
-                requests(stream, router, &app, stop).await;
+                requests(stream, router, from, &app, stop).await;
             }
         }
     }
 }
 
-async fn requests<S>(stream: S, router: Router, app: &App, mut stop: watch::Receiver<()>)
-where
+async fn requests<S>(
+    stream: S,
+    router: Router,
+    (caller, seat): (Caller, Seat),
+    app: &App,
+    mut stop: watch::Receiver<()>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let router = TowerToHyperService::new(router);
+    let service = hyper::service::service_fn(move |mut request| {
+        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(Arc::clone(&seat));
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(app.limits.request_timeout)
         .max_header_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
@@ -138,13 +195,20 @@ where
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
+        let address = caller.address;
+        tracing::debug!(%error, %address, "connection ended");
+        if error.is_timeout()
+            && let Some(count) = app.sockets.metrics.cut(Cut::SlowHeader)
+        {
+            tracing::warn!(%address, count, "a connection was cut: no whole request came in time (the last one's address)");
+        }
     }
 }
 
 async fn upgrade(
     State(app): State<Arc<App>>,
     Extension(seat): Extension<Seat>,
+    Extension(Asker(address)): Extension<Asker>,
     mut request: HttpRequest,
 ) -> Response<Body> {
     let Ok(response) = create_response_with_body(&request, Body::empty) else {
@@ -155,13 +219,24 @@ async fn upgrade(
     if let Err(refused) = app.door.admits(&app.api, request.uri(), request.headers()) {
         return turned_away(refused);
     }
-    let Ok(client_seat) = Arc::clone(&app.clients).try_acquire_owned() else {
-        tracing::warn!(max = app.limits.clients_max, "too many clients: one refused");
-        return plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, "too many clients\n");
+    let places = match client_seat(&app, &seat, address) {
+        Ok(places) => places,
+        Err(reason) => {
+            metrics::refused(&app.sockets.metrics, reason, address);
+            return plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                TEXT,
+                match reason {
+                    metrics::Refused::Leaving => "this supernode is leaving\n",
+                    metrics::Refused::Clients => "too many clients\n",
+                    _ => "too many clients of this address\n",
+                },
+            );
+        }
     };
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        let _seats = (seat, client_seat);
+        let _held = (seat, places);
         let upgraded = match timeout(app.limits.request_timeout, upgraded).await {
             Ok(Ok(upgraded)) => TokioIo::new(upgraded),
             _ => return,
@@ -169,8 +244,9 @@ async fn upgrade(
         let config = socket::config(app.chunk_bytes);
         let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;
         let _busy = app.busy.clone();
-        let (events, queued, reach) = (app.events.clone(), app.queued.clone(), Some(app.reach.clone()));
-        socket::run(socket, app.links.next(), Origin::Accepted, events, queued, reach, &app.limits).await;
+        let (events, sockets, reach) = (app.events.clone(), app.sockets.clone(), Some(app.reach.clone()));
+        let origin = (Origin::Accepted, Some(address));
+        socket::run(socket, app.links.next(), origin, events, sockets, reach, &app.limits).await;
     });
     response
 }
@@ -188,7 +264,20 @@ fn turned_away(refused: Refused) -> Response<Body> {
     }
 }
 
-async fn health(State(app): State<Arc<App>>) -> Response<Body> {
+/// A client's places: among all clients, and among those of its address if a proxy brings it.
+fn client_seat(
+    app: &App,
+    seat: &Seat,
+    address: IpAddr,
+) -> Result<(OwnedSemaphorePermit, Option<Held>), metrics::Refused> {
+    if app.is_leaving() {
+        return Err(metrics::Refused::Leaving);
+    }
+    let own = if seat.own.is_some() { None } else { Some(app.addresses.connection(address)?) };
+    Ok((Arc::clone(&app.clients).try_acquire_owned().map_err(|_| metrics::Refused::Clients)?, own))
+}
+
+pub(crate) async fn health(State(app): State<Arc<App>>) -> Response<Body> {
     answer(&app, app.api.engine.health()).await
 }
 

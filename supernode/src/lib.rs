@@ -25,8 +25,12 @@ mod disk;
 mod door;
 mod driver;
 mod engine;
+mod figures;
 mod files;
 mod http;
+pub mod logs;
+mod metrics;
+mod observe;
 mod reach;
 mod reload;
 mod settings;
@@ -35,6 +39,7 @@ mod socket;
 mod store;
 mod supernode;
 mod tls;
+mod traffic;
 mod upkeep;
 
 pub use api::{Access, AccessError, ApiLimits, Token};
@@ -52,4 +57,5 @@ pub use store::{
 };
 pub use supernode::{StartError, Supernode};
 pub use tls::{Tls, TlsArgs, TlsError};
+pub use traffic::{TrafficArgs, TrafficLimits};
 pub use upkeep::{Upkeep, UpkeepError};

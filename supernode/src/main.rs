@@ -1,14 +1,11 @@
 //! The program: settings in, a supernode out, until a signal.
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    process::ExitCode,
-};
+use std::{io::Write as _, process::ExitCode, time::Duration};
 
 use pontoon_supernode::{
     Supernode,
     args::{Args, Stop},
-    client,
+    client, logs,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -24,8 +21,7 @@ fn main() -> ExitCode {
         Ok(read) => read,
         Err(stop) => return stopped(stop),
     };
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().compact().with_ansi(colours).with_env_filter(filter).with_writer(std::io::stderr).init();
+    logs::start(args.log_format, filter);
     // What is dialled, a join token in it, is told by the WebSocket library at its lowest level, whatever the filter says.
     log::set_max_level(log::max_level().min(log::LevelFilter::Debug));
     if let Some(upkeep) = &args.upkeep {
@@ -43,6 +39,7 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(stop) => return stopped(stop),
     };
+    raise_open_files();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -125,15 +122,31 @@ async fn run(args: &Args, settings: pontoon_supernode::Settings) -> ExitCode {
             }
         }
     }
-    tracing::info!("leaving; a second signal ends at once");
+    tracing::info!(drain_s = args.drain_seconds, "leaving; a second signal ends at once");
+    supernode.drain();
+    let leaving = async {
+        tokio::time::sleep(Duration::from_secs(u64::from(args.drain_seconds))).await;
+        supernode.shutdown().await;
+    };
     tokio::select! {
-        () = supernode.shutdown() => ExitCode::SUCCESS,
+        () = leaving => ExitCode::SUCCESS,
         () = signals.next() => ExitCode::FAILURE,
     }
 }
 
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "pontoon-supernode: {line}");
+}
+
+/// A client takes a file descriptor, and many systems allow 1,024 unless a program asks for what it may have.
+fn raise_open_files() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        // What is not given is not missed before there are as many clients: then the log says so.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
 }
 
 /// The signals that ask a process to end.

@@ -8,9 +8,10 @@ use pontoon_core::Config;
 use crate::{
     api::{Access, AccessError},
     door::{JoinError, JoinTokens, without_query},
-    reach::{ReachError, ReachSettings},
+    reach::{ReachError, ReachSettings, check_public},
     site,
     tls::{Tls, TlsError, client::is_secure},
+    traffic::TrafficLimits,
 };
 
 /// The path of the WebSocket end.
@@ -37,6 +38,10 @@ pub struct Settings {
     pub tls: Tls,
     /// The file with the tokens of which peers need one to join; `None`: everybody may.
     pub join_token_file: Option<PathBuf>,
+    /// What one address and one client may take.
+    pub traffic: TrafficLimits,
+    /// Where `/metrics` is to be asked for; `None`: nowhere. Whoever reaches it may read it.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl Default for Settings {
@@ -51,6 +56,8 @@ impl Default for Settings {
             reach: ReachSettings::default(),
             tls: Tls::default(),
             join_token_file: None,
+            traffic: TrafficLimits::default(),
+            metrics_listen: None,
         }
     }
 }
@@ -177,20 +184,14 @@ impl Settings {
         self.api.check()?;
         self.reach.check()?;
         if let Some(public) = &self.reach.public {
-            check_public(public)?;
+            let refuse = |reason| ReachError::Public { address: without_query(public).to_owned(), reason };
+            check_public(public).map_err(refuse)?;
         }
         let supernodes = &self.engine.supernodes;
         supernodes.iter().try_for_each(|address| check_address(address, self.listen))?;
         self.tls.check(supernodes.iter().any(|address| is_secure(address)))?;
         JoinTokens::load(self.join_token_file.as_deref())?;
         Ok(())
-    }
-}
-
-fn check_public(address: &str) -> Result<(), ReachError> {
-    match dialable(address) {
-        Ok(_) => Ok(()),
-        Err(reason) => Err(ReachError::Public { address: without_query(address).to_owned(), reason }),
     }
 }
 

@@ -6,9 +6,12 @@
 //! ```
 //!
 //! A binary message is one chunk of the engine. A client that lets its queue overflow is cut at once, so that it costs
-//! nobody else memory or time; a full event channel stops reading, so that TCP holds the sender back.
+//! nobody else memory or time; a full event channel stops reading, so that TCP holds the sender back. What one socket has
+//! in that channel is bounded as well, so that others do not wait behind all that a flood brings; how much a client may send a
+//! second, [`crate::traffic`] says.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -20,8 +23,8 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use pontoon_core::{LinkId, Origin};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
-    sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -34,14 +37,18 @@ use tokio_tungstenite::{
 
 use crate::{
     driver::Event,
-    reach::{Reach, supernodes_told},
+    metrics::{Cut, Metrics},
+    reach::{Reach, public_told},
     settings::Limits,
+    traffic::{Meter, TrafficLimits, Verdict},
 };
 
 /// What a message may have beyond a chunk.
 const SLACK_BYTES: usize = 1_024;
 /// What a queued chunk takes beside its bytes, about.
 const OVERHEAD_BYTES: usize = 64;
+/// What a chunk counts for beside its bytes, where it waits for the engine.
+const CHUNK_COSTS_BYTES: u32 = 1_024;
 /// How much of what a client still sends is read and dropped, so that it sees why it was closed.
 const DRAIN_BYTES: usize = 1 << 20;
 
@@ -63,6 +70,28 @@ enum Item {
 /// Bytes that wait in all queues together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AllQueued(Arc<AtomicUsize>);
+
+/// What all sockets share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sockets {
+    all: AllQueued,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) traffic: Arc<TrafficLimits>,
+}
+
+impl Sockets {
+    pub(crate) fn new(traffic: TrafficLimits) -> Sockets {
+        Sockets { traffic: Arc::new(traffic), ..Sockets::default() }
+    }
+
+    /// Bytes that wait in all queues together.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.all.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A chunk's share of what its socket may have waiting for the engine.
+pub(crate) type Turn = OwnedSemaphorePermit;
 
 /// Bytes that wait in one queue, and in all.
 #[derive(Debug)]
@@ -96,6 +125,9 @@ pub(crate) struct Client {
     queue: mpsc::UnboundedSender<Item>,
     queued: Arc<Queued>,
     limits: Limits,
+    metrics: Arc<Metrics>,
+    /// Who it is, for the log.
+    address: Option<IpAddr>,
     /// When to cut what has not left by then.
     patience: oneshot::Sender<Duration>,
 }
@@ -117,6 +149,11 @@ impl Client {
         Ok(())
     }
 
+    /// Counts that it is cut, and says so in the log.
+    pub(crate) fn tell_cut(&self, link: LinkId, why: Cut, reason: &str) {
+        tell_cut(&self.metrics, (link, self.address), why, reason);
+    }
+
     /// Lets what is queued leave, then says goodbye.
     pub(crate) fn close(self, code: CloseCode, patience: Duration) {
         let _ = self.queue.send(Item::Close(code));
@@ -136,7 +173,7 @@ enum End {
     /// The other end was silent too long.
     Idle,
     /// The other end broke the rules.
-    Refused(CloseCode, &'static str),
+    Refused(Cut, CloseCode, &'static str),
     /// The driver is gone.
     Closing,
 }
@@ -161,84 +198,176 @@ impl Outgoing {
 }
 
 /// The driver's end, the other one, and what [`cut`] waits for.
-pub(crate) fn client(limits: &Limits, all: AllQueued) -> (Client, Outgoing, oneshot::Receiver<Duration>) {
+pub(crate) fn client(
+    limits: &Limits,
+    sockets: &Sockets,
+    address: Option<IpAddr>,
+) -> (Client, Outgoing, oneshot::Receiver<Duration>) {
     let (queue, items) = mpsc::unbounded_channel();
-    let queued = Arc::new(Queued { own: AtomicUsize::new(0), all });
+    let queued = Arc::new(Queued { own: AtomicUsize::new(0), all: sockets.all.clone() });
     let (patience, patient) = oneshot::channel();
-    let client = Client { queue, queued: Arc::clone(&queued), limits: limits.clone(), patience };
+    let (limits, metrics) = (limits.clone(), Arc::clone(&sockets.metrics));
+    let client = Client { queue, queued: Arc::clone(&queued), limits, metrics, address, patience };
     (client, Outgoing { items, queued }, patient)
 }
 
-/// Serves a socket until it ends. Who dialled it is told of `reach`.
+/// Serves a socket until it ends: one that came from an address, or was dialled. Who dialled it is told of `reach`.
 pub(crate) async fn run<S>(
     mut socket: WebSocketStream<S>,
     link: LinkId,
-    origin: Origin,
+    (origin, address): (Origin, Option<IpAddr>),
     events: mpsc::Sender<Event>,
-    all: AllQueued,
+    sockets: Sockets,
     reach: Option<Reach>,
     limits: &Limits,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (client, outgoing, patient) = client(limits, all);
-    let address = match &origin {
-        Origin::Dialled { address } => Some(address.clone()),
-        _ => None,
-    };
-    if events.send(Event::Up { link, origin, client }).await.is_err() {
+    let (client, outgoing, patient) = client(limits, &sockets, address);
+    let dialled = matches!(origin, Origin::Dialled { .. });
+    // Who was dialled was chosen by the operator, and has the traffic of many.
+    let mut taking = Taking::new(link, &events, &sockets, !dialled);
+    let metrics = &sockets.metrics;
+    tracing::debug!(link = link.0, address = address.map(tracing::field::display), dialled, "socket opened");
+    if events.send(Event::Up { link, origin, client: Box::new(client) }).await.is_err() {
         return;
     }
     let end = {
         let (sink, source) = (&mut socket).split();
         tokio::select! {
-            end = receive(source, link, address.as_deref(), &events, limits.idle_timeout) => end,
-            end = transmit(sink, outgoing, reach.filter(|_| address.is_none()), limits.ping_every) => end,
+            end = taking.receive(source, dialled, limits.idle_timeout) => end,
+            end = transmit(sink, (outgoing, metrics), reach.filter(|_| !dialled), limits.ping_every) => end,
             () = cut(patient) => End::Cut,
         }
     };
-    tracing::debug!(link = link.0, ?end, "socket ended");
+    tracing::debug!(link = link.0, address = address.map(tracing::field::display), ?end, "socket ended");
+    match end {
+        End::Refused(why, _, reason) => tell_cut(metrics, (link, address), why, reason),
+        End::Idle => tell_cut(metrics, (link, address), Cut::Idle, "it is silent"),
+        _ => {}
+    }
     let _ = timeout(limits.close_timeout, say_goodbye(&mut socket, &end)).await;
     let _ = events.send(Event::Down { link }).await;
 }
 
-async fn receive(
-    mut source: impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+/// Counts who is cut, and says so in the log, once a second for each reason.
+pub(crate) fn tell_cut(metrics: &Metrics, (link, address): (LinkId, Option<IpAddr>), why: Cut, reason: &str) {
+    if let Some(count) = metrics.cut(why) {
+        let (link, address) = (link.0, address.map(tracing::field::display));
+        tracing::warn!(link, address, reason = why.name(), count, "a client was cut (the last one's link): {reason}");
+    }
+}
+
+/// What a socket may have waiting for the engine.
+struct Window {
+    turns: Arc<Semaphore>,
+    bytes: u32,
+}
+
+impl Window {
+    fn new(bytes: u32) -> Window {
+        Window { turns: Arc::new(Semaphore::new(bytes as usize)), bytes }
+    }
+
+    /// Waits until there is room for a chunk. A small one counts for more than its bytes, since it takes time as well.
+    async fn room(&self, bytes: usize) -> Option<Turn> {
+        let share = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(CHUNK_COSTS_BYTES).min(self.bytes);
+        Arc::clone(&self.turns).acquire_many_owned(share).await.ok()
+    }
+}
+
+/// The end of a socket or channel that reads.
+pub(crate) struct Taking<'a> {
     link: LinkId,
-    dialled: Option<&str>,
-    events: &mpsc::Sender<Event>,
-    idle: Duration,
-) -> End {
-    loop {
-        let bytes = match timeout(idle, source.next()).await {
-            Err(_) => return End::Idle,
-            Ok(Some(Ok(Message::Binary(bytes)))) => bytes,
-            Ok(Some(Ok(Message::Text(text)))) if let Some(address) = dialled => {
-                let addresses = supernodes_told(address, &text);
-                if !addresses.is_empty() && events.send(Event::Supernodes { addresses }).await.is_err() {
-                    return End::Closing;
+    events: &'a mpsc::Sender<Event>,
+    metrics: &'a Metrics,
+    meter: Option<Meter>,
+    window: Window,
+}
+
+impl<'a> Taking<'a> {
+    /// Of one that may send without bounds, or is `metered`.
+    pub(crate) fn new(
+        link: LinkId,
+        events: &'a mpsc::Sender<Event>,
+        sockets: &'a Sockets,
+        metered: bool,
+    ) -> Taking<'a> {
+        let traffic = &sockets.traffic;
+        let meter = metered.then(|| Meter::new(traffic, Instant::now()));
+        Taking { link, events, metrics: &sockets.metrics, meter, window: Window::new(traffic.client_window_bytes) }
+    }
+
+    async fn receive(
+        &mut self,
+        mut source: impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+        dialled: bool,
+        idle: Duration,
+    ) -> End {
+        let refused = |why, code, reason| End::Refused(why, code, reason);
+        loop {
+            let message = match timeout(idle, source.next()).await {
+                Err(_) => return End::Idle,
+                Ok(Some(Ok(Message::Close(_))) | None) => return End::Gone,
+                Ok(Some(Ok(message))) => message,
+                Ok(Some(Err(tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. })))) => {
+                    return refused(Cut::Oversized, CloseCode::Size, "a message is at most one chunk");
                 }
-                continue;
+                Ok(Some(Err(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_)))) => {
+                    return refused(Cut::Protocol, CloseCode::Protocol, "");
+                }
+                Ok(Some(Err(_))) => return End::Gone,
+            };
+            if let Some(reason) = self.hold_back(message.len()).await {
+                return refused(Cut::Flood, CloseCode::Policy, reason);
             }
-            Ok(Some(Ok(Message::Text(_)))) => return End::Refused(CloseCode::Unsupported, "binary messages only"),
-            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => continue,
-            Ok(Some(Err(tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. })))) => {
-                return End::Refused(CloseCode::Size, "a message is at most one chunk");
+            let bytes = match message {
+                Message::Binary(bytes) => bytes,
+                Message::Text(text) if dialled => {
+                    let told = public_told(&text).map(|public| Event::Public { link: self.link, public });
+                    if let Some(told) = told
+                        && self.events.send(told).await.is_err()
+                    {
+                        return End::Closing;
+                    }
+                    continue;
+                }
+                Message::Text(_) => {
+                    return refused(Cut::Protocol, CloseCode::Unsupported, "binary messages only");
+                }
+                _ => continue,
+            };
+            if !self.hand_over(bytes.into()).await {
+                return End::Closing;
             }
-            Ok(Some(Err(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_)))) => {
-                return End::Refused(CloseCode::Protocol, "");
+        }
+    }
+
+    /// Gives a chunk to the engine, when there is room for it; false when the engine is gone.
+    pub(crate) async fn hand_over(&self, bytes: Vec<u8>) -> bool {
+        let turn = self.window.room(bytes.len()).await;
+        self.events.send(Event::Chunk { link: self.link, bytes, turn }).await.is_ok()
+    }
+
+    /// Waits where the client sends too much: meanwhile nothing is read. Gives why it is to be cut, if it is.
+    pub(crate) async fn hold_back(&mut self, bytes: usize) -> Option<&'static str> {
+        self.metrics.received_chunks.add(1);
+        let now = Instant::now();
+        match self.meter.as_mut()?.take(bytes, now) {
+            Verdict::Go => None,
+            Verdict::Wait(wait) => {
+                sleep(wait).await;
+                self.metrics.held_back_us.add(u64::try_from(now.elapsed().as_micros()).unwrap_or(u64::MAX));
+                None
             }
-            Ok(None | Some(Ok(Message::Close(_)) | Err(_))) => return End::Gone,
-        };
-        if events.send(Event::Chunk { link, bytes: bytes.into() }).await.is_err() {
-            return End::Closing;
+            Verdict::Cut(reason) => Some(reason),
         }
     }
 }
 
 async fn transmit(
     mut sink: impl Sink<Message, Error = tungstenite::Error> + Unpin,
-    Outgoing { mut items, queued }: Outgoing,
+    (Outgoing { mut items, queued }, metrics): (Outgoing, &Metrics),
     mut reach: Option<Reach>,
     ping_every: Duration,
 ) -> End {
@@ -270,6 +399,7 @@ async fn transmit(
                 Item::Close(code) => return if sink.flush().await.is_ok() { End::Let(code) } else { End::Gone },
             };
             queued.subtract(bytes.len() + OVERHEAD_BYTES);
+            metrics.sent_chunks.add(1);
             if sink.feed(Message::Binary(bytes.into())).await.is_err() {
                 return End::Gone;
             }
@@ -313,7 +443,7 @@ async fn say_goodbye<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketSt
             return;
         }
         End::Let(code) => (*code, ""),
-        End::Refused(code, reason) => (*code, *reason),
+        End::Refused(_, code, reason) => (*code, *reason),
         End::Idle => (CloseCode::Policy, "silent for too long"),
         End::Closing => (CloseCode::Away, ""),
     };
@@ -346,17 +476,20 @@ mod tests {
 
     /// A socket whose wire holds 4 KiB, its far end, and the driver's end of it.
     async fn socket(limits: Limits) -> End2End {
-        socket_among(limits, AllQueued::default()).await
+        socket_among(limits, Sockets::default()).await
     }
 
-    async fn socket_among(limits: Limits, all: AllQueued) -> End2End {
+    async fn socket_among(limits: Limits, sockets: Sockets) -> End2End {
         let (near, far) = tokio::io::duplex(4 << 10);
         let near = WebSocketStream::from_raw_socket(near, Role::Server, Some(config(16 << 10))).await;
         let far = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
         let (events_in, mut events) = mpsc::channel(4);
-        let task = tokio::spawn(async move { run(near, LINK, Origin::Accepted, events_in, all, None, &limits).await });
+        let task =
+            tokio::spawn(
+                async move { run(near, LINK, (Origin::Accepted, None), events_in, sockets, None, &limits).await },
+            );
         let Some(Event::Up { client, .. }) = events.recv().await else { panic!("a socket is announced first") };
-        End2End { far, client, events, task }
+        End2End { far, client: *client, events, task }
     }
 
     async fn closed_with(far: &mut WebSocketStream<DuplexStream>) -> Option<CloseCode> {
@@ -375,7 +508,7 @@ mod tests {
             client.send(vec![1; size]).unwrap();
             assert_eq!(far.next().await.unwrap().unwrap(), Message::binary(vec![1; size]));
             far.send(Message::binary(vec![2; size])).await.unwrap();
-            let Some(Event::Chunk { link: LINK, bytes }) = events.recv().await else { panic!() };
+            let Some(Event::Chunk { link: LINK, bytes, .. }) = events.recv().await else { panic!() };
             assert_eq!(bytes, vec![2; size]);
         }
         client.send(vec![3]).unwrap();
@@ -420,7 +553,7 @@ mod tests {
     #[tokio::test]
     async fn when_all_queues_are_long_the_long_ones_are_cut() {
         let limits = Limits { queues_bytes_max: 100_000, queue_fair_bytes: 10_000, ..Limits::default() };
-        let all = AllQueued::default();
+        let all = Sockets::default();
         let greedy = socket_among(limits.clone(), all.clone()).await;
         let modest = socket_among(limits, all.clone()).await;
         let sent = (0..200).take_while(|_| greedy.client.send(vec![0; 1_000]).is_ok()).count();
@@ -432,7 +565,7 @@ mod tests {
         // Cut, it gives back what it held.
         drop(greedy.client);
         greedy.task.await.unwrap();
-        assert!(all.0.load(Ordering::Relaxed) < 20_000);
+        assert!(all.queued_bytes() < 20_000);
         modest.client.send(vec![0; 1_000]).unwrap();
     }
 

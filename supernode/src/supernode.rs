@@ -1,6 +1,13 @@
 //! A running supernode: what tests and the program hold.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use pontoon_core::{Command, Error, Id, Reply, crypto::Ed25519, crypto::Identity as _, inspect::Inspect, node::Node};
 use tokio::{
@@ -16,8 +23,9 @@ use crate::{
     disk::Disk,
     door::{Door, JoinError, JoinTokens},
     driver::{self, Health, Links, Parts, Request},
-    engine::{Calls, Engine},
+    engine::{Calls, Engine, LOOKING_MAX},
     http::{self, App},
+    metrics, observe,
     reach::{
         Reach, ReachSettings, Supernodes,
         rtc::Rtc,
@@ -26,13 +34,14 @@ use crate::{
     },
     reload::{self, Source},
     settings::{SOCKET_PATH, Settings, SettingsError},
-    socket::AllQueued,
+    socket::Sockets,
     store::{Opened, Store, StoreError},
     tls::{
         TlsError,
         client::Dialling,
         server::{Acceptor, Served},
     },
+    traffic::Addresses,
 };
 
 /// Why a supernode did not start.
@@ -72,6 +81,8 @@ pub enum StartError {
 pub struct Supernode {
     id: Id,
     local_addr: SocketAddr,
+    metrics_addr: Option<SocketAddr>,
+    leaving: Arc<AtomicBool>,
     engine: Engine,
     secure: bool,
     reload: Arc<Notify>,
@@ -86,7 +97,9 @@ impl Supernode {
     /// Opens the store, listens, and starts the engine. Needs a tokio runtime.
     pub async fn start(settings: Settings) -> Result<Supernode, StartError> {
         settings.check()?;
-        let Settings { listen, data, mut engine, site, limits, api, tls, join_token_file, reach: reaching } = settings;
+        let Settings { listen, data, mut engine, site, limits, api, tls, join_token_file, reach: reaching, .. } =
+            settings;
+        let (traffic, metrics_listen) = (settings.traffic, settings.metrics_listen);
         let settings_error = |error: TlsError| StartError::Settings(error.into());
         let served = Served::load(&tls).map_err(settings_error)?;
         let acceptor = served.clone().map(Acceptor::new).transpose().map_err(settings_error)?;
@@ -95,9 +108,11 @@ impl Supernode {
         let directory = data.clone();
         let opened = tokio::task::spawn_blocking(move || Store::open(&directory)).await;
         let Opened { store, seed, saved } = opened.map_err(|_| StartError::System("thread"))??;
-        let listen_error = |source| StartError::Listen { address: listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(listen_error)?;
-        let local_addr = listener.local_addr().map_err(listen_error)?;
+        let (listener, local_addr) = bind(listen).await?;
+        let watched = match metrics_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         engine.direct_links = reaching.webrtc;
         let supernodes = Supernodes::new(reaching.public.clone());
         let (reach, turn) = start_reach(local_addr, &reaching, &supernodes).await?;
@@ -117,15 +132,21 @@ impl Supernode {
         let (events_in, events) = mpsc::channel(limits.events_max);
         let (requests_in, requests) = mpsc::channel(limits.requests_max);
         let (busy_in, busy) = mpsc::channel(1);
+        let busy_around = busy_in.clone();
         let (stop, stopped) = watch::channel(());
-        let (links, queued, calls) = (Links::default(), AllQueued::default(), Calls::default());
-        let engine = Engine { id, locality_bits, requests: requests_in, calls: calls.clone() };
+        let (addresses, sockets) = (Addresses::new(&traffic), Sockets::new(traffic));
+        let (links, calls, leaving) = (Links::default(), Calls::default(), Arc::new(AtomicBool::new(false)));
+        let looking = Arc::new(Semaphore::new(LOOKING_MAX));
+        let engine = Engine { id, locality_bits, requests: requests_in, calls: calls.clone(), looking };
+        let bounds = (addresses.clone(), Arc::clone(&sockets.metrics));
         let app = App {
             events: events_in.clone(),
-            api: Api::new(engine.clone(), api, Sizes { key_bytes_max, value_bytes_max }),
+            api: Api::new(engine.clone(), api, Sizes { key_bytes_max, value_bytes_max }, bounds),
             links: links.clone(),
-            queued: queued.clone(),
             reach,
+            sockets: sockets.clone(),
+            addresses,
+            leaving: Arc::clone(&leaving),
             chunk_bytes,
             site,
             tls: acceptor,
@@ -138,7 +159,8 @@ impl Supernode {
         let around = Around {
             events: events_in.clone(),
             links: links.clone(),
-            queued: queued.clone(),
+            sockets: sockets.clone(),
+            _busy: busy_around,
             limits: Arc::new(limits.clone()),
         };
         let parts = Parts {
@@ -153,8 +175,8 @@ impl Supernode {
             chunk_bytes,
             links,
             calls,
-            queued,
             dialling: Dialling::new(&tls),
+            sockets,
             events_in,
             events,
             requests,
@@ -166,9 +188,29 @@ impl Supernode {
         let served = served.map(|served| served as Arc<dyn Source>);
         let sources = served.into_iter().chain(tokens.map(|tokens| tokens as Arc<dyn Source>)).collect();
         tokio::spawn(reload::run(sources, reload_every, Arc::clone(&reload), stopped.clone()));
+        let app = Arc::new(app);
+        let metrics_addr = watched.map(|(listener, address)| {
+            tracing::info!("metrics at http://{address}/metrics");
+            let (router, patience) = (observe::watching(&app), app.limits.request_timeout);
+            tokio::spawn(metrics::serve(listener, router, patience, app.busy.clone(), stopped.clone()));
+            address
+        });
         tokio::spawn(http::serve(listener, app, stopped));
         let turn_port = turn.and_then(|turn| turn.ports.udp);
-        Ok(Supernode { id, local_addr, secure, reload, engine, stop, busy, driver, close_timeout, turn_port })
+        Ok(Supernode {
+            id,
+            local_addr,
+            metrics_addr,
+            leaving,
+            secure,
+            reload,
+            engine,
+            stop,
+            busy,
+            driver,
+            close_timeout,
+            turn_port,
+        })
     }
 
     /// Where STUN and TURN are answered, if they are.
@@ -184,6 +226,11 @@ impl Supernode {
     /// Where it listens; the port is the one that was taken.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Where `/metrics` is, if it was to be anywhere.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
     }
 
     /// The address that peers dial.
@@ -221,9 +268,16 @@ impl Supernode {
         let _ = (&mut self.driver).await;
     }
 
+    /// From now on `/readyz` answers 503 and no client is taken; those that are there are served on. What comes before
+    /// [`Supernode::shutdown`] where something in front of supernodes is to hear of it first.
+    pub fn drain(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// Hands everything over, writes what waits for the disk, says goodbye (1001) to every client. Takes at most the
     /// sum of the timeouts for it in [`crate::Limits`], 8.5 s by default, and what the disk takes.
     pub async fn shutdown(mut self) {
+        self.drain();
         let _ = self.engine.requests.send(Request::Shutdown).await;
         if self.driver.await.is_err() {
             tracing::error!("the engine's task failed");
@@ -240,7 +294,7 @@ async fn start_reach(
     settings: &ReachSettings,
     supernodes: &Supernodes,
 ) -> Result<(Reach, Option<Turn>), StartError> {
-    let turn = match settings.turn {
+    let turn = match settings.answers_turn(local_addr) {
         true => {
             let address = settings.turn_listen.unwrap_or_else(|| turn::beside(local_addr));
             let mut started = turn::start(address, settings).await;
@@ -257,5 +311,12 @@ async fn start_reach(
         Some(turn) => (turn.ports, turn.credentials.clone()),
         None => (turn::Ports::default(), watch::channel(None).1),
     };
-    Ok((Reach::new(ports, credentials, supernodes.subscribe()), turn))
+    Ok((Reach::new(ports, credentials, supernodes), turn))
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let error = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let taken = listener.local_addr().map_err(error)?;
+    Ok((listener, taken))
 }

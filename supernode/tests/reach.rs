@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use common::{dial, settings, start_peer, until};
 use futures_util::StreamExt as _;
 use pontoon_core::{Command, Reply};
-use pontoon_supernode::{Settings, Supernode};
+use pontoon_supernode::{Settings, Supernode, Turned};
 use serde_json::Value;
 use tokio::{net::UdpSocket, sync::mpsc, time::timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -81,7 +81,8 @@ async fn without_turn_nothing_of_it_is_told_and_nothing_answers() {
     settings.reach.turn = false;
     settings.reach.public = Some("wss://sn.example.org/pontoon".to_owned());
     let supernode = Supernode::start(settings).await.unwrap();
-    assert_eq!(told(&supernode).await, serde_json::json!({ "supernodes": ["wss://sn.example.org/pontoon"] }));
+    let public = "wss://sn.example.org/pontoon";
+    assert_eq!(told(&supernode).await, serde_json::json!({ "public": public, "supernodes": [public] }));
     assert_eq!(supernode.turn_port(), None);
     supernode.shutdown().await;
 }
@@ -90,6 +91,7 @@ async fn without_turn_nothing_of_it_is_told_and_nothing_answers() {
 async fn supernodes_are_told_of_one_another() {
     let [one, two] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let mut first = settings(one.path());
+    first.reach.turn_listen = Some(([127, 0, 0, 1], 0).into());
     first.reach.public = Some("ws://first.example.org/pontoon".to_owned());
     let first = Supernode::start(first).await.unwrap();
     let mut second = settings(two.path());
@@ -186,6 +188,10 @@ async fn connect(one: &mut End, other: &mut End) -> bool {
     }
 }
 
+async fn turned(supernode: &Supernode) -> Turned {
+    supernode.health().await.unwrap().turn.unwrap()
+}
+
 /// A supernode whose TURN serves this machine.
 fn private(mut settings: Settings) -> Settings {
     settings.reach.turn_private = true;
@@ -230,6 +236,7 @@ async fn turn_sends_to_no_private_address_and_knows_no_old_credentials() {
         End::new(&told_closed, RTCIceTransportPolicy::All).await,
     );
     assert!(!connect(&mut first, &mut second).await, "a relay into this machine");
+    assert!(turned(&closed).await.dropped > 0, "what it was to send there");
 
     let mut brief = private(settings(two.path()));
     brief.reach.credentials = Duration::from_secs(2);
@@ -238,9 +245,14 @@ async fn turn_sends_to_no_private_address_and_knows_no_old_credentials() {
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     let new = told(&brief).await;
     assert_ne!(old["username"], new["username"], "credentials are renewed");
+    let mut second = End::new(&new, RTCIceTransportPolicy::All).await;
+    let mut first = End::new(&new, RTCIceTransportPolicy::Relay).await;
+    assert!(connect(&mut first, &mut second).await, "the same with credentials of now, where it may");
+    assert_eq!(turned(&brief).await.allocations_refused, 0);
     let (mut first, mut second) =
-        (End::new(&old, RTCIceTransportPolicy::Relay).await, End::new(&old, RTCIceTransportPolicy::Relay).await);
+        (End::new(&old, RTCIceTransportPolicy::Relay).await, End::new(&old, RTCIceTransportPolicy::All).await);
     assert!(!connect(&mut first, &mut second).await, "credentials that have expired");
+    assert!(turned(&brief).await.allocations_refused > 0);
     closed.shutdown().await;
     brief.shutdown().await;
 }

@@ -9,7 +9,7 @@ use common::{dial, get, settings, until};
 use futures_util::{SinkExt as _, StreamExt as _};
 use pontoon_core::{
     overlay::{Hello, LinkFrame, Refusal, Want},
-    wire::{Chunks, Frame, PLAN_VERSION, WIRE_VERSION, cut, decode, encode},
+    wire::{Chunks, Frame, PLAN_VERSION, WIRE_OLDEST, WIRE_VERSION, cut, decode, encode},
 };
 use pontoon_supernode::{Limits, Supernode};
 use tokio_tungstenite::tungstenite::{self, Message, protocol::frame::coding::CloseCode};
@@ -98,7 +98,7 @@ async fn what_is_no_handshake_is_refused_by_the_engine() {
         }))
     };
     for (frame, reason) in
-        [(hello("another", WIRE_VERSION), Refusal::Network), (hello("test", WIRE_VERSION + 1), Refusal::Version)]
+        [(hello("another", WIRE_VERSION), Refusal::Network), (hello("test", WIRE_OLDEST - 1), Refusal::Version)]
     {
         let mut socket = dial(&supernode.address()).await;
         for chunk in cut(&encode(&frame), 16 << 10) {

@@ -29,8 +29,8 @@ export function readReach(address, text) {
     /** @type {Reach} */
     const reach = { supernodes: [] };
     if (Array.isArray(supernodes)) {
-      const token = new URL(address).searchParams.get("token");
-      reach.supernodes = supernodes.filter(isAddress).slice(0, SUPERNODES_MAX).map((other) => withToken(other, token));
+      const from = new URL(address);
+      reach.supernodes = supernodes.filter(isAddress).slice(0, SUPERNODES_MAX).map((other) => withToken(other, from));
     }
     if (isPort(udp)) {
       const { hostname } = new URL(address);
@@ -48,12 +48,13 @@ export function readReach(address, text) {
 }
 
 /**
- * Supernodes of one network ask for the same token, if they do.
- * @param {string} address @param {string | null} token
+ * Supernodes of one network ask for the same token, if they do. What was told over TLS does not go out without.
+ * @param {string} other @param {URL} from
  */
-function withToken(address, token) {
-  if (token === null || address.includes("?")) return address;
-  return `${address}?token=${encodeURIComponent(token)}`;
+function withToken(other, from) {
+  const token = from.searchParams.get("token");
+  if (token === null || (from.protocol === "wss:" && !other.startsWith("wss:"))) return other;
+  return `${other}?token=${encodeURIComponent(token)}`;
 }
 
 /** @param {unknown} port @returns {port is number} */
@@ -63,5 +64,5 @@ function isPort(port) {
 
 /** @param {unknown} address */
 function isAddress(address) {
-  return typeof address === "string" && /^wss?:\/\/[^/]/.test(address);
+  return typeof address === "string" && address.length <= 256 && /^wss?:\/\/[^/?]+[^?]*$/.test(address);
 }

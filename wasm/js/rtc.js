@@ -129,11 +129,11 @@ export class Negotiator {
   }
 
   /** One of this page's addresses. @param {number} session @param {RTCIceCandidate & { url?: string | null }} candidate */
-  #found(session, { type, protocol, address, port, relatedPort, url }) {
+  #found(session, { type, protocol, address, port, relatedPort, usernameFragment, url }) {
     if (type === "host" && address) this.#hosts.add(address);
     if (type !== "srflx" || protocol !== "udp" || !address || !port) return;
-    // Browsers that hide a page's addresses hide its ports as well: then a session stands for its socket.
-    this.#seen.push({ socket: `${session} ${relatedPort ?? 0}`, address, port, by: url ?? "" });
+    // Browsers that hide a page's addresses hide its ports as well: then one gathering of a session stands for its socket.
+    this.#seen.push({ socket: `${session} ${usernameFragment} ${relatedPort ?? 0}`, address, port, by: url ?? "" });
     if (this.#seen.length > WAITING_MAX) this.#seen.shift();
   }
 
@@ -184,8 +184,12 @@ export class Negotiator {
       iceServers?.some(({ urls }) => [urls].flat().some((url) => url.startsWith("turn"))) ?? false;
     const configuration = this.#configured(true);
     if (turns(connection.getConfiguration()) || !turns(configuration)) return false;
-    connection.setConfiguration(configuration);
-    return true;
+    try {
+      connection.setConfiguration(configuration);
+      return true;
+    } catch {
+      return false; // A browser that cannot: the next attempt at this peer begins with it.
+    }
   }
 }
 
@@ -349,10 +353,16 @@ class Session {
 
   /** No way was found yet: perhaps there is one over TURN. One end's is enough. */
   #turn() {
-    const connection = this.#connection;
-    if (this.#over || !connection?.remoteDescription || !this.#host.turn(connection)) return;
-    connection.restartIce();
-    this.#step(() => this.#describe(connection));
+    this.#step(async () => {
+      const connection = this.#connection;
+      if (!connection || this.report.openMs !== undefined) return;
+      // Who has not answered yet is waited for.
+      if (!connection.remoteDescription) this.#turning = setTimeout(() => this.#turn(), TURN_MS / 3);
+      else if (this.#host.turn(connection)) {
+        connection.restartIce();
+        await this.#describe(connection);
+      }
+    });
   }
 
   /** @param {Signal} signal */

@@ -290,6 +290,8 @@ impl Overlay {
         }
         if let Some(old) = replaced {
             self.close_link(ctx, old);
+            // What was on its way over it may be lost; what arrived is known there.
+            self.reroute_from(ctx, id);
         }
         if let Some(old) = stale {
             self.session_over(ctx, old);

@@ -71,8 +71,8 @@ impl Overlay {
 
     fn dial(&mut self, ctx: &mut Ctx<'_>) {
         let few = self.peers.len() < ctx.config.siblings;
-        // Supernodes are linked to all that they know; others want those that they heard of when they have no other.
-        let more = ctx.config.supernode || self.home().is_none();
+        // Those that it heard of it wants when it has no other.
+        let more = self.home().is_none();
         let configured = ctx.config.supernodes.iter().map(|address| (address, true));
         for (address, wanted) in configured.chain(self.learnt.iter().map(|address| (address, more))) {
             let dial = self.dials.entry(address.clone()).or_default();
@@ -95,7 +95,8 @@ impl Overlay {
         self.learnt =
             addresses.into_iter().filter(|it| !configured(it)).take(ctx.config.supernodes_learnt_max).collect();
         let known = |address: &String| configured(address) || self.learnt.contains(address);
-        self.dials.retain(|address, dial| dial.busy || known(address));
+        // Who is forgotten is not tried anew at once when it is told of again.
+        self.dials.retain(|address, dial| dial.busy || known(address) || ctx.now.mono < dial.retry_us);
     }
 
     pub(super) fn dial_succeeded(&mut self, address: &str) {

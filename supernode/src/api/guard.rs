@@ -14,13 +14,17 @@ use axum::{
 };
 
 use super::{Api, access::Denied, error::ApiError};
+use crate::{
+    metrics::{Refused, refused},
+    observe::Asker,
+};
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE");
 const REQUEST_HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization, content-type, accept, if-match, if-none-match");
+    HeaderValue::from_static("authorization, content-type, accept, if-match, if-none-match, x-request-id");
 const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static(
     "etag, retry-after, www-authenticate, pontoon-expires, pontoon-stale, pontoon-coverage, pontoon-assumed-lost, \
-     pontoon-affected",
+     pontoon-affected, x-request-id",
 );
 /// Seconds for which a browser need not ask again whether it may ask.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
@@ -45,15 +49,27 @@ pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: N
 }
 
 async fn admitted(api: &Api, request: Request, next: Next) -> Result<Response<Body>, ApiError> {
-    if !request.method().is_safe() {
+    let known = api.access.admits(request.headers()).is_ok();
+    if !known && !request.method().is_safe() {
         token(api, request.headers())?;
     }
-    let _turn = api.turns.try_acquire().map_err(|_| {
-        tracing::debug!(max = api.access.limits.requests_max, "too many requests: one refused");
-        let max = api.access.limits.requests_max;
-        let message = format!("this supernode carries out {max} requests at once already");
+    let limits = &api.access.limits;
+    let from = request.extensions().get::<Asker>().map(|Asker(address)| *address);
+    let overloaded = |reason: Refused, message: String| {
+        if let Some(address) = from {
+            refused(&api.metrics, reason, address);
+        }
         ApiError::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", message)
-    })?;
+    };
+    let own = from.map(|address| api.addresses.request(address)).transpose();
+    let _own = own.map_err(|reason| overloaded(reason, "too many requests of this address at once".to_owned()))?;
+    // Whoever may only read leaves turns for those with the token.
+    let full = |_| {
+        let max = limits.requests_max;
+        overloaded(Refused::Requests, format!("this supernode carries out {max} requests at once already"))
+    };
+    let _stranger = (!known).then(|| api.strangers.try_acquire()).transpose().map_err(full)?;
+    let _turn = api.turns.try_acquire().map_err(full)?;
     Ok(next.run(request).await)
 }
 

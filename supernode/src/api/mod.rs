@@ -34,7 +34,7 @@ use axum::{
 use error::ApiError;
 use tokio::{sync::Semaphore, time::Duration};
 
-use crate::engine::Engine;
+use crate::{engine::Engine, metrics::Metrics, traffic::Addresses};
 
 /// Beyond its deadline the engine answers at once.
 const GRACE: Duration = Duration::from_secs(2);
@@ -51,6 +51,11 @@ pub(crate) struct Api {
     /// One for each live query.
     live_turns: Arc<Semaphore>,
     sessions: sql::Sessions,
+    /// Of these turns, those of requests without the token.
+    strangers: Semaphore,
+    /// Turns by address.
+    addresses: Addresses,
+    metrics: Arc<Metrics>,
 }
 
 /// The network's bounds.
@@ -61,12 +66,18 @@ pub(crate) struct Sizes {
 }
 
 impl Api {
-    pub(crate) fn new(engine: Engine, access: Access, sizes: Sizes) -> Arc<Api> {
+    pub(crate) fn new(
+        engine: Engine,
+        access: Access,
+        sizes: Sizes,
+        (addresses, metrics): (Addresses, Arc<Metrics>),
+    ) -> Arc<Api> {
         let turns = Semaphore::new(access.limits.requests_max);
         let sql_turns = Arc::new(Semaphore::new(access.limits.sql_max));
         let live_turns = Arc::new(Semaphore::new(access.limits.live_max));
         let sessions = sql::Sessions::default();
-        Arc::new(Api { engine, access, sizes, turns, sql_turns, live_turns, sessions })
+        let strangers = Semaphore::new((access.limits.requests_max * 3).div_ceil(4));
+        Arc::new(Api { engine, access, sizes, turns, sql_turns, live_turns, sessions, strangers, addresses, metrics })
     }
 }
 

@@ -12,8 +12,10 @@ pub(super) fn is_open(address: IpAddr) -> bool {
 }
 
 fn is_open_v4(address: Ipv4Addr) -> bool {
-    let [first, second, ..] = address.octets();
+    let [first, second, third, _] = address.octets();
     let shared = first == 100 && (64..128).contains(&second);
+    let protocols = [first, second, third] == [192, 0, 0];
+    let benches = first == 198 && (18..20).contains(&second);
     let closed = address.is_private()
         || address.is_loopback()
         || address.is_link_local()
@@ -22,7 +24,9 @@ fn is_open_v4(address: Ipv4Addr) -> bool {
         || address.is_multicast()
         || first == 0
         || first >= 240
-        || shared;
+        || shared
+        || protocols
+        || benches;
     !closed
 }
 
@@ -32,9 +36,11 @@ fn is_open_v6(address: Ipv6Addr) -> bool {
         || address.is_multicast()
         || address.is_unique_local()
         || address.is_unicast_link_local();
-    // 6to4 and NAT64 lead to IPv4 addresses, which would have to be looked at in turn.
-    let translated = matches!(address.segments(), [0x2002, ..] | [0x64, 0xff9b, ..]);
-    !closed && !translated
+    // 6to4, NAT64, Teredo and compatible addresses lead to IPv4, and would have to be looked at in turn.
+    let translated =
+        matches!(address.segments(), [0x2002, ..] | [0x64, 0xff9b, ..] | [0x2001, 0, ..] | [0, 0, 0, 0, 0, 0, ..]);
+    let site = address.segments()[0] & 0xffc0 == 0xfec0;
+    !closed && !translated && !site
 }
 
 #[cfg(test)]
@@ -67,6 +73,11 @@ mod tests {
             "::ffff:127.0.0.1",
             "2002:a00:1::",
             "64:ff9b::a00:1",
+            "192.0.0.192",
+            "198.18.0.1",
+            "::7f00:1",
+            "2001::1",
+            "fec0::1",
         ] {
             assert!(!is_open(closed.parse().unwrap()), "{closed}");
         }

@@ -16,6 +16,9 @@ pub(crate) mod session;
 mod settings;
 pub(crate) mod turn;
 
+use std::collections::BTreeMap;
+
+use pontoon_core::LinkId;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 
@@ -25,8 +28,10 @@ pub use turn::Turned;
 
 /// Supernodes that are told of.
 const SUPERNODES_MAX: usize = 16;
-/// The longest text that is read as one of these.
+/// The longest text that is read as one of these: above what the longest addresses make.
 const TEXT_BYTES_MAX: usize = 8 << 10;
+/// The longest address that is told.
+const ADDRESS_BYTES_MAX: usize = 256;
 
 /// What the text says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +51,11 @@ struct Told {
     /// How long the two are good for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seconds: Option<u64>,
-    /// Addresses of supernodes of the network, this one's among them.
-    #[serde(default)]
+    /// How this supernode is dialled from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    public: Option<String>,
+    /// How supernodes of the network are dialled, this one among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     supernodes: Vec<String>,
 }
 
@@ -64,6 +72,7 @@ pub(crate) struct Credentials {
 pub(crate) struct Reach {
     ports: turn::Ports,
     credentials: watch::Receiver<Option<Credentials>>,
+    public: Option<String>,
     supernodes: watch::Receiver<Vec<String>>,
 }
 
@@ -72,9 +81,9 @@ impl Reach {
     pub(crate) fn new(
         ports: turn::Ports,
         credentials: watch::Receiver<Option<Credentials>>,
-        supernodes: watch::Receiver<Vec<String>>,
+        supernodes: &Supernodes,
     ) -> Reach {
-        Reach { ports, credentials, supernodes }
+        Reach { ports, credentials, public: supernodes.own.clone(), supernodes: supernodes.all.subscribe() }
     }
 
     /// The text for who has just dialled, or for everybody when it changed; nothing if there is nothing to tell.
@@ -86,6 +95,7 @@ impl Reach {
             username: credentials.as_ref().map(|it| it.username.clone()),
             credential: credentials.as_ref().map(|it| it.password.clone()),
             seconds: credentials.map(|it| it.until.saturating_duration_since(Instant::now()).as_secs()),
+            public: self.public.clone(),
             supernodes: self.supernodes.borrow_and_update().clone(),
         };
         if told == Told::default() { None } else { serde_json::to_string(&told).ok() }
@@ -105,10 +115,13 @@ impl Reach {
     }
 }
 
-/// The supernodes of the network that have said how they are reached from outside: this one, and those that it heard of.
+/// The supernodes of the network that say how they are dialled from outside: this one, and those at the other end of a socket
+/// that it dialled. Each says it of itself alone, as long as the socket stands: a list that was handed on from one to the
+/// next would keep what is no more, and what nobody should dial.
 #[derive(Debug)]
 pub(crate) struct Supernodes {
     own: Option<String>,
+    told: BTreeMap<LinkId, String>,
     all: watch::Sender<Vec<String>>,
 }
 
@@ -116,42 +129,49 @@ impl Supernodes {
     /// This one, if it has a public address.
     pub(crate) fn new(own: Option<String>) -> Supernodes {
         let all = watch::Sender::new(own.iter().cloned().collect());
-        Supernodes { own, all }
+        Supernodes { own, told: BTreeMap::new(), all }
     }
 
-    /// Who wants to know of them.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Vec<String>> {
-        self.all.subscribe()
+    /// The supernode at the other end of a socket says how it is dialled.
+    pub(crate) fn told(&mut self, link: LinkId, public: String) {
+        self.told.insert(link, public);
+        self.renew();
     }
 
-    /// Another supernode tells of some; gives all others that are known.
-    pub(crate) fn learn(&self, told: Vec<String>) -> Vec<String> {
-        self.all.send_if_modified(|all| {
-            let before = all.len();
-            for address in told {
-                if all.len() < SUPERNODES_MAX && !all.contains(&address) {
-                    all.push(address);
-                }
-            }
-            all.len() > before
+    /// A socket is gone.
+    pub(crate) fn gone(&mut self, link: LinkId) {
+        if self.told.remove(&link).is_some() {
+            self.renew();
+        }
+    }
+
+    fn renew(&self) {
+        let mut all: Vec<String> = self.own.iter().chain(self.told.values()).cloned().collect();
+        all.dedup();
+        all.truncate(SUPERNODES_MAX);
+        self.all.send_if_modified(|before| {
+            let changed = *before != all;
+            *before = all;
+            changed
         });
-        self.all.borrow().iter().filter(|address| Some(*address) != self.own.as_ref()).cloned().collect()
     }
 }
 
-/// The supernodes that the one at `address` tells of. Those of one network ask for the same join token, if they do.
-pub(crate) fn supernodes_told(address: &str, text: &str) -> Vec<String> {
-    if text.len() > TEXT_BYTES_MAX {
-        return Vec::new();
+/// How another supernode says that it is dialled. Not with a token: who is told of it has one or has none.
+pub(crate) fn public_told(text: &str) -> Option<String> {
+    let told: Told = serde_json::from_str(text).ok().filter(|_| text.len() <= TEXT_BYTES_MAX)?;
+    told.public.filter(|public| check_public(public).is_ok())
+}
+
+/// Whether an address may be told to everybody.
+pub(crate) fn check_public(address: &str) -> Result<(), &'static str> {
+    if address.len() > ADDRESS_BYTES_MAX {
+        return Err("it is too long");
     }
-    let told: Told = serde_json::from_str(text).unwrap_or_default();
-    let dialable = |address: &String| crate::settings::dialable(address).is_ok();
-    let query = address.split_once('?').map(|(_, query)| query);
-    let with_token = |other: String| match query {
-        Some(query) if !other.contains('?') => format!("{other}?{query}"),
-        _ => other,
-    };
-    told.supernodes.into_iter().filter(dialable).take(SUPERNODES_MAX).map(with_token).collect()
+    if address.contains('?') {
+        return Err("everybody is told of it: no token belongs in it");
+    }
+    crate::settings::dialable(address).map(|_| ())
 }
 
 #[cfg(test)]
@@ -160,15 +180,14 @@ mod tests {
 
     use super::*;
 
-    const A: &str = "ws://a/pontoon";
-
     #[tokio::test]
     async fn what_is_told_is_told_again_when_it_changes() {
         let (renew, credentials) = watch::channel(None);
         let ports = turn::Ports { udp: Some(3_478), stun: None };
-        let supernodes = Supernodes::new(Some("ws://a/pontoon".to_owned()));
-        let mut reach = Reach::new(ports, credentials, supernodes.subscribe());
-        assert_eq!(reach.text().as_deref(), Some(r#"{"udp":3478,"supernodes":["ws://a/pontoon"]}"#));
+        let mut supernodes = Supernodes::new(Some("ws://a/pontoon".to_owned()));
+        let mut reach = Reach::new(ports, credentials, &supernodes);
+        let first = r#"{"udp":3478,"public":"ws://a/pontoon","supernodes":["ws://a/pontoon"]}"#;
+        assert_eq!(reach.text().as_deref(), Some(first));
 
         let until = Instant::now() + Duration::from_secs(60);
         renew.send(Some(Credentials { username: "u".to_owned(), password: "p".to_owned(), until })).unwrap();
@@ -177,32 +196,53 @@ mod tests {
         assert_eq!((told.username.as_deref(), told.credential.as_deref()), (Some("u"), Some("p")));
         assert!(told.seconds.unwrap() <= 60);
 
-        let others = supernodes.learn(vec!["ws://a/pontoon".to_owned(), "ws://b/pontoon".to_owned()]);
-        assert_eq!(others, ["ws://b/pontoon"], "itself it need not dial");
+        supernodes.told(LinkId(1), "ws://b/pontoon".to_owned());
         reach.changed().await;
-        assert_eq!(supernodes_told(A, &reach.text().unwrap()), ["ws://a/pontoon", "ws://b/pontoon"]);
+        let told: Told = serde_json::from_str(&reach.text().unwrap()).unwrap();
+        assert_eq!(told.supernodes, ["ws://a/pontoon", "ws://b/pontoon"]);
         // Nothing new is nothing to tell.
-        supernodes.learn(vec!["ws://b/pontoon".to_owned()]);
+        supernodes.told(LinkId(1), "ws://b/pontoon".to_owned());
         let patience = tokio::time::timeout(Duration::from_millis(50), reach.changed());
         assert!(patience.await.is_err());
+        // Who is gone is told of no more.
+        supernodes.gone(LinkId(1));
+        reach.changed().await;
+        assert_eq!(serde_json::from_str::<Told>(&reach.text().unwrap()).unwrap().supernodes, ["ws://a/pontoon"]);
     }
 
     #[test]
     fn nothing_is_told_where_there_is_nothing() {
         let (_renew, credentials) = watch::channel(None);
-        assert_eq!(Reach::new(turn::Ports::default(), credentials, Supernodes::new(None).subscribe()).text(), None);
+        assert_eq!(Reach::new(turn::Ports::default(), credentials, &Supernodes::new(None)).text(), None);
     }
 
     #[test]
-    fn what_another_supernode_tells_is_bounded_and_checked() {
-        let many: Vec<String> = (0..100).map(|number| format!("ws://host{number}/pontoon")).collect();
-        let text = serde_json::json!({ "supernodes": many, "and": "more" }).to_string();
-        assert_eq!(supernodes_told(A, &text).len(), SUPERNODES_MAX);
-        let odd = serde_json::json!({ "supernodes": ["http://a", "", "ws://b/pontoon"] }).to_string();
-        assert_eq!(supernodes_told(A, &odd), ["ws://b/pontoon"]);
-        assert_eq!(supernodes_told("wss://a/pontoon?token=t", &odd), ["ws://b/pontoon?token=t"]);
-        for junk in ["", "[]", "{", r#"{"supernodes":3}"#] {
-            assert!(supernodes_told(A, junk).is_empty());
+    fn a_supernode_says_its_own_address_and_no_other() {
+        let says = |public: &str| {
+            public_told(
+                &serde_json::json!({ "public": public, "supernodes": ["ws://evil/"], "and": "more" }).to_string(),
+            )
+        };
+        assert_eq!(says("wss://b/pontoon").as_deref(), Some("wss://b/pontoon"));
+        let long = format!("ws://{}/", "x".repeat(ADDRESS_BYTES_MAX));
+        for wrong in ["http://b", "", "wss://b/pontoon?token=t", &long] {
+            assert_eq!(says(wrong), None, "{wrong}");
         }
+        for junk in ["", "[]", "{", r#"{"public":3}"#, r#"{"supernodes":["ws://a"]}"#] {
+            assert_eq!(public_told(junk), None);
+        }
+    }
+
+    #[test]
+    fn the_list_is_bounded() {
+        let mut supernodes = Supernodes::new(None);
+        let (_renew, credentials) = watch::channel(None);
+        let mut reach = Reach::new(turn::Ports::default(), credentials, &supernodes);
+        for link in 0..100 {
+            supernodes.told(LinkId(link), format!("ws://{link:0>240}/"));
+        }
+        let text = reach.text().unwrap();
+        assert!(text.len() <= TEXT_BYTES_MAX);
+        assert_eq!(serde_json::from_str::<Told>(&text).unwrap().supernodes.len(), SUPERNODES_MAX);
     }
 }

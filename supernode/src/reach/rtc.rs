@@ -11,7 +11,10 @@ use std::{
 use bytes::BytesMut;
 use pontoon_core::SessionId;
 use rtc::ice::mdns::MulticastDnsMode;
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::sleep,
+};
 use webrtc::{
     data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit},
     peer_connection::{
@@ -37,6 +40,8 @@ pub(crate) struct Rtc {
     sessions: HashMap<SessionId, mpsc::Sender<Signal>>,
     around: Around,
     settings: ReachSettings,
+    /// One for each connection, until it is closed.
+    seats: Arc<Semaphore>,
     /// Whoever links to this peer is on the same machine.
     loopback: bool,
 }
@@ -44,7 +49,8 @@ pub(crate) struct Rtc {
 impl Rtc {
     /// None yet, of a peer that listens at `http`.
     pub(crate) fn new(around: Around, settings: ReachSettings, http: SocketAddr) -> Rtc {
-        Rtc { sessions: HashMap::new(), around, settings, loopback: http.ip().is_loopback() }
+        let seats = Arc::new(Semaphore::new(settings.sessions_max));
+        Rtc { sessions: HashMap::new(), around, settings, seats, loopback: http.ip().is_loopback() }
     }
 
     /// Begins a session. What becomes of it is told as events.
@@ -52,13 +58,12 @@ impl Rtc {
         if !self.settings.webrtc {
             return Err("no WebRTC here");
         }
-        if self.sessions.len() >= self.settings.sessions_max {
-            return Err("too many WebRTC sessions");
-        }
+        let seat = Arc::clone(&self.seats).try_acquire_owned().map_err(|_| "too many WebRTC sessions")?;
         let (signals_in, signals) = mpsc::channel(SIGNALS_MAX);
         self.sessions.insert(session, signals_in);
         let (around, settings, loopback) = (self.around.clone(), self.settings.clone(), self.loopback);
         tokio::spawn(async move {
+            let _seat = seat;
             let connection = Made::new(&settings, loopback).await;
             session::run(connection, session, initiator, signals, around).await;
         });
@@ -103,9 +108,9 @@ impl Made {
         }
         let (happened_in, happened) = mpsc::channel(HAPPENED_MAX);
         let all = IpAddr::from([0, 0, 0, 0]);
-        let mut listens = vec![listen(all, settings.udp_ports.as_ref()).await];
+        let mut listens = vec![listen(all, settings.udp_ports.as_ref()).await?];
         if loopback {
-            listens.push(listen(IpAddr::from([127, 0, 0, 1]), settings.udp_ports.as_ref()).await);
+            listens.push(listen(IpAddr::from([127, 0, 0, 1]), settings.udp_ports.as_ref()).await?);
         }
         let connection = PeerConnectionBuilder::new()
             .with_setting_engine(engine.build())
@@ -127,13 +132,11 @@ impl Made {
 }
 
 /// The address, at a port of the range if there is one.
-async fn listen(ip: IpAddr, ports: Option<&RangeInclusive<u16>>) -> SocketAddr {
-    let free = match ports {
-        None => None,
-        // It is free a moment later as well, but for bad luck, which costs one session.
-        Some(_) => ports::bind(ip, ports).await.ok().and_then(|socket| socket.local_addr().ok()),
-    };
-    SocketAddr::new(ip, free.map_or(0, |address| address.port()))
+async fn listen(ip: IpAddr, ports: Option<&RangeInclusive<u16>>) -> Result<SocketAddr, String> {
+    let Some(range) = ports else { return Ok(SocketAddr::new(ip, 0)) };
+    // It is free a moment later as well, but for bad luck, which costs one session.
+    let free = ports::bind(ip, Some(range)).await.and_then(|socket| socket.local_addr());
+    free.map_err(|error| format!("no port in --udp-ports: {error}"))
 }
 
 fn told<T>(result: Result<T, webrtc::error::Error>) -> Result<T, String> {

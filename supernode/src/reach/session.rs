@@ -7,7 +7,7 @@
 //!
 //! What the other end says is worked off in order, candidates only after the description that they belong to.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use pontoon_core::{LinkId, Origin, SessionId};
 use serde_json::Value;
@@ -18,8 +18,9 @@ use tokio::{
 
 use crate::{
     driver::{Event, Links},
+    metrics::Cut,
     settings::Limits,
-    socket::{AllQueued, Outgoing, client, cut},
+    socket::{Outgoing, Sockets, Taking, client, cut, tell_cut},
 };
 
 /// How long a session may take to open.
@@ -78,7 +79,9 @@ pub(super) trait Channel: Send + Sync + 'static {
 pub(crate) struct Around {
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) links: Links,
-    pub(crate) queued: AllQueued,
+    pub(crate) sockets: Sockets,
+    /// Held while a session lasts: at shutdown its goodbye is waited for.
+    pub(crate) _busy: mpsc::Sender<Infallible>,
     pub(crate) limits: Arc<Limits>,
 }
 
@@ -198,8 +201,8 @@ async fn carry<C: Connection>(
     around: &Around,
 ) {
     let link = around.links.next();
-    let (client, mut outgoing, patient) = client(&around.limits, around.queued.clone());
-    let up = Event::Up { link, origin: Origin::Rtc { session }, client };
+    let (client, mut outgoing, patient) = client(&around.limits, &around.sockets, None);
+    let up = Event::Up { link, origin: Origin::Rtc { session }, client: Box::new(client) };
     if around.events.send(up).await.is_err() {
         return;
     }
@@ -220,6 +223,7 @@ async fn receive<C: Connection>(
     around: &Around,
 ) -> &'static str {
     let (mut early, mut described) = (Early::new(), true);
+    let mut taking = Taking::new(link, &around.events, &around.sockets, true);
     let mut closed = None;
     loop {
         tokio::select! {
@@ -233,9 +237,15 @@ async fn receive<C: Connection>(
             happened = connection.next() => match happened {
                 Happened::Signal(signal) => tell(session, signal, around).await,
                 Happened::Open => {}
-                Happened::Message(bytes) => if around.events.send(Event::Chunk { link, bytes }).await.is_err() {
-                    return "the engine is gone";
-                },
+                Happened::Message(bytes) => {
+                    if let Some(reason) = taking.hold_back(bytes.len()).await {
+                        tell_cut(&around.sockets.metrics, (link, None), Cut::Flood, reason);
+                        return reason;
+                    }
+                    if !taking.hand_over(bytes).await {
+                        return "the engine is gone";
+                    }
+                }
                 Happened::Ended(reason) => return reason,
             },
             () = async { sleep_until(closed.unwrap_or_else(Instant::now)).await }, if closed.is_some() => {

@@ -68,8 +68,11 @@ pub enum ReachError {
     /// The range of ports is none, or too small to be of use.
     #[error("{0:?} is no range of ports: give one such as 49152-65535, of at least 16 ports above 1023")]
     Ports(String),
+    /// TURN is for IPv4.
+    #[error("{0} is no address of IPv4, where address translation is")]
+    Family(SocketAddr),
     /// The outer address is not one that anybody reaches.
-    #[error("{0} is not an address that others reach")]
+    #[error("{0} is not an IPv4 address that others reach")]
     Outer(IpAddr),
 }
 
@@ -79,16 +82,27 @@ impl ReachError {
         match self {
             ReachError::Public { .. } => "public",
             ReachError::Ports(_) => "udp-ports",
+            ReachError::Family(_) => "turn-listen",
             ReachError::Outer(_) => "outer-address",
         }
     }
 }
 
 impl ReachSettings {
+    /// Whether STUN and TURN are answered by a supernode that listens at `http`. Behind a proxy on the same machine nobody
+    /// would reach them there, unless they are told to be elsewhere.
+    pub(crate) fn answers_turn(&self, http: SocketAddr) -> bool {
+        self.turn && (self.turn_listen.is_some() || self.public.is_none() || !http.ip().is_loopback())
+    }
+
     /// Refuses what cannot be meant.
     pub fn check(&self) -> Result<(), ReachError> {
-        if let Some(outer) = self.outer_address.filter(|outer| outer.is_unspecified() || outer.is_multicast()) {
+        let nobodys = |outer: &IpAddr| outer.is_unspecified() || outer.is_multicast() || !outer.is_ipv4();
+        if let Some(outer) = self.outer_address.filter(nobodys) {
             return Err(ReachError::Outer(outer));
+        }
+        if let Some(listen) = self.turn_listen.filter(|listen| !listen.is_ipv4()) {
+            return Err(ReachError::Family(listen));
         }
         if let Some(ports) = self.udp_ports.as_ref().filter(|ports| ports.len() < 16 || *ports.start() < 1_024) {
             return Err(ReachError::Ports(format!("{}-{}", ports.start(), ports.end())));
@@ -168,6 +182,6 @@ mod tests {
             ReachArgs { outer_address: Some(address.parse().unwrap()), ..ReachArgs::default() }.settings()
         };
         assert!(outer("198.51.100.7").is_ok());
-        assert!(outer("0.0.0.0").is_err() && outer("224.0.0.1").is_err());
+        assert!(outer("0.0.0.0").is_err() && outer("224.0.0.1").is_err() && outer("2001:db8::1").is_err());
     }
 }

@@ -13,7 +13,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -25,7 +25,7 @@ use serde::Serialize;
 use tokio::{
     net::UdpSocket,
     sync::{mpsc, watch},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until},
 };
 use turn_server_proto::{
@@ -34,8 +34,11 @@ use turn_server_proto::{
     stun::{Instant as ProtocolInstant, agent::Transmit},
     types::{
         AddressFamily, TransportType,
-        message::ALLOCATE,
-        stun::{attribute::Username, message::Message},
+        message::{ALLOCATE, CREATE_PERMISSION},
+        stun::{
+            attribute::{AttributeStaticType as _, Userhash, Username},
+            message::{BINDING, Message, MessageClass},
+        },
     },
 };
 
@@ -48,6 +51,13 @@ const DATAGRAM_BYTES_MAX: usize = 2_048;
 const PACKETS_MAX: usize = 1_024;
 /// What was sent through an allocation within this time counts against its rate.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
+/// Who asks for more than an address: so many are known at once,
+const SOURCES_MAX: usize = 20_000;
+/// and may ask so often within this time.
+const ASKED_MAX: u32 = 300;
+const ASKED_WITHIN: Duration = Duration::from_secs(300);
+/// The longest request for permissions: some ten addresses. Browsers ask for one at a time.
+const PERMISSION_BYTES_MAX: usize = 320;
 /// Before a socket that said an error is read again.
 const AFTER_ERROR: Duration = Duration::from_millis(1);
 
@@ -105,10 +115,10 @@ pub(crate) struct Turn {
     pub(crate) figures: Arc<TurnFigures>,
 }
 
-/// Where the server is unless it is told: beside HTTP. Who listens on all addresses of IPv6 does so on those of IPv4, which is
-/// where address translation is.
+/// Where the server is unless it is told: beside HTTP. Who listens at IPv6 has it at all addresses of IPv4, where address
+/// translation is.
 pub(crate) fn beside(http: SocketAddr) -> SocketAddr {
-    let ip = if http.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED) { Ipv4Addr::UNSPECIFIED.into() } else { http.ip() };
+    let ip = if http.is_ipv6() { Ipv4Addr::UNSPECIFIED.into() } else { http.ip() };
     SocketAddr::new(ip, http.port())
 }
 
@@ -119,14 +129,17 @@ pub(crate) async fn start(listen: SocketAddr, settings: &ReachSettings) -> io::R
     // Another port beside it, where that is free.
     let beside = UdpSocket::bind((listen.ip(), listen.port().wrapping_add(1))).await.ok();
     let stun = beside.as_ref().and_then(|socket| socket.local_addr().ok()).map(|address| address.port());
+    let mut tasks = JoinSet::new();
     if let Some(socket) = beside {
-        tokio::spawn(answer_stun(socket));
+        tasks.spawn(answer_stun(socket));
     }
     let (renewed, credentials) = watch::channel(None);
     let (packets_in, packets) = mpsc::channel(PACKETS_MAX);
     let figures = Arc::new(TurnFigures::default());
     let mut server = Server {
-        protocol: TurnServer::new(TransportType::Udp, listen, REALM.to_owned()),
+        protocol: protocol(listen),
+        sources: HashMap::new(),
+        _tasks: tasks,
         socket,
         listen,
         began: std::time::Instant::now(),
@@ -141,16 +154,23 @@ pub(crate) async fn start(listen: SocketAddr, settings: &ReachSettings) -> io::R
     Ok(Turn { ports: Ports { udp: Some(listen.port()), stun }, credentials, figures })
 }
 
+fn protocol(listen: SocketAddr) -> TurnServer {
+    TurnServer::new(TransportType::Udp, listen, REALM.to_owned())
+}
+
 /// Answers what asks for its own address, and nothing else.
 async fn answer_stun(socket: UdpSocket) {
     let Ok(listen) = socket.local_addr() else { return };
-    let mut protocol = TurnServer::new(TransportType::Udp, listen, REALM.to_owned());
+    let mut protocol = protocol(listen);
     let (began, mut buffer) = (std::time::Instant::now(), [0; DATAGRAM_BYTES_MAX]);
     loop {
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
             sleep(AFTER_ERROR).await;
             continue;
         };
+        if !Message::from_bytes(&buffer[..length]).is_ok_and(|message| message.method() == BINDING) {
+            continue;
+        }
         let transmit = Transmit::new(&buffer[..length], TransportType::Udp, from, listen);
         if let Some(answer) = protocol.recv(transmit, ProtocolInstant::from_std(began)) {
             let answer = answer.build();
@@ -204,6 +224,10 @@ struct Server {
     listen: SocketAddr,
     /// The protocol's time is counted from here.
     began: std::time::Instant,
+    /// Who asked, since when, how often.
+    sources: HashMap<SocketAddr, (Instant, u32)>,
+    /// Ends with this one.
+    _tasks: JoinSet<()>,
     /// By the address that peers see.
     allocations: HashMap<SocketAddr, Allocation>,
     packets_in: mpsc::Sender<Packet>,
@@ -222,7 +246,8 @@ impl Server {
         let mut wake = Instant::now();
         loop {
             tokio::select! {
-                _ = renew.tick() => if !self.renew(&renewed) { return },
+                _ = renew.tick() => self.renew(&renewed),
+                () = renewed.closed() => return,
                 received = self.socket.recv_from(&mut buffer) => match received {
                     Ok((length, from)) => self.on_datagram(&buffer[..length], from),
                     // A client's port was closed: the system says so of what was sent there before.
@@ -242,13 +267,13 @@ impl Server {
         ProtocolInstant::from_std(self.began)
     }
 
-    /// Makes new credentials; false when nobody wants them any more.
-    fn renew(&mut self, renewed: &watch::Sender<Option<Credentials>>) -> bool {
+    /// Makes new credentials.
+    fn renew(&mut self, renewed: &watch::Sender<Option<Credentials>>) {
         let now = Instant::now();
         let mut secret = [0; 24];
         if getrandom::fill(&mut secret).is_err() {
             tracing::error!("the system gives no random bytes: TURN's credentials are not renewed");
-            return true;
+            return;
         }
         let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
         let (username, password) = text.split_at(16);
@@ -257,11 +282,12 @@ impl Server {
         self.protocol.add_user(fresh.username.clone(), fresh.password.clone());
         self.credentials.retain(|old| old.until > now);
         self.credentials.push(fresh.clone());
-        renewed.send(Some(fresh)).is_ok()
+        // Nobody is left to tell only at the end.
+        let _ = renewed.send(Some(fresh));
     }
 
     fn on_datagram(&mut self, bytes: &[u8], from: SocketAddr) {
-        if !self.may_pass(bytes) {
+        if !self.may_pass(bytes, from) {
             self.figures.allocations_refused.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -273,28 +299,61 @@ impl Server {
         }
     }
 
-    /// Whether this is not a wish for an allocation with credentials that have expired.
-    fn may_pass(&self, bytes: &[u8]) -> bool {
+    /// Whether the protocol is to see a datagram. It keeps something of everybody who asks for more than an address, and as
+    /// many permissions as it is asked for: that is bounded here. And it knows credentials for ever.
+    fn may_pass(&mut self, bytes: &[u8], from: SocketAddr) -> bool {
+        // What is no message is data of a channel, or nothing.
         let Ok(message) = Message::from_bytes(bytes) else { return true };
+        if message.class() != MessageClass::Request || message.method() == BINDING {
+            return true;
+        }
+        if !self.admit(from) || message.method() == CREATE_PERMISSION && bytes.len() > PERMISSION_BYTES_MAX {
+            return false;
+        }
         if message.method() != ALLOCATE {
             return true;
         }
-        let Ok(username) = message.attribute::<Username>() else { return true };
+        // Who names itself by a hash could do so with credentials that are over.
         let now = Instant::now();
-        self.credentials.iter().any(|known| known.username == username.username() && known.until > now)
+        match message.attribute::<Username>() {
+            Ok(username) => self.credentials.iter().any(|it| it.username == username.username() && it.until > now),
+            Err(_) => !message.has_attribute(Userhash::TYPE),
+        }
+    }
+
+    /// Whether somebody may ask once more.
+    fn admit(&mut self, from: SocketAddr) -> bool {
+        let now = Instant::now();
+        if self.sources.len() >= SOURCES_MAX && !self.sources.contains_key(&from) {
+            if !self.allocations.is_empty() {
+                return false;
+            }
+            // Nobody misses what the protocol knows.
+            self.sources.clear();
+            self.protocol = protocol(self.listen);
+            for known in &self.credentials {
+                self.protocol.add_user(known.username.clone(), known.password.clone());
+            }
+        }
+        let source = self.sources.entry(from).or_insert((now, 0));
+        if now >= source.0 + ASKED_WITHIN {
+            *source = (now, 0);
+        }
+        source.1 += 1;
+        source.1 <= ASKED_MAX
     }
 
     fn on_packet(&mut self, Packet { relayed, from, bytes }: Packet) {
-        let per_s = self.settings.allocation_bytes_per_s;
-        if !self.allocations.get_mut(&relayed).is_some_and(|allocation| allocation.admit(bytes.len(), per_s)) {
-            self.figures.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
+        let (per_s, length) = (self.settings.allocation_bytes_per_s, bytes.len());
         let transmit = Transmit::new(bytes, TransportType::Udp, from, relayed);
         let now = self.now();
-        if let Some(forward) = self.protocol.recv(transmit, now) {
+        // From whom its client did not permit nothing comes out, and nothing counts against its rate.
+        let Some(forward) = self.protocol.recv(transmit, now) else { return };
+        if self.allocations.get_mut(&relayed).is_some_and(|allocation| allocation.admit(length, per_s)) {
             let forward = forward.build();
             self.send(forward.from, forward.to, &forward.data);
+        } else {
+            self.figures.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub mod certificates;
 pub mod ledger;
+pub mod peer;
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -214,6 +215,15 @@ impl Program {
             .unwrap_or_else(|| panic!("no ready line but {line:?}"))
             .0;
         Program { address: address.parse().unwrap(), child }
+    }
+
+    /// Its log, where the command pipes it.
+    pub fn stderr(&mut self) -> Option<std::process::ChildStderr> {
+        self.child.stderr.take()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn socket_address(&self) -> String {
