@@ -27,7 +27,7 @@ use tokio::{
     task::JoinSet,
     time::{Duration, Instant, sleep_until, timeout},
 };
-use tokio_tungstenite::{Connector, connect_async_tls_with_config, tungstenite::protocol::frame::coding::CloseCode};
+use tokio_tungstenite::{connect_async_tls_with_config, tungstenite::protocol::frame::coding::CloseCode};
 
 use crate::{
     clock::Clock,
@@ -39,6 +39,7 @@ use crate::{
     reach::{Supernodes, TurnFigures, Turned, rtc::Rtc},
     settings::Limits,
     socket::{self, Client, Sockets, Turn},
+    tls::client::Dialling,
 };
 
 /// For so long, events of sockets are taken in before the disk, the clock and callers are looked at again.
@@ -50,7 +51,7 @@ pub(crate) enum Event {
     Up {
         link: LinkId,
         origin: Origin,
-        client: Client,
+        client: Box<Client>,
     },
     /// The turn is given back when the chunk was taken in.
     Chunk {
@@ -211,7 +212,7 @@ pub(crate) struct Parts {
     pub(crate) links: Links,
     pub(crate) calls: Calls,
     /// How to check whom it dials.
-    pub(crate) connector: Connector,
+    pub(crate) dialling: Dialling,
     pub(crate) sockets: Sockets,
     /// For the tasks that dial.
     pub(crate) events_in: mpsc::Sender<Event>,
@@ -379,7 +380,7 @@ impl Driver {
                     }
                     _ => self.counters.sockets_opened += 1,
                 }
-                self.clients.insert(link, client);
+                self.clients.insert(link, *client);
                 Input::LinkUp { link, origin }
             }
             // What arrives from a link that was let go of is nobody's any more.
@@ -511,7 +512,7 @@ impl Driver {
     fn dial(&mut self, address: String) {
         let parts = &self.parts;
         let (events, limits, link) = (parts.events_in.clone(), parts.limits.clone(), parts.links.next());
-        let (sockets, connector) = (parts.sockets.clone(), parts.connector.clone());
+        let (sockets, tls) = (parts.sockets.clone(), parts.dialling.clone());
         let config = socket::config(parts.chunk_bytes);
         let crowded = self.dials.len() >= limits.dials_max;
         self.dials.spawn(async move {
@@ -520,6 +521,7 @@ impl Driver {
                     return Err("too many attempts at once".to_owned());
                 }
                 let nodelay = true;
+                let connector = tls.connector(&address).map_err(|error| error.to_string())?;
                 let dialling = connect_async_tls_with_config(&address, Some(config), nodelay, Some(connector));
                 match timeout(limits.dial_timeout, dialling).await {
                     Err(_) => Err("no answer in time".to_owned()),

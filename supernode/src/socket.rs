@@ -229,7 +229,7 @@ pub(crate) async fn run<S>(
     let mut taking = Taking::new(link, &events, &sockets, !dialled);
     let metrics = &sockets.metrics;
     tracing::debug!(link = link.0, address = address.map(tracing::field::display), dialled, "socket opened");
-    if events.send(Event::Up { link, origin, client }).await.is_err() {
+    if events.send(Event::Up { link, origin, client: Box::new(client) }).await.is_err() {
         return;
     }
     let end = {
@@ -493,7 +493,7 @@ mod tests {
                 async move { run(near, LINK, (Origin::Accepted, None), events_in, sockets, None, &limits).await },
             );
         let Some(Event::Up { client, .. }) = events.recv().await else { panic!("a socket is announced first") };
-        End2End { far, client, events, task }
+        End2End { far, client: *client, events, task }
     }
 
     async fn closed_with(far: &mut WebSocketStream<DuplexStream>) -> Option<CloseCode> {

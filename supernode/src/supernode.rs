@@ -37,7 +37,8 @@ use crate::{
     socket::Sockets,
     store::{Opened, Store, StoreError},
     tls::{
-        TlsError, client,
+        TlsError,
+        client::Dialling,
         server::{Acceptor, Served},
     },
     traffic::Addresses,
@@ -100,7 +101,6 @@ impl Supernode {
             settings;
         let (traffic, metrics_listen) = (settings.traffic, settings.metrics_listen);
         let settings_error = |error: TlsError| StartError::Settings(error.into());
-        let connector = client::connector(&tls, &engine.supernodes).map_err(settings_error)?;
         let served = Served::load(&tls).map_err(settings_error)?;
         let acceptor = served.clone().map(Acceptor::new).transpose().map_err(settings_error)?;
         let join_error = |error: JoinError| StartError::Settings(error.into());
@@ -175,7 +175,7 @@ impl Supernode {
             chunk_bytes,
             links,
             calls,
-            connector,
+            dialling: Dialling::new(&tls),
             sockets,
             events_in,
             events,

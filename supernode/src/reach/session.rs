@@ -202,7 +202,7 @@ async fn carry<C: Connection>(
 ) {
     let link = around.links.next();
     let (client, mut outgoing, patient) = client(&around.limits, &around.sockets, None);
-    let up = Event::Up { link, origin: Origin::Rtc { session }, client };
+    let up = Event::Up { link, origin: Origin::Rtc { session }, client: Box::new(client) };
     if around.events.send(up).await.is_err() {
         return;
     }

@@ -1,7 +1,10 @@
 //! How the other end of `wss://` and `https://` is checked: against the system's certificates (and `SSL_CERT_FILE`, as with
 //! other programs), or against those of one file only.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
 
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
@@ -18,11 +21,24 @@ pub(crate) fn is_secure(address: &str) -> bool {
     address.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("wss://"))
 }
 
-/// For dialling these addresses.
-pub(crate) fn connector(tls: &Tls, addresses: &[String]) -> Result<Connector, TlsError> {
-    match addresses.iter().any(|address| is_secure(address)) {
-        true => Ok(Connector::Rustls(config(tls.ca.as_deref())?)),
-        false => Ok(Connector::Plain),
+/// For dialling other supernodes. The certificates are read when the first one is dialled by TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialling {
+    ca: Option<PathBuf>,
+    config: Arc<OnceLock<Result<Arc<ClientConfig>, TlsError>>>,
+}
+
+impl Dialling {
+    pub(crate) fn new(tls: &Tls) -> Dialling {
+        Dialling { ca: tls.ca.clone(), config: Arc::default() }
+    }
+
+    /// How an address is dialled.
+    pub(crate) fn connector(&self, address: &str) -> Result<Connector, TlsError> {
+        if !is_secure(address) {
+            return Ok(Connector::Plain);
+        }
+        self.config.get_or_init(|| config(self.ca.as_deref())).clone().map(Connector::Rustls)
     }
 }
 
