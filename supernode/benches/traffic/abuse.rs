@@ -3,20 +3,22 @@
 //! Two kinds of requests: a question to the engine over HTTP (`/readyz`), and a message from one peer over the supernode to another one. The supernode has its
 //! usual limits, but that a flood is cut after a few seconds and not half a minute, so that it is within a measurement.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use pontoon_core::{overlay::LinkFrame, wire::Frame};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::Semaphore,
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
 use crate::{
     attack::{self, ATTACKS},
     options::Options,
-    peer::{Peer, relay},
+    peer::{self, Peer},
     program::{NETWORK, Process, Supernode, percentile, rounded},
+    relay::{Flow, carry},
 };
 
 /// Between two requests.
@@ -85,8 +87,10 @@ async fn measure(name: &str, counter: &str, count: usize, seconds: u64) -> Resul
 struct Client {
     stream: TcpStream,
     address: SocketAddr,
-    from: Peer,
-    to: Peer,
+    sends: Arc<Semaphore>,
+    arrivals: Arc<Semaphore>,
+    /// The two peers, which answer probes whatever the client does.
+    _peers: JoinSet<()>,
 }
 
 impl Client {
@@ -94,7 +98,13 @@ impl Client {
         let address = supernode.address;
         let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         let link = |number| Peer::link(address, None, NETWORK, number);
-        Ok(Client { stream, address, from: link(1).await?, to: link(2).await? })
+        let (from, to) = (link(1).await?, link(2).await?);
+        let message = peer::chunks(&peer::relay(from.id, to.id, vec![7; 100])).next().ok_or("no chunk")?;
+        let (sends, arrivals) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let flow = Flow { credits: Arc::clone(&arrivals), arrived: Arc::default() };
+        let mut peers = JoinSet::new();
+        carry(&mut peers, (from, to), message, (Arc::clone(&sends), &flow));
+        Ok(Client { stream, address, sends, arrivals, _peers: peers })
     }
 
     async fn quiet(&mut self, seconds: u64) -> Result<Quiet, String> {
@@ -123,19 +133,8 @@ impl Client {
     }
 
     async fn message(&mut self) -> Result<(), String> {
-        self.from.send(&relay(self.from.id, self.to.id, vec![7; 100])).await?;
-        loop {
-            // The sender's link is read as well: it must answer probes.
-            tokio::select! {
-                frame = self.to.next() => match frame {
-                    Some(Frame::Link(LinkFrame::Relay { .. })) => return Ok(()),
-                    Some(_) => {}
-                    None => return Err("the receiver's link ended".to_owned()),
-                },
-                frame = self.from.next() => if frame.is_none() {
-                    return Err("the sender's link ended".to_owned());
-                },
-            }
-        }
+        self.sends.add_permits(1);
+        self.arrivals.acquire().await.map_err(|error| error.to_string())?.forget();
+        Ok(())
     }
 }

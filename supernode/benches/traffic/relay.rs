@@ -41,9 +41,10 @@ const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What sender and receiver of a pair share.
 #[derive(Clone)]
-struct Flow {
-    credits: Arc<Semaphore>,
-    arrived: Arc<AtomicU64>,
+pub struct Flow {
+    /// One for each message that arrived.
+    pub credits: Arc<Semaphore>,
+    pub arrived: Arc<AtomicU64>,
 }
 
 pub async fn run(options: &Options) -> Result<(), String> {
@@ -65,7 +66,7 @@ pub async fn run(options: &Options) -> Result<(), String> {
             let message = peer::chunks(&peer::relay(from.id, to.id, vec![7; bytes])).next().ok_or("no chunk")?;
             message_bytes = message.len();
             let flow = flow();
-            relay(&mut tasks, (from, to), message, &flow);
+            carry(&mut tasks, (from, to), message, (flow.credits.clone(), &flow));
             flows.push(flow);
         }
         relayed.push(rate(&flows, seconds).await);
@@ -112,8 +113,13 @@ async fn rate(flows: &[Flow], seconds: u64) -> f64 {
     (sum() - before) as f64 / begun.elapsed().as_secs_f64()
 }
 
-fn relay(tasks: &mut JoinSet<()>, (from, to): (Peer, Peer), message: Message, flow: &Flow) {
-    let sends = flow.credits.clone();
+/// Sends a message from one peer to the other for each permit, and counts those that arrive.
+pub fn carry(
+    tasks: &mut JoinSet<()>,
+    (from, to): (Peer, Peer),
+    message: Message,
+    (sends, flow): (Arc<Semaphore>, &Flow),
+) {
     for (peer, credits) in [(from, sends), (to, Arc::new(Semaphore::new(0)))] {
         let (socket, chunks) = peer.into_parts();
         let (sink, source) = socket.split();

@@ -118,10 +118,11 @@ impl Peer {
     /// The next frame; what wants an answer is answered. `None` when the link is closed.
     pub async fn next(&mut self) -> Option<Frame> {
         loop {
+            // Answered before it is taken out: a caller may stop waiting in between.
+            if let Some(answer) = self.came.front().and_then(answer) {
+                self.send(&answer).await.ok()?;
+            }
             if let Some(frame) = self.came.pop_front() {
-                if let Some(answer) = answer(&frame) {
-                    self.send(&answer).await.ok()?;
-                }
                 return Some(frame);
             }
             if let Message::Binary(chunk) = self.socket.next().await?.ok()? {
