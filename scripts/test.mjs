@@ -27,7 +27,7 @@ const stages = {
   sql: { share: 3, run: () => runBinaries("sql") },
   distributed: { share: 4, run: () => runBinaries("distributed") },
   browsers: { share: 18, run: browsers },
-  supernode: { share: 3, run: () => runBinaries("supernode") },
+  supernode: { share: 5, run: () => runBinaries("supernode") },
 };
 
 let binaries = [];
