@@ -44,7 +44,7 @@ pub async fn dial(to: SocketAddr, from: Option<IpAddr>) -> Result<Wire, String> 
 
 /// The chunks of a frame.
 pub fn chunks(frame: &Frame) -> impl Iterator<Item = Message> {
-    let chunks: Vec<_> = cut(&encode(frame), CHUNK_BYTES).into_iter().collect();
+    let chunks: Vec<_> = cut(&encode(frame), CHUNK_BYTES).collect();
     chunks.into_iter().map(Message::binary)
 }
 
