@@ -21,7 +21,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Duration, Instant, sleep, timeout};
 use tracing::Instrument as _;
 
 use crate::{
@@ -51,6 +51,11 @@ pub(crate) async fn observe(
     let _in_flight = app.sockets.metrics.requests.begin();
     let address = traffic::client(caller, request.headers(), &app.sockets.traffic.trusted_proxies);
     request.extensions_mut().insert(Asker(address));
+    let wait = if app.api.knows(request.headers()) { Duration::ZERO } else { app.addresses.pace(address) };
+    if !wait.is_zero() {
+        app.sockets.metrics.requests_held_back.add(1);
+        sleep(wait).await;
+    }
     let id = id_of(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let matched = request.extensions().get::<MatchedPath>();

@@ -124,12 +124,27 @@ impl Drop for Queued {
 pub(crate) struct Client {
     queue: mpsc::UnboundedSender<Item>,
     queued: Arc<Queued>,
-    limits: Limits,
+    bounds: Bounds,
     metrics: Arc<Metrics>,
     /// Who it is, for the log.
     address: Option<IpAddr>,
     /// When to cut what has not left by then.
     patience: oneshot::Sender<Duration>,
+}
+
+/// Of [`Limits`], those of queues.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    queue_bytes_max: usize,
+    queues_bytes_max: usize,
+    queue_fair_bytes: usize,
+}
+
+impl From<&Limits> for Bounds {
+    fn from(limits: &Limits) -> Bounds {
+        let Limits { queue_bytes_max, queues_bytes_max, queue_fair_bytes, .. } = *limits;
+        Bounds { queue_bytes_max, queues_bytes_max, queue_fair_bytes }
+    }
 }
 
 /// The client does not take what it is sent.
@@ -140,8 +155,8 @@ impl Client {
     /// Queues one chunk.
     pub(crate) fn send(&self, bytes: Vec<u8>) -> Result<(), Overflow> {
         let (own, all) = self.queued.add(bytes.len() + OVERHEAD_BYTES);
-        let crowded = all > self.limits.queues_bytes_max && own > self.limits.queue_fair_bytes;
-        if own > self.limits.queue_bytes_max || crowded {
+        let crowded = all > self.bounds.queues_bytes_max && own > self.bounds.queue_fair_bytes;
+        if own > self.bounds.queue_bytes_max || crowded {
             return Err(Overflow);
         }
         // An error says that the socket is gone; its `Event::Down` is on the way.
@@ -206,8 +221,8 @@ pub(crate) fn client(
     let (queue, items) = mpsc::unbounded_channel();
     let queued = Arc::new(Queued { own: AtomicUsize::new(0), all: sockets.all.clone() });
     let (patience, patient) = oneshot::channel();
-    let (limits, metrics) = (limits.clone(), Arc::clone(&sockets.metrics));
-    let client = Client { queue, queued: Arc::clone(&queued), limits, metrics, address, patience };
+    let (bounds, metrics) = (Bounds::from(limits), Arc::clone(&sockets.metrics));
+    let client = Client { queue, queued: Arc::clone(&queued), bounds, metrics, address, patience };
     (client, Outgoing { items, queued }, patient)
 }
 

@@ -277,6 +277,30 @@ async fn reads_without_the_token_leave_turns_to_those_with_it_and_to_other_addre
 }
 
 #[tokio::test]
+async fn who_asks_too_quickly_waits_and_others_do_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let slow = TrafficLimits { address_requests_per_s: 10, ..TrafficLimits::default() };
+    let supernode = guarded(directory.path(), slow, Limits::default()).await;
+    let address = supernode.local_addr();
+    let mut greedy = connect(address, OTHER).await.unwrap();
+    let asked = async {
+        let begun = Instant::now();
+        let mut bytes = vec![0; 4_096];
+        for _ in 0..25 {
+            greedy.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+            assert!(greedy.read(&mut bytes).await.unwrap() > 0);
+        }
+        begun.elapsed()
+    };
+    let took = asked.await;
+    assert!(took > Duration::from_millis(300), "25 requests where 20 may come at once and 10 a second: {took:?}");
+    counted(&supernode, "pontoon_http_requests_held_back_total").await;
+    let begun = Instant::now();
+    assert_eq!(get(address, "/healthz").await.status, 200);
+    assert!(begun.elapsed() < took, "another address does not wait");
+}
+
+#[tokio::test]
 async fn a_trusted_proxy_is_no_client_and_says_who_is() {
     let directory = tempfile::tempdir().unwrap();
     let traffic = TrafficLimits {

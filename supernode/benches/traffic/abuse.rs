@@ -45,7 +45,12 @@ pub async fn run(options: &Options) -> Result<(), String> {
 }
 
 async fn measure(name: &str, counter: &str, count: usize, seconds: u64) -> Result<(), String> {
-    let supernode = Supernode::start(&["--flood-seconds", "5"]).await?;
+    let mut flags = vec!["--flood-seconds", "5"];
+    if name == "slow-body" {
+        // Content without the token is not waited for.
+        flags.push("--open");
+    }
+    let supernode = Supernode::start(&flags).await?;
     let mut client = Client::start(&supernode).await?;
     client.quiet(2).await?;
     let before = client.quiet(seconds).await?;

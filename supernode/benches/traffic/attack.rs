@@ -30,7 +30,7 @@ pub const ATTACKS: [(&str, &str); 8] = [
     ("oversized", "pontoon_cut_total{reason=\"oversized\"}"),
     ("flood", "pontoon_cut_total{reason=\"flood\"}"),
     ("flood-pings", "pontoon_cut_total{reason=\"flood\"}"),
-    ("reads", "pontoon_refused_total{reason=\"address_requests\"}"),
+    ("reads", "pontoon_http_requests_held_back_total"),
 ];
 /// A connection that ended is opened again after so long.
 const AGAIN: Duration = Duration::from_millis(500);

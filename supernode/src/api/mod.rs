@@ -26,7 +26,7 @@ pub use access::{Access, AccessArgs, AccessError, ApiLimits, Token};
 use axum::{
     Router,
     extract::Request,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware,
     response::IntoResponse,
     routing::{get, post},
@@ -78,6 +78,13 @@ impl Api {
         let sessions = sql::Sessions::default();
         let strangers = Semaphore::new((access.limits.requests_max * 3).div_ceil(4));
         Arc::new(Api { engine, access, sizes, turns, sql_turns, live_turns, sessions, strangers, addresses, metrics })
+    }
+}
+
+impl Api {
+    /// Whether a request has the token, or needs none.
+    pub(crate) fn knows(&self, headers: &HeaderMap) -> bool {
+        self.access.admits(headers).is_ok()
     }
 }
 

@@ -158,6 +158,8 @@ pub(crate) struct Metrics {
     /// For how long WebSockets were not read because their clients sent too much.
     pub(crate) held_back_us: Count,
     pub(crate) requests: Requests,
+    /// Requests that waited because their address asks too quickly.
+    pub(crate) requests_held_back: Count,
     cut: Reasons<{ Cut::ALL.len() }>,
     refused: Reasons<{ Refused::ALL.len() }>,
 }

@@ -147,6 +147,8 @@ fn disk(text: &mut Text, health: &Health) {
 fn requests(text: &mut Text, metrics: &Metrics) {
     let help = "HTTP requests that have no answer yet.";
     text.one(Gauge, "pontoon_http_requests_in_flight", help, metrics.requests.in_flight());
+    let help = "HTTP requests that waited because their address asks too quickly.";
+    text.one(Counter, "pontoon_http_requests_held_back_total", help, metrics.requests_held_back.get());
     let name = "pontoon_http_requests_total";
     text.family("counter", name, "HTTP requests answered, by route and status.");
     for (route, status, count) in metrics.requests.counts() {

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::{
     TrafficLimits,
@@ -19,8 +19,10 @@ use crate::metrics::Refused;
 
 /// Addresses that are remembered.
 const ADDRESSES_MAX: usize = 32_768;
-/// Seconds' worth of new connections that may come at once.
+/// Seconds' worth of new connections that may come at once,
 const BURST_S: f64 = 5.0;
+/// and of requests.
+const REQUESTS_BURST_S: f64 = 2.0;
 
 /// Who shares bounds: an IPv4 address, or the /64 of an IPv6 one, which is what one customer gets at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +50,7 @@ struct Entry {
     connections: u32,
     requests: u32,
     connects: Bucket,
+    asks: Bucket,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +66,7 @@ pub(crate) struct Addresses {
     connections_max: u32,
     requests_max: u32,
     connects: Rate,
+    asks: Rate,
 }
 
 impl Addresses {
@@ -73,6 +77,7 @@ impl Addresses {
             connections_max: bound(limits.address_connections_max),
             requests_max: bound(limits.address_requests_max),
             connects: Rate::new(limits.address_connects_per_s, BURST_S),
+            asks: Rate::new(limits.address_requests_per_s, REQUESTS_BURST_S),
         }
     }
 
@@ -102,6 +107,12 @@ impl Addresses {
         })
     }
 
+    /// Counts one more request; gives how long it is to wait, since its address asks too quickly. A connection has one request at a time, so
+    /// that those who wait are as many as the address has connections.
+    pub(crate) fn pace(&self, address: IpAddr) -> Duration {
+        self.entry(address, |entry, now| entry.asks.take(self.asks, 1.0, now))
+    }
+
     /// Addresses that are remembered.
     pub(crate) fn count(&self) -> usize {
         self.table().len()
@@ -113,14 +124,23 @@ impl Addresses {
         what: What,
         take: impl FnOnce(&mut Entry) -> Result<(), Refused>,
     ) -> Result<Held, Refused> {
-        let (source, rate) = (Source::from(address), self.connects);
+        self.entry(address, |entry, _| take(entry))?;
+        Ok(Held { addresses: self.clone(), source: Source::from(address), what })
+    }
+
+    fn entry<T>(&self, address: IpAddr, take: impl FnOnce(&mut Entry, Instant) -> T) -> T {
+        let (source, now) = (Source::from(address), Instant::now());
         let mut table = self.table();
         if table.len() >= ADDRESSES_MAX && !table.contains_key(&source) {
             table.retain(|_, entry| entry.connections + entry.requests > 0);
         }
-        let fresh = || Entry { connections: 0, requests: 0, connects: Bucket::full(rate, Instant::now()) };
-        take(table.entry(source).or_insert_with(fresh))?;
-        Ok(Held { addresses: self.clone(), source, what })
+        let fresh = || Entry {
+            connections: 0,
+            requests: 0,
+            connects: Bucket::full(self.connects, now),
+            asks: Bucket::full(self.asks, now),
+        };
+        take(table.entry(source).or_insert_with(fresh), now)
     }
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<Source, Entry>> {
@@ -157,6 +177,7 @@ mod tests {
             address_connections_max: connections,
             address_connects_per_s: per_s,
             address_requests_max: 1,
+            address_requests_per_s: 10,
             ..TrafficLimits::default()
         })
     }
@@ -190,6 +211,10 @@ mod tests {
         let came = (0..100).filter(|_| addresses.connection(ip("192.0.2.1")).is_ok()).count();
         assert!((10..=11).contains(&came), "five seconds' worth at once, not {came}");
         assert_eq!(addresses.connection(ip("192.0.2.1")).unwrap_err(), Refused::AddressRate);
+        assert_eq!(addresses.pace(ip("192.0.2.1")), Duration::ZERO);
+        let waits = (0..50).map(|_| addresses.pace(ip("192.0.2.1"))).max().unwrap();
+        assert!(waits > Duration::from_secs(1), "{waits:?}");
+        assert_eq!(addresses.pace(ip("192.0.2.9")), Duration::ZERO);
         let turn = addresses.request(ip("192.0.2.1")).unwrap();
         assert_eq!(addresses.request(ip("192.0.2.1")).unwrap_err(), Refused::AddressRequests);
         drop(turn);

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   TCP connection ──► Addresses::connection ── too many, too quickly ──► closed unheard
-//!   HTTP request   ──► Addresses::request ───── too many at once ───────► 429
+//!   HTTP request   ──► Addresses::pace ──────── too quickly ────────────► waits, and with it its connection
+//!                  ──► Addresses::request ───── too many at once ───────► 429
 //!   chunk          ──► Meter::take ── too quickly ──► not read for a while, so that TCP holds the sender back
 //!                                  └─ for too long ─► cut, and told why
 //! ```
@@ -32,6 +33,8 @@ pub struct TrafficLimits {
     pub address_connects_per_s: u32,
     /// HTTP requests below `/v1` that are carried out at once for one address; one more is answered 429.
     pub address_requests_max: u32,
+    /// HTTP requests a second of one address, two seconds' worth at once; more of them wait. Those with the token do not.
+    pub address_requests_per_s: u32,
     /// Bytes a second that are taken from one WebSocket; two seconds' worth may come at once.
     pub client_bytes_per_s: u32,
     /// WebSocket messages a second that are taken from one client; two seconds' worth may come at once.
@@ -52,6 +55,7 @@ impl Default for TrafficLimits {
             address_connections_max: 512,
             address_connects_per_s: 500,
             address_requests_max: 64,
+            address_requests_per_s: 1_000,
             client_bytes_per_s: 32 << 20,
             client_chunks_per_s: 8_000,
             flood_patience: Duration::from_secs(30),
@@ -74,6 +78,9 @@ pub struct TrafficArgs {
     /// HTTP requests carried out at once for one address; 0: no bound
     #[arg(long, env = "PONTOON_ADDRESS_REQUESTS_MAX", value_name = "NUMBER")]
     pub address_requests_max: Option<u32>,
+    /// HTTP requests a second of one address, those with the token not counted; 0: no bound
+    #[arg(long, env = "PONTOON_ADDRESS_REQUESTS_PER_S", value_name = "NUMBER")]
+    pub address_requests_per_s: Option<u32>,
     /// Bytes a second taken from one WebSocket client; 0: no bound
     #[arg(long, env = "PONTOON_CLIENT_BYTES_PER_S", value_name = "BYTES")]
     pub client_bytes_per_s: Option<u32>,
@@ -98,6 +105,7 @@ impl TrafficArgs {
             address_connections_max: self.address_connections_max.unwrap_or(usual.address_connections_max),
             address_connects_per_s: self.address_connects_per_s.unwrap_or(usual.address_connects_per_s),
             address_requests_max: self.address_requests_max.unwrap_or(usual.address_requests_max),
+            address_requests_per_s: self.address_requests_per_s.unwrap_or(usual.address_requests_per_s),
             client_bytes_per_s: self.client_bytes_per_s.unwrap_or(usual.client_bytes_per_s),
             client_chunks_per_s: self.client_chunks_per_s.unwrap_or(usual.client_chunks_per_s),
             flood_patience: self.flood_seconds.map_or(usual.flood_patience, seconds),
