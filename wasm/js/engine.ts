@@ -4,7 +4,7 @@
 import { PontoonError } from "./errors.js";
 import { wrap } from "./port.js";
 import { Pumped } from "./pump.js";
-import type { Servers } from "./reach.js";
+import type { Servers } from "./dial.js";
 import { type AnyNegotiator, Realm, type RealmOptions, type WasmName } from "./realm.js";
 import type { Budget } from "./types.js";
 

@@ -3,10 +3,9 @@
 
 import initialize, { Engine, type EngineOptions } from "./core/pontoon_wasm.js";
 import { PontoonError, report } from "./errors.js";
-import { dialEarly } from "./dial.js";
+import { dialEarly, type Servers } from "./dial.js";
 import { close, open } from "./disk.js";
 import { type PlainError, type Port, type Request, wrap } from "./port.js";
-import type { Servers } from "./reach.js";
 import type { Session } from "./parser/session.js";
 import { loadSql, loadTrees } from "./sql.js";
 import type { Tree } from "./sql/pontoon_wasm_sql.js";

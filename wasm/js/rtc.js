@@ -32,7 +32,7 @@ const SUPERNODES_MAX = 3;
  * @typedef {import("./types.js").Report} Report
  * @typedef {import("./types.js").Nat} Nat
  * @typedef {import("./types.js").Budget} Budget
- * @typedef {import("./reach.js").Servers} Servers
+ * @typedef {import("./dial.js").Servers} Servers
  *
  * @typedef {object} Host
  * @property {(what: Uint8Array | string | RTCDataChannel) => void} tell

@@ -5,6 +5,7 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import path from "node:path";
+import { nudge } from "./nudge.mjs";
 import { startSupernode } from "./supernode.mjs";
 
 const root = path.resolve(import.meta.dirname, "..", "..");
@@ -18,12 +19,14 @@ const browsers = ["chrome", "firefox"].flatMap((browser) => {
   process.exit(1);
 });
 const supernode = await startSupernode();
+const rest = nudge();
 let code = 1;
 try {
   code = await wasmPack("wasm", { PONTOON_TEST_SUPERNODE: supernode.address });
   if (code === 0) code = await wasmPack("wasm/parser", {});
   if (code === 0) code = await wasmPack("wasm/sql", {});
 } finally {
+  rest();
   await supernode.stop();
 }
 process.exit(code);

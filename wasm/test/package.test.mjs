@@ -6,7 +6,7 @@ import { test } from "node:test";
 const { connect, PontoonError } = await import("pontoon-db");
 const { decodeValue, encodeValue } = await import("../pkg/js/values.js");
 const { placeholders } = await import("../pkg/js/template.js");
-const { readReach } = await import("../js/reach.js");
+const { readReach } = await import("../js/dial.js");
 
 test("what a page downloads before it takes part is at most 350 kB, the parser of SQL 400 kB", () => {
   const lines = execFileSync(process.execPath, [new URL("../scripts/size.mjs", import.meta.url).pathname], { encoding: "utf8" });

@@ -23,7 +23,7 @@ use websocket::Socket;
 
 use crate::js;
 
-#[wasm_bindgen(module = "/js/reach.js")]
+#[wasm_bindgen(module = "/js/dial.js")]
 extern "C" {
     /// What a supernode told of how to be reached; `undefined` if it is nothing of that kind.
     #[wasm_bindgen(js_name = readReach)]
