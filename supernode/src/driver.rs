@@ -68,7 +68,8 @@ pub(crate) enum Event {
     },
     /// The supernode at the other end says how it is dialled from outside.
     Public {
-        link: LinkId,
+        /// Where it was dialled.
+        address: String,
         public: String,
     },
     RtcSignal {
@@ -393,15 +394,11 @@ impl Driver {
             Event::Down { link } => Input::LinkDown { link },
             Event::DialFailed { address, reason } => {
                 self.counters.dials_failed += 1;
+                self.parts.supernodes.gone(&address);
                 tracing::info!(address = without_query(&address), reason, "supernode not reached");
                 Input::DialFailed { address }
             }
-            Event::Public { link, public } => {
-                if self.clients.contains_key(&link) {
-                    self.parts.supernodes.told(link, public);
-                }
-                return;
-            }
+            Event::Public { address, public } => return self.parts.supernodes.told(address, public),
             Event::RtcSignal { session, payload } => Input::RtcSignal { session, payload },
             Event::RtcFailed { session, reason } => {
                 self.counters.channels_failed += 1;
@@ -412,7 +409,6 @@ impl Driver {
     }
 
     fn let_go(&mut self, link: LinkId) -> Option<Client> {
-        self.parts.supernodes.gone(link);
         self.channels.remove(&link);
         self.clients.remove(&link)
     }

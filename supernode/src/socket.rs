@@ -239,7 +239,11 @@ pub(crate) async fn run<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (client, outgoing, patient) = client(limits, &sockets, address);
-    let dialled = matches!(origin, Origin::Dialled { .. });
+    let dialled_at = match &origin {
+        Origin::Dialled { address } => Some(address.clone()),
+        _ => None,
+    };
+    let dialled = dialled_at.is_some();
     // Who was dialled was chosen by the operator, and has the traffic of many.
     let mut taking = Taking::new(link, &events, &sockets, !dialled);
     let metrics = &sockets.metrics;
@@ -250,7 +254,7 @@ pub(crate) async fn run<S>(
     let end = {
         let (sink, source) = (&mut socket).split();
         tokio::select! {
-            end = taking.receive(source, dialled, limits.idle_timeout) => end,
+            end = taking.receive(source, dialled_at.as_deref(), limits.idle_timeout) => end,
             end = transmit(sink, (outgoing, metrics), reach.filter(|_| !dialled), limits.ping_every) => end,
             () = cut(patient) => End::Cut,
         }
@@ -316,7 +320,7 @@ impl<'a> Taking<'a> {
     async fn receive(
         &mut self,
         mut source: impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
-        dialled: bool,
+        dialled: Option<&str>,
         idle: Duration,
     ) -> End {
         let refused = |why, code, reason| End::Refused(why, code, reason);
@@ -342,8 +346,9 @@ impl<'a> Taking<'a> {
             }
             let bytes = match message {
                 Message::Binary(bytes) => bytes,
-                Message::Text(text) if dialled => {
-                    let told = public_told(&text).map(|public| Event::Public { link: self.link, public });
+                Message::Text(text) if let Some(address) = dialled => {
+                    let address = address.to_owned();
+                    let told = public_told(&text).map(|public| Event::Public { address, public });
                     if let Some(told) = told
                         && self.events.send(told).await.is_err()
                     {

@@ -18,7 +18,6 @@ pub(crate) mod turn;
 
 use std::collections::BTreeMap;
 
-use pontoon_core::LinkId;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 
@@ -115,13 +114,14 @@ impl Reach {
     }
 }
 
-/// The supernodes of the network that say how they are dialled from outside: this one, and those at the other end of a socket
-/// that it dialled. Each says it of itself alone, as long as the socket stands: a list that was handed on from one to the
-/// next would keep what is no more, and what nobody should dial.
+/// The supernodes of the network that say how they are dialled from outside: this one, and those that it dialled itself, until
+/// dialling one fails (of two sockets between two supernodes one is closed, and its address not dialled again). Each says it
+/// of itself alone: a list that was handed on would keep what is no more, and what nobody should dial.
 #[derive(Debug)]
 pub(crate) struct Supernodes {
     own: Option<String>,
-    told: BTreeMap<LinkId, String>,
+    /// By the addresses that were dialled.
+    told: BTreeMap<String, String>,
     all: watch::Sender<Vec<String>>,
 }
 
@@ -132,15 +132,15 @@ impl Supernodes {
         Supernodes { own, told: BTreeMap::new(), all }
     }
 
-    /// The supernode at the other end of a socket says how it is dialled.
-    pub(crate) fn told(&mut self, link: LinkId, public: String) {
-        self.told.insert(link, public);
+    /// The supernode that was dialled at an address says how it is dialled from outside.
+    pub(crate) fn told(&mut self, address: String, public: String) {
+        self.told.insert(address, public);
         self.renew();
     }
 
-    /// A socket is gone.
-    pub(crate) fn gone(&mut self, link: LinkId) {
-        if self.told.remove(&link).is_some() {
+    /// Nobody answers at an address any more.
+    pub(crate) fn gone(&mut self, address: &str) {
+        if self.told.remove(address).is_some() {
             self.renew();
         }
     }
@@ -180,6 +180,8 @@ mod tests {
 
     use super::*;
 
+    const B: &str = "ws://b.internal/pontoon";
+
     #[tokio::test]
     async fn what_is_told_is_told_again_when_it_changes() {
         let (renew, credentials) = watch::channel(None);
@@ -196,16 +198,16 @@ mod tests {
         assert_eq!((told.username.as_deref(), told.credential.as_deref()), (Some("u"), Some("p")));
         assert!(told.seconds.unwrap() <= 60);
 
-        supernodes.told(LinkId(1), "ws://b/pontoon".to_owned());
+        supernodes.told(B.to_owned(), "ws://b/pontoon".to_owned());
         reach.changed().await;
         let told: Told = serde_json::from_str(&reach.text().unwrap()).unwrap();
         assert_eq!(told.supernodes, ["ws://a/pontoon", "ws://b/pontoon"]);
         // Nothing new is nothing to tell.
-        supernodes.told(LinkId(1), "ws://b/pontoon".to_owned());
+        supernodes.told(B.to_owned(), "ws://b/pontoon".to_owned());
         let patience = tokio::time::timeout(Duration::from_millis(50), reach.changed());
         assert!(patience.await.is_err());
         // Who is gone is told of no more.
-        supernodes.gone(LinkId(1));
+        supernodes.gone(B);
         reach.changed().await;
         assert_eq!(serde_json::from_str::<Told>(&reach.text().unwrap()).unwrap().supernodes, ["ws://a/pontoon"]);
     }
@@ -239,7 +241,7 @@ mod tests {
         let (_renew, credentials) = watch::channel(None);
         let mut reach = Reach::new(turn::Ports::default(), credentials, &supernodes);
         for link in 0..100 {
-            supernodes.told(LinkId(link), format!("ws://{link:0>240}/"));
+            supernodes.told(link.to_string(), format!("ws://{link:0>240}/"));
         }
         let text = reach.text().unwrap();
         assert!(text.len() <= TEXT_BYTES_MAX);
