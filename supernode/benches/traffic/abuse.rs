@@ -1,4 +1,5 @@
-//! `abuse`: how long requests of a quiet client take before and during each attack, and what the supernode counted.
+//! `abuse`: how long requests of a quiet client take before and during each attack, and what the supernode counted. In
+//! between the same attack goes to another server of this machine (`elsewhere`): what the attacker's own work costs here.
 //!
 //! Two kinds of requests: a question to the engine over HTTP (`/readyz`), and a message from one peer over the supernode to another one. The supernode has its
 //! usual limits, but that a flood is cut after a few seconds and not half a minute, so that it is within a measurement.
@@ -15,6 +16,7 @@ use tokio::{
 
 use crate::{
     attack::{self, ATTACKS},
+    echo,
     options::Options,
     peer::{self, Peer},
     program::{NETWORK, Process, Supernode, percentile, rounded},
@@ -54,6 +56,13 @@ async fn measure(name: &str, counter: &str, count: usize, seconds: u64) -> Resul
     let mut client = Client::start(&supernode).await?;
     client.quiet(2).await?;
     let before = client.quiet(seconds).await?;
+    let elsewhere = {
+        let (_echo, decoy) = Process::again(&[echo::CHILD], false)?;
+        let (_attacker, _) = Process::again(&[attack::CHILD, name, &decoy, &count.to_string()], true)?;
+        sleep(BUILD_UP).await;
+        client.quiet(seconds).await?
+    };
+    sleep(BUILD_UP).await;
     let counted = supernode.metric(counter).await?;
     let address = supernode.address.to_string();
     let (attacker, _) = Process::again(&[attack::CHILD, name, &address, &count.to_string()], true)?;
@@ -73,9 +82,11 @@ async fn measure(name: &str, counter: &str, count: usize, seconds: u64) -> Resul
         "scenario": "relay-abuse",
         "attack": name,
         "read_p95_ms_before": rounded(before.read_ms, 3),
+        "read_p95_ms_elsewhere": rounded(elsewhere.read_ms, 3),
         "read_p95_ms_during": rounded(during.read_ms, 3),
         "read_ratio": rounded(during.read_ms / before.read_ms, 2),
         "relayed_p95_ms_before": rounded(before.relayed_ms, 3),
+        "relayed_p95_ms_elsewhere": rounded(elsewhere.relayed_ms, 3),
         "relayed_p95_ms_during": rounded(during.relayed_ms, 3),
         "relayed_ratio": rounded(during.relayed_ms / before.relayed_ms, 2),
         "connections_open": connections,

@@ -57,12 +57,13 @@ pub async fn run(options: &Options) -> Result<(), String> {
     }
     clients.shutdown().await;
     let connections = came.load(Ordering::Relaxed);
-    // The mean of a minute, after the first and at the end: memory goes up and down.
+    // The mean of a minute, after the first and at the end, of a third of the time if that is less: memory goes up and
+    // down. The two never overlap.
     let minute = (60 / EVERY.as_secs()) as usize;
     let mean = |part: &[u64]| part.iter().sum::<u64>() as f64 / part.len().max(1) as f64;
-    let half = minute.min(resident.len() / 2).max(1);
-    let early = mean(resident.get(half..2 * half).unwrap_or(&resident));
-    let late = mean(resident.get(resident.len().saturating_sub(half)..).unwrap_or(&resident));
+    let part_len = minute.min(resident.len() / 3).max(1);
+    let early = mean(resident.get(part_len..2 * part_len).unwrap_or(&resident));
+    let late = mean(resident.get(resident.len().saturating_sub(part_len)..).unwrap_or(&resident));
     let line = serde_json::json!({
         "scenario": "relay-churn",
         "connections": connections,
