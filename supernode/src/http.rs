@@ -175,7 +175,10 @@ async fn requests<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let router = TowerToHyperService::new(router);
+    let asked = Arc::new(AtomicBool::new(false));
+    let asks = Arc::clone(&asked);
     let service = hyper::service::service_fn(move |mut request| {
+        asks.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(caller);
         request.extensions_mut().insert(Arc::clone(&seat));
         router.call(request)
@@ -197,10 +200,12 @@ async fn requests<S>(
     if let Err(error) = ended {
         let address = caller.address;
         tracing::debug!(%error, %address, "connection ended");
+        // One that asked before was kept open in case of another request, as browsers do, and ends like that.
         if error.is_timeout()
+            && !asked.load(Ordering::Relaxed)
             && let Some(count) = app.sockets.metrics.cut(Cut::SlowHeader)
         {
-            tracing::warn!(%address, count, "a connection was cut: no whole request came in time (the last one's address)");
+            tracing::info!(%address, count, "a connection was cut: no request came in time (the last one's address)");
         }
     }
 }

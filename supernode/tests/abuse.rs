@@ -130,6 +130,17 @@ async fn half_open_and_slow_requests_end_and_are_counted() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_kept_open_ends_and_is_no_offender() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits { request_timeout: Duration::from_millis(300), ..Limits::default() };
+    let supernode = guarded(directory.path(), TrafficLimits::default(), limits).await;
+    let mut stream = connect(supernode.local_addr(), OTHER).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert!(closed(&mut stream).await.starts_with(b"HTTP/1.1 200"));
+    assert_eq!(metric(&supernode, "pontoon_cut_total{reason=\"slow_header\"}").await, 0.0);
+}
+
+#[tokio::test]
 async fn a_body_that_never_ends_is_answered_in_time() {
     let directory = tempfile::tempdir().unwrap();
     let mut settings = settings(directory.path());

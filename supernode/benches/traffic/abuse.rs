@@ -124,6 +124,8 @@ impl Client {
     }
 
     async fn quiet(&mut self, seconds: u64) -> Result<Quiet, String> {
+        // The one before may have been idle for too long.
+        self.stream = TcpStream::connect(self.address).await.map_err(|error| error.to_string())?;
         let (mut reads, mut relayed) = (Vec::new(), Vec::new());
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(seconds) {
