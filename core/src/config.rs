@@ -29,6 +29,10 @@ pub struct Config {
 
     /// Copies of a record, the owner's included (r).
     pub replicas: usize,
+    /// Whether this peer is an archive: it holds a copy of every record, beside the `replicas` of each group.
+    pub archive: bool,
+    /// Archives that a group takes at most.
+    pub archives_max: usize,
     /// Locality bits of bare namespaces. The same for the whole network.
     pub locality_bits: u8,
     /// The nearest peers, all linked.
@@ -150,6 +154,8 @@ impl Default for Config {
             leave_sockets: false,
 
             replicas: 3,
+            archive: false,
+            archives_max: 3,
             locality_bits: 0,
             siblings: 8,
             lookahead_max: 48,

@@ -116,6 +116,8 @@ pub struct FragmentInfo {
     /// Who owns it.
     #[serde(serialize_with = "hex")]
     pub owner: Id,
+    /// Whether this copy has been in step with its owner's: nothing that was acknowledged before is missing.
+    pub in_step: bool,
     /// Who holds copies, owner included.
     #[serde(serialize_with = "hex_list")]
     pub members: Vec<Id>,

@@ -43,6 +43,12 @@ pub struct Args {
     /// Wait for somebody else's network
     #[arg(long, overrides_with = "found")]
     pub no_found: bool,
+    /// Hold a copy of every record of the network, beside those that there are anyway
+    #[arg(long, env = "PONTOON_ARCHIVE")]
+    pub archive: bool,
+    /// Bytes of records that it keeps at most, in memory and on disk
+    #[arg(long, env = "PONTOON_STORE_BYTES_MAX", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1 << 20..))]
+    pub store_bytes_max: Option<u64>,
     /// WebSocket clients at once
     #[arg(long, env = "PONTOON_CLIENTS_MAX", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub clients_max: Option<u32>,
@@ -126,6 +132,8 @@ impl Args {
         settings.engine.network.clone_from(&self.network);
         settings.engine.supernodes = self.peers.iter().filter(|peer| !peer.is_empty()).cloned().collect();
         settings.engine.founder = !self.no_found && (self.found || settings.engine.supernodes.is_empty());
+        settings.engine.archive = self.archive;
+        settings.engine.store_bytes_max = self.store_bytes_max.unwrap_or(settings.engine.store_bytes_max);
         if let Some(clients) = self.clients_max {
             let pages = settings.limits.connections_max - settings.limits.clients_max;
             settings.limits.clients_max = clients as usize;
@@ -182,6 +190,10 @@ mod tests {
         assert!(!settings.engine.founder, "who has somebody to ask waits");
         assert!(read(&[&peers[..], &["--found"]].concat()).unwrap().engine.founder);
         assert!(!read(&["--no-found"]).unwrap().engine.founder);
+
+        let settings = read(&["--archive", "--store-bytes-max", "1073741824"]).unwrap();
+        assert!(settings.engine.archive && settings.engine.store_bytes_max == 1 << 30);
+        assert!(!read(&[]).unwrap().engine.archive);
     }
 
     #[test]
@@ -191,6 +203,7 @@ mod tests {
             &["--peer", "http://a"],
             &["--network", ""],
             &["--clients-max", "many"],
+            &["--store-bytes-max", "0"],
             &["--listne", "127.0.0.1:1"],
             &["surprise"],
         ] {

@@ -12,7 +12,7 @@ const EVERY: Duration = Duration::from_millis(100);
 const TIMES: u32 = 10;
 
 /// See the module's documentation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Figures {
     /// Open links.
     pub(crate) links: usize,
@@ -22,6 +22,8 @@ pub(crate) struct Figures {
     pub(crate) peers: usize,
     /// Regions that the node holds, by their state.
     pub(crate) fragments: Map<&'static str, usize>,
+    /// The share of the key space of which a copy is here in step.
+    pub(crate) replicated: f64,
     /// Records, and their bytes, about.
     pub(crate) records: usize,
     pub(crate) bytes: u64,
@@ -38,7 +40,9 @@ impl From<Inspect> for Figures {
     fn from(engine: Inspect) -> Figures {
         let by = |transport| engine.links.iter().filter(|link| link.transport == transport).count();
         let in_state = |state| engine.fragments.iter().filter(|fragment| fragment.state == state).count();
+        let copies = engine.fragments.iter().filter(|it| it.in_step && ["active", "member"].contains(&it.state));
         Figures {
+            replicated: copies.map(|fragment| fragment.share).sum(),
             links: engine.links.len(),
             links_by: TRANSPORTS.map(by),
             peers: engine.peers.len(),

@@ -324,6 +324,8 @@ export interface FragmentInfo {
   epoch: number;
   owner: string;
   members: string[];
+  /** Whether this copy has been in step with its owner's: nothing that was acknowledged before is missing. */
+  inStep: boolean;
   state: "active" | "merging" | "syncing" | "changing" | "member" | "backup" | "retired";
   assumedLost: boolean;
   leaseMs: number;

@@ -46,6 +46,7 @@ impl Groups {
                 epoch: name.epoch,
                 owner: certificate.owner,
                 members: certificate.members.clone(),
+                in_step: fragment.kept.synced,
                 state,
                 assumed_lost: certificate.assumed_lost,
                 lease_ms: lease_us / 1_000,

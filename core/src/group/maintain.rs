@@ -54,6 +54,7 @@ impl Groups {
         if self.ticks.is_multiple_of(every) {
             self.renew(env, quiet, None);
         }
+        self.enlist(env);
         if at_rest {
             return;
         }
@@ -81,6 +82,8 @@ impl Groups {
             wanted.extend(fragment.certificate().sources.iter().flat_map(|source| source.members.iter()));
         }
         wanted.extend(self.last_members(env.ctx));
+        self.forget_archives(now);
+        wanted.extend(self.archives.keys());
         wanted.remove(&self.me);
         self.peers.look(env.view, &wanted, now);
         self.goodbyes.retain(|_, until| *until > now);
@@ -131,11 +134,13 @@ impl Groups {
                 && (fragment.certificate().owner != self.me
                     || fragment.certificate().members.iter().all(|id| fragment.confirmed.contains(id)))
         };
+        // Archives are heard of, or not, by those who have no link to them.
+        let archive = |id: &Id| self.archives.contains_key(id);
         !self.leaving
             && !self.fragments.is_empty()
             && self.orphans.is_empty()
             && self.goodbyes.is_empty()
-            && self.peers.all_settled(env.view, env.ctx.now.mono.saturating_sub(SETTLED_US))
+            && self.peers.all_settled(env.view, env.ctx.now.mono.saturating_sub(SETTLED_US), archive)
             && self.fragments.values().all(idle)
     }
 
@@ -251,17 +256,21 @@ impl Groups {
             near.retain(|id| *id != self.me);
             let heir = candidates.iter().min_by_key(|id| id.distance(&name.region.nearest(&self.me))).copied();
             if let Some(heir) = heir {
-                let members = plan::members(heir, near, replicas);
+                let archives = self.archives(env, members, |id| !staying(id));
+                let members = plan::members(heir, near, replicas, &archives);
                 self.propose_owner(env, name, heir, members, Vec::new());
             }
             return;
         }
         near.push(self.me);
         if let Some((heir, part, rest)) = plan::hand_over(self.me, name.region, candidates) {
-            let mut into = fragment.next(part, heir, plan::members(heir, near.iter().copied(), replicas), &[], 0);
+            let gone = |id: &Id| !staying(id);
+            let archives = self.archives(env, members, gone);
+            let theirs = plan::members(heir, near.iter().copied(), replicas, &archives);
+            let mut into = fragment.next(part, heir, theirs, &[], 0);
             let kept = rest.and_then(|rest| {
-                let members = plan::repaired(self.me, members, |id| !staying(id), near.iter().copied(), replicas);
-                fragment.next(rest, self.me, members, &[], 0)
+                let mine = plan::repaired(self.me, members, gone, near.iter().copied(), replicas, &archives);
+                fragment.next(rest, self.me, mine, &[], 0)
             });
             if rest.is_some() == kept.is_some()
                 && let Some(part) = into.take()
@@ -272,7 +281,8 @@ impl Groups {
             return;
         }
         let gone = |id: &Id| self.gone_for(env, id, REPAIR_AFTER_US);
-        let repaired = plan::repaired(self.me, members, gone, candidates.iter().copied(), replicas);
+        let archives = self.archives(env, members, gone);
+        let repaired = plan::repaired(self.me, members, gone, candidates.iter().copied(), replicas, &archives);
         let before: Set<&Id> = members.iter().collect();
         if repaired.iter().collect::<Set<_>>() != before {
             self.propose_owner(env, name, self.me, repaired, Vec::new());
@@ -298,12 +308,14 @@ impl Groups {
     fn survivors(&self, env: &Env, name: Name, candidates: &[Id]) -> Vec<Id> {
         let members = self.fragments.get(&name).map_or(&[][..], |fragment| &fragment.certificate().members[..]);
         let gone = |id: &Id| !self.peer_alive(env, id) || self.goodbyes.contains_key(id);
+        let archives = self.archives(env, members, gone);
         plan::repaired(
             self.me,
             &with_first(self.me, members),
             gone,
             candidates.iter().copied(),
             env.ctx.config.replicas,
+            &archives,
         )
     }
 

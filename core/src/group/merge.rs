@@ -214,7 +214,7 @@ impl Groups {
         let page = if same {
             Page { after, until: None, records: Vec::new() }
         } else {
-            env.store.page(&name.region, after, PAGE_BYTES)
+            self.given(env, env.store.page(&name.region, after, PAGE_BYTES), synced)
         };
         env.ctx.add("group.records_handed", page.records.len() as u64);
         env.ctx.send(from, Message::Fetched { to: name, source, complete, synced, page });

@@ -209,6 +209,8 @@ pub enum Message {
         /// End of the page's range.
         until: Option<Cursor>,
     },
+    /// Archive → owner of a fragment, or routed to a region of which it holds nothing: have me in your groups.
+    Enlist,
 }
 
 /// What this layer waits for.

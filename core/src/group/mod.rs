@@ -9,6 +9,7 @@
 //! - The **tick** (`maintain`) founds, repairs, hands over, takes over, renews and reminds.
 //! - Two fragments of one owner that are halves become one (`union`): the one yields, then the other decides.
 //! - A member without a majority gives a copy to a peer outside (`backup`).
+//! - Peers that hold everything are members of all groups (`archive`).
 //! - A region of which nobody is left is begun anew by the nearest peer (`orphan`), and histories that forked become one
 //!   when they meet (`heal`).
 //!
@@ -16,6 +17,7 @@
 //! no more writes of the old epoch; at one time at most one peer serves a fragment unless a majority was given up for
 //! lost, and certificates say so for ever.
 
+mod archive;
 mod backup;
 pub mod certificate;
 pub mod fragment;
@@ -140,6 +142,7 @@ pub struct Groups {
     started_us: u64,
     /// Peers that said goodbye, until when that is remembered.
     goodbyes: Map<Id, u64>,
+    archives: archive::Archives,
     /// What this node is nearest to and nobody is known to answer for, and since when.
     orphans: Map<Region, u64>,
     leaving: bool,
@@ -185,6 +188,7 @@ impl Groups {
             sent: Vec::new(),
             started_us: now.mono,
             goodbyes: Map::new(),
+            archives: Map::new(),
             orphans: Map::new(),
             leaving: false,
             nobody: false,
@@ -395,6 +399,7 @@ impl Groups {
             Message::Donated { to, of, until } => self.on_donated(env, from, to, of, until),
             Message::Backup { certificate, page } => self.on_backup(env, from, *certificate, page),
             Message::BackedUp { of, until } => self.on_backed_up(env, from, of, until),
+            Message::Enlist => self.on_enlist(env, from),
             Message::Ping => env.ctx.send(from, Message::Pong),
             Message::Pong => {}
             Message::Leaving => {

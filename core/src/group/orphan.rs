@@ -127,12 +127,18 @@ impl Groups {
 
     /// Nobody who was asked knows who held a region.
     fn begin_from_nothing(&mut self, env: &mut Env, part: Region) {
-        let members = plan::members(self.me, self.candidates(env), env.ctx.config.replicas);
+        let members = self.new_group(env);
         let epoch = 1 + env.ctx.rng.next_u64() % GAP_MAX;
         let certificate = Certificate::from_nothing(Name { region: part, epoch }, members, env.ctx.rng.next_u64());
         env.ctx.count("group.begun_from_nothing");
         env.ctx.trace("group", "begun from nothing", None, || format!("{part}"));
         self.learn(env, &certificate);
+    }
+
+    /// Members where nobody of those before is there.
+    fn new_group(&self, env: &Env) -> Vec<Id> {
+        let archives = self.archives(env, &[], |_| true);
+        plan::members(self.me, self.candidates(env), env.ctx.config.replicas, &archives)
     }
 
     pub(super) fn begin_anew(&mut self, env: &mut Env, part: Region, last: Certificate) {
@@ -150,7 +156,7 @@ impl Groups {
         if group.sources().is_none() {
             group.kept.active = true;
         }
-        let members = plan::members(self.me, self.candidates(env), env.ctx.config.replicas);
+        let members = self.new_group(env);
         let next = group.next(part, self.me, members, &lost, env.ctx.rng.next_u64());
         if let Some(next) = next {
             env.ctx.count("group.begun_anew");

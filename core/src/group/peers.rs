@@ -66,10 +66,10 @@ impl Peers {
         }
     }
 
-    /// Whether everybody that matters is linked, and has been there since before `since_us`.
-    pub fn all_settled(&self, view: &dyn View, since_us: u64) -> bool {
+    /// Whether everybody that matters is linked, or one of `beside`, and has been there since before `since_us`.
+    pub fn all_settled(&self, view: &dyn View, since_us: u64, beside: impl Fn(&Id) -> bool) -> bool {
         let settled = |peer: &Peer| peer.alive_since_us.is_some_and(|alive_us| alive_us <= since_us);
-        self.peers.iter().all(|(id, peer)| settled(peer) && view.alive(id))
+        self.peers.iter().all(|(id, peer)| settled(peer) && (view.alive(id) || beside(id)))
     }
 
     /// Whether a peer is there.

@@ -2,12 +2,10 @@
 
 use crate::id::{Id, Region, nearest};
 
-/// The `replicas` members of a group: the owner, then the nearest to it among `candidates`.
-pub fn members(owner: Id, candidates: impl IntoIterator<Item = Id>, replicas: usize) -> Vec<Id> {
-    let others: Vec<Id> = candidates.into_iter().filter(|id| *id != owner).collect();
-    let mut near = nearest(&others, &owner, replicas.saturating_sub(1));
-    near.insert(0, owner);
-    near
+/// The members of a group: the owner, the nearest to it among `candidates`, so that there are `replicas` of them, and all
+/// `archives` beside.
+pub fn members(owner: Id, candidates: impl IntoIterator<Item = Id>, replicas: usize, archives: &[Id]) -> Vec<Id> {
+    repaired(owner, &[], |_| true, candidates, replicas, archives)
 }
 
 /// The same group without those that are gone, filled up again from `candidates`.
@@ -17,11 +15,16 @@ pub fn repaired(
     gone: impl Fn(&Id) -> bool,
     candidates: impl IntoIterator<Item = Id>,
     replicas: usize,
+    archives: &[Id],
 ) -> Vec<Id> {
-    let mut kept: Vec<Id> = members.iter().copied().filter(|id| *id == owner || !gone(id)).collect();
-    let others: Vec<Id> = candidates.into_iter().filter(|id| !kept.contains(id)).collect();
-    kept.extend(nearest(&others, &owner, replicas.saturating_sub(kept.len())));
-    kept.truncate(replicas.max(1));
+    let archive = |id: &Id| archives.contains(id);
+    let ordinary = |id: &Id| *id != owner && !archive(id);
+    let most = replicas.max(1) - usize::from(!archive(&owner));
+    let mut kept: Vec<Id> = members.iter().copied().filter(|id| ordinary(id) && !gone(id)).take(most).collect();
+    let others: Vec<Id> = candidates.into_iter().filter(|id| ordinary(id) && !kept.contains(id)).collect();
+    kept.extend(nearest(&others, &owner, most - kept.len()));
+    kept.insert(0, owner);
+    kept.extend(archives.iter().copied().filter(|id| *id != owner));
     kept
 }
 
@@ -83,13 +86,28 @@ mod tests {
         #[test]
         fn repair_keeps_the_living_and_the_size(peers in ids(12), gone in any::<u16>()) {
             let owner = peers[0];
-            let group = members(owner, peers.iter().copied(), 3);
+            let group = members(owner, peers.iter().copied(), 3, &[]);
             let dead = |id: &Id| peers.iter().position(|peer| peer == id).is_some_and(|at| at > 0 && gone >> at & 1 == 1);
             let living: Vec<Id> = peers.iter().copied().filter(|id| !dead(id)).collect();
-            let repaired = repaired(owner, &group, dead, living.iter().copied(), 3);
+            let repaired = repaired(owner, &group, dead, living.iter().copied(), 3, &[]);
             prop_assert_eq!(repaired.len(), living.len().min(3));
             prop_assert!(repaired.contains(&owner) && repaired.iter().all(|id| living.contains(id)));
             prop_assert!(group.iter().all(|id| dead(id) || repaired.contains(id)));
+        }
+
+        #[test]
+        fn archives_are_beside_the_others(peers in ids(12), archives in 0_usize..4) {
+            let archives = &peers[..archives.min(peers.len())];
+            let ordinary = peers.len() - archives.len();
+            for owner in &peers {
+                let group = members(*owner, peers.iter().copied(), 3, archives);
+                let distinct: std::collections::BTreeSet<&Id> = group.iter().collect();
+                prop_assert_eq!(group.len(), distinct.len());
+                prop_assert_eq!(group.len(), ordinary.min(3) + archives.len());
+                prop_assert!(group[0] == *owner && archives.iter().all(|id| group.contains(id)));
+                let again = repaired(*owner, &group, |_| false, peers.iter().copied(), 3, archives);
+                prop_assert_eq!(again, group);
+            }
         }
     }
 }

@@ -189,6 +189,8 @@ impl Groups {
         self.save(env, &name, batch, Vec::new(), Step::None);
         if certificate.owner == self.me {
             self.begin_merge(env, name);
+        } else if env.ctx.config.archive {
+            env.ctx.send(certificate.owner, Message::Enlist);
         }
     }
 
@@ -198,6 +200,9 @@ impl Groups {
     fn clear(&self, env: &mut Env, certificate: &Certificate) -> Batch {
         if self.damaged {
             return Batch::new();
+        }
+        if let Some(batch) = self.clear_archive(env, certificate) {
+            return batch;
         }
         let region = certificate.name.region;
         let regions = |of: &dyn Fn(&Fragment) -> bool| -> Vec<Region> {
@@ -212,7 +217,7 @@ impl Groups {
             batch = env.store.set_aside_old(&region, &kept, &Page::default(), oldest);
         }
         kept.extend(forked);
-        batch.extend(env.store.retain(&region, &kept));
+        batch.extend(env.store.retain(&region, &kept, u64::MAX));
         batch
     }
 

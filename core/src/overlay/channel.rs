@@ -292,6 +292,7 @@ impl Overlay {
             self.close_link(ctx, old);
             // What was on its way over it may be lost; what arrived is known there.
             self.reroute_from(ctx, id);
+            self.say_hellos_again(ctx, |channel| channel.via == Some(id));
         }
         if let Some(old) = stale {
             self.session_over(ctx, old);
@@ -389,9 +390,14 @@ impl Overlay {
         true
     }
 
-    /// Encodes and sends; the bytes of the frame.
+    /// Encodes and sends; the bytes of the frame. What the other end would not understand is not sent.
     pub(super) fn transmit(&mut self, ctx: &mut Ctx<'_>, path: Path, frame: &Frame) -> usize {
-        let bytes = wire::encode_as(self.wire_of(ctx, path), frame);
+        let version = self.wire_of(ctx, path);
+        if frame.since() > version {
+            ctx.count("frames_too_new");
+            return 0;
+        }
+        let bytes = wire::encode_as(version, frame);
         let sent = self.transmit_bytes(ctx, path, bytes);
         self.traffic.count(frame, sent);
         sent

@@ -62,7 +62,7 @@ pub enum LinkFrame {
     },
 }
 
-/// Who the sender says it is.
+/// Who the sender says it is. It reads the same in all versions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
     /// The newest wire version that the sender speaks.

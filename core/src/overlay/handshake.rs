@@ -11,7 +11,7 @@
 //! the dead channel is closed at once, not when probes fail.
 
 use super::{
-    Overlay,
+    Channel, Overlay,
     channel::Path,
     frame::{Hello, LinkFrame, Refusal, Want},
 };
@@ -22,8 +22,8 @@ use crate::{
     wire::{Frame, PLAN_VERSION},
 };
 
-/// A hello is said again where the other side's comes so late that it may have begun anew since.
-const HELLO_AGAIN_US: u64 = 2 * SECOND_US;
+/// A hello is said again where nothing came for so long: the other side may have begun anew since, or the relay be gone.
+pub(super) const HELLO_AGAIN_US: u64 = 2 * SECOND_US;
 /// What a clock may say: from 2020 to 2100.
 const PLAUSIBLE_US: core::ops::Range<u64> = 1_577_836_800_000_000..4_102_444_800_000_000;
 
@@ -48,6 +48,16 @@ impl Overlay {
             wall_us: ctx.now.wall,
         };
         self.transmit(ctx, path, &Frame::Link(LinkFrame::Hello(hello)));
+    }
+
+    /// Of relayed channels on which nothing was heard yet: a hello may be lost on the way to a relay that is gone.
+    pub(super) fn say_hellos_again(&mut self, ctx: &mut Ctx<'_>, of: impl Fn(&Channel) -> bool) {
+        let silent = |channel: &Channel| channel.peer.is_none() && channel.heard.is_none();
+        let again = self.relayed.iter().filter(|(_, channel)| silent(channel) && of(channel));
+        let again: Vec<_> = again.filter_map(|(id, channel)| Some((*id, channel.via?, channel.nonce))).collect();
+        for (peer, via, nonce) in again {
+            self.say_hello(ctx, Path::Relay { peer, via }, nonce, Some(peer));
+        }
     }
 
     /// Why a link to who says this is not to be.

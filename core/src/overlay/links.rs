@@ -154,13 +154,14 @@ impl Overlay {
         if !self.room_for(ctx, &id, Want::Spare) {
             return false;
         }
-        let told = known.contact.relay.filter(|relay| self.usable_relay(relay));
-        let relay = told.or_else(|| self.relay_to(&id)).or_else(|| self.home());
+        let told = known.contact.relay.filter(|relay| self.usable_relay(ctx, relay));
+        let home = || self.home().filter(|home| self.usable_relay(ctx, home));
+        let relay = told.or_else(|| self.relay_to(ctx, &id)).or_else(home);
         if let Some(via) = relay.filter(|via| *via != id) {
             self.open_relayed(ctx, id, via);
             return true;
         }
-        if self.live().next().is_none() {
+        if !self.live().any(|(_, peer)| peer.heard_lately(ctx.config, ctx.now.mono)) {
             // Nobody would hear of a session, and it would hold up the link that there may be as soon as somebody does.
             return false;
         }
@@ -177,9 +178,9 @@ impl Overlay {
     }
 
     /// A directly linked peer that says that it is linked to `id`.
-    fn relay_to(&self, id: &Id) -> Option<Id> {
+    fn relay_to(&self, ctx: &Ctx<'_>, id: &Id) -> Option<Id> {
         let head = id.head();
-        let linked = |(_, peer): &(&Id, &Peer)| peer.direct.is_some() && peer.ahead.contains(&head);
+        let linked = |(id, peer): &(&Id, &Peer)| peer.ahead.contains(&head) && self.usable_relay(ctx, id);
         self.live().find(linked).map(|(id, _)| *id)
     }
 

@@ -7,7 +7,7 @@ use crate::{
     ctx::Ctx,
     id::Id,
     node::{LinkId, Output},
-    overlay::{Event, Overlay, Timer, channel::Path},
+    overlay::{Event, Overlay, Timer, channel::Path, handshake::HELLO_AGAIN_US},
 };
 
 /// Between two looks; the groups' too, so that they fall together.
@@ -129,6 +129,8 @@ impl Overlay {
     }
 
     fn expire_handshakes(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.now.mono;
+        self.say_hellos_again(ctx, |channel| now > channel.since_us + HELLO_AGAIN_US);
         let late = |channel: &super::Channel| channel.peer.is_none() && ctx.now.mono > channel.since_us + HANDSHAKE_US;
         let links: Vec<LinkId> =
             self.channels.iter().filter(|(_, channel)| late(channel)).map(|(link, _)| *link).collect();

@@ -94,6 +94,12 @@ impl Peer {
         !self.suspected && self.closing_us.is_none()
     }
 
+    /// Whether it was heard within the time of a probe and its answer. Of whom it hears after a long sleep a node does not
+    /// know that they are there.
+    pub fn heard_lately(&self, config: &Config, now_us: u64) -> bool {
+        now_us < self.heard_us + config.probe_finger_us + config.suspect_after_us
+    }
+
     /// How long a probe may go unanswered before the peer is suspected, by its round trips; then, before it is gone.
     pub fn patience_us(&self, config: &Config) -> u64 {
         let most = config.suspect_after_us;

@@ -3,7 +3,7 @@
 use crate::{
     ctx::Ctx,
     id::Id,
-    overlay::{Overlay, channel::Path, frame::LinkFrame},
+    overlay::{Channel, Overlay, channel::Path, frame::LinkFrame, handshake::HELLO_AGAIN_US},
     wire::{self, Frame},
 };
 
@@ -67,10 +67,11 @@ impl Overlay {
             self.contact_refused(ctx, from, refusal);
             return;
         }
+        let awaited = |channel: &Channel| channel.peer.is_none() && ctx.now.mono <= channel.since_us + HELLO_AGAIN_US;
         match self.relayed.get(&from) {
             Some(channel) if channel.via == Some(via) && Overlay::heard(channel, &frame) => return,
-            // Both sides opened one, over different relays: the smaller id's stays.
-            Some(channel) if hello && channel.peer.is_none() && channel.via != Some(via) && self.me < from => return,
+            // Both sides opened one, over different relays: the smaller id's stays, unless its relay may be gone.
+            Some(channel) if hello && channel.via != Some(via) && self.me < from && awaited(channel) => return,
             // The other side opened it anew (it restarted, or changed the relay): begin again.
             Some(channel) if hello && (channel.peer.is_some() || channel.via != Some(via)) => {
                 let old = channel.via.unwrap_or(via);

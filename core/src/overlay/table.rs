@@ -10,7 +10,7 @@ use crate::{
     config::SECOND_US,
     ctx::Ctx,
     id::{ID_BITS, Id, Region, nearest},
-    overlay::{Event, Overlay, links::FULL_US, news::GOSSIP_CONTACTS},
+    overlay::{Event, Overlay, Peer, links::FULL_US, news::GOSSIP_CONTACTS},
     wire::Contact,
 };
 
@@ -308,15 +308,16 @@ impl Overlay {
     /// How a linked peer is reached by others: over its supernode, or (`None`) over who tells of it.
     pub(super) fn contact_of(&self, ctx: &Ctx<'_>, id: &Id) -> Option<Contact> {
         let peer = self.peers.get(id)?;
-        let home = peer.home.filter(|home| *home == self.me || self.usable_relay(home));
+        let home = peer.home.filter(|home| *home == self.me || self.usable_relay(ctx, home));
         let relay = if peer.direct.is_some() { home } else { home.or(peer.relay) };
         let relay = relay.filter(|relay| *relay != self.me);
         let full = !peer.supernode && peer.ahead.len() >= ctx.config.links_opened_max;
         Some(Contact { id: *id, relay, supernode: peer.supernode, full })
     }
 
-    pub(super) fn usable_relay(&self, id: &Id) -> bool {
-        self.peers.get(id).is_some_and(|peer| peer.direct.is_some() && peer.usable())
+    pub(super) fn usable_relay(&self, ctx: &Ctx<'_>, id: &Id) -> bool {
+        let usable = |peer: &Peer| peer.direct.is_some() && peer.usable();
+        self.peers.get(id).is_some_and(|peer| usable(peer) && peer.heard_lately(ctx.config, ctx.now.mono))
     }
 }
 

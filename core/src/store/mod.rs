@@ -405,10 +405,11 @@ impl Store {
         batch
     }
 
-    /// Drops every record of `region` that lies in none of `kept`.
-    pub fn retain(&mut self, region: &Region, kept: &[Region]) -> Batch {
+    /// Drops every record of `region` that lies in none of `kept` and is not newer than `before_us`.
+    pub fn retain(&mut self, region: &Region, kept: &[Region], before_us: u64) -> Batch {
         let gone: Vec<Cursor> = self
             .from(None)
+            .filter(|(_, _, entry)| entry.record.version.wall_us <= before_us)
             .filter(|(_, _, entry)| region.contains(&entry.id) && !kept.iter().any(|region| region.contains(&entry.id)))
             .map(|(namespace, key, _)| (namespace.clone(), key.clone()))
             .collect();

@@ -17,7 +17,7 @@ use crate::{dht, exchange, globals, group, id::Id, live, messaging, overlay, spr
 
 /// The version of this encoding. Two ends of a link speak the older of their two newest ones, if both still know it:
 /// [`WIRE_OLDEST`]. A frame that came with a version is not sent where an older one is spoken.
-pub const WIRE_VERSION: u8 = 8;
+pub const WIRE_VERSION: u8 = 9;
 /// The oldest version that this program speaks: the one before [`WIRE_VERSION`], once there is one that negotiates.
 pub const WIRE_OLDEST: u8 = 8;
 /// The version of query plans: a peer that does not know a plan says so and is not covered.
@@ -32,6 +32,19 @@ pub enum Frame {
     Routed(overlay::Routed),
     /// A message for the peer at the other end of the link.
     Direct(Body),
+}
+
+impl Frame {
+    /// The version that it came with.
+    pub fn since(&self) -> u8 {
+        match self {
+            Frame::Direct(body) | Frame::Routed(overlay::Routed { body, .. }) => match body {
+                Body::Group(group::Message::Enlist) => 9,
+                _ => WIRE_OLDEST,
+            },
+            Frame::Link(_) => WIRE_OLDEST,
+        }
+    }
 }
 
 /// A message of a layer above the overlay to the same layer of another peer.
@@ -112,7 +125,7 @@ pub fn decode(bytes: &[u8]) -> Result<Frame, WireError> {
     decode_among(&(WIRE_OLDEST..=WIRE_VERSION), bytes)
 }
 
-/// The same for who knows these versions.
+/// The same for who knows these versions. A hello reads the same in the one before them.
 pub fn decode_among(versions: &RangeInclusive<u8>, bytes: &[u8]) -> Result<Frame, WireError> {
     match bytes.split_first() {
         None => Err(WireError::Empty),
@@ -121,6 +134,11 @@ pub fn decode_among(versions: &RangeInclusive<u8>, bytes: &[u8]) -> Result<Frame
             Ok((_, rest)) => Err(WireError::Malformed(format!("{} trailing bytes", rest.len()))),
             // What `postcard` says of it is long, and nobody can do anything with it.
             Err(_) => Err(WireError::Malformed("it does not read as one".to_owned())),
+        },
+        // Who speaks the version before, and another one before that, says hello in that: it does not know whom it meets.
+        Some((version, body)) if version.checked_add(1) == Some(*versions.start()) => match postcard::from_bytes(body) {
+            Ok(hello @ Frame::Link(overlay::LinkFrame::Hello(_))) => Ok(hello),
+            _ => Err(WireError::Version(*version)),
         },
         Some((version, _)) => Err(WireError::Version(*version)),
     }

@@ -143,3 +143,31 @@ fn no_session_is_begun_that_nobody_can_hear_of() {
     world.run(300_000);
     assert_eq!((world.kind(1, 2), world.kind(2, 1)), (Some("relayed"), Some("relayed")));
 }
+
+/// A page is frozen; meanwhile another one dies, and is back when it thaws. Whom it takes for alive is the dead one only.
+#[test]
+fn who_thaws_does_not_wait_for_a_relay_that_died_meanwhile() {
+    for seeds in [[2, 3, 4], [4, 3, 2], [3, 4, 2], [2, 4, 3], [12, 13, 14], [14, 13, 12]] {
+        let pages = seeds.map(|seed| node(seed, config("a")));
+        let mut world = World::new([supernode(1)].into_iter().chain(pages).collect());
+        (1..4).for_each(|page| world.link(0, page));
+        world.run(3_000_000);
+        for (a, b) in [(1, 2), (1, 3), (2, 3)] {
+            world.link(a, b);
+        }
+        world.run(3_000_000);
+
+        world.asleep.insert(1);
+        world.run(40_000_000);
+        assert_eq!(world.kind(2, 1), None, "it is missed");
+        let fresh = reborn(seeds[2], config("a"));
+        world.reload(3, fresh);
+        world.link(0, 3);
+        world.run(1_000_000);
+        world.wake(1);
+        world.run(800_000);
+        world.link(0, 1);
+        world.run(1_500_000);
+        assert!(world.kind(1, 2).is_some() && world.kind(2, 1).is_some(), "{seeds:?}");
+    }
+}

@@ -31,7 +31,7 @@ fn talk(world: &mut World, from: usize, to: usize) -> bool {
 #[test]
 fn a_version_talks_to_the_one_before() {
     for newer in [0, 1] {
-        let versions = |index: usize| if index == newer { OLD..=OLD + 1 } else { OLD..=OLD };
+        let versions = |index: usize| if index == newer { OLD..=OLD + 1 } else { OLD - 1..=OLD };
         let mut world = World::new(vec![speaks(1, versions(0)), speaks(2, versions(1))]);
         world.link(0, 1);
         world.run(1_000_000);
@@ -80,4 +80,20 @@ fn a_frame_of_a_version_that_nobody_agreed_on_is_told_from_junk() {
     assert!(closed && frames.contains(&Frame::Link(LinkFrame::Refuse(Refusal::Version))));
     let counters = stranger.node.inspect(Now::default()).counters;
     assert_eq!((counters["versions_differ"], counters.get("frames_malformed")), (1, None));
+}
+
+#[test]
+fn what_came_with_a_version_is_not_sent_where_an_older_one_is_spoken() {
+    for theirs in [WIRE_OLDEST, WIRE_VERSION] {
+        let wire = theirs..=theirs;
+        let home = node(1, Config { supernode: true, founder: true, direct_links: false, wire, ..config("a") });
+        let archive = node(2, Config { archive: true, ..config("a") });
+        let mut world = World::new(vec![home, archive]);
+        world.link(0, 1);
+        world.run(10_000_000);
+        assert_eq!((world.kind(0, 1), world.kind(1, 0)), (Some("direct"), Some("direct")), "version {theirs}");
+        assert_eq!(world.counter(1, "frames_too_new") > 0, theirs < WIRE_VERSION, "version {theirs}");
+        assert_eq!((world.counter(0, "frames_malformed"), world.counter(0, "versions_differ")), (0, 0));
+        assert!(talk(&mut world, 0, 1) && talk(&mut world, 1, 0));
+    }
 }

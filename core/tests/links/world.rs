@@ -1,6 +1,6 @@
 //! Nodes fed and drained by hand, and the links between them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use pontoon_core::{
     Config, Id, Now,
@@ -55,6 +55,9 @@ pub struct World {
     /// Nodes that began a new life.
     pub lives: usize,
     pub now: Now,
+    /// Nodes that are frozen: what happens to them waits in `held`.
+    pub asleep: BTreeSet<usize>,
+    held: VecDeque<(usize, Input)>,
     /// Nodes whose clocks are ahead, and by how much.
     pub ahead_us: BTreeMap<usize, u64>,
 }
@@ -73,6 +76,8 @@ impl World {
             dialled: Vec::new(),
             lives: 0,
             now: Now::default(),
+            asleep: BTreeSet::new(),
+            held: VecDeque::new(),
             ahead_us: BTreeMap::new(),
         }
     }
@@ -92,6 +97,10 @@ impl World {
 
     /// Something happens to a node.
     pub fn tell(&mut self, index: usize, input: Input) {
+        if self.asleep.contains(&index) {
+            self.held.push_back((index, input));
+            return;
+        }
         let now = self.time(index);
         self.nodes[index].handle_input(now, input);
         self.settle();
@@ -192,6 +201,10 @@ impl World {
                 }
             }
             let Some((to, input)) = todo.pop_front() else { break };
+            if self.asleep.contains(&to) {
+                self.held.push_back((to, input));
+                continue;
+            }
             let now = self.time(to);
             self.nodes[to].handle_input(now, input);
         }
@@ -202,12 +215,21 @@ impl World {
         for _ in 0..us / 100_000 {
             self.now.mono += 100_000;
             self.now.wall += 100_000;
-            for index in 0..self.nodes.len() {
+            for index in (0..self.nodes.len()).filter(|index| !self.asleep.contains(index)) {
                 let now = self.time(index);
                 self.nodes[index].handle_input(now, Input::Wake);
             }
             self.settle();
         }
+    }
+
+    /// Wakes a frozen node: first it learns what happened meanwhile, then how late it is.
+    pub fn wake(&mut self, index: usize) {
+        self.asleep.remove(&index);
+        for (to, input) in std::mem::take(&mut self.held) {
+            self.tell(to, input);
+        }
+        self.tell(index, Input::Wake);
     }
 
     /// How two nodes are linked, as the first sees it.

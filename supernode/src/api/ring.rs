@@ -192,6 +192,7 @@ mod tests {
             share: 0.5,
             epoch: 3,
             owner: me,
+            in_step: true,
             members: vec![me, near],
             state: "active",
             assumed_lost: false,

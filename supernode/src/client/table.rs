@@ -36,11 +36,12 @@ pub(super) fn ring(ring: &Value) -> String {
             shown(&replica["owner"]).chars().take(8).collect(),
             members.join(" "),
             shown(&replica["state"]),
+            if replica["inStep"] == Value::Bool(true) { String::new() } else { "behind".to_owned() },
             flag(&replica["assumedLost"], "assumed lost"),
         ]
     });
     let nodes = aligned(&["node", "role", "link", "sibling"], nodes.collect());
-    let replicas = aligned(&["region", "owner", "members", "state", ""], replicas.collect());
+    let replicas = aligned(&["region", "owner", "members", "state", "", ""], replicas.collect());
     format!("{nodes}\n{replicas}")
 }
 

@@ -115,6 +115,8 @@ fn engine(text: &mut Text, figures: &Figures) {
     text.one(Gauge, "pontoon_peers", "Live peers that the node has heard of.", figures.peers);
     let fragments = STATES.map(|state| (state, figures.fragments.get(state).copied().unwrap_or(0)));
     text.each(Gauge, "pontoon_fragments", "Regions that the node holds, by state.", "state", fragments);
+    let help = "Share of the key space of which a copy is here, in step with its owner's: 1 at an archive.";
+    text.one(Gauge, "pontoon_replicated_ratio", help, figures.replicated);
     text.one(Gauge, "pontoon_store_records", "Records kept, tombstones included.", figures.records);
     text.one(Gauge, "pontoon_store_bytes", "Bytes of the records kept, about.", figures.bytes);
     let counted = |name: &str| figures.counters.get(name).copied().unwrap_or(0);

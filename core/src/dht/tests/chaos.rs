@@ -34,7 +34,10 @@ struct Run {
 
 impl Run {
     fn new(seed: u64, peers: u64) -> Run {
-        let mut swarm = Swarm::new(seed, peers);
+        Run::with(Swarm::new(seed, peers))
+    }
+
+    fn with(mut swarm: Swarm) -> Run {
         swarm.until(30 * SECOND, Swarm::settled);
         swarm.pass(4 * SECOND);
         let counters = (0..12_u8).map(|at| Counter { key: vec![at % 4], ticket: None, known: None }).collect();
@@ -152,6 +155,30 @@ fn one_crash_after_another() {
             run.swarm.crash(victim);
             forget(&mut run);
             // Within a lease, within a take-over, or after it.
+            let pause = run.swarm.random(12 * SECOND);
+            run.go(pause);
+            run.swarm.start(victim, victim == id(0));
+            run.go(15 * SECOND);
+        }
+        run.finish();
+        assert!(run.answered > 500, "seed {seed}: {}", run.answered);
+    }
+}
+
+#[test]
+fn one_crash_after_another_beside_archives() {
+    for seed in seeds(400, 10) {
+        let mut swarm = Swarm::empty(seed);
+        swarm.archives.extend([id(3), id(4)].into_iter().take(1 + seed as usize % 2));
+        (0..5 + seed % 2).for_each(|number| swarm.start(id(number), number == 0));
+        let mut run = Run::with(swarm);
+        run.swarm.loss = if seed % 2 == 0 { 0 } else { 30 };
+        run.go(2 * SECOND);
+        for _ in 0..5 {
+            let up: Vec<Id> = run.swarm.nodes.keys().copied().collect();
+            let victim = up[run.swarm.random(up.len() as u64) as usize];
+            run.swarm.crash(victim);
+            forget(&mut run);
             let pause = run.swarm.random(12 * SECOND);
             run.go(pause);
             run.swarm.start(victim, victim == id(0));

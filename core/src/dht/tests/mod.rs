@@ -1,5 +1,6 @@
 //! Groups and the DHT together: see [`swarm`] for the world they live in.
 
+mod archive;
 mod backup;
 mod chaos;
 mod heal;

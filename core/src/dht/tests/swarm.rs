@@ -78,6 +78,8 @@ pub struct Swarm {
     next_ticket: u64,
     /// Whether two owners at once are a failure.
     pub exclusive: bool,
+    /// Peers that are archives.
+    pub archives: BTreeSet<Id>,
     /// Disks that refuse to write.
     pub broken: BTreeSet<Id>,
     pub messages: Cell<u64>,
@@ -116,6 +118,7 @@ impl Swarm {
             // Apart from the numbers that nodes give themselves.
             next_ticket: 1 << 40,
             exclusive: true,
+            archives: BTreeSet::new(),
             broken: BTreeSet::new(),
             messages: Cell::new(0),
         }
@@ -187,6 +190,8 @@ impl Swarm {
         let node = self.nodes.get_mut(&me)?;
         let mut config = self.config.clone();
         config.founder |= me == id(0);
+        config.archive = self.archives.contains(&me);
+        config.supernode |= config.archive;
         let mut ctx = Ctx { now, me, config: &config, rng: &mut node.rng, out: &mut node.out };
         let result = f(&mut node.dht, &mut ctx, &view);
         while let Some(event) = node.dht.poll_event() {
