@@ -9,7 +9,7 @@ BENCH ?= cargo run --release --locked --quiet -p pontoon-tests --bin bench --
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo page docs test check bench conformance soak nat-lab clean
+.PHONY: help setup demo page docs test check bench conformance soak nat-lab image clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -72,6 +72,9 @@ nat-lab: ## browsers behind NATs, in network namespaces (Linux, as root, with ip
 	@$(MAKE) --no-print-directory page
 	cargo build --locked -p pontoon-supernode
 	node tests/nat/lab.mjs $(CASE)
+
+image: ## the supernode's container image, with docker, podman or buildah, and musl-gcc; fetches no image
+	@scripts/image.sh
 
 clean: ## remove what was built (not the installed tools)
 	cargo clean
