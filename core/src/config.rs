@@ -31,7 +31,7 @@ pub struct Config {
     pub replicas: usize,
     /// Whether this peer is an archive: it holds a copy of every record, beside the `replicas` of each group.
     pub archive: bool,
-    /// Archives that a group takes at most.
+    /// Archives in a group at most, owner included: fewer than `replicas`, so that the others are a majority.
     pub archives_max: usize,
     /// Locality bits of bare namespaces. The same for the whole network.
     pub locality_bits: u8,
@@ -155,7 +155,7 @@ impl Default for Config {
 
             replicas: 3,
             archive: false,
-            archives_max: 3,
+            archives_max: 2,
             locality_bits: 0,
             siblings: 8,
             lookahead_max: 48,

@@ -46,7 +46,7 @@ pub struct Args {
     /// Hold a copy of every record of the network, beside those that there are anyway
     #[arg(long, env = "PONTOON_ARCHIVE")]
     pub archive: bool,
-    /// Bytes of records that it keeps at most, in memory and on disk
+    /// Bytes of records, in memory and on disk, beyond which it takes no writes as their owner
     #[arg(long, env = "PONTOON_STORE_BYTES_MAX", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1 << 20..))]
     pub store_bytes_max: Option<u64>,
     /// WebSocket clients at once

@@ -6,15 +6,17 @@
 //! nobody else needs to know of archives, and none is left out where groups split, unite or begin anew.
 //!
 //! What an archive has of epochs that went on without it stays until it is in step with one that has it again, for if the
-//! others go meanwhile there is nothing else. Till then others are given no more of that than what is younger than any
-//! tombstone: of older records nobody may know any more that they were removed.
+//! others go meanwhile there is nothing else. Till then others are given no more of it than what is younger than any
+//! tombstone: of older records nobody may know any more that they were removed. For the same reason it owns only
+//! what it is in step with, unless it is all that is left.
 
 use chacha20::rand_core::Rng as _;
 
 use super::{
     Env, Groups,
-    certificate::Certificate,
+    certificate::{Certificate, Name},
     fragment::Fragment,
+    jitter,
     maintain::SETTLED_US,
     message::{Message, Page},
 };
@@ -23,7 +25,6 @@ use crate::{
     id::{Id, Region},
     map::{Map, Set},
     overlay::TICK_US,
-    store::Batch,
 };
 
 /// Between two rounds of asking,
@@ -46,7 +47,8 @@ impl Groups {
             return;
         }
         if self.ticks.is_multiple_of(REMIND_TICKS) {
-            let owners: Set<Id> = self.memberships().map(|held| held.certificate().owner).filter(|id| *id != self.me).collect();
+            let owners: Set<Id> =
+                self.memberships().map(|held| held.certificate().owner).filter(|id| *id != self.me).collect();
             for owner in owners {
                 env.ctx.send(owner, Message::Enlist);
             }
@@ -56,7 +58,10 @@ impl Groups {
             return;
         }
         let held: Vec<Region> = self.memberships().map(|held| held.name().region).collect();
-        for part in Region::ALL.subtract_all(&held).into_iter().take(PARTS_MAX) {
+        let parts = Region::ALL.subtract_all(&held);
+        // Not always the same ones: there may be some where nobody takes it in.
+        let first = jitter(env.ctx, parts.len() as u64) as usize;
+        for part in parts.iter().cycle().skip(first).take(PARTS_MAX.min(parts.len())) {
             let mut anywhere = Id::ZERO;
             env.ctx.rng.fill_bytes(&mut anywhere.0);
             env.ctx.route(part.nearest(&anywhere), Message::Enlist);
@@ -68,14 +73,29 @@ impl Groups {
         self.fragments.values().filter(|held| !held.retired() && held.certificate().has(&self.me))
     }
 
-    /// An archive asks.
+    /// An archive asks. Where there are too many, those that are there are preferred, and of these the smallest ids, so that
+    /// all owners take the same.
     pub(super) fn on_enlist(&mut self, env: &mut Env, from: Id) {
-        let room = self.archives.len() < env.ctx.config.archives_max || self.archives.contains_key(&from);
-        if from == self.me || !room {
-            env.ctx.count("group.archives_refused");
+        if from == self.me {
             return;
         }
         self.archives.insert(from, env.ctx.now.mono);
+        if self.archives.len() > env.ctx.config.archives_max {
+            env.ctx.count("group.archives_refused");
+            let last = self.archives.keys().max_by_key(|id| (**id != from && !self.peer_alive(env, id), **id)).copied();
+            last.map(|last| self.archives.remove(&last));
+        }
+    }
+
+    /// As the new owner of a group: what is beyond the replicas are its archives, who have yet to say so themselves.
+    pub(super) fn inherit_archives(&mut self, env: &Env, certificate: &Certificate) {
+        let config = env.ctx.config;
+        let beyond = certificate.members.iter().skip(config.replicas + usize::from(config.archive));
+        for id in beyond.filter(|id| **id != self.me).take(config.archives_max) {
+            if self.archives.len() < config.archives_max {
+                self.archives.entry(*id).or_insert(env.ctx.now.mono);
+            }
+        }
     }
 
     pub(super) fn forget_archives(&mut self, now_us: u64) {
@@ -88,24 +108,33 @@ impl Groups {
         let own = (env.ctx.config.archive && !self.leaving).then_some(self.me);
         let others = self.archives.keys().copied().filter(|id| !self.goodbyes.contains_key(id));
         let fit = |id: &Id| if members.contains(id) { !gone(id) } else { settled(id) };
-        own.into_iter().chain(others.filter(fit)).collect()
+        own.into_iter().chain(others.filter(fit)).take(env.ctx.config.archives_max).collect()
     }
 
-    /// As an archive, before an epoch is taken up: what goes of the records that are here of its region. `None`: this is
-    /// no archive.
-    pub(super) fn clear_archive(&self, env: &mut Env, certificate: &Certificate) -> Option<Batch> {
-        if !env.ctx.config.archive {
-            return None;
+    /// Whether a peer may be handed a fragment: an archive only what it is in step with.
+    pub(super) fn may_inherit(&self, fragment: &Fragment, id: &Id) -> bool {
+        !self.archives.contains_key(id) || fragment.confirmed.contains(id)
+    }
+
+    /// As an archive: whether nothing that is in step has taken the place of a fragment that is retired.
+    pub(super) fn is_last_copy(&self, env: &Env, name: &Name) -> bool {
+        let in_step = self.memberships().filter(|held| held.kept.synced);
+        let in_step: Vec<Region> = in_step.map(|held| held.name().region).collect();
+        let forked = self.fragments.get(name).is_some_and(|held| held.kept.forked);
+        env.ctx.config.archive && !forked && !name.region.subtract_all(&in_step).is_empty()
+    }
+
+    /// Before an epoch is taken up: records that are here of its region and older than this go, if they belong to no source
+    /// of it.
+    pub(super) fn cleared_before_us(&self, env: &Env, certificate: &Certificate) -> u64 {
+        let left = |id: &Id| *id != self.me && !certificate.lost.contains(id);
+        let others = certificate.sources.iter().any(|source| source.members.iter().any(left));
+        match (env.ctx.config.archive, certificate.owner == self.me && others) {
+            (false, _) => u64::MAX,
+            (true, false) => 0,
+            // From now on this copy says what there is; it is not to say more than the others know.
+            (true, true) => oldest(env),
         }
-        let survives = !certificate.lost.is_empty() || certificate.sources.is_empty();
-        if certificate.owner != self.me || survives {
-            return Some(Batch::new());
-        }
-        // From now on this copy says what there is; it is not to say more than others know.
-        let source = |held: &&Fragment| certificate.sources.iter().any(|source| source.is(&held.name()));
-        let in_step = self.fragments.values().filter(source).filter(|held| held.kept.synced || held.kept.forked);
-        let kept: Vec<Region> = in_step.map(|held| held.name().region).collect();
-        Some(env.store.retain(&certificate.name.region, &kept, oldest(env)))
     }
 
     /// What a member that may not be in step gives of its copy.

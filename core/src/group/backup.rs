@@ -161,13 +161,13 @@ impl Groups {
         }
     }
 
-    /// Holds a fragment no more, nor, unless this is an archive, the records that lie in no other one.
+    /// Holds a fragment no more, nor the records that lie in no other one.
     pub(super) fn forget(&mut self, env: &mut Env, name: Name) -> Option<(Fragment, Batch)> {
         let fragment = self.fragments.remove(&name)?;
         env.store.untrack(&name);
         let held: Vec<_> = self.fragments.keys().map(|name| name.region).collect();
         let mut batch = Batch::new();
-        if !name.region.subtract_all(&held).is_empty() && !env.ctx.config.archive {
+        if !name.region.subtract_all(&held).is_empty() {
             batch = env.store.retain(&name.region, &held, u64::MAX);
         }
         batch.push((crate::store::disk::fragment_key(&name), None));

@@ -106,6 +106,7 @@ impl Groups {
             }
             if fragment.retired() {
                 self.remind(env, name);
+                self.drop_if_done(env, name);
                 continue;
             }
             if !fragment.certificate().has(&self.me) {
@@ -263,7 +264,8 @@ impl Groups {
             return;
         }
         near.push(self.me);
-        if let Some((heir, part, rest)) = plan::hand_over(self.me, name.region, candidates) {
+        let heirs: Vec<Id> = candidates.iter().filter(|id| self.may_inherit(fragment, id)).copied().collect();
+        if let Some((heir, part, rest)) = plan::hand_over(self.me, name.region, &heirs) {
             let gone = |id: &Id| !staying(id);
             let archives = self.archives(env, members, gone);
             let theirs = plan::members(heir, near.iter().copied(), replicas, &archives);
@@ -375,7 +377,9 @@ impl Groups {
         let idle_us = now.saturating_sub(fragment.granted_until_us.max(fragment.since_us));
         let gone = self.gone_for(env, &owner, TAKE_OVER_AFTER_US) || idle_us > 3 * lease_us;
         let living = fragment.quorum(&[], |id| self.peer_alive(env, id));
-        let due = !bound && gone && !self.leaving;
+        let late = env.ctx.config.archive && !fragment.kept.synced;
+        let others = fragment.certificate().members.iter().any(|id| *id != self.me && self.peer_alive(env, id));
+        let due = !bound && gone && !self.leaving && !(late && others);
         if !due || !living {
             if let Some(fragment) = self.fragments.get_mut(&name) {
                 fragment.turn_us = None;
@@ -432,7 +436,8 @@ impl Groups {
 
     /// Whether nothing is held any more, or nobody is there to take it.
     pub fn left(&self) -> bool {
-        self.leaving && (self.fragments.is_empty() || self.nobody)
+        let done = |held: &Fragment| held.kept.retired.as_ref().is_some_and(Vec::is_empty);
+        self.leaving && (self.fragments.values().all(done) || self.nobody)
     }
 
     /// A member leaves: it waits until it is replaced in every group.

@@ -350,7 +350,8 @@ impl Groups {
 
     fn push(&mut self, env: &mut Env, name: Name, to: Id, after: Option<Cursor>) {
         let page = env.store.page(&name.region, after.clone(), PAGE_BYTES);
-        let as_of_us = env.store.clock_us();
+        // What is not here is no more, as of now: no write of this owner will be older.
+        let as_of_us = env.store.advance(env.ctx.now.wall);
         if let Some(fragment) = self.fragments.get_mut(&name) {
             fragment.pushes.insert(to, (after, env.ctx.now.mono));
             env.ctx.add("group.records_pushed", page.records.len() as u64);

@@ -188,6 +188,7 @@ impl Groups {
         self.fragments.insert(name, Fragment::new(Kept::new(certificate.clone()), Stage::Member, env.ctx.now.mono));
         self.save(env, &name, batch, Vec::new(), Step::None);
         if certificate.owner == self.me {
+            self.inherit_archives(env, certificate);
             self.begin_merge(env, name);
         } else if env.ctx.config.archive {
             env.ctx.send(certificate.owner, Message::Enlist);
@@ -201,23 +202,25 @@ impl Groups {
         if self.damaged {
             return Batch::new();
         }
-        if let Some(batch) = self.clear_archive(env, certificate) {
-            return batch;
-        }
         let region = certificate.name.region;
         let regions = |of: &dyn Fn(&Fragment) -> bool| -> Vec<Region> {
             self.fragments.values().filter(|held| of(held)).map(|held| held.name().region).collect()
         };
         let mine = |source: &Source| source.members.contains(&self.me);
         let forked = regions(&|held| held.kept.forked);
-        let mut kept = regions(&|held| certificate.sources.iter().any(|source| source.is(&held.name())));
+        let before_us = self.cleared_before_us(env, certificate);
+        let whole = |held: &Fragment| held.kept.synced || before_us == u64::MAX;
+        let source = |held: &Fragment| certificate.sources.iter().any(|source| source.is(&held.name()));
+        let mut kept = regions(&|held| source(held) && whole(held));
         let mut batch = Batch::new();
         if !forked.is_empty() && !certificate.sources.iter().any(mine) {
             let oldest = env.ctx.now.wall.saturating_sub(env.ctx.config.tombstone_us);
             batch = env.store.set_aside_old(&region, &kept, &Page::default(), oldest);
         }
         kept.extend(forked);
-        batch.extend(env.store.retain(&region, &kept, u64::MAX));
+        if before_us > 0 {
+            batch.extend(env.store.retain(&region, &kept, before_us));
+        }
         batch
     }
 
@@ -256,7 +259,7 @@ impl Groups {
     /// Forgets a retired fragment that nobody wants any more, and the records that lie in no other one.
     pub(super) fn drop_if_done(&mut self, env: &mut Env, name: Name) {
         let done = |fragment: &Fragment| fragment.kept.retired.as_ref().is_some_and(Vec::is_empty);
-        if !self.fragments.get(&name).is_some_and(done) {
+        if !self.fragments.get(&name).is_some_and(done) || self.is_last_copy(env, &name) {
             return;
         }
         let Some((fragment, mut batch)) = self.forget(env, name) else {

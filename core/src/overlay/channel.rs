@@ -211,6 +211,9 @@ impl Overlay {
     /// One whole frame arrived.
     pub(super) fn frame(&mut self, ctx: &mut Ctx<'_>, path: Path, frame: Frame, length: usize) {
         let Some(channel) = self.channel(path) else { return };
+        if Overlay::heard(channel, &frame) {
+            return;
+        }
         match (channel.peer, frame) {
             (None, Frame::Link(LinkFrame::Hello(hello))) => self.hello(ctx, path, hello),
             (None, Frame::Link(LinkFrame::Proof { signature, direct })) => self.proof(ctx, path, &signature, direct),
@@ -252,7 +255,7 @@ impl Overlay {
     /// A channel is open: the peer is linked, or linked better than before.
     pub(super) fn opened(&mut self, ctx: &mut Ctx<'_>, path: Path, id: Id, hello: &Hello) {
         if let Path::Transport(link) = path
-            && !self.keep_newer(ctx.now.mono, link, &id, hello.supernode)
+            && !self.keep_newer(ctx, link, &id, hello.supernode)
         {
             self.close_link(ctx, link);
             return;
@@ -330,10 +333,10 @@ impl Overlay {
 
     /// Whether a new transport to a peer replaces the one that stands. Of two that the two sides began, both keep the
     /// one that the smaller id began; a second one from the same side replaces the first.
-    fn keep_newer(&mut self, now: u64, link: LinkId, id: &Id, supernode: bool) -> bool {
+    fn keep_newer(&mut self, ctx: &Ctx<'_>, link: LinkId, id: &Id, supernode: bool) -> bool {
         if let Some(Channel { origin: Some(Origin::Dialled { address }), .. }) = self.channels.get(&link) {
             let address = address.clone();
-            self.dial_reached(now, &address, *id, supernode);
+            self.dial_reached(ctx, &address, *id, supernode);
         }
         let Some(standing) = self.direct(id) else { return true };
         let (old, new) = (self.began_by_us(standing), self.began_by_us(link));

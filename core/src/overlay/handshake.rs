@@ -19,6 +19,7 @@ use crate::{
     config::SECOND_US,
     ctx::Ctx,
     id::Id,
+    node::Origin,
     wire::{Frame, PLAN_VERSION},
 };
 
@@ -89,12 +90,19 @@ impl Overlay {
             self.contact_refused(ctx, id, refusal);
             return;
         }
-        // Over a relay the other side may have begun anew since ours was said: then it has not heard it.
-        if let (Path::Relay { .. }, Some(channel)) = (path, self.channel(path))
-            && channel.since_us + HELLO_AGAIN_US < ctx.now.mono
-        {
+        // Over a relay the other side may have begun anew since ours was said: then it has not heard it. Of a data channel the
+        // first messages may be lost where the other end was not ready for them.
+        if let Some(channel) = self.channel(path) {
+            let (late, first) = (channel.since_us + HELLO_AGAIN_US < ctx.now.mono, channel.heard.is_none());
+            let again = match (path, &channel.origin) {
+                (Path::Relay { .. }, _) => late,
+                (Path::Transport(_), Some(Origin::Rtc { .. })) => first,
+                (Path::Transport(_), _) => false,
+            };
             let nonce = channel.nonce;
-            self.say_hello(ctx, path, nonce, expected);
+            if again {
+                self.say_hello(ctx, path, nonce, expected);
+            }
         }
         let direct = self.direct(&id).is_some();
         let signature = self.identity.sign(&challenge(&ctx.config.network, &hello.nonce, &self.me, &id, direct));

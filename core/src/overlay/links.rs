@@ -155,7 +155,8 @@ impl Overlay {
             return false;
         }
         let told = known.contact.relay.filter(|relay| self.usable_relay(ctx, relay));
-        let home = || self.home().filter(|home| self.usable_relay(ctx, home));
+        let home = |(id, peer): &(&Id, &Peer)| peer.supernode && self.usable_relay(ctx, id);
+        let home = || self.peers.iter().find(home).map(|(id, _)| *id);
         let relay = told.or_else(|| self.relay_to(ctx, &id)).or_else(home);
         if let Some(via) = relay.filter(|via| *via != id) {
             self.open_relayed(ctx, id, via);
@@ -258,7 +259,7 @@ impl Overlay {
         let now = ctx.now.mono;
         let wanted = |(id, peer): &(&Id, &Peer)| {
             let turn = self.me < **id || now > peer.since_us + 10 * SECOND_US;
-            let leaves = || ctx.config.leave_sockets && self.is_dialled(peer);
+            let leaves = || ctx.config.leave_sockets && self.may_leave(ctx, peer);
             let better = if peer.direct.is_none() { turn } else { leaves() };
             better && peer.direct_links && now >= peer.upgrade_due_us
         };
@@ -271,10 +272,15 @@ impl Overlay {
         }
     }
 
-    /// Whether the channel to a peer is one that this node dialled.
-    fn is_dialled(&self, peer: &Peer) -> bool {
+    /// Whether the channel to a peer is one that this node dialled, and may be left.
+    fn may_leave(&self, ctx: &Ctx<'_>, peer: &Peer) -> bool {
         let channel = peer.direct.and_then(|link| self.channels.get(&link));
-        channel.is_some_and(|channel| matches!(channel.origin, Some(Origin::Dialled { .. })))
+        match channel.and_then(|channel| channel.origin.as_ref()) {
+            Some(Origin::Dialled { address }) => {
+                self.dials.get(address).is_none_or(|dial| dial.may_leave(ctx.now.mono))
+            }
+            _ => false,
+        }
     }
 
     /// Closes links that neither side counts among its siblings, and that fill no slot of the other side, while room

@@ -17,6 +17,8 @@ const HANDSHAKE_US: u64 = 10 * SECOND_US;
 const EXPIRE_US: u64 = 2 * SECOND_US;
 /// While there are fewer links than siblings, a peer's address is dialled so often.
 const ISLAND_US: u64 = 20 * SECOND_US;
+/// A socket that is dialled again so soon after it ended was left too early.
+const LEFT_US: u64 = 60 * SECOND_US;
 const JOIN_PATIENCE_US: u64 = 5 * SECOND_US;
 
 /// A supernode's address.
@@ -30,6 +32,17 @@ pub struct Dial {
     retry_us: u64,
     /// When it is dialled again although somebody was reached.
     again_us: u64,
+    /// When the last socket to it ended, and how often in a row it was needed again soon after.
+    ended_us: u64,
+    returns: u32,
+    /// The socket is not left for a data channel before.
+    leave_due_us: u64,
+}
+
+impl Dial {
+    pub(super) fn may_leave(&self, now_us: u64) -> bool {
+        now_us >= self.leave_due_us
+    }
 }
 
 impl Overlay {
@@ -106,10 +119,15 @@ impl Overlay {
     }
 
     /// This peer answers at the address.
-    pub(super) fn dial_reached(&mut self, now: u64, address: &str, id: Id, supernode: bool) {
+    pub(super) fn dial_reached(&mut self, ctx: &Ctx<'_>, address: &str, id: Id, supernode: bool) {
+        let (now, retry_us) = (ctx.now.mono, ctx.config.upgrade_retry_us);
         if let Some(dial) = self.dials.get_mut(address) {
             dial.reached = Some(id);
             dial.peer = !supernode;
+            // A socket that is needed again so soon was left for a channel that did not hold.
+            let soon = dial.ended_us > 0 && now < dial.ended_us + LEFT_US;
+            dial.leave_due_us = if soon { now + (retry_us << dial.returns.min(5)) } else { now };
+            dial.returns = if soon { dial.returns + 1 } else { 0 };
         }
         self.find_anew(now);
     }
@@ -125,6 +143,9 @@ impl Overlay {
     }
 
     pub(super) fn dial_lost(&mut self, ctx: &mut Ctx<'_>, address: &str) {
+        if let Some(dial) = self.dials.get_mut(address) {
+            dial.ended_us = ctx.now.mono;
+        }
         self.dial_failed(ctx, address);
     }
 

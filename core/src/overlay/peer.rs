@@ -94,8 +94,8 @@ impl Peer {
         !self.suspected && self.closing_us.is_none()
     }
 
-    /// Whether it was heard within the time of a probe and its answer. Of whom it hears after a long sleep a node does not
-    /// know that they are there.
+    /// Whether it was heard within the time of a probe and its answer. After a long sleep nobody was: a node does not know
+    /// then who is still there.
     pub fn heard_lately(&self, config: &Config, now_us: u64) -> bool {
         now_us < self.heard_us + config.probe_finger_us + config.suspect_after_us
     }

@@ -152,6 +152,12 @@ impl Store {
         self.clock_us
     }
 
+    /// Brings the clock up to the wall clock; gives its reading.
+    pub fn advance(&mut self, wall_us: u64) -> u64 {
+        self.clock_us = self.clock_us.max(wall_us);
+        self.clock_us
+    }
+
     /// The newest record of a key, acknowledged or not.
     pub fn get(&self, namespace: &str, key: &[u8]) -> Option<&Record> {
         self.entry(namespace, key).map(|entry| &entry.record)

@@ -136,10 +136,12 @@ pub fn decode_among(versions: &RangeInclusive<u8>, bytes: &[u8]) -> Result<Frame
             Err(_) => Err(WireError::Malformed("it does not read as one".to_owned())),
         },
         // Who speaks the version before, and another one before that, says hello in that: it does not know whom it meets.
-        Some((version, body)) if version.checked_add(1) == Some(*versions.start()) => match postcard::from_bytes(body) {
-            Ok(hello @ Frame::Link(overlay::LinkFrame::Hello(_))) => Ok(hello),
-            _ => Err(WireError::Version(*version)),
-        },
+        Some((version, body)) if version.checked_add(1) == Some(*versions.start()) => {
+            match postcard::from_bytes(body) {
+                Ok(hello @ Frame::Link(overlay::LinkFrame::Hello(_))) => Ok(hello),
+                _ => Err(WireError::Version(*version)),
+            }
+        }
         Some((version, _)) => Err(WireError::Version(*version)),
     }
 }

@@ -2,7 +2,7 @@
 
 use pontoon_core::{
     Config,
-    node::{Command, Input, Node, Origin, Reply},
+    node::{Command, Input, LinkId, Node, Origin, Reply},
 };
 
 use crate::world::{World, config, node, supernode};
@@ -97,5 +97,32 @@ fn a_page_leaves_its_socket_for_webrtc_where_it_is_told_to() {
         world.part(1, 0);
         world.run(2_000_000);
         assert!(dialled(&world, FIRST) > 0);
+        // It did not hold for long: the next socket is kept for a while.
+        world.sessions.clear();
+        reach(&mut world, FIRST, 0);
+        world.run(10_000_000);
+        assert!(!world.sessions.contains(&(1, home)));
+        world.run(10_000_000);
+        assert!(world.sessions.contains(&(1, home)));
+    }
+}
+
+#[test]
+fn a_hello_that_a_data_channel_lost_is_said_again() {
+    let mut world = World::new(vec![with_webrtc(1), node(2, Config { leave_sockets: true, ..page() })]);
+    reach(&mut world, FIRST, 0);
+    world.run(3_000_000);
+    let session = world.opened[&1];
+    world.tell(1, Input::RtcSignal { session, payload: b"an offer".to_vec() });
+    let answering = world.opened[&0];
+    let (page, home) = (LinkId(1_000_000), LinkId(2_000_000));
+    world.tell(1, Input::LinkUp { link: page, origin: Origin::Rtc { session } });
+    // What the page said so far came too early for the other end.
+    world.ends.insert((1, page), (0, home));
+    world.ends.insert((0, home), (1, page));
+    world.tell(0, Input::LinkUp { link: home, origin: Origin::Rtc { session: answering } });
+    assert_eq!((world.transport(1, 0), world.transport(0, 1)), (Some("webrtc"), Some("webrtc")));
+    for counter in ["identities_refused", "frames_malformed", "frames_before_proof"] {
+        assert_eq!((world.counter(0, counter), world.counter(1, counter)), (0, 0), "{counter}");
     }
 }

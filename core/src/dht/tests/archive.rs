@@ -134,6 +134,48 @@ fn one_that_left_in_order_has_everything_when_it_is_back() {
     }
 }
 
+/// It was down, the others went on without it; then its group is gone, and some live on who have nothing of that.
+#[test]
+fn what_it_has_is_there_when_its_groups_are_gone_and_others_are_not() {
+    for seed in 0..6 {
+        let (mut swarm, archive) = eight(seed);
+        write(&mut swarm, 0..KEYS);
+        swarm.crash(archive);
+        swarm.pass(20 * SECOND);
+        swarm.start(archive, false);
+        swarm.pass(100_000);
+        swarm.exclusive = false;
+        (1..6).for_each(|number| swarm.crash(id(number)));
+        swarm.until(200 * SECOND, Swarm::whole);
+        swarm.pass(60 * SECOND);
+        has_all(&mut swarm, id(6), seed);
+    }
+}
+
+#[test]
+fn a_network_that_is_founded_anew_does_not_empty_it() {
+    for seed in 0..8 {
+        let (mut swarm, archive) = eight(seed);
+        write(&mut swarm, 0..KEYS);
+        if seed % 2 == 0 {
+            swarm.call(archive, |dht, ctx, view| dht.leave(ctx, view));
+            swarm.until(10 * SECOND, |swarm| swarm.nodes[&archive].dht.left());
+        }
+        (0..8).for_each(|number| swarm.crash(id(number)));
+        (0..7).for_each(|number| swarm.wipe(id(number)));
+        swarm.pass(10 * SECOND);
+        swarm.exclusive = false;
+        (0..3).for_each(|number| swarm.start(id(number), number == 0));
+        swarm.until(30 * SECOND, Swarm::whole);
+        assert_eq!(swarm.get(id(1), &key(1)), None, "it is another network");
+        assert!(matches!(swarm.put(id(1), b"new", b"v"), Outcome::Stored { .. }));
+        swarm.start(archive, false);
+        swarm.pass(120 * SECOND);
+        has_all(&mut swarm, id(1), seed);
+        assert_eq!(swarm.get(archive, b"new"), Some(b"v".to_vec()), "seed {seed}");
+    }
+}
+
 /// Removed while it was away, so long ago that nobody has a tombstone any more: it is not to come back.
 #[test]
 fn what_was_removed_while_it_was_away_stays_removed() {

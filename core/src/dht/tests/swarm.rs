@@ -157,6 +157,11 @@ impl Swarm {
         self.down_us.insert(me, self.now);
     }
 
+    /// The disk of a peer that is down is lost.
+    pub fn wipe(&mut self, me: Id) {
+        self.disks.remove(&me);
+    }
+
     pub fn cut(&mut self, a: Id, b: Id) {
         let now = self.now;
         self.cuts.entry((a.min(b), a.max(b))).or_insert(now);
