@@ -135,6 +135,23 @@ for (const [kind, launch] of Object.entries({ chromium: launchTabs, firefox: lau
     await leave(page);
   });
 
+  test("a connection that closes while it is asked keeps nobody waiting", { timeout: 60_000 }, async () => {
+    const page = await join({ websocket: "leave" });
+    await until("a data channel", 20_000, () => page.evaluate(async () => (await home())?.transport === "webrtc"));
+    const answer = await page.evaluate(() => {
+      const ask = RTCPeerConnection.prototype.getStats;
+      RTCPeerConnection.prototype.getStats = function () {
+        const asked = ask.call(this);
+        this.close();
+        return asked;
+      };
+      const late = new Promise((resolve) => setTimeout(resolve, 10_000, "none"));
+      return Promise.race([db.diagnose().then(() => "an answer"), late]);
+    });
+    assert.equal(answer, "an answer");
+    await leave(page);
+  });
+
   test("the socket comes back where the data channel is lost", { timeout: 120_000 }, async () => {
     const page = await join({ websocket: "leave" });
     await until("a data channel", 20_000, () => page.evaluate(async () => (await home())?.transport === "webrtc"));
