@@ -71,7 +71,7 @@ nat-lab: ## browsers behind NATs, in network namespaces (Linux, as root, with ip
 	@scripts/setup.sh --build
 	@$(MAKE) --no-print-directory page
 	cargo build --locked -p pontoon-supernode
-	node tests/nat/lab.mjs $(CASE)
+	node tests/nat/lab.mjs $(CASE) $(if $(BROWSER),--browser $(BROWSER))
 
 image: ## the supernode's container image, with docker, podman or buildah, and musl-gcc; fetches no image
 	@scripts/image.sh

@@ -1,27 +1,33 @@
 // The NAT laboratory (`make nat-lab`): two browsers behind two NATs, two supernodes outside. Whatever the NATs are, the two
 // pages are linked, SQL answers with coverage 1, and `diagnose()` tells which way the link goes. Needs root, iproute2 and
 // nftables; what the system lacks is said, and what can be run without it is.
+//
+//   node tests/nat/lab.mjs [CASE] [--browser chromium|firefox|mixed]    (make nat-lab CASE=2 BROWSER=firefox)
+//
+// Without a browser: all cases in Chromium, then some in Chromium and Firefox. CASE is the number of one that was printed.
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import assert from "node:assert/strict";
-import puppeteer from "puppeteer-core";
-import { CHROMIUM } from "../../web-demo/scripts/chromium.mjs";
+import { parseArgs } from "node:util";
 import { supernodeBinary } from "../../wasm/scripts/supernode.mjs";
+import { startBrowser } from "./browsers.mjs";
 import { build, destroy, missing, namespace, SUPERNODES, translate } from "./network.mjs";
 
-/** Each case: the two NATs, the ways that the link between the pages may go, and what a page says of its NAT. */
+/** Each case: the two NATs, the ways that the link between the pages may go, what a page says of its NAT. Some are also `mixed`. */
 const CASES = [
-  { nats: ["restricted", "restricted"], ways: ["nat"], seen: ["cone", "cone"] },
-  { nats: ["symmetric", "symmetric"], ways: ["turn"], seen: ["symmetric", "symmetric"] },
+  { nats: ["restricted", "restricted"], ways: ["nat"], seen: ["cone", "cone"], mixed: true },
+  { nats: ["symmetric", "symmetric"], ways: ["turn"], seen: ["symmetric", "symmetric"], mixed: true },
   { nats: ["symmetric", "restricted"], ways: ["turn"], seen: ["symmetric", "cone"] },
-  { nats: ["blocked", "restricted"], ways: ["relay"], seen: ["no answer", "cone"] },
+  { nats: ["blocked", "restricted"], ways: ["relay"], seen: ["no answer", "cone"], mixed: true },
   { nats: ["blocked", "blocked"], ways: ["relay"], seen: ["no answer", "no answer"] },
   { nats: ["restricted", "restricted"], ways: ["nat"], seen: ["cone", "cone"], kill: true },
   { nats: ["blocked", "symmetric"], ways: ["relay"], seen: ["no answer", "symmetric"], kill: true },
 ];
+/** The browsers on the two hosts. */
+const PAIRS = { chromium: ["chromium", "chromium"], firefox: ["firefox", "firefox"], mixed: ["chromium", "firefox"] };
 const LINKED_MS = 45_000;
 const MOVED_MS = 30_000;
 const PORT = 8080;
@@ -31,23 +37,27 @@ if (lack) {
   console.log(`nat-lab: this system lacks ${lack}. Nothing of the laboratory runs without it.`);
   process.exit(process.env.NAT_LAB_REQUIRED ? 1 : 0);
 }
-const only = process.argv[2];
+const { values, positionals: [only] } = parseArgs({ allowPositionals: true, options: { browser: { type: "string" } } });
+assert.ok(!values.browser || values.browser in PAIRS, `a browser is one of ${Object.keys(PAIRS)}`);
+const inPair = (pair) => (job) => ({ ...job, pair });
+const mixed = CASES.filter((job) => job.mixed).map(inPair("mixed"));
+const jobs = values.browser ? CASES.map(inPair(values.browser)) : [...CASES.map(inPair("chromium")), ...mixed];
 const directory = mkdtempSync(path.join(tmpdir(), "pontoon-nat-"));
 const children = new Set();
 let failed = 0;
 try {
   build();
   const site = await serveSite();
-  for (const [number, job] of CASES.entries()) {
+  for (const [number, job] of jobs.entries()) {
     if (only && String(number + 1) !== only) continue;
-    const name = `${job.nats.join(" and ")}${job.kill ? ", supernode killed" : ""}`;
+    const name = `${job.pair}, ${job.nats.join(" and ")}${job.kill ? ", supernode killed" : ""}`;
     const began = Date.now();
     try {
       const told = await run(job, number, site);
       console.log(`ok ${number + 1} - ${name}: ${told} (${((Date.now() - began) / 1000).toFixed(0)} s)`);
     } catch (error) {
       failed += 1;
-      console.log(`not ok ${number + 1} - ${name}: ${error.stack}`);
+      console.log(`not ok ${number + 1} - ${name}: ${error.stack ?? error.message}`);
     }
   }
 } finally {
@@ -59,14 +69,14 @@ console.log(failed === 0 ? "nat-lab: all as it should be" : `nat-lab: ${failed} 
 process.exit(failed === 0 ? 0 : 1);
 
 /** One case. Gives what was seen, for people. */
-async function run({ nats, ways, seen, kill }, number, site) {
+async function run({ nats, pair, ways, seen, kill }, number, site) {
   nats.forEach((kind, at) => translate(at + 1, kind));
   const network = `lab${number}`;
   const supernodes = [];
   const browsers = [];
   try {
     for (const [at, address] of SUPERNODES.entries()) supernodes.push(await startSupernode(network, address, SUPERNODES[1 - at], at === 0));
-    for (const at of [1, 2]) browsers.push(await startBrowser(at));
+    for (const [at, kind] of PAIRS[pair].entries()) browsers.push(await startBrowser(kind, `host${at + 1}`, directory));
     const pages = [];
     for (const browser of browsers) {
       const page = await browser.newPage();
@@ -156,13 +166,6 @@ async function serveSite() {
   const child = start("core", process.execPath, [path.join(import.meta.dirname, "site.mjs"), SUPERNODES[0]], ["pipe", "pipe", "inherit"]);
   for await (const line of createInterface({ input: child.stdout })) return line;
   throw new Error("no site");
-}
-
-/** Chromium in one of the hosts' namespaces. It is talked to over a pipe, for its network is another one. */
-async function startBrowser(number) {
-  const script = path.join(directory, `chromium${number}`);
-  writeFileSync(script, `#!/bin/sh\nexec ip netns exec ${namespace(`host${number}`)} ${CHROMIUM.executablePath} "$@"\n`, { mode: 0o755 });
-  return puppeteer.launch({ ...CHROMIUM, executablePath: script, pipe: true });
 }
 
 function start(name, command, args, stdio) {

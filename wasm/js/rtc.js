@@ -209,6 +209,8 @@ class Session {
   #initiator;
   #host;
   #over = false;
+  /** Who waits for what the connection says of itself. @type {Set<(stats: undefined) => void>} */
+  #asked = new Set();
   /** @type {Report} */
   report;
 
@@ -251,6 +253,7 @@ class Session {
     this.#over = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#turning);
+    for (const answer of this.#asked) answer(undefined);
     if (this.report.state !== "failed") this.report.state = "closed";
     const connection = this.#connection;
     this.#connection = undefined;
@@ -263,7 +266,7 @@ class Session {
 
   /** Looks which way the connection goes. */
   async look() {
-    const stats = await this.#connection?.getStats().catch(() => undefined);
+    const stats = await this.#stats();
     /** @type {Map<string, any>} */
     const found = new Map();
     stats?.forEach((/** @type {any} */ entry) => found.set(entry.id, entry));
@@ -272,6 +275,17 @@ class Session {
       const kinds = [pair.localCandidateId, pair.remoteCandidateId].map((id) => found.get(id)?.candidateType ?? "?");
       this.report.pair = kinds.join(" to ");
     }
+  }
+
+  /** What the connection says of itself; nothing if it is closed meanwhile: Firefox never answers then.
+   * @returns {Promise<RTCStatsReport | undefined>} */
+  #stats() {
+    const connection = this.#connection;
+    return new Promise((resolve) => {
+      if (!connection) return resolve(undefined);
+      this.#asked.add(resolve);
+      connection.getStats().then(resolve, () => resolve(undefined)).finally(() => this.#asked.delete(resolve));
+    });
   }
 
   /** @param {Signal} signal */

@@ -1,10 +1,11 @@
-// What tests of the built package in a real Chromium share: a site that serves it, a browser, a wait.
+// What tests of the built package in real browsers share: a site that serves it, a browser, a wait.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import path from "node:path";
 import { chromium } from "playwright-core";
 import puppeteer from "puppeteer-core";
+import { FIREFOX } from "../scripts/firefox.mjs";
 
 const dist = path.resolve(import.meta.dirname, "..", "dist");
 const types = { ".js": "text/javascript", ".wasm": "application/wasm" };
@@ -34,6 +35,11 @@ export function launch(...args) {
 /** The same where tabs can be hidden: of those of one context only the one in front is visible. Driven by Puppeteer. */
 export function launchTabs() {
   return puppeteer.launch({ executablePath, headless: true, args: flags });
+}
+
+/** A Firefox without a window. Driven by Puppeteer. */
+export function launchFirefox() {
+  return puppeteer.launch(FIREFOX);
 }
 
 /** Waits until `condition` gives something true, and gives it. */
