@@ -44,6 +44,7 @@ use tokio_tungstenite::{
 
 use crate::{
     api::{self, Api},
+    channel::Sockets,
     door::{Door, Refused},
     driver::{Event, Links},
     metrics::{self, Cut, Metrics},
@@ -51,7 +52,7 @@ use crate::{
     reach::Reach,
     settings::{Limits, SOCKET_PATH},
     site::{self, Site, plain},
-    socket::{self, Sockets},
+    socket,
     tls::server::Acceptor,
     traffic::{Addresses, Caller, Held, Stalling},
 };

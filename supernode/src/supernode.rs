@@ -19,11 +19,13 @@ use tokio::{
 
 use crate::{
     api::{Api, Sizes},
+    channel::Sockets,
     clock::Clock,
     disk::Disk,
     door::{Door, JoinError, JoinTokens},
-    driver::{self, Health, Links, Parts, Request},
+    driver::{self, Links, Parts, Request},
     engine::{Calls, Engine, LOOKING_MAX},
+    health::Health,
     http::{self, App},
     metrics, observe,
     reach::{
@@ -34,7 +36,6 @@ use crate::{
     },
     reload::{self, Source},
     settings::{SOCKET_PATH, Settings, SettingsError},
-    socket::Sockets,
     store::{Opened, Store, StoreError},
     tls::{
         TlsError,

@@ -10,8 +10,8 @@ use super::{
     },
 };
 use crate::{
-    driver::Health,
     figures::{Figures, STATES, TRANSPORTS},
+    health::Health,
 };
 
 /// How the supernode is, when it is looked at.

@@ -17,10 +17,10 @@ use tokio::{
 };
 
 use crate::{
+    channel::{Item, Outgoing, Sockets, Taking, client, cut, tell_cut},
     driver::{Event, Links},
     metrics::Cut,
     settings::Limits,
-    socket::{Outgoing, Sockets, Taking, client, cut, tell_cut},
 };
 
 /// How long a session may take to open.
@@ -258,7 +258,7 @@ async fn receive<C: Connection>(
 /// Sends what is queued, until the driver lets go of the link.
 async fn transmit(channel: &impl Channel, outgoing: &mut Outgoing, patience: Duration) {
     sleep(SETTLE).await;
-    while let Some(bytes) = outgoing.next().await {
+    while let Some(Item::Chunk(bytes)) = outgoing.next().await {
         if channel.send(bytes).await.is_err() {
             return;
         }
