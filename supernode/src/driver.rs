@@ -12,6 +12,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -22,11 +23,14 @@ use pontoon_core::{
     CallId, Command, Error, Id, Input, LinkId, Origin, Output, Reply, SessionId, inspect::Inspect, node::Node,
 };
 use tokio::{
+    net::TcpStream,
     sync::{mpsc, oneshot},
     task::JoinSet,
     time::{Duration, Instant, sleep_until, timeout},
 };
-use tokio_tungstenite::{connect_async_tls_with_config, tungstenite::protocol::frame::coding::CloseCode};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_tls_with_config, tungstenite::protocol::frame::coding::CloseCode,
+};
 
 use crate::{
     channel::{Client, Sockets, Turn},
@@ -247,7 +251,8 @@ impl Driver {
             }
             Output::Dial { address } => self.dial(address),
             Output::RtcOpen { session, initiator, .. } => {
-                if let Err(reason) = self.parts.rtc.open(session, initiator) {
+                let near = self.clients.values().any(Client::is_near);
+                if let Err(reason) = self.parts.rtc.open(session, initiator, near) {
                     return Some(Input::RtcFailed { session, reason: reason.to_owned() });
                 }
             }
@@ -456,8 +461,8 @@ impl Driver {
             };
             match attempt.await {
                 Ok(socket) => {
-                    let origin = Origin::Dialled { address };
-                    socket::run(socket, link, (origin, None), events, sockets, None, &limits).await;
+                    let from = (Origin::Dialled { address }, other_end(&socket));
+                    socket::run(socket, link, from, events, sockets, None, &limits).await;
                 }
                 Err(reason) => {
                     let _ = events.send(Event::DialFailed { address, reason }).await;
@@ -487,4 +492,14 @@ impl Driver {
         let _ = timeout(patience, async { while self.dials.join_next().await.is_some() {} }).await;
         self.parts.disk.close().await;
     }
+}
+
+/// The address that was dialled.
+fn other_end(socket: &WebSocketStream<MaybeTlsStream<TcpStream>>) -> Option<IpAddr> {
+    let stream = match socket.get_ref() {
+        MaybeTlsStream::Plain(stream) => stream,
+        MaybeTlsStream::Rustls(stream) => stream.get_ref().0,
+        _ => return None,
+    };
+    stream.peer_addr().ok().map(|address| address.ip().to_canonical())
 }

@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::{Sockets, tell_cut};
 use crate::{
     metrics::{Cut, Metrics},
+    reach::is_open,
     settings::Limits,
 };
 
@@ -74,7 +75,7 @@ pub(crate) struct Client {
     queued: Arc<Queued>,
     bounds: Bounds,
     metrics: Arc<Metrics>,
-    /// Who it is, for the log.
+    /// Where it connects from, or was dialled.
     address: Option<IpAddr>,
     /// When to cut what has not left by then.
     patience: oneshot::Sender<Duration>,
@@ -110,6 +111,11 @@ impl Client {
         // An error says that the socket is gone; its `Event::Down` is on the way.
         let _ = self.queue.send(Item::Chunk(bytes));
         Ok(())
+    }
+
+    /// Whether it is on this machine or in a network that others do not reach.
+    pub(crate) fn is_near(&self) -> bool {
+        self.address.is_some_and(|address| !is_open(address))
     }
 
     /// Counts that it is cut, and says so in the log.
