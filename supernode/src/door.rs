@@ -10,8 +10,7 @@ use std::{
     borrow::Cow,
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
-    time::{Duration, Instant},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use axum::http::{HeaderMap, Uri, header};
@@ -21,6 +20,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 use crate::{
     api::Api,
     files::{self, FileError, Watched},
+    metrics::{self, Metrics},
     reload::Source,
 };
 
@@ -30,8 +30,6 @@ const TOKEN_BYTES_MIN: usize = 16;
 const TOKEN_BYTES_MAX: usize = 256;
 /// Tokens of a file. All are compared with what is given.
 const TOKENS_MAX: usize = 1_024;
-/// Between two lines of the log about who was refused.
-const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// What is wrong with a file of join tokens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -136,26 +134,40 @@ pub(crate) enum Refused {
     WrongToken,
 }
 
+impl From<Refused> for metrics::Refused {
+    fn from(refused: Refused) -> metrics::Refused {
+        match refused {
+            Refused::Origin => metrics::Refused::Origin,
+            Refused::NoToken => metrics::Refused::NoJoinToken,
+            Refused::WrongToken => metrics::Refused::WrongJoinToken,
+        }
+    }
+}
+
 /// The door of `/pontoon`.
 #[derive(Debug)]
 pub(crate) struct Door {
     tokens: Option<Arc<JoinTokens>>,
-    log: Log,
+    metrics: Arc<Metrics>,
 }
 
 impl Door {
-    pub(crate) fn new(tokens: Option<Arc<JoinTokens>>) -> Door {
-        Door { tokens, log: Log::default() }
+    pub(crate) fn new(tokens: Option<Arc<JoinTokens>>, metrics: Arc<Metrics>) -> Door {
+        Door { tokens, metrics }
     }
 
-    /// Whether a request for `/pontoon` may become a link; that it may not is logged.
+    /// Whether a request for `/pontoon` may become a link; that it may not is counted, and logged once a second for each
+    /// reason.
     pub(crate) fn admits(&self, api: &Api, address: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
         let admitted = match api.keeps_out(headers) {
             true => Err(Refused::Origin),
             false => self.admits_token(address),
         };
-        if let Err(reason) = &admitted {
-            self.log.refused(reason, headers);
+        if let Err(reason) = admitted
+            && let Some(count) = self.metrics.refuse(reason.into())
+        {
+            let origin = headers.get(header::ORIGIN);
+            tracing::warn!(%reason, ?origin, count, "a WebSocket was refused (the last one's origin)");
         }
         admitted
     }
@@ -166,24 +178,6 @@ impl Door {
         let mut given = pairs.filter_map(|pair| pair.strip_prefix(GIVEN));
         let given: Vec<u8> = percent_decode_str(given.next().ok_or(Refused::NoToken)?).collect();
         if tokens.have(&given) { Ok(()) } else { Err(Refused::WrongToken) }
-    }
-}
-
-/// Says who was refused, but not more often than it can be read.
-#[derive(Debug, Default)]
-struct Log(Mutex<(Option<Instant>, u64)>);
-
-impl Log {
-    fn refused(&self, reason: &Refused, headers: &HeaderMap) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, unsaid) = &mut *last;
-        if at.is_some_and(|at| at.elapsed() < LOG_EVERY) {
-            *unsaid += 1;
-            return;
-        }
-        let origin = headers.get(header::ORIGIN);
-        tracing::warn!(%reason, ?origin, before_unsaid = *unsaid, "a WebSocket was refused");
-        *last = (Some(Instant::now()), 0);
     }
 }
 
@@ -218,7 +212,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("tokens");
         std::fs::write(&file, content).unwrap();
-        JoinTokens::load(Some(&file)).map(Door::new)
+        JoinTokens::load(Some(&file)).map(|tokens| Door::new(tokens, Arc::default()))
     }
 
     #[test]
@@ -237,7 +231,7 @@ mod tests {
         for wrong in ["", "x", &TOKEN[1..], &longer, "%23%20for%20the%20shop"] {
             assert_eq!(ask(&format!("/pontoon?token={wrong}")), Err(Refused::WrongToken), "{wrong}");
         }
-        let open = Door::new(None);
+        let open = Door::new(None, Arc::default());
         assert_eq!(open.admits_token(&"/pontoon".parse().unwrap()), Ok(()));
     }
 

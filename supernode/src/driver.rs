@@ -12,6 +12,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -21,24 +22,28 @@ use std::{
 use pontoon_core::{
     CallId, Command, Error, Id, Input, LinkId, Origin, Output, Reply, SessionId, inspect::Inspect, node::Node,
 };
-use serde::Serialize;
 use tokio::{
+    net::TcpStream,
     sync::{mpsc, oneshot},
     task::JoinSet,
     time::{Duration, Instant, sleep_until, timeout},
 };
-use tokio_tungstenite::{connect_async_tls_with_config, tungstenite::protocol::frame::coding::CloseCode};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_tls_with_config, tungstenite::protocol::frame::coding::CloseCode,
+};
 
 use crate::{
+    channel::{Client, Sockets, Turn},
     clock::Clock,
     disk::{Disk, DiskState, Done},
     door::{without_query, without_tokens},
     engine::{Calls, Watcher},
     figures::Looked,
+    health::{Counters, Health},
     metrics::{Cut, Looks},
-    reach::{Supernodes, TurnFigures, Turned, rtc::Rtc},
+    reach::{Supernodes, TurnFigures, rtc::Rtc},
     settings::Limits,
-    socket::{self, Client, Sockets, Turn},
+    socket,
     tls::client::Dialling,
 };
 
@@ -115,78 +120,6 @@ pub(crate) enum Request {
         reply: oneshot::Sender<Looks>,
     },
     Shutdown,
-}
-
-/// How the supernode is: what `/healthz` shows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Health {
-    /// `ok`; `degraded` while the disk takes no writes; `leaving` while it shuts down.
-    pub status: &'static str,
-    /// This program's version.
-    pub version: &'static str,
-    /// The node's id (hexadecimal).
-    pub id: String,
-    /// The network's name.
-    pub network: String,
-    /// Whether the node has joined its network.
-    pub joined: bool,
-    /// Whether it is a part of one: it holds a region or is linked. A supernode calls itself joined from the start.
-    pub in_network: bool,
-    /// Open sockets, accepted and dialled, before and after their handshake.
-    pub sockets: usize,
-    /// WebRTC sessions, those that are being negotiated too.
-    pub webrtc: usize,
-    /// What TURN carries; nothing where there is none.
-    pub turn: Option<Turned>,
-    /// Open links to other peers, relayed ones included.
-    pub links: usize,
-    /// Records kept, tombstones included.
-    pub records: usize,
-    /// Seconds since the start.
-    pub uptime_s: u64,
-    /// Whether the disk takes writes.
-    pub disk: DiskState,
-    /// Bytes that wait for the disk.
-    pub disk_pending_bytes: usize,
-    /// What the driver counted since the start.
-    pub counters: Counters,
-}
-
-impl Health {
-    /// Whether work may be sent here; why not, if not.
-    pub fn ready(&self) -> Result<(), &'static str> {
-        match self {
-            Health { status: "leaving", .. } => Err("leaving"),
-            Health { joined: false, .. } | Health { in_network: false, .. } => Err("not joined"),
-            Health { disk: DiskState::Ok, .. } => Ok(()),
-            Health { disk: DiskState::Full, .. } => Err("the disk is full"),
-            Health { disk: DiskState::Failing, .. } => Err("the disk gives errors"),
-            Health { disk: DiskState::Damaged, .. } => Err("the store is damaged"),
-        }
-    }
-}
-
-/// Things counted since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Counters {
-    /// Sockets opened.
-    pub sockets_opened: u64,
-    /// WebRTC data channels opened.
-    pub channels_opened: u64,
-    /// WebRTC sessions that came to nothing.
-    pub channels_failed: u64,
-    /// Clients cut because they did not take what they were sent.
-    pub clients_cut: u64,
-    /// Attempts to reach another supernode that failed.
-    pub dials_failed: u64,
-    /// Batches on disk.
-    pub batches_written: u64,
-    /// Batches that the disk did not take.
-    pub batches_failed: u64,
-    /// Times that the disk stopped taking writes.
-    pub disk_outages: u64,
 }
 
 /// Names of links: unique in a process, never used again.
@@ -318,7 +251,8 @@ impl Driver {
             }
             Output::Dial { address } => self.dial(address),
             Output::RtcOpen { session, initiator, .. } => {
-                if let Err(reason) = self.parts.rtc.open(session, initiator) {
+                let near = self.clients.values().any(Client::is_near);
+                if let Err(reason) = self.parts.rtc.open(session, initiator, near) {
                     return Some(Input::RtcFailed { session, reason: reason.to_owned() });
                 }
             }
@@ -527,8 +461,8 @@ impl Driver {
             };
             match attempt.await {
                 Ok(socket) => {
-                    let origin = Origin::Dialled { address };
-                    socket::run(socket, link, (origin, None), events, sockets, None, &limits).await;
+                    let from = (Origin::Dialled { address }, other_end(&socket));
+                    socket::run(socket, link, from, events, sockets, None, &limits).await;
                 }
                 Err(reason) => {
                     let _ = events.send(Event::DialFailed { address, reason }).await;
@@ -558,4 +492,14 @@ impl Driver {
         let _ = timeout(patience, async { while self.dials.join_next().await.is_some() {} }).await;
         self.parts.disk.close().await;
     }
+}
+
+/// The address that was dialled.
+fn other_end(socket: &WebSocketStream<MaybeTlsStream<TcpStream>>) -> Option<IpAddr> {
+    let stream = match socket.get_ref() {
+        MaybeTlsStream::Plain(stream) => stream,
+        MaybeTlsStream::Rustls(stream) => stream.get_ref().0,
+        _ => return None,
+    };
+    stream.peer_addr().ok().map(|address| address.ip().to_canonical())
 }

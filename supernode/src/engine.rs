@@ -13,10 +13,7 @@ use tokio::{
     sync::{Semaphore, mpsc, oneshot},
 };
 
-use crate::{
-    driver::{Health, Request},
-    metrics::Looks,
-};
+use crate::{driver::Request, health::Health, metrics::Looks};
 
 /// Names of calls: unique in a process, never used again.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,7 @@
 //! WebSocket.
 //!
 //! 1. a TCP connection takes a seat, or is closed unheard when there is none, in all or for its address;
-//! 2. where there is a certificate, TLS begins in time ([`crate::tls`]);
+//! 2. where there is a certificate, TLS begins in time ([`crate::tls`]); plain HTTP is told so there;
 //! 3. its requests are answered; headers must come in time, and what is answered must be taken;
 //! 4. `GET /pontoon` with an upgrade passes the door ([`crate::door`]) and takes a client's seat, or is answered 503; from
 //!    then on it is a link ([`crate::socket`]) and keeps its seats until it ends.
@@ -44,6 +44,7 @@ use tokio_tungstenite::{
 
 use crate::{
     api::{self, Api},
+    channel::Sockets,
     door::{Door, Refused},
     driver::{Event, Links},
     metrics::{self, Cut, Metrics},
@@ -51,8 +52,8 @@ use crate::{
     reach::Reach,
     settings::{Limits, SOCKET_PATH},
     site::{self, Site, plain},
-    socket::{self, Sockets},
-    tls::server::Acceptor,
+    socket,
+    tls::{server::Acceptor, unsecured},
     traffic::{Addresses, Caller, Held, Stalling},
 };
 
@@ -154,11 +155,22 @@ fn seat(app: &App, seats: &Arc<Semaphore>, address: IpAddr) -> Result<Seat, metr
 async fn connection(stream: TcpStream, router: Router, from: (Caller, Seat), app: Arc<App>, stop: watch::Receiver<()>) {
     // Chunks are small and wanted at once.
     let _ = stream.set_nodelay(true);
+    let patience = app.limits.request_timeout;
+    let http = match &app.tls {
+        Some(_) => timeout(patience, unsecured::is_http(&stream)).await,
+        None => Ok(true),
+    };
     let stream = Stalling::new(stream, app.sockets.traffic.stall_timeout, Arc::clone(&app.sockets.metrics));
-    match &app.tls {
-        None => requests(stream, router, from, &app, stop).await,
-        Some(tls) => {
-            if let Some(stream) = tls.accept(stream, app.limits.request_timeout).await {
+    match (&app.tls, http) {
+        (None, _) => requests(stream, router, from, &app, stop).await,
+        (Some(_), Err(_)) => tracing::debug!("a connection did not begin TLS in time"),
+        (Some(_), Ok(true)) => {
+            // Browsers and scanners try it: counted, and not in the log.
+            let _ = app.sockets.metrics.refuse(metrics::Refused::PlainHttp);
+            let _ = timeout(patience, unsecured::refuse(stream)).await;
+        }
+        (Some(tls), Ok(false)) => {
+            if let Some(stream) = tls.accept(stream, patience).await {
                 requests(stream, router, from, &app, stop).await;
             }
         }

@@ -16,6 +16,7 @@
 
 mod api;
 pub mod args;
+mod channel;
 pub mod client;
 mod clock;
 mod config;
@@ -27,6 +28,7 @@ mod driver;
 mod engine;
 mod figures;
 mod files;
+mod health;
 mod http;
 pub mod logs;
 mod metrics;
@@ -46,8 +48,8 @@ pub use api::{Access, AccessError, ApiLimits, Token};
 pub use config::{ConfigError, Sources};
 pub use disk::DiskState;
 pub use door::JoinError;
-pub use driver::{Counters, Health};
 pub use files::FileError;
+pub use health::{Counters, Health};
 pub use reach::{ReachArgs, ReachError, ReachSettings, Turned};
 pub use settings::{Limits, SOCKET_PATH, Settings, SettingsError};
 pub use site::{Site, demo};

@@ -28,6 +28,7 @@ use crate::{
     http::App,
     metrics::{self, Now, Route},
     site::plain,
+    tls::server::Acceptor,
     traffic::{self, Caller},
 };
 
@@ -116,8 +117,12 @@ async fn show(State(app): State<Arc<App>>) -> Response<Body> {
         Ok(Ok(looks)) => looks,
         _ => return plain(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the engine does not answer\n"),
     };
-    let now =
-        Now { queue_bytes: app.sockets.queued_bytes(), addresses: app.addresses.count(), leaving: app.is_leaving() };
+    let now = Now {
+        queue_bytes: app.sockets.queued_bytes(),
+        addresses: app.addresses.count(),
+        leaving: app.is_leaving(),
+        certificate_end: app.tls.as_ref().and_then(Acceptor::end),
+    };
     let text = metrics::page(&looks, &app.sockets.metrics, &now);
     ([(header::CONTENT_TYPE, metrics::TYPE), (header::CACHE_CONTROL, "no-store")], text).into_response()
 }

@@ -1,4 +1,4 @@
-//! What is read again while a supernode runs: certificates and join tokens.
+//! What is read again while a supernode runs: certificates, join tokens, the token of HTTP.
 //!
 //! Every so often, and when asked (SIGHUP), each source looks whether its files have changed. What does not read or does not
 //! fit is told once, and what was there before stays in force.
@@ -20,6 +20,9 @@ pub(crate) trait Source: Send + Sync {
 
     /// Puts what the files say now in force, or says in one line why not.
     fn reload(&self) -> Result<(), String>;
+
+    /// Says in the log what is to be said again and again; called at the start and after each look.
+    fn remind(&self) {}
 }
 
 /// Looks after the sources until told to stop.
@@ -33,6 +36,7 @@ pub(crate) async fn run(
         return;
     }
     loop {
+        sources.iter().for_each(|source| source.remind());
         let all = tokio::select! {
             () = asked.notified() => true,
             () = sleep(every) => false,

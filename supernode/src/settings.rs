@@ -97,7 +97,7 @@ pub struct Limits {
     pub close_timeout: Duration,
     /// For the engine to hand everything over at shutdown.
     pub leave_timeout: Duration,
-    /// Between two looks whether a certificate or the join tokens have changed.
+    /// Between two looks whether a certificate or tokens have changed.
     pub reload_every: Duration,
 }
 

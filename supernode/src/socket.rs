@@ -5,26 +5,16 @@
 //!   driver ◄── Event (bounded channel, waits) ◄── receive ◄──────────── socket
 //! ```
 //!
-//! A binary message is one chunk of the engine. A client that lets its queue overflow is cut at once, so that it costs
-//! nobody else memory or time; a full event channel stops reading, so that TCP holds the sender back. What one socket has
-//! in that channel is bounded as well, so that others do not wait behind all that a flood brings; how much a client may send a
-//! second, [`crate::traffic`] says.
+//! A binary message is one chunk of the engine. What is the same for data channels is in [`crate::channel`].
 
-use std::{
-    net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use pontoon_core::{LinkId, Origin};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -36,19 +26,15 @@ use tokio_tungstenite::{
 };
 
 use crate::{
+    channel::{Item, Outgoing, Sockets, Taking, client, cut, tell_cut},
     driver::Event,
     metrics::{Cut, Metrics},
     reach::{Reach, public_told},
     settings::Limits,
-    traffic::{Meter, TrafficLimits, Verdict},
 };
 
 /// What a message may have beyond a chunk.
 const SLACK_BYTES: usize = 1_024;
-/// What a queued chunk takes beside its bytes, about.
-const OVERHEAD_BYTES: usize = 64;
-/// What a chunk counts for beside its bytes, where it waits for the engine.
-const CHUNK_COSTS_BYTES: u32 = 1_024;
 /// How much of what a client still sends is read and dropped, so that it sees why it was closed.
 const DRAIN_BYTES: usize = 1 << 20;
 
@@ -60,120 +46,6 @@ pub(crate) fn config(chunk_bytes: usize) -> WebSocketConfig {
         .write_buffer_size(16 << 10)
         .max_message_size(Some(message))
         .max_frame_size(Some(message))
-}
-
-enum Item {
-    Chunk(Vec<u8>),
-    Close(CloseCode),
-}
-
-/// Bytes that wait in all queues together.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct AllQueued(Arc<AtomicUsize>);
-
-/// What all sockets share.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Sockets {
-    all: AllQueued,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) traffic: Arc<TrafficLimits>,
-}
-
-impl Sockets {
-    pub(crate) fn new(traffic: TrafficLimits) -> Sockets {
-        Sockets { traffic: Arc::new(traffic), ..Sockets::default() }
-    }
-
-    /// Bytes that wait in all queues together.
-    pub(crate) fn queued_bytes(&self) -> usize {
-        self.all.0.load(Ordering::Relaxed)
-    }
-}
-
-/// A chunk's share of what its socket may have waiting for the engine.
-pub(crate) type Turn = OwnedSemaphorePermit;
-
-/// Bytes that wait in one queue, and in all.
-#[derive(Debug)]
-struct Queued {
-    own: AtomicUsize,
-    all: AllQueued,
-}
-
-impl Queued {
-    /// Bytes that wait with these: in this queue, in all.
-    fn add(&self, bytes: usize) -> (usize, usize) {
-        let own = self.own.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        (own, self.all.0.fetch_add(bytes, Ordering::Relaxed) + bytes)
-    }
-
-    fn subtract(&self, bytes: usize) {
-        self.own.fetch_sub(bytes, Ordering::Relaxed);
-        self.all.0.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Queued {
-    fn drop(&mut self) {
-        self.all.0.fetch_sub(*self.own.get_mut(), Ordering::Relaxed);
-    }
-}
-
-/// The driver's end of a socket. Dropping it cuts the socket.
-#[derive(Debug)]
-pub(crate) struct Client {
-    queue: mpsc::UnboundedSender<Item>,
-    queued: Arc<Queued>,
-    bounds: Bounds,
-    metrics: Arc<Metrics>,
-    /// Who it is, for the log.
-    address: Option<IpAddr>,
-    /// When to cut what has not left by then.
-    patience: oneshot::Sender<Duration>,
-}
-
-/// Of [`Limits`], those of queues.
-#[derive(Clone, Copy, Debug)]
-struct Bounds {
-    queue_bytes_max: usize,
-    queues_bytes_max: usize,
-    queue_fair_bytes: usize,
-}
-
-impl From<&Limits> for Bounds {
-    fn from(limits: &Limits) -> Bounds {
-        let Limits { queue_bytes_max, queues_bytes_max, queue_fair_bytes, .. } = *limits;
-        Bounds { queue_bytes_max, queues_bytes_max, queue_fair_bytes }
-    }
-}
-
-/// The client does not take what it is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Overflow;
-
-impl Client {
-    /// Queues one chunk.
-    pub(crate) fn send(&self, bytes: Vec<u8>) -> Result<(), Overflow> {
-        let (own, all) = self.queued.add(bytes.len() + OVERHEAD_BYTES);
-        let crowded = all > self.bounds.queues_bytes_max && own > self.bounds.queue_fair_bytes;
-        if own > self.bounds.queue_bytes_max || crowded {
-            return Err(Overflow);
-        }
-        // An error says that the socket is gone; its `Event::Down` is on the way.
-        let _ = self.queue.send(Item::Chunk(bytes));
-        Ok(())
-    }
-
-    /// Counts that it is cut, and says so in the log.
-    pub(crate) fn tell_cut(&self, link: LinkId, why: Cut, reason: &str) {
-        tell_cut(&self.metrics, (link, self.address), why, reason);
-    }
-
-    /// Lets what is queued leave, then says goodbye.
-    pub(crate) fn close(self, code: CloseCode, patience: Duration) {
-        let _ = self.queue.send(Item::Close(code));
-        let _ = self.patience.send(patience);
-    }
 }
 
 /// Why a socket ended.
@@ -191,39 +63,6 @@ enum End {
     Refused(Cut, CloseCode, &'static str),
     /// The driver is gone.
     Closing,
-}
-
-/// What a socket or channel takes from the driver's end.
-pub(crate) struct Outgoing {
-    items: mpsc::UnboundedReceiver<Item>,
-    queued: Arc<Queued>,
-}
-
-impl Outgoing {
-    /// The next chunk; nothing when the driver has let go.
-    pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
-        match self.items.recv().await {
-            Some(Item::Chunk(bytes)) => {
-                self.queued.subtract(bytes.len() + OVERHEAD_BYTES);
-                Some(bytes)
-            }
-            Some(Item::Close(_)) | None => None,
-        }
-    }
-}
-
-/// The driver's end, the other one, and what [`cut`] waits for.
-pub(crate) fn client(
-    limits: &Limits,
-    sockets: &Sockets,
-    address: Option<IpAddr>,
-) -> (Client, Outgoing, oneshot::Receiver<Duration>) {
-    let (queue, items) = mpsc::unbounded_channel();
-    let queued = Arc::new(Queued { own: AtomicUsize::new(0), all: sockets.all.clone() });
-    let (patience, patient) = oneshot::channel();
-    let (bounds, metrics) = (Bounds::from(limits), Arc::clone(&sockets.metrics));
-    let client = Client { queue, queued: Arc::clone(&queued), bounds, metrics, address, patience };
-    (client, Outgoing { items, queued }, patient)
 }
 
 /// Serves a socket until it ends: one that came from an address, or was dialled. Who dialled it is told of `reach`.
@@ -254,7 +93,7 @@ pub(crate) async fn run<S>(
     let end = {
         let (sink, source) = (&mut socket).split();
         tokio::select! {
-            end = taking.receive(source, dialled_at.as_deref(), limits.idle_timeout) => end,
+            end = receive(&mut taking, source, dialled_at.as_deref(), limits.idle_timeout) => end,
             end = transmit(sink, (outgoing, metrics), reach.filter(|_| !dialled), limits.ping_every) => end,
             () = cut(patient) => End::Cut,
         }
@@ -269,129 +108,58 @@ pub(crate) async fn run<S>(
     let _ = events.send(Event::Down { link }).await;
 }
 
-/// Counts who is cut, and says so in the log, once a second for each reason.
-pub(crate) fn tell_cut(metrics: &Metrics, (link, address): (LinkId, Option<IpAddr>), why: Cut, reason: &str) {
-    if let Some(count) = metrics.cut(why) {
-        let (link, address) = (link.0, address.map(tracing::field::display));
-        tracing::warn!(link, address, reason = why.name(), count, "a client was cut (the last one's link): {reason}");
-    }
-}
-
-/// What a socket may have waiting for the engine.
-struct Window {
-    turns: Arc<Semaphore>,
-    bytes: u32,
-}
-
-impl Window {
-    fn new(bytes: u32) -> Window {
-        Window { turns: Arc::new(Semaphore::new(bytes as usize)), bytes }
-    }
-
-    /// Waits until there is room for a chunk. A small one counts for more than its bytes, since it takes time as well.
-    async fn room(&self, bytes: usize) -> Option<Turn> {
-        let share = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(CHUNK_COSTS_BYTES).min(self.bytes);
-        Arc::clone(&self.turns).acquire_many_owned(share).await.ok()
-    }
-}
-
-/// The end of a socket or channel that reads.
-pub(crate) struct Taking<'a> {
-    link: LinkId,
-    events: &'a mpsc::Sender<Event>,
-    metrics: &'a Metrics,
-    meter: Option<Meter>,
-    window: Window,
-}
-
-impl<'a> Taking<'a> {
-    /// Of one that may send without bounds, or is `metered`.
-    pub(crate) fn new(
-        link: LinkId,
-        events: &'a mpsc::Sender<Event>,
-        sockets: &'a Sockets,
-        metered: bool,
-    ) -> Taking<'a> {
-        let traffic = &sockets.traffic;
-        let meter = metered.then(|| Meter::new(traffic, Instant::now()));
-        Taking { link, events, metrics: &sockets.metrics, meter, window: Window::new(traffic.client_window_bytes) }
-    }
-
-    async fn receive(
-        &mut self,
-        mut source: impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
-        dialled: Option<&str>,
-        idle: Duration,
-    ) -> End {
-        let refused = |why, code, reason| End::Refused(why, code, reason);
-        loop {
-            let message = match timeout(idle, source.next()).await {
-                Err(_) => return End::Idle,
-                Ok(Some(Ok(Message::Close(_))) | None) => return End::Gone,
-                Ok(Some(Ok(message))) => message,
-                Ok(Some(Err(tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. })))) => {
-                    return refused(Cut::Oversized, CloseCode::Size, "a message is at most one chunk");
-                }
-                // It is gone, and did not say so.
-                Ok(Some(Err(tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)))) => {
-                    return End::Gone;
-                }
-                Ok(Some(Err(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_)))) => {
-                    return refused(Cut::Protocol, CloseCode::Protocol, "");
-                }
-                Ok(Some(Err(_))) => return End::Gone,
-            };
-            if let Some(reason) = self.hold_back(message.len()).await {
-                return refused(Cut::Flood, CloseCode::Policy, reason);
+async fn receive(
+    taking: &mut Taking<'_>,
+    mut source: impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+    dialled: Option<&str>,
+    idle: Duration,
+) -> End {
+    let refused = |why, code, reason| End::Refused(why, code, reason);
+    loop {
+        let message = match timeout(idle, source.next()).await {
+            Err(_) => return End::Idle,
+            Ok(Some(Ok(Message::Close(_))) | None) => return End::Gone,
+            Ok(Some(Ok(message))) => message,
+            Ok(Some(Err(tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. })))) => {
+                return refused(Cut::Oversized, CloseCode::Size, "a message is at most one chunk");
             }
-            let bytes = match message {
-                Message::Binary(bytes) => bytes,
-                Message::Text(text) if let Some(address) = dialled => {
-                    let address = address.to_owned();
-                    let told = public_told(&text).map(|public| Event::Public { address, public });
-                    if let Some(told) = told
-                        && self.events.send(told).await.is_err()
-                    {
-                        return End::Closing;
-                    }
-                    continue;
-                }
-                Message::Text(_) => {
-                    return refused(Cut::Protocol, CloseCode::Unsupported, "binary messages only");
-                }
-                _ => continue,
-            };
-            if !self.hand_over(bytes.into()).await {
-                return End::Closing;
+            // It is gone, and did not say so.
+            Ok(Some(Err(tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)))) => {
+                return End::Gone;
             }
+            Ok(Some(Err(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_)))) => {
+                return refused(Cut::Protocol, CloseCode::Protocol, "");
+            }
+            Ok(Some(Err(_))) => return End::Gone,
+        };
+        if let Some(reason) = taking.hold_back(message.len()).await {
+            return refused(Cut::Flood, CloseCode::Policy, reason);
         }
-    }
-
-    /// Gives a chunk to the engine, when there is room for it; false when the engine is gone.
-    pub(crate) async fn hand_over(&self, bytes: Vec<u8>) -> bool {
-        let turn = self.window.room(bytes.len()).await;
-        self.events.send(Event::Chunk { link: self.link, bytes, turn }).await.is_ok()
-    }
-
-    /// Waits where the client sends too much: meanwhile nothing is read. Gives why it is to be cut, if it is.
-    pub(crate) async fn hold_back(&mut self, bytes: usize) -> Option<&'static str> {
-        self.metrics.received_chunks.add(1);
-        let now = Instant::now();
-        match self.meter.as_mut()?.take(bytes, now) {
-            Verdict::Go => None,
-            Verdict::Wait(wait) => {
-                sleep(wait).await;
-                self.metrics.held_back_us.add(u64::try_from(now.elapsed().as_micros()).unwrap_or(u64::MAX));
-                None
+        let bytes = match message {
+            Message::Binary(bytes) => bytes,
+            Message::Text(text) if let Some(address) = dialled => {
+                let address = address.to_owned();
+                if let Some(public) = public_told(&text)
+                    && !taking.tell(Event::Public { address, public }).await
+                {
+                    return End::Closing;
+                }
+                continue;
             }
-            Verdict::Cut(reason) => Some(reason),
+            Message::Text(_) => {
+                return refused(Cut::Protocol, CloseCode::Unsupported, "binary messages only");
+            }
+            _ => continue,
+        };
+        if !taking.hand_over(bytes.into()).await {
+            return End::Closing;
         }
     }
 }
 
 async fn transmit(
     mut sink: impl Sink<Message, Error = tungstenite::Error> + Unpin,
-    (Outgoing { mut items, queued }, metrics): (Outgoing, &Metrics),
+    (mut outgoing, metrics): (Outgoing, &Metrics),
     mut reach: Option<Reach>,
     ping_every: Duration,
 ) -> End {
@@ -405,7 +173,7 @@ async fn transmit(
     ping.tick().await;
     loop {
         let first = tokio::select! {
-            item = items.recv() => item,
+            item = outgoing.next() => item,
             _ = ping.tick() => match sink.send(Message::Ping(Vec::new().into())).await {
                 Ok(()) => continue,
                 Err(_) => return End::Gone,
@@ -422,14 +190,13 @@ async fn transmit(
                 Item::Chunk(bytes) => bytes,
                 Item::Close(code) => return if sink.flush().await.is_ok() { End::Let(code) } else { End::Gone },
             };
-            queued.subtract(bytes.len() + OVERHEAD_BYTES);
             metrics.sent_chunks.add(1);
             if sink.feed(Message::Binary(bytes.into())).await.is_err() {
                 return End::Gone;
             }
-            match items.try_recv() {
-                Ok(next) => item = next,
-                Err(_) => break,
+            match outgoing.waiting() {
+                Some(next) => item = next,
+                None => break,
             }
         }
         if sink.flush().await.is_err() {
@@ -448,13 +215,6 @@ async fn renewed(reach: &mut Option<Reach>) -> String {
         if let Some(text) = reach.as_mut().and_then(Reach::text) {
             return text;
         }
-    }
-}
-
-/// Waits until the driver has cut a client, or its patience with one that it closed has run out.
-pub(crate) async fn cut(patient: oneshot::Receiver<Duration>) {
-    if let Ok(patience) = patient.await {
-        sleep(patience).await;
     }
 }
 
@@ -488,6 +248,7 @@ mod tests {
     use tokio_tungstenite::tungstenite::protocol::Role;
 
     use super::*;
+    use crate::channel::{Client, Overflow};
 
     const LINK: LinkId = LinkId(7);
 

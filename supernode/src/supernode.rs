@@ -18,12 +18,14 @@ use tokio::{
 };
 
 use crate::{
-    api::{Api, Sizes},
+    api::{Api, Sizes, Token},
+    channel::Sockets,
     clock::Clock,
     disk::Disk,
     door::{Door, JoinError, JoinTokens},
-    driver::{self, Health, Links, Parts, Request},
+    driver::{self, Links, Parts, Request},
     engine::{Calls, Engine, LOOKING_MAX},
+    health::Health,
     http::{self, App},
     metrics, observe,
     reach::{
@@ -34,7 +36,6 @@ use crate::{
     },
     reload::{self, Source},
     settings::{SOCKET_PATH, Settings, SettingsError},
-    socket::Sockets,
     store::{Opened, Store, StoreError},
     tls::{
         TlsError,
@@ -105,6 +106,7 @@ impl Supernode {
         let acceptor = served.clone().map(Acceptor::new).transpose().map_err(settings_error)?;
         let join_error = |error: JoinError| StartError::Settings(error.into());
         let tokens = JoinTokens::load(join_token_file.as_deref()).map_err(join_error)?;
+        let token = api.token.as_ref().and_then(Token::source);
         let directory = data.clone();
         let opened = tokio::task::spawn_blocking(move || Store::open(&directory)).await;
         let Opened { store, seed, saved } = opened.map_err(|_| StartError::System("thread"))??;
@@ -150,7 +152,7 @@ impl Supernode {
             chunk_bytes,
             site,
             tls: acceptor,
-            door: Door::new(tokens.clone()),
+            door: Door::new(tokens.clone(), Arc::clone(&sockets.metrics)),
             clients: Arc::new(Semaphore::new(limits.clients_max)),
             busy: busy_in,
             limits: limits.clone(),
@@ -185,8 +187,8 @@ impl Supernode {
         crate::control::start(&data, parts.disk.snapshots(), stopped.clone());
         let driver = tokio::spawn(driver::run(parts));
         let (secure, reload) = (served.is_some(), Arc::new(Notify::new()));
-        let served = served.map(|served| served as Arc<dyn Source>);
-        let sources = served.into_iter().chain(tokens.map(|tokens| tokens as Arc<dyn Source>)).collect();
+        let (served, tokens) = (served.map(|it| it as Arc<dyn Source>), tokens.map(|it| it as Arc<dyn Source>));
+        let sources = [served, tokens, token].into_iter().flatten().collect();
         tokio::spawn(reload::run(sources, reload_every, Arc::clone(&reload), stopped.clone()));
         let app = Arc::new(app);
         let metrics_addr = watched.map(|(listener, address)| {
@@ -243,7 +245,7 @@ impl Supernode {
         self.secure
     }
 
-    /// Reads the certificate and the join tokens again, soon. What does not read is logged, and changes nothing.
+    /// Reads the certificate, the join tokens and the token of HTTP again, soon. What does not read is logged, and changes nothing.
     pub fn reload(&self) {
         self.reload.notify_one();
     }

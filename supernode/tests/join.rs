@@ -29,6 +29,13 @@ async fn status(address: &str, origin: Option<&str>) -> u16 {
     }
 }
 
+/// How many were refused for a reason.
+async fn refused(supernode: &Supernode, reason: &str) -> u64 {
+    let shown = String::from_utf8(get(supernode.metrics_addr().unwrap(), "/metrics").await.body).unwrap();
+    let sample = format!("pontoon_refused_total{{reason=\"{reason}\"}} ");
+    shown.lines().find_map(|line| line.strip_prefix(&sample)?.parse().ok()).unwrap()
+}
+
 #[tokio::test]
 async fn a_token_opens_the_door() {
     let [a, b, c] = [(); 3].map(|()| tempfile::tempdir().unwrap());
@@ -37,6 +44,7 @@ async fn a_token_opens_the_door() {
     let mut settings = settings(a.path());
     settings.join_token_file = Some(file.clone());
     settings.limits.reload_every = Duration::from_millis(50);
+    settings.metrics_listen = Some(([127, 0, 0, 1], 0).into());
     let hub = start(settings).await;
     let address = hub.address();
     let with = |token: &str| format!("{address}?token={token}");
@@ -45,6 +53,7 @@ async fn a_token_opens_the_door() {
     assert_eq!(status(&with("x"), None).await, 401);
     assert_eq!(status(&with(OTHER), None).await, 401);
     assert_eq!(status(&with(TOKEN), None).await, 101);
+    assert_eq!((refused(&hub, "no_join_token").await, refused(&hub, "wrong_join_token").await), (1, 2));
     assert_eq!(get(hub.local_addr(), "/healthz").await.status, 200, "the token is for joining only");
 
     // Another supernode joins with it, and does not without it.
@@ -79,7 +88,9 @@ async fn pages_of_other_origins_stay_out_where_some_are_listed() {
     let directory = tempfile::tempdir().unwrap();
     let origins = vec!["https://shop.example.org".to_owned()];
     let access = Access { origins, ..Access::default() };
-    let listed = Supernode::start(Settings { api: access, ..settings(directory.path()) }).await.unwrap();
+    let metrics_listen = Some(([127, 0, 0, 1], 0).into());
+    let listed = Settings { api: access, metrics_listen, ..settings(directory.path()) };
+    let listed = Supernode::start(listed).await.unwrap();
     let (address, own) = (listed.address(), format!("http://{}", listed.local_addr()));
     assert_eq!(status(&address, None).await, 101, "a program is no page");
     assert_eq!(status(&address, Some("https://shop.example.org")).await, 101);
@@ -87,6 +98,7 @@ async fn pages_of_other_origins_stay_out_where_some_are_listed() {
     for foreign in ["https://elsewhere.example.org", "http://shop.example.org", "null"] {
         assert_eq!(status(&address, Some(foreign)).await, 403, "{foreign}");
     }
+    assert_eq!(refused(&listed, "origin").await, 3);
     listed.shutdown().await;
 
     let directory = tempfile::tempdir().unwrap();

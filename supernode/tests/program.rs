@@ -4,11 +4,14 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
-use common::{Program, bare_command, command, dial, get, run_to_end};
+use common::{Program, bare_command, command, dial, get, run_to_end, send, until};
 use futures_util::StreamExt as _;
-use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
+use tokio_tungstenite::{
+    connect_async,
+    tungstenite::{Message, protocol::frame::coding::CloseCode},
+};
 
 #[tokio::test]
 async fn it_keeps_its_identity_when_killed() {
@@ -62,4 +65,36 @@ async fn sigterm_says_goodbye_and_exits_with_0() {
     // Its answer leaves with the next read.
     while let Some(Ok(_)) = client.next().await {}
     assert!(program.ended(Duration::from_secs(6)).await.success());
+}
+
+/// Sooner than the program looks by itself.
+const SOON: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_hangup_reads_tokens_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let [joining, http] = ["join-tokens", "token"].map(|name| directory.path().join(name));
+    let write = |number: u32| {
+        fs::write(&joining, format!("a-join-token-number-{number}\n")).unwrap();
+        fs::write(&http, format!("a-http-token-number-{number}\n")).unwrap();
+    };
+    write(1);
+    let mut command = command(directory.path(), "127.0.0.1:0");
+    command.arg("--join-token-file").arg(&joining).arg("--token-file").arg(&http);
+    let program = Program::run(command);
+    let joins =
+        async |number| connect_async(format!("{}?token=a-join-token-number-{number}", program.socket_address())).await;
+    let writes = async |number| {
+        let token = format!("Bearer a-http-token-number-{number}");
+        let answer = send(program.address, "PUT", "/v1/kv/notes/a", &[("Authorization", &token)], b"x").await;
+        answer.status != 401
+    };
+    assert!(joins(1).await.is_ok() && joins(2).await.is_err());
+    assert!(writes(1).await && !writes(2).await);
+
+    write(2);
+    program.hang_up();
+    until("the new ones open", SOON, || async { (joins(2).await.is_ok() && writes(2).await).then_some(()) }).await;
+    assert!(joins(1).await.is_err() && !writes(1).await, "and the old ones do not");
+    program.terminated().await;
 }

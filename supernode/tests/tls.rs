@@ -8,7 +8,7 @@ use std::{fs, path::Path, time::Duration};
 
 use common::{
     certificates::{Authority, Certificate},
-    get, settings, start, until,
+    get, send, settings, start, until,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use pontoon_supernode::{Settings, Supernode, Tls};
@@ -16,7 +16,10 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use tokio_tungstenite::{Connector, connect_async_tls_with_config, tungstenite::Message};
+use tokio_tungstenite::{
+    Connector, connect_async, connect_async_tls_with_config,
+    tungstenite::{self, Message},
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -53,13 +56,39 @@ async fn pages_and_sockets_over_tls() {
     };
     assert_eq!(answered.await[..], [7]);
 
-    // Who does not know the authority does not connect, and plain HTTP is no TLS.
+    // Who does not know the authority does not connect.
     assert!(Authority::new().connect(address).await.is_err());
-    let mut plain = TcpStream::connect(address).await.unwrap();
-    plain.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    supernode.shutdown().await;
+}
+
+#[tokio::test]
+async fn plain_http_is_told_to_use_https() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = secured(directory.path(), Authority::new().issue().save(directory.path()));
+    let metrics_listen = Some(([127, 0, 0, 1], 0).into());
+    let supernode = Supernode::start(Settings { metrics_listen, ..settings }).await.unwrap();
+    let address = supernode.local_addr();
+    // The answer arrives although nobody reads the content.
+    for answer in [get(address, "/healthz").await, send(address, "PUT", "/v1/kv/notes/a", &[], &vec![0; 50_000]).await]
+    {
+        let text = String::from_utf8(answer.body).unwrap();
+        assert!(answer.status == 400 && text.contains("https://") && text.contains("wss://"), "{text}");
+        assert!(answer.head.contains("content-type: text/plain"), "{}", answer.head);
+    }
+    match connect_async(format!("ws://{address}/pontoon")).await {
+        Err(tungstenite::Error::Http(response)) => assert_eq!(response.status(), 400),
+        other => panic!("{other:?}"),
+    }
+    // What is neither is let go of without an answer.
+    let mut neither = TcpStream::connect(address).await.unwrap();
+    neither.write_all(&[0; 100]).await.unwrap();
     let mut answer = Vec::new();
-    let _ = plain.read_to_end(&mut answer).await;
-    assert!(!answer.starts_with(b"HTTP"));
+    let _ = tokio::time::timeout(PATIENCE, neither.read_to_end(&mut answer)).await.unwrap();
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+
+    let shown = get(supernode.metrics_addr().unwrap(), "/metrics").await.body;
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(shown.contains("pontoon_refused_total{reason=\"plain_http\"} 3\n"), "{shown}");
     supernode.shutdown().await;
 }
 
@@ -145,9 +174,49 @@ async fn a_certificate_is_replaced_and_a_broken_one_is_not_taken() {
 
 #[cfg(unix)]
 mod program {
+    use std::time::SystemTime;
+
     use common::{Program, bare_command, command};
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_certificate_that_ends_soon_is_said_and_shown() {
+        const DAY_S: u64 = 24 * 3_600;
+        let directory = tempfile::tempdir().unwrap();
+        let (authority, log) = (Authority::new(), directory.path().join("log"));
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let [soon, sooner, late] = [3, 2, 90].map(|days| now + days * DAY_S + DAY_S / 2);
+        let tls = authority.issue_until(soon).save(directory.path());
+        let mut command = command(directory.path(), "127.0.0.1:0");
+        command.arg("--tls-cert").arg(tls.cert.unwrap()).arg("--tls-key").arg(tls.key.unwrap());
+        // A port that was free a moment ago.
+        let metrics = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        command.args(["--metrics-listen", &metrics.to_string()]).stderr(fs::File::create(&log).unwrap());
+        let program = Program::run(command);
+
+        let shows = async |end: u64| {
+            let line = format!("\npontoon_certificate_not_after_seconds {end}\n");
+            until(&line, PATIENCE, || async {
+                let shown = String::from_utf8(get(metrics, "/metrics").await.body).unwrap();
+                shown.contains(&line).then_some(())
+            })
+            .await;
+        };
+        let said = || fs::read_to_string(&log).unwrap().matches("the certificate ends soon").count();
+        shows(soon).await;
+        until("it is said at the start", PATIENCE, || async { (said() == 1).then_some(()) }).await;
+        assert!(fs::read_to_string(&log).unwrap().contains("days=3"));
+        for (end, times) in [(sooner, 2), (late, 2)] {
+            authority.issue_until(end).save(directory.path());
+            program.hang_up();
+            shows(end).await;
+            until("it is said of each that ends soon", PATIENCE, || async { (said() >= times).then_some(()) }).await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(said(), 2, "not of one that ends late");
+        program.terminated().await;
+    }
 
     #[tokio::test]
     async fn the_program_and_its_commands() {

@@ -1,13 +1,15 @@
-//! Who may do what over HTTP: the token, the origins whose pages may ask, and bounds.
+//! Who may do what over HTTP: who has the token, the origins whose pages may ask, and bounds.
 //!
 //! Whoever reaches the port may read bare namespaces. Writes and SQL need the token. A page of an origin that is not
 //! listed can neither read answers nor write: browsers say where a request comes from, programs do not.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use axum::http::{HeaderMap, Uri, header};
 use clap::Args;
-use subtle::ConstantTimeEq as _;
+
+use super::token::{TOKEN_BYTES_MAX, TOKEN_BYTES_MIN, Token};
+use crate::files::FileError;
 
 /// Settings of the HTTP interface.
 #[derive(Clone, Debug, Default)]
@@ -60,37 +62,6 @@ impl Default for ApiLimits {
     }
 }
 
-/// A secret that is never printed.
-#[derive(Clone)]
-pub struct Token(String);
-
-/// Shorter ones can be guessed.
-const TOKEN_BYTES_MIN: usize = 16;
-const TOKEN_BYTES_MAX: usize = 256;
-
-impl Token {
-    /// 16 to 256 visible ASCII characters; white space around them is none of it.
-    pub fn new(text: &str) -> Result<Token, AccessError> {
-        let text = text.trim();
-        let fits = (TOKEN_BYTES_MIN..=TOKEN_BYTES_MAX).contains(&text.len());
-        if !fits || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(AccessError::Token);
-        }
-        Ok(Token(text.to_owned()))
-    }
-
-    /// Compares without telling by the time that it takes how much is right.
-    fn is(&self, given: &str) -> bool {
-        self.0.as_bytes().ct_eq(given.as_bytes()).into()
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
-    }
-}
-
 /// What of [`Access`] cannot be meant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
@@ -99,7 +70,7 @@ pub enum AccessError {
     Token,
     /// The file of the token does not read.
     #[error("{0}")]
-    TokenFile(String),
+    TokenFile(#[from] FileError),
     /// Two ways to say who may.
     #[error("--open and a token contradict each other: leave one of them out")]
     OpenWithToken,
@@ -188,15 +159,11 @@ impl AccessArgs {
         // No flag: other users of the machine see a program's arguments.
         let told = std::env::var("PONTOON_TOKEN").ok().filter(|token| !token.is_empty());
         let token = match (&self.token_file, told) {
-            (Some(file), _) => {
-                let name = file.display();
-                let text = std::fs::read_to_string(file);
-                Some(text.map_err(|error| AccessError::TokenFile(format!("{name}: {error}")))?)
-            }
-            (None, told) => told,
+            (Some(file), _) => Some(Token::of_file(file)?),
+            (None, told) => told.as_deref().map(Token::new).transpose()?,
         };
         let access = Access {
-            token: token.as_deref().map(Token::new).transpose()?,
+            token,
             open: self.open,
             origins: self.origins.iter().filter(|origin| !origin.is_empty()).cloned().collect(),
             limits: ApiLimits::default(),

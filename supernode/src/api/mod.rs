@@ -18,11 +18,12 @@ mod query;
 mod ring;
 mod sql;
 mod stream;
+mod token;
 mod value;
 
 use std::sync::Arc;
 
-pub use access::{Access, AccessArgs, AccessError, ApiLimits, Token};
+pub use access::{Access, AccessArgs, AccessError, ApiLimits};
 use axum::{
     Router,
     extract::Request,
@@ -32,6 +33,7 @@ use axum::{
     routing::{get, post},
 };
 use error::ApiError;
+pub use token::Token;
 use tokio::{sync::Semaphore, time::Duration};
 
 use crate::{engine::Engine, metrics::Metrics, traffic::Addresses};

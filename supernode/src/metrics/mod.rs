@@ -124,10 +124,18 @@ pub(crate) enum Refused {
     Requests,
     /// The supernode is leaving.
     Leaving,
+    /// A page of an origin that may not join.
+    Origin,
+    /// Joining without the token that it needs.
+    NoJoinToken,
+    /// Joining with a token that is none.
+    WrongJoinToken,
+    /// Plain HTTP where TLS is spoken.
+    PlainHttp,
 }
 
 impl Refused {
-    const ALL: [(Refused, &'static str); 7] = [
+    const ALL: [(Refused, &'static str); 11] = [
         (Refused::Connections, "connections"),
         (Refused::Clients, "clients"),
         (Refused::AddressConnections, "address_connections"),
@@ -135,6 +143,10 @@ impl Refused {
         (Refused::AddressRequests, "address_requests"),
         (Refused::Requests, "requests"),
         (Refused::Leaving, "leaving"),
+        (Refused::Origin, "origin"),
+        (Refused::NoJoinToken, "no_join_token"),
+        (Refused::WrongJoinToken, "wrong_join_token"),
+        (Refused::PlainHttp, "plain_http"),
     ];
 
     pub(crate) fn name(self) -> &'static str {

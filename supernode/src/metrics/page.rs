@@ -10,8 +10,8 @@ use super::{
     },
 };
 use crate::{
-    driver::Health,
     figures::{Figures, STATES, TRANSPORTS},
+    health::Health,
 };
 
 /// How the supernode is, when it is looked at.
@@ -29,6 +29,8 @@ pub(crate) struct Now {
     pub(crate) addresses: usize,
     /// It is leaving, or about to.
     pub(crate) leaving: bool,
+    /// When the certificate that is served ends, in seconds since 1970.
+    pub(crate) certificate_end: Option<i64>,
 }
 
 /// Of what the engine counts, what is a number of the moment.
@@ -65,6 +67,10 @@ fn state(text: &mut Text, Looks { health, .. }: &Looks, now: &Now) {
     text.one(Gauge, "pontoon_joined", "Whether the node has joined its network.", u8::from(health.joined));
     let ready = !now.leaving && health.ready().is_ok();
     text.one(Gauge, "pontoon_ready", "Whether /readyz answers 200.", u8::from(ready));
+    if let Some(end) = now.certificate_end {
+        let help = "When the certificate that is served ends, in seconds since 1970.";
+        text.one(Gauge, "pontoon_certificate_not_after_seconds", help, end);
+    }
 }
 
 fn sockets(text: &mut Text, Looks { health, .. }: &Looks, metrics: &Metrics, now: &Now) {

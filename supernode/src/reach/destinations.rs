@@ -1,10 +1,10 @@
-//! Whom TURN sends to: peers in the open network, and not what only the operator's own machines should reach.
+//! Whom TURN and data channels send to: peers in the open network, and not what only the operator's own machines should reach.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether an address is one of the open network: a TURN server that sends anywhere is a way around the firewall of who runs
 /// it (RFC 8656, section 21.1.5).
-pub(super) fn is_open(address: IpAddr) -> bool {
+pub(crate) fn is_open(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_open_v4(address),
         IpAddr::V6(address) => is_open_v6(address),

@@ -7,8 +7,9 @@
 //! drops it.
 //!
 //! - [`turn`]: the STUN and TURN server; `ports`: which ports and addresses it uses, `destinations`: whom it sends to
-//! - [`rtc`]: data channels
+//! - [`rtc`]: data channels; `candidates`: which addresses of the other end they try
 
+mod candidates;
 mod destinations;
 mod ports;
 pub(crate) mod rtc;
@@ -18,6 +19,7 @@ pub(crate) mod turn;
 
 use std::collections::BTreeMap;
 
+pub(crate) use destinations::is_open;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 

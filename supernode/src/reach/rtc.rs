@@ -24,7 +24,9 @@ use webrtc::{
 };
 
 use super::{
-    ReachSettings, ports,
+    ReachSettings,
+    candidates::Candidates,
+    ports,
     session::{self, Around, Channel, Connection, Happened, Signal},
 };
 
@@ -53,8 +55,9 @@ impl Rtc {
         Rtc { sessions: HashMap::new(), around, settings, seats, loopback: http.ip().is_loopback() }
     }
 
-    /// Begins a session. What becomes of it is told as events.
-    pub(crate) fn open(&mut self, session: SessionId, initiator: bool) -> Result<(), &'static str> {
+    /// Begins a session. What becomes of it is told as events. Private addresses of the other end are tried where somebody
+    /// is `near`, connected from such an address, or where the operator says so.
+    pub(crate) fn open(&mut self, session: SessionId, initiator: bool, near: bool) -> Result<(), &'static str> {
         if !self.settings.webrtc {
             return Err("no WebRTC here");
         }
@@ -62,9 +65,10 @@ impl Rtc {
         let (signals_in, signals) = mpsc::channel(SIGNALS_MAX);
         self.sessions.insert(session, signals_in);
         let (around, settings, loopback) = (self.around.clone(), self.settings.clone(), self.loopback);
+        let candidates = Candidates::new(near || loopback || settings.turn_private);
         tokio::spawn(async move {
             let _seat = seat;
-            let connection = Made::new(&settings, loopback).await;
+            let connection = Made::new(&settings, loopback, candidates).await;
             session::run(connection, session, initiator, signals, around).await;
         });
         Ok(())
@@ -94,11 +98,12 @@ struct Made {
     connection: Arc<dyn PeerConnection>,
     channel: Arc<dyn DataChannel>,
     happened: mpsc::Receiver<Happened>,
+    candidates: Candidates,
     open: bool,
 }
 
 impl Made {
-    async fn new(settings: &ReachSettings, loopback: bool) -> Result<Made, String> {
+    async fn new(settings: &ReachSettings, loopback: bool, candidates: Candidates) -> Result<Made, String> {
         // Browsers hide their addresses behind names that only their own network resolves, and reach this peer by its own.
         let mut engine = SettingEngineBuilder::new()
             .with_include_loopback_candidate(loopback)
@@ -122,7 +127,7 @@ impl Made {
             .map_err(|error| error.to_string())?;
         let init = RTCDataChannelInit { negotiated: Some(0), ..RTCDataChannelInit::default() };
         let channel = connection.create_data_channel("pontoon", Some(init)).await.map_err(|error| error.to_string())?;
-        Ok(Made { connection: Arc::new(connection), channel, happened, open: false })
+        Ok(Made { connection: Arc::new(connection), channel, happened, candidates, open: false })
     }
 
     async fn local(&self) -> Result<Signal, String> {
@@ -153,8 +158,9 @@ impl Connection for Made {
     }
 
     async fn describe(&mut self, description: Signal) -> Result<Option<Signal>, String> {
-        let description: RTCSessionDescription =
+        let mut description: RTCSessionDescription =
             serde_json::from_value(description).map_err(|error| error.to_string())?;
+        description.sdp = self.candidates.of_description(&description.sdp);
         let offered = description.sdp_type == RTCSdpType::Offer;
         told(self.connection.set_remote_description(description).await)?;
         if !offered {
@@ -167,6 +173,10 @@ impl Connection for Made {
 
     async fn candidate(&mut self, candidate: Signal) -> Result<(), String> {
         let candidate: RTCIceCandidateInit = serde_json::from_value(candidate).map_err(|error| error.to_string())?;
+        // An empty one says that there are no more.
+        if !candidate.candidate.is_empty() && !self.candidates.takes(&candidate.candidate) {
+            return Err("an address that is not to be tried, or one too many".to_owned());
+        }
         told(self.connection.add_ice_candidate(candidate).await)
     }
 
@@ -229,5 +239,48 @@ impl PeerConnectionEventHandler for Handler {
             _ => return,
         };
         let _ = self.0.try_send(ended);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Hands what one end says to the other until both are open.
+    async fn opened(private: bool) -> bool {
+        let settings = ReachSettings::default();
+        let end = || async { Made::new(&settings, true, Candidates::new(private)).await.unwrap() };
+        let (mut one, mut other) = (end().await, end().await);
+        let offer = one.offer().await.unwrap();
+        let answer = other.describe(offer).await.unwrap().unwrap();
+        one.describe(answer).await.unwrap();
+        let mut open = [false; 2];
+        let both = async {
+            while open != [true; 2] {
+                let (happened, at) = tokio::select! {
+                    happened = one.next() => (happened, 0),
+                    happened = other.next() => (happened, 1),
+                };
+                match happened {
+                    Happened::Open => open[at] = true,
+                    // Whatever addresses the machine has besides.
+                    Happened::Signal(signal) if signal.to_string().contains(" 127.0.0.1 ") => {
+                        let hears = if at == 0 { &mut other } else { &mut one };
+                        let taken = hears.candidate(signal["candidate"].clone()).await;
+                        assert_eq!(taken.is_ok(), private, "{taken:?}");
+                    }
+                    _ => {}
+                }
+            }
+        };
+        timeout(Duration::from_secs(if private { 20 } else { 3 }), both).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn private_addresses_are_tried_only_where_they_may_be() {
+        assert!(opened(true).await);
+        assert!(!opened(false).await);
     }
 }

@@ -17,13 +17,13 @@ use tokio::{
 };
 
 use crate::{
+    channel::{Item, Outgoing, Sockets, Taking, client, cut, tell_cut},
     driver::{Event, Links},
     metrics::Cut,
     settings::Limits,
-    socket::{Outgoing, Sockets, Taking, client, cut, tell_cut},
 };
 
-/// How long a session may take to open.
+/// How long a session may take to open: until then it has a place that others want.
 const OPEN: Duration = Duration::from_secs(15);
 /// Before anything is sent on a channel that has opened. What comes in one datagram with the end of SCTP's handshake
 /// (COOKIE ACK, RFC 9260, section 5.1) is lost at an end that is made by the crate `webrtc` 0.21: its data goes up before it
@@ -96,8 +96,8 @@ pub(super) async fn run<C: Connection>(
     let failed = match connection {
         Err(reason) => Some(reason),
         Ok(mut connection) => {
-            let ended = negotiate(&mut connection, session, initiator, &mut signals, &around).await;
-            let failed = match ended {
+            let opening = timeout(OPEN, negotiate(&mut connection, session, initiator, &mut signals, &around));
+            let failed = match opening.await.unwrap_or_else(|_| Err("not open in time".to_owned())) {
                 Ok(Negotiated::Open) => {
                     carry(&mut connection, session, &mut signals, &around).await;
                     None
@@ -105,7 +105,8 @@ pub(super) async fn run<C: Connection>(
                 Ok(Negotiated::Closed) => None,
                 Err(reason) => Some(reason),
             };
-            connection.close().await;
+            // Its place is free again, whatever becomes of the goodbye.
+            let _ = timeout(around.limits.close_timeout, connection.close()).await;
             failed
         }
     };
@@ -132,7 +133,6 @@ async fn negotiate<C: Connection>(
     around: &Around,
 ) -> Result<Negotiated, String> {
     let (mut early, mut described) = (Early::new(), false);
-    let latest = Instant::now() + OPEN;
     if initiator {
         let offer = connection.offer().await?;
         tell(session, offer, around).await;
@@ -150,7 +150,6 @@ async fn negotiate<C: Connection>(
                 Happened::Message(_) => return Err("a message before the channel was open".to_owned()),
                 Happened::Ended(reason) => return Err(reason.to_owned()),
             },
-            () = sleep_until(latest) => return Err("not open in time".to_owned()),
         }
     }
 }
@@ -258,7 +257,7 @@ async fn receive<C: Connection>(
 /// Sends what is queued, until the driver lets go of the link.
 async fn transmit(channel: &impl Channel, outgoing: &mut Outgoing, patience: Duration) {
     sleep(SETTLE).await;
-    while let Some(bytes) = outgoing.next().await {
+    while let Some(Item::Chunk(bytes)) = outgoing.next().await {
         if channel.send(bytes).await.is_err() {
             return;
         }

@@ -19,7 +19,8 @@ pub struct ReachSettings {
     pub outer_address: Option<IpAddr>,
     /// The UDP ports of TURN's allocations and of WebRTC; any where there is none.
     pub udp_ports: Option<RangeInclusive<u16>>,
-    /// Whether TURN sends to private, loopback and link-local addresses too: into the operator's own network.
+    /// Whether TURN and data channels send to private, loopback and link-local addresses too: into the operator's own
+    /// network. Data channels do as well while somebody is connected from there.
     pub turn_private: bool,
     /// Whether to open data channels with browsers and other supernodes.
     pub webrtc: bool,
@@ -123,8 +124,8 @@ pub struct ReachArgs {
     /// Where to answer STUN and TURN over UDP [default: the address and port of --listen]
     #[arg(long, env = "PONTOON_TURN_LISTEN", value_name = "ADDRESS:PORT", conflicts_with = "no_turn")]
     pub turn_listen: Option<SocketAddr>,
-    /// Let TURN send to private addresses too
-    #[arg(long, env = "PONTOON_TURN_PRIVATE", conflicts_with = "no_turn")]
+    /// Let TURN and data channels send to private addresses too
+    #[arg(long, env = "PONTOON_TURN_PRIVATE")]
     pub turn_private: bool,
     /// Open no WebRTC data channels
     #[arg(long, env = "PONTOON_NO_WEBRTC")]

@@ -313,12 +313,13 @@ impl Server {
         if message.method() != ALLOCATE {
             return true;
         }
-        // Who names itself by a hash could do so with credentials that are over.
-        let now = Instant::now();
-        match message.attribute::<Username>() {
-            Ok(username) => self.credentials.iter().any(|it| it.username == username.username() && it.until > now),
-            Err(_) => !message.has_attribute(Userhash::TYPE),
+        // Who names itself by a hash could do so with credentials that are over; beside a name, the hash would count.
+        if message.has_attribute(Userhash::TYPE) {
+            return false;
         }
+        let now = Instant::now();
+        let known = |username: &str| self.credentials.iter().any(|it| it.username == username && it.until > now);
+        message.attribute::<Username>().map_or(true, |username| known(username.username()))
     }
 
     /// Whether somebody may ask once more.
@@ -477,3 +478,6 @@ async fn read(socket: Arc<UdpSocket>, relayed: SocketAddr, packets: mpsc::Sender
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,13 @@
-//! TLS by `rustls`: what a supernode shows to who connects ([`server`]), and how it checks whom it dials ([`client`]).
+//! TLS by `rustls`: what a supernode shows to who connects ([`server`]), what it answers to who does not speak TLS
+//! ([`unsecured`]), and how it checks whom it dials ([`client`]).
 //!
 //! `ring` is the only provider of cryptography; TLS 1.3 and 1.2. Without a certificate a supernode speaks plain HTTP, for a
 //! proxy in front of it to wrap.
 
 pub(crate) mod client;
+mod end;
 pub(crate) mod server;
+pub(crate) mod unsecured;
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -4,6 +4,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use rustls::{
@@ -18,7 +19,11 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Tls, TlsError, provider};
+use super::{
+    Tls, TlsError,
+    end::{Said, not_after},
+    provider,
+};
 use crate::{
     files::{self, FileError, Watched},
     reload::Source,
@@ -33,6 +38,7 @@ pub(crate) struct Served {
     key: PathBuf,
     watched: Watched,
     current: RwLock<Arc<CertifiedKey>>,
+    said: Said,
 }
 
 impl Served {
@@ -46,11 +52,16 @@ impl Served {
         };
         let watched = Watched::new(vec![cert.clone(), key.clone()]);
         let current = RwLock::new(Arc::new(read(&cert, &key)?));
-        Ok(Some(Arc::new(Served { cert, key, watched, current })))
+        Ok(Some(Arc::new(Served { cert, key, watched, current, said: Said::default() })))
     }
 
     fn current(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// When the certificate ends, in seconds since 1970.
+    fn end(&self) -> Option<i64> {
+        self.current().cert.first().and_then(not_after)
     }
 }
 
@@ -78,7 +89,18 @@ impl Source for Served {
     fn reload(&self) -> Result<(), String> {
         let new = read(&self.cert, &self.key).map_err(|error| error.to_string())?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        self.said.forget();
         Ok(())
+    }
+
+    fn remind(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        let file = self.cert.display();
+        match self.end().and_then(|end| self.said.due(end, now)) {
+            Some(days @ 0..) => tracing::warn!(%file, days, "the certificate ends soon"),
+            Some(_) => tracing::warn!(%file, "the certificate has ended: nobody who checks it connects"),
+            None => {}
+        }
     }
 }
 
@@ -111,14 +133,22 @@ fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
 
 /// Takes connections in by TLS.
 #[derive(Clone)]
-pub(crate) struct Acceptor(TlsAcceptor);
+pub(crate) struct Acceptor {
+    tls: TlsAcceptor,
+    served: Arc<Served>,
+}
 
 impl Acceptor {
     pub(crate) fn new(served: Arc<Served>) -> Result<Acceptor, TlsError> {
         let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-        let mut config = builder.with_no_client_auth().with_cert_resolver(served);
+        let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::clone(&served) as _);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Acceptor(TlsAcceptor::from(Arc::new(config))))
+        Ok(Acceptor { tls: TlsAcceptor::from(Arc::new(config)), served })
+    }
+
+    /// When the certificate that is served now ends, in seconds since 1970.
+    pub(crate) fn end(&self) -> Option<i64> {
+        self.served.end()
     }
 
     /// The stream, if the other end says what it has to in time.
@@ -126,7 +156,7 @@ impl Acceptor {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        match timeout(patience, self.0.accept(stream)).await {
+        match timeout(patience, self.tls.accept(stream)).await {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "no TLS came of a connection");

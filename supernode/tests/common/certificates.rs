@@ -5,10 +5,11 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use pontoon_supernode::Tls;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use tokio::net::TcpStream;
@@ -37,9 +38,16 @@ impl Authority {
     }
 
     pub fn issue(&self) -> Certificate {
+        self.issue_until(4_102_444_800)
+    }
+
+    /// One that ends at a time, in seconds since 1970.
+    pub fn issue_until(&self, end: u64) -> Certificate {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let key = KeyPair::generate().unwrap();
-        let cert = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(end);
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
         Certificate { cert: cert.pem(), key: key.serialize_pem() }
     }
 

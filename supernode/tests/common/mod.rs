@@ -241,7 +241,7 @@ impl Program {
         self.signal("TERM");
     }
 
-    /// SIGHUP: it reads its certificate and its join tokens again.
+    /// SIGHUP: it reads its certificate and its tokens again.
     #[cfg(unix)]
     pub fn hang_up(&self) {
         self.signal("HUP");
