@@ -18,7 +18,7 @@ certificates=/etc/ssl/certs/ca-certificates.crt
 [ -f "$certificates" ] || fail "$certificates is missing (Debian: apt-get install ca-certificates)"
 
 target="$(uname -m)-unknown-linux-musl"
-rustup target add --quiet "$target"
+rustup target add "$target"
 cargo build --release --locked -p pontoon-supernode --target "$target"
 
 files=target/image

@@ -377,9 +377,10 @@ impl Groups {
         let idle_us = now.saturating_sub(fragment.granted_until_us.max(fragment.since_us));
         let gone = self.gone_for(env, &owner, TAKE_OVER_AFTER_US) || idle_us > 3 * lease_us;
         let living = fragment.quorum(&[], |id| self.peer_alive(env, id));
-        let late = env.ctx.config.archive && !fragment.kept.synced;
+        // An archive that is not in step leaves it to the others while there are any.
         let others = fragment.certificate().members.iter().any(|id| *id != self.me && self.peer_alive(env, id));
-        let due = !bound && gone && !self.leaving && !(late && others);
+        let fit = !env.ctx.config.archive || fragment.kept.synced || !others;
+        let due = !bound && gone && !self.leaving && fit;
         if !due || !living {
             if let Some(fragment) = self.fragments.get_mut(&name) {
                 fragment.turn_us = None;
