@@ -9,9 +9,10 @@ fail() {
   exit 1
 }
 
+# Docker may be here without its daemon.
 for engine in docker podman buildah ""; do
-  [ -z "$engine" ] && fail "neither docker nor podman nor buildah is here (Debian: apt-get install buildah)"
-  command -v "$engine" >/dev/null && break
+  [ -z "$engine" ] && fail "neither docker nor podman nor buildah answers here (Debian: apt-get install buildah)"
+  "$engine" info >/dev/null 2>&1 && break
 done
 command -v musl-gcc >/dev/null || fail "musl-gcc is missing (Debian: apt-get install musl-tools)"
 certificates=/etc/ssl/certs/ca-certificates.crt
@@ -26,4 +27,7 @@ rm -rf "$files"
 install -D "${CARGO_TARGET_DIR:-target}/$target/release/pontoon-supernode" "$files/pontoon-supernode"
 install -D -m 0644 "$certificates" "$files/etc/ssl/certs/ca-certificates.crt"
 install -d -m 0700 "$files/data"
-"$engine" build --build-arg FILES=prebuilt -f deploy/Dockerfile -t pontoon-supernode .
+# OCI's format has no health check.
+format=""
+[ "$engine" = docker ] || format="--format=docker"
+"$engine" build $format --build-arg FILES=prebuilt -f deploy/Dockerfile -t pontoon-supernode .
