@@ -1,5 +1,5 @@
 #!/bin/sh
-# The image of deploy/Dockerfile from a program that is built here: no registry is asked for anything. With docker,
+# The image of deploy/Dockerfile from a program that is built here: no image is fetched. With docker,
 # podman or buildah, whichever is there.
 set -eu
 cd "$(dirname "$0")/.."
@@ -30,4 +30,4 @@ install -d -m 0700 "$files/data"
 # OCI's format has no health check.
 format=""
 [ "$engine" = docker ] || format="--format=docker"
-"$engine" build $format --build-arg FILES=prebuilt -f deploy/Dockerfile -t pontoon-supernode .
+DOCKER_BUILDKIT=1 "$engine" build $format --build-arg FILES=prebuilt -f deploy/Dockerfile -t pontoon-supernode .

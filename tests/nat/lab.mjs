@@ -44,12 +44,13 @@ const mixed = CASES.filter((job) => job.mixed).map(inPair("mixed"));
 const jobs = values.browser ? CASES.map(inPair(values.browser)) : [...CASES.map(inPair("chromium")), ...mixed];
 const directory = mkdtempSync(path.join(tmpdir(), "pontoon-nat-"));
 const children = new Set();
-let failed = 0;
+let [ran, failed] = [0, 0];
 try {
   build();
   const site = await serveSite();
   for (const [number, job] of jobs.entries()) {
     if (only && String(number + 1) !== only) continue;
+    ran += 1;
     const name = `${job.pair}, ${job.nats.join(" and ")}${job.kill ? ", supernode killed" : ""}`;
     const began = Date.now();
     try {
@@ -65,8 +66,9 @@ try {
   destroy();
   rmSync(directory, { recursive: true, force: true });
 }
-console.log(failed === 0 ? "nat-lab: all as it should be" : `nat-lab: ${failed} failed`);
-process.exit(failed === 0 ? 0 : 1);
+if (ran === 0) console.log(`nat-lab: there is no case ${only}`);
+else console.log(failed === 0 ? "nat-lab: all as it should be" : `nat-lab: ${failed} failed`);
+process.exit(ran > 0 && failed === 0 ? 0 : 1);
 
 /** One case. Gives what was seen, for people. */
 async function run({ nats, pair, ways, seen, kill }, number, site) {

@@ -17,7 +17,7 @@ const HANDSHAKE_US: u64 = 10 * SECOND_US;
 const EXPIRE_US: u64 = 2 * SECOND_US;
 /// While there are fewer links than siblings, a peer's address is dialled so often.
 const ISLAND_US: u64 = 20 * SECOND_US;
-/// A socket that is dialled again so soon after it ended was left too early.
+/// A socket that is dialled again so soon after it ended is not left at once.
 const LEFT_US: u64 = 60 * SECOND_US;
 const JOIN_PATIENCE_US: u64 = 5 * SECOND_US;
 
@@ -124,7 +124,7 @@ impl Overlay {
         if let Some(dial) = self.dials.get_mut(address) {
             dial.reached = Some(id);
             dial.peer = !supernode;
-            // A socket that is needed again so soon was left for a channel that did not hold.
+            // A socket that is needed again so soon: what it was left for did not hold, or the supernode itself.
             let soon = dial.ended_us > 0 && now < dial.ended_us + LEFT_US;
             dial.leave_due_us = if soon { now + (retry_us << dial.returns.min(5)) } else { now };
             dial.returns = if soon { dial.returns + 1 } else { 0 };

@@ -67,7 +67,8 @@ impl Overlay {
             self.contact_refused(ctx, from, refusal);
             return;
         }
-        let awaited = |channel: &Channel| channel.peer.is_none() && ctx.now.mono <= channel.since_us + HELLO_AGAIN_US;
+        let young = |channel: &Channel| ctx.now.mono <= channel.since_us + HELLO_AGAIN_US;
+        let awaited = |channel: &Channel| channel.peer.is_none() && (channel.heard.is_some() || young(channel));
         match self.relayed.get(&from) {
             Some(channel) if channel.via == Some(via) && Overlay::heard(channel, &frame) => return,
             // Both sides opened one, over different relays: the smaller id's stays, unless its relay may be gone.

@@ -101,7 +101,7 @@ fn sockets(text: &mut Text, Looks { health, .. }: &Looks, metrics: &Metrics, now
     text.one(Counter, "pontoon_received_bytes_total", help, metrics.received_bytes.get());
     let help = "Bytes sent on accepted connections.";
     text.one(Counter, "pontoon_sent_bytes_total", help, metrics.sent_bytes.get());
-    let help = "Messages received on WebSockets.";
+    let help = "Messages taken of WebSockets and data channels.";
     text.one(Counter, "pontoon_received_chunks_total", help, metrics.received_chunks.get());
     let help = "Messages sent on WebSockets.";
     text.one(Counter, "pontoon_sent_chunks_total", help, metrics.sent_chunks.get());

@@ -44,7 +44,7 @@ pub(crate) struct Rtc {
     settings: ReachSettings,
     /// One for each connection, until it is closed.
     seats: Arc<Semaphore>,
-    /// Whoever links to this peer is on the same machine.
+    /// HTTP is answered at a loopback address: to this machine, or to a proxy on it.
     loopback: bool,
 }
 
@@ -65,7 +65,7 @@ impl Rtc {
         let (signals_in, signals) = mpsc::channel(SIGNALS_MAX);
         self.sessions.insert(session, signals_in);
         let (around, settings, loopback) = (self.around.clone(), self.settings.clone(), self.loopback);
-        let candidates = Candidates::new(near || loopback || settings.turn_private);
+        let candidates = Candidates::new(near || settings.turn_private);
         tokio::spawn(async move {
             let _seat = seat;
             let connection = Made::new(&settings, loopback, candidates).await;
