@@ -48,7 +48,7 @@ use crate::{
 };
 
 /// For so long, events of sockets are taken in before the disk, the clock and callers are looked at again.
-const EVENTS_MOMENT: Duration = Duration::from_micros(100);
+const EVENTS_MOMENT: Duration = Duration::from_micros(200);
 
 /// What sockets and dial tasks report.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What a chunk counts for beside its bytes, where it waits for the engine.
-const CHUNK_COSTS_BYTES: u32 = 4_096;
+const CHUNK_COSTS_BYTES: u32 = 1_024;
 
 /// A chunk's share of what its client may have waiting for the engine.
 pub(crate) type Turn = OwnedSemaphorePermit;
