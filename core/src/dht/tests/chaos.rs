@@ -146,22 +146,7 @@ fn forget(run: &mut Run) {
 #[test]
 fn one_crash_after_another() {
     for seed in seeds(100, 10) {
-        let mut run = Run::new(seed, 5);
-        run.swarm.loss = if seed % 2 == 0 { 0 } else { 30 };
-        run.go(2 * SECOND);
-        for _ in 0..5 {
-            let up: Vec<Id> = run.swarm.nodes.keys().copied().collect();
-            let victim = up[run.swarm.random(up.len() as u64) as usize];
-            run.swarm.crash(victim);
-            forget(&mut run);
-            // Within a lease, within a take-over, or after it.
-            let pause = run.swarm.random(12 * SECOND);
-            run.go(pause);
-            run.swarm.start(victim, victim == id(0));
-            run.go(15 * SECOND);
-        }
-        run.finish();
-        assert!(run.answered > 500, "seed {seed}: {}", run.answered);
+        crashes(Swarm::new(seed, 5), seed);
     }
 }
 
@@ -171,22 +156,27 @@ fn one_crash_after_another_beside_archives() {
         let mut swarm = Swarm::empty(seed);
         swarm.archives.extend([id(3), id(4)].into_iter().take(1 + seed as usize % 2));
         (0..5 + seed % 2).for_each(|number| swarm.start(id(number), number == 0));
-        let mut run = Run::with(swarm);
-        run.swarm.loss = if seed % 2 == 0 { 0 } else { 30 };
-        run.go(2 * SECOND);
-        for _ in 0..5 {
-            let up: Vec<Id> = run.swarm.nodes.keys().copied().collect();
-            let victim = up[run.swarm.random(up.len() as u64) as usize];
-            run.swarm.crash(victim);
-            forget(&mut run);
-            let pause = run.swarm.random(12 * SECOND);
-            run.go(pause);
-            run.swarm.start(victim, victim == id(0));
-            run.go(15 * SECOND);
-        }
-        run.finish();
-        assert!(run.answered > 500, "seed {seed}: {}", run.answered);
+        crashes(swarm, seed);
     }
+}
+
+fn crashes(swarm: Swarm, seed: u64) {
+    let mut run = Run::with(swarm);
+    run.swarm.loss = if seed.is_multiple_of(2) { 0 } else { 30 };
+    run.go(2 * SECOND);
+    for _ in 0..5 {
+        let up: Vec<Id> = run.swarm.nodes.keys().copied().collect();
+        let victim = up[run.swarm.random(up.len() as u64) as usize];
+        run.swarm.crash(victim);
+        forget(&mut run);
+        // Within a lease, within a take-over, or after it.
+        let pause = run.swarm.random(12 * SECOND);
+        run.go(pause);
+        run.swarm.start(victim, victim == id(0));
+        run.go(15 * SECOND);
+    }
+    run.finish();
+    assert!(run.answered > 500, "seed {seed}: {}", run.answered);
 }
 
 #[test]
