@@ -13,6 +13,7 @@ use crate::{
     id::Id,
     map::Map,
     node::{LinkId, Output, Timer},
+    trust::Signer,
     wire::{self, Body, Outgoing},
 };
 
@@ -147,6 +148,8 @@ pub struct Ctx<'a> {
     pub me: Id,
     /// The settings.
     pub config: &'a Config,
+    /// What this node signs with.
+    pub signer: &'a Signer,
     /// The seeded generator.
     pub rng: &'a mut Rng,
     /// Where effects go.

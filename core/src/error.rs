@@ -73,6 +73,10 @@ impl Error {
             Error::Refused(crate::store::Refusal::DiskFailed) => "disk_failed",
             Error::Refused(crate::store::Refusal::Overloaded) | Error::Overloaded { .. } => "overloaded",
             Error::Refused(crate::store::Refusal::Malformed) | Error::Invalid(_) => "invalid_argument",
+            Error::Refused(crate::store::Refusal::Unsigned) => "unsigned",
+            Error::Refused(crate::store::Refusal::Forged) => "forged",
+            Error::Refused(crate::store::Refusal::Late) => "late",
+            Error::Refused(crate::store::Refusal::Forbidden) => "insufficient_privilege",
             Error::Closed => "closed",
             Error::Sql { code, .. } => code,
         }

@@ -12,6 +12,7 @@
 //!   │ live          queries that stand at owners         │
 //!   │ spread        tasks over exact regions             │
 //!   │ dht, messaging, globals                            │
+//!   │ trust         who may write: proofs, rights        │
 //!   │ group, store  who may vouch; records               │
 //!   │ overlay       links, routing, join, signalling     │
 //!   │ wire, id      frames; the key space                │
@@ -42,6 +43,7 @@ pub mod pht;
 pub mod spread;
 pub mod sql;
 pub mod store;
+pub mod trust;
 pub mod wire;
 
 pub use config::Config;

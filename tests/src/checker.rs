@@ -46,7 +46,7 @@ impl fmt::Display for Event {
             Expect::Version(expected) => format!(" if {}", version(expected)),
         };
         let asked = match &self.action {
-            Action::Get | Action::GetStale => "get".to_owned(),
+            Action::Get | Action::GetStale | Action::Prove => "get".to_owned(),
             Action::PutHinted { value, .. } => format!("put {} if need be as a hint", number(value)),
             Action::Put { value, expect: it, .. } => format!("put {}{}", number(value), expect(it)),
             Action::Remove { expect: it } => format!("remove{}", expect(it)),
@@ -174,7 +174,7 @@ impl<'a> Search<'a> {
                         return Err(unsupported());
                     }
                 }
-                Action::Get | Action::Remove { .. } => {}
+                Action::Get | Action::Prove | Action::Remove { .. } => {}
             }
         }
         let mut versions: BTreeMap<usize, Version> = BTreeMap::new();

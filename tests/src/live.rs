@@ -80,7 +80,7 @@ impl Sim {
         let mut definitions = Definitions::default();
         let random = u128::from(self.draw(u64::MAX));
         let (now_us, locality_bits) = (self.clocks(node).wall as i64, self.locality_bits());
-        let env = Env { now_us, random, me: self.id(node), locality_bits };
+        let env = Env { now_us, random, me: self.id(node), user: self.user(node), locality_bits };
         let live = Live::new(pontoon_parser::parse_one(text)?, Vec::new(), env, &mut definitions);
         let mut living = Living {
             node,

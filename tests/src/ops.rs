@@ -18,7 +18,7 @@ const MINUTE_US: u64 = 60_000_000;
 
 /// An operation on one key of a bare namespace.
 pub fn op(namespace: &str, key: &[u8], action: Action) -> KeyOp {
-    KeyOp { namespace: namespace.to_owned(), locality_bits: 0, key: key.to_vec(), action }
+    KeyOp { namespace: namespace.to_owned(), locality_bits: 0, key: key.to_vec(), action, proof: None }
 }
 
 /// Writes whatever is there.
@@ -109,7 +109,7 @@ impl Sim {
     ) -> Ask {
         let random = u128::from(self.draw(u64::MAX)) << 64 | u128::from(self.draw(u64::MAX));
         let (now_us, locality_bits) = (self.clocks(node).wall as i64, self.locality_bits());
-        let env = Env { now_us, random, me: self.id(node), locality_bits };
+        let env = Env { now_us, random, me: self.id(node), user: self.user(node), locality_bits };
         let asking = Asking::new(statement, Vec::new(), env, definitions);
         let mut ask = Ask { node, asking, deadline_us, open: Vec::new(), begun_us: self.now_us() };
         self.issue(&mut ask, definitions);

@@ -353,7 +353,7 @@ impl Engine {
         shape: Shape,
     ) -> Result<P, JsValue> {
         let deadline_us = micros("timeout", timeout)?;
-        let ops = vec![KeyOp { namespace, locality_bits: self.locality_bits(), key, action }];
+        let ops = vec![KeyOp { namespace, locality_bits: self.locality_bits(), key, action, proof: None }];
         Ok(self.driver.call(Command::Keys { ops, deadline_us }, shape).unchecked_into())
     }
 }

@@ -127,7 +127,7 @@ fn statements(
         return Err(ParseError::new(TOO_COMPLEX, format!("a text of more than {TEXT_BYTES_MAX} bytes")));
     }
     let tokens = Tokenizer::new(dialect, sql).tokenize_with_location().map_err(ParserError::from)?;
-    let tokens = replace_into(tokens);
+    let tokens = without_calls(replace_into(tokens));
     let mut run = 0;
     for token in &tokens {
         match token.token {
@@ -208,6 +208,24 @@ fn replace_into(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             other => is(other, Keyword::EXPLAIN),
         };
         all.push(token);
+    }
+    all
+}
+
+/// `current_user()` is `CURRENT_USER`, which SQL has without parentheses.
+fn without_calls(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let user = |token: &Token| matches!(token, Token::Word(word) if word.keyword == Keyword::CURRENT_USER);
+    let mut all: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let call = match &all[..] {
+            [.., name, open] => user(&name.token) && open.token == Token::LParen,
+            _ => false,
+        };
+        if call && token.token == Token::RParen {
+            all.pop();
+        } else {
+            all.push(token);
+        }
     }
     all
 }

@@ -8,6 +8,7 @@ use pontoon_core::{
         ast::Statement,
         fault::{INVALID_ARGUMENT, SYNTAX},
     },
+    trust::{Grantee, Privilege, Privileges},
 };
 use sqlparser::{
     ast as parsed,
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// Words that begin what other databases do.
-const ELSEWHERE: [K; 32] = [
+const ELSEWHERE: [K; 30] = [
     K::ABORT,
     K::ATTACH,
     K::BEGIN,
@@ -44,7 +45,6 @@ const ELSEWHERE: [K; 32] = [
     K::END,
     K::EXECUTE,
     K::FETCH,
-    K::GRANT,
     K::LISTEN,
     K::LOAD,
     K::LOCK,
@@ -53,7 +53,6 @@ const ELSEWHERE: [K; 32] = [
     K::PRAGMA,
     K::PREPARE,
     K::RELEASE,
-    K::REVOKE,
     K::ROLLBACK,
     K::SAVEPOINT,
     K::START,
@@ -94,6 +93,8 @@ pub(crate) fn statement(parser: &mut Parser<'_>) -> Result<Statement> {
         },
         K::ALTER => other(parser, "ALTER"),
         K::DROP => drop(parser),
+        K::GRANT => grant(parser, true),
+        K::REVOKE => grant(parser, false),
         K::TRUNCATE => truncate(parser.parse_truncate()?),
         K::EXPLAIN => explain(parser),
         K::ANALYZE => analyze(parser.parse_analyze()?),
@@ -139,6 +140,56 @@ fn drop(parser: &mut Parser<'_>) -> Result<Statement> {
         K::VIEW => Statement::DropView { name, if_exists },
         _ => Statement::DropIndex { name, if_exists },
     })
+}
+
+/// `GRANT .. ON .. TO ..`, `REVOKE .. ON .. FROM ..`.
+fn grant(parser: &mut Parser<'_>, give: bool) -> Result<Statement> {
+    let mut privileges = Privileges::default();
+    loop {
+        let privilege = word(parser)?.to_uppercase();
+        let these = match Privilege::ALL.into_iter().find(|one| one.name() == privilege) {
+            Some(one) => Privileges::these(&[one]),
+            None if privilege == "ALL" => {
+                let _ = parser.parse_keyword(K::PRIVILEGES);
+                Privileges::ALL
+            }
+            None => return unsupported(format!("the privilege {privilege}")),
+        };
+        privileges = privileges.and(these);
+        if parser.peek_token_ref().token == Token::LParen {
+            return unsupported("privileges on single columns");
+        }
+        if !parser.consume_token(&Token::Comma) {
+            break;
+        }
+    }
+    if !parser.parse_keyword(K::ON) {
+        return unsupported("roles");
+    }
+    let _ = parser.parse_keyword(K::TABLE);
+    let table = object_name(parser.parse_object_name(false)?)?;
+    if parser.peek_token_ref().token == Token::Comma {
+        return unsupported("privileges on several tables at once");
+    }
+    parser.expect_keyword(if give { K::TO } else { K::FROM })?;
+    let mut to = Vec::new();
+    loop {
+        let _ = parser.parse_keyword(K::USER);
+        let name = word(parser)?;
+        to.push(match name.parse() {
+            _ if name.eq_ignore_ascii_case("public") => Grantee::Public,
+            Ok(user) => Grantee::User(user),
+            Err(error) => return Err(ParseError::new(INVALID_ARGUMENT, format!("\"{name}\": {error}"))),
+        });
+        if !parser.consume_token(&Token::Comma) {
+            break;
+        }
+    }
+    if parser.parse_keyword(K::WITH) {
+        return unsupported("WITH GRANT OPTION");
+    }
+    let _ = parser.parse_one_of_keywords(&[K::CASCADE, K::RESTRICT]);
+    Ok(Statement::Grant { table, privileges, to, give })
 }
 
 /// A kind of thing that is only in other databases, or nowhere.

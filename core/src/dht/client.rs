@@ -16,6 +16,7 @@ use crate::{
     id::{Id, nearest},
     map::Map,
     store::{Action, KeyOp},
+    trust,
 };
 
 /// The first wait for an answer; doubles with every attempt.
@@ -89,6 +90,9 @@ impl Client {
     /// Takes in an operation; gives the name of its request.
     pub fn open(&mut self, env: &mut Env, ticket: u64, op: KeyOp, deadline_us: u64) -> u64 {
         let request = env.ctx.rng.next_u64();
+        let mut ops = [(0, op)];
+        trust::sign(env.ctx, request, &mut ops);
+        let [(_, op)] = ops;
         let id = op.id();
         let since_us = env.ctx.now.mono;
         let entry =

@@ -60,6 +60,7 @@ pub fn decide(
             }
             _ => Outcome::Absent,
         }),
+        Action::Prove => Decision::Answer(seen.map_or(Outcome::Absent, |seen| Outcome::Proven(Box::new(seen.clone())))),
         Action::Put { value, .. } | Action::PutHinted { value, .. } if too_large(value) => {
             Decision::Answer(Outcome::Refused(Refusal::TooLarge))
         }
@@ -113,7 +114,7 @@ mod tests {
     /// What a hint given at `AT_US` for a minute of life comes to at `wall_us`.
     fn hinted(held: Option<&Record>, wall_us: u64) -> Decision {
         let action = Action::PutHinted { value: b"v".to_vec(), ttl_us: Some(60_000_000), at_us: AT_US };
-        let op = KeyOp { namespace: "n".to_owned(), locality_bits: 0, key: b"k".to_vec(), action };
+        let op = KeyOp { namespace: "n".to_owned(), locality_bits: 0, key: b"k".to_vec(), action, proof: None };
         let config = Config { tombstone_us: 120_000_000, ..Config::default() };
         decide((&op, Id::ZERO, 7), held, None, wall_us, u64::MAX, &config)
     }
@@ -128,6 +129,7 @@ mod tests {
             parent: None,
             expiry_us: None,
             earlier: Vec::new(),
+            proof: None,
         }
     }
 
@@ -150,7 +152,7 @@ mod tests {
         let held = Record { key: root.clone(), value: Some(node.clone()), ..removed(AT_US) };
         let decided = |expect, known: Option<&Outcome>, held| {
             let action = Action::Edit { edit: edit(expect) };
-            let op = KeyOp { namespace: "n".to_owned(), locality_bits: 0, key: root.clone(), action };
+            let op = KeyOp { namespace: "n".to_owned(), locality_bits: 0, key: root.clone(), action, proof: None };
             decide((&op, Id::ZERO, 7), held, known, AT_US, u64::MAX / 2, &Config::default())
         };
         let refused =

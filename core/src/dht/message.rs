@@ -77,4 +77,6 @@ pub enum Timer {
     Retry(u64),
     /// A read of this peer is late: another way is tried beside.
     Hedge(u64),
+    /// Nobody holds rights any more that are older than what was written with this ticket.
+    Lapsed(u64),
 }

@@ -12,6 +12,7 @@ mod tests;
 use std::collections::VecDeque;
 
 pub use message::{Message, Timer};
+pub use owner::tag;
 
 use self::{
     client::{Client, Next},
@@ -28,6 +29,7 @@ use crate::{
     node::Saved,
     overlay::View,
     store::{Action, KeyOp, Outcome, Record, Store, disk},
+    trust::{self, Keeper, Verdict},
 };
 
 /// What this layer tells the node.
@@ -58,20 +60,37 @@ pub struct Dht {
     me: Id,
     config: Config,
     store: Store,
+    keeper: Keeper,
     groups: Groups,
     owner: Owner,
     client: Client,
     hints: Hints,
+    /// Changes of rights under way, by ticket, with what becomes known when leases on older ones have lapsed.
+    revising: Map<u64, Option<Outcome>>,
+    /// Writes of owners that wait for rights to be read.
+    copies: Vec<Copies>,
+    /// Rights were read since they were judged by last.
+    rights_read: bool,
     events: VecDeque<DhtEvent>,
+}
+
+/// What an owner wants held.
+struct Copies {
+    from: Id,
+    of: Name,
+    serial: u64,
+    records: Vec<Record>,
 }
 
 /// A read for another peer is tried so long.
 const READ_FOR_US: u64 = 2_000_000;
+/// Writes of owners that wait for rights to be read; others are sent again.
+const COPIES_MAX: usize = 64;
 
 /// Borrows the parts of a [`Dht`] beside the store, with what every call hands on.
 macro_rules! env {
     ($dht:expr, $ctx:expr, $view:expr) => {
-        &mut Env { ctx: $ctx, view: $view, store: &mut $dht.store }
+        &mut Env { ctx: $ctx, view: $view, store: &mut $dht.store, keeper: &mut $dht.keeper }
     };
 }
 
@@ -104,6 +123,10 @@ impl Dht {
             me,
             config: config.clone(),
             store,
+            keeper: Keeper::default(),
+            revising: Map::new(),
+            copies: Vec::new(),
+            rights_read: false,
             groups,
             owner: Owner::default(),
             client: Client::default(),
@@ -119,7 +142,13 @@ impl Dht {
     }
 
     /// A message between members of groups.
-    pub fn on_group_message(&mut self, ctx: &mut Ctx, view: &dyn View, from: Id, message: group::Message) {
+    pub fn on_group_message(&mut self, ctx: &mut Ctx, view: &dyn View, from: Id, mut message: group::Message) {
+        // Of a page with one record that is not its author's nothing is believed.
+        if let Some(page) = message.page_mut()
+            && !page.records.iter_mut().all(|record| self.keeper.lawful(ctx, record))
+        {
+            return;
+        }
         self.groups.on_message(env!(self, ctx, view), from, message);
         self.settle(ctx, view);
     }
@@ -149,7 +178,9 @@ impl Dht {
                 let epoch = certificate.as_ref().map(|certificate| certificate.name.epoch);
                 self.client.elsewhere(env, request, epoch.map_or(hint, |_| Some(from)), epoch);
             }
-            Message::Replicate { of, serial, records } => self.groups.on_replicate(env, from, of, serial, records),
+            Message::Replicate { of, serial, records } => {
+                self.on_copies(ctx, view, Copies { from, of, serial, records });
+            }
             Message::Replicated { serial, .. } => self.owner.on_stored(env, &mut self.groups, serial, from),
             Message::Frozen { of, newer } => self.groups.on_frozen(env, from, of, newer),
             Message::ReadFor { request, op } => {
@@ -161,6 +192,36 @@ impl Dht {
             }
         }
         self.settle(ctx, view);
+    }
+
+    /// An owner wants records held: those that may be written are.
+    fn on_copies(&mut self, ctx: &mut Ctx, view: &dyn View, mut copies: Copies) {
+        let mut verdict = Verdict::Allowed;
+        for record in &mut copies.records {
+            let held = self.store.get(&record.namespace, &record.key);
+            match self.keeper.judge_copy(ctx, record, held) {
+                Verdict::Allowed => {}
+                Verdict::Later => verdict = Verdict::Later,
+                refused => {
+                    ctx.trace("trust", "refused", Some(copies.from), || format!("{refused:?}: {}", record.namespace));
+                    return;
+                }
+            }
+        }
+        let Copies { from, of, serial, records } = copies;
+        if verdict == Verdict::Allowed {
+            self.groups.on_replicate(env!(self, ctx, view), from, of, serial, records);
+        } else if self.copies.len() < COPIES_MAX {
+            self.copies.push(Copies { from, of, serial, records });
+        }
+    }
+
+    /// Rights were read, or could not be: what waits for them is judged again.
+    fn judge_again(&mut self, ctx: &mut Ctx, view: &dyn View) {
+        for copies in core::mem::take(&mut self.copies) {
+            self.on_copies(ctx, view, copies);
+        }
+        self.owner.judge_again(env!(self, ctx, view), &mut self.groups);
     }
 
     /// A timer of the groups.
@@ -181,6 +242,11 @@ impl Dht {
     pub fn on_timer(&mut self, ctx: &mut Ctx, view: &dyn View, timer: Timer) {
         match timer {
             Timer::Retry(request) => self.attempt(ctx, view, request),
+            Timer::Lapsed(ticket) => {
+                if let Some(Some(outcome)) = self.revising.remove(&ticket) {
+                    self.events.push_back(DhtEvent::Done { ticket, outcomes: vec![outcome] });
+                }
+            }
             Timer::Hedge(request) => self.client.hedge(env!(self, ctx, view), &self.groups, request),
         }
         self.settle(ctx, view);
@@ -225,6 +291,9 @@ impl Dht {
             return self.done(ctx, ticket, vec![outcome]);
         }
         let op = self.hints.begin(ticket, op, env.ctx.now.wall);
+        if trust::revises(&op) {
+            self.revising.insert(ticket, None);
+        }
         let request = self.client.open(env, ticket, op, deadline_mono);
         self.attempt(ctx, view, request);
         self.settle(ctx, view);
@@ -253,9 +322,19 @@ impl Dht {
             if outcome != Outcome::Unreachable {
                 ctx.send(asker, Message::Reply { request, outcome, epoch: 0 });
             }
+        } else if self.keeper.done(ctx, ticket, &outcome) {
+            self.rights_read = true;
         } else if !self.owner.conflicts.done(ctx, ticket, Some(&outcome))
             && let Some(outcome) = self.hints.over(ctx, ticket, outcome)
         {
+            if let Some(told) = self.revising.get_mut(&ticket) {
+                if matches!(outcome, Outcome::Stored { .. }) {
+                    *told = Some(outcome);
+                    ctx.timer(trust::LEASE_US + trust::LEASE_US / 10, crate::node::Timer::Dht(Timer::Lapsed(ticket)));
+                    return;
+                }
+                self.revising.remove(&ticket);
+            }
             self.events.push_back(DhtEvent::Done { ticket, outcomes: vec![outcome] });
         }
     }
@@ -302,10 +381,18 @@ impl Dht {
                 self.answer(ctx, view, asker, answer);
             } else if let Some((record, prior)) = self.owner.committed.pop_front() {
                 self.events.push_back(DhtEvent::Committed { record, prior });
-            } else if let Some((ticket, op)) = self.owner.conflicts.poll() {
+            } else if core::mem::take(&mut self.rights_read) {
+                self.judge_again(ctx, view);
+            } else if let Some((ticket, op)) = self.owner.conflicts.poll().or_else(|| self.keeper.poll(ctx)) {
                 let deadline = ctx.now.mono.saturating_add(ctx.config.deadline_us);
-                let request = self.client.open(env!(self, ctx, view), ticket, op, deadline);
-                self.attempt(ctx, view, request);
+                let env = env!(self, ctx, view);
+                match self.owner.read(env, &self.groups, &op) {
+                    Some(outcome) => self.done(ctx, ticket, vec![outcome]),
+                    None => {
+                        let request = self.client.open(env, ticket, op, deadline);
+                        self.attempt(ctx, view, request);
+                    }
+                }
             } else {
                 return;
             }

@@ -21,6 +21,7 @@ use crate::{
     map::{LargeMap, Map, Set},
     node::Output,
     store::{Action, Batch, Expect, KeyOp, Outcome, Record, Refusal, Version},
+    trust::Verdict,
 };
 
 type Key = (String, Vec<u8>);
@@ -169,7 +170,7 @@ impl Owner {
     /// What a get of a key is answered at once: this node may answer for it, and no write of it is under way.
     pub fn read(&self, env: &Env, groups: &Groups, op: &KeyOp) -> Option<Outcome> {
         let serving = || groups.serving_for(&op.id(), env.ctx.now, env.ctx.config).is_some();
-        if op.action != Action::Get || self.busy(op) || !serving() {
+        if !matches!(op.action, Action::Get | Action::Prove) || self.busy(op) || !serving() {
             return None;
         }
         let held = env.store.get(&op.namespace, &op.key);
@@ -214,7 +215,7 @@ impl Owner {
 
     fn run(&mut self, env: &mut Env, groups: &mut Groups, todos: Vec<Todo>) {
         let mut writes: Map<Name, (Vec<KeyId>, Batch, usize)> = Map::new();
-        for todo in todos {
+        for mut todo in todos {
             let Some(job) = self.jobs.get(&todo.job) else {
                 continue;
             };
@@ -247,6 +248,19 @@ impl Owner {
                 continue;
             }
             let held = env.store.get(&todo.op.namespace, &todo.op.key);
+            if !todo.op.action.reads() {
+                match env.keeper.judge(env.ctx, (&mut todo.op, todo.author, todo.tag), held) {
+                    Verdict::Allowed => {}
+                    Verdict::Refused(refusal) => {
+                        self.tell(todo.job, todo.index, Some(Outcome::Refused(refusal)));
+                        continue;
+                    }
+                    Verdict::Later => {
+                        self.park(env, groups, todo);
+                        continue;
+                    }
+                }
+            }
             let room = env.ctx.config.store_bytes_max.saturating_sub(env.store.bytes());
             let known = self.recent.get(&(todo.tag, todo.author)).map(|known| &**known);
             match decide((&todo.op, todo.author, todo.tag), held, known, env.ctx.now.wall, room, env.ctx.config) {
@@ -261,7 +275,7 @@ impl Owner {
                     self.tell(todo.job, todo.index, Some(outcome));
                 }
                 Decision::Write { value, expiry_us } => {
-                    let KeyOp { namespace, key, .. } = todo.op;
+                    let KeyOp { namespace, key, proof, .. } = todo.op;
                     let above = held.map(|held| held.version);
                     let version = env.store.next_version(env.ctx.now.wall, todo.author, todo.tag, above);
                     let held = above.and_then(|_| env.store.get(&namespace, &key));
@@ -274,6 +288,7 @@ impl Owner {
                         version,
                         parent: above,
                         expiry_us,
+                        proof,
                     };
                     let bytes = record.bytes();
                     let (keys, batch, sum) = writes.entry(name).or_default();
@@ -560,6 +575,11 @@ impl Owner {
         self.unpark(env, groups, true);
     }
 
+    /// Rights were read: what waits for them runs.
+    pub fn judge_again(&mut self, env: &mut Env, groups: &mut Groups) {
+        self.unpark(env, groups, true);
+    }
+
     fn unpark(&mut self, env: &mut Env, groups: &mut Groups, all: bool) {
         let now = env.ctx.now.mono;
         let (due, parked): (Vec<_>, Vec<_>) =
@@ -627,7 +647,7 @@ fn must_name(action: &Action) -> bool {
     let conditional = |expect: &Expect| matches!(expect, Expect::Version(_));
     match action {
         // Done twice, a hint meets what it wrote.
-        Action::Get | Action::GetStale | Action::PutHinted { .. } => false,
+        Action::Get | Action::GetStale | Action::Prove | Action::PutHinted { .. } => false,
         Action::Put { expect, .. } | Action::Remove { expect } => !conditional(expect),
         Action::Renew { .. } | Action::Edit { .. } => true,
     }

@@ -105,6 +105,8 @@ pub enum Decode {
     Conflicts,
     /// Statistics of a table: one row for each column.
     Statistics,
+    /// Rights: one row for each privilege.
+    Rights,
 }
 
 /// What becomes of the rows of a fragment.

@@ -76,7 +76,7 @@ impl Local {
     /// Runs a statement.
     pub fn execute(&mut self, statement: Statement, params: Vec<Value>) -> Result<QueryResult, Error> {
         self.statements += 1;
-        let env = Env { now_us: self.wall_us as i64, random: self.statements, me: Id::ZERO, locality_bits: 0 };
+        let env = Env { now_us: self.wall_us as i64, random: self.statements, me: Id::ZERO, user: None, locality_bits: 0 };
         let mut definitions = core::mem::take(&mut self.definitions);
         let mut asking = Asking::new(statement, params, env, &mut definitions);
         let result = loop {
@@ -132,7 +132,7 @@ impl Local {
             _ => false,
         };
         match &op.action {
-            Action::Get | Action::GetStale => match current {
+            Action::Get | Action::GetStale | Action::Prove => match current {
                 Some((value, version)) => Outcome::Found { value, version, expiry_us: None },
                 None => Outcome::Absent,
             },

@@ -13,7 +13,7 @@ use super::{
         aggregate::{AggregateCall, Mode},
         sort::SortKey,
     },
-    schema::{Alter, CreateAs, CreateIndex, Show},
+    schema::{Alter, CreateAs, CreateIndex, Grant, Show},
 };
 use crate::{
     data::{Column, Nested, Row, Value},
@@ -65,6 +65,8 @@ pub enum Task {
     CreateIndex(Box<CreateIndex>),
     /// Drops an index; with the flag it need not be there.
     DropIndex(String, bool),
+    /// Changes who may do what with a table.
+    Grant(Box<Grant>),
     /// Carries a query out and tells what each operator gave.
     Analyze(Box<Analyze>),
     /// Gathers statistics of a table, or of all.

@@ -9,6 +9,7 @@ use crate::{
     Error,
     sql::{catalog::TableDescriptor, scalar::Scalar},
     store::Version,
+    trust::{Grantee, Privileges, Realm},
 };
 
 /// A table's definition becomes another one.
@@ -59,6 +60,21 @@ pub struct Show {
     pub or_replace: bool,
     /// The same view again is an error, too.
     pub once: bool,
+}
+
+/// Who may do what with a table becomes another thing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grant {
+    /// The table, for people.
+    pub table: String,
+    /// Its realm.
+    pub realm: Realm,
+    /// What is granted or revoked.
+    pub privileges: Privileges,
+    /// To whom or from whom.
+    pub to: Vec<Grantee>,
+    /// Whether it is granted.
+    pub give: bool,
 }
 
 /// A table made of the rows of a query.

@@ -213,6 +213,19 @@ pub enum Message {
     Enlist,
 }
 
+impl Message {
+    /// The records that it carries.
+    pub fn page_mut(&mut self) -> Option<&mut Page> {
+        match self {
+            Message::Fetched { page, .. }
+            | Message::Push { page, .. }
+            | Message::Donate { page, .. }
+            | Message::Backup { page, .. } => Some(page),
+            _ => None,
+        }
+    }
+}
+
 /// What this layer waits for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Timer {

@@ -58,6 +58,7 @@ use crate::{
     node::Output,
     overlay::View,
     store::{Batch, Store},
+    trust::Keeper,
     wire::Body,
 };
 
@@ -77,6 +78,8 @@ pub struct Env<'a, 'c> {
     pub view: &'a dyn View,
     /// The records.
     pub store: &'a mut Store,
+    /// Who may write them.
+    pub keeper: &'a mut Keeper,
 }
 
 /// What groups tell the owner of operations.

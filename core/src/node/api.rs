@@ -15,6 +15,7 @@ use crate::{
     inspect::Trace,
     live::Watched,
     store::{Batch, KeyOp, Outcome, Record},
+    trust::Session,
 };
 
 /// A transport channel of the driver: ordered, reliable, two-way, message-oriented. Never used again once down.
@@ -306,6 +307,12 @@ pub enum Command {
         /// Its call.
         call: CallId,
     },
+    /// From now on this node acts for a user; `None`: for nobody. What was asked for before is signed as it was. Refused, if
+    /// the user did not sign that.
+    ActFor {
+        /// The user's word.
+        session: Option<Session>,
+    },
     /// Hands everything over and says goodbye; replied when done or after a few seconds. The node is closed then.
     Leave,
 }
@@ -339,7 +346,7 @@ pub enum Reply {
     },
     /// `Gather`, `Join`.
     Gathered(Box<Partial>, GatherEnd),
-    /// `SetGlobal`, `Subscribe`, `Watch`, `Unwatch`, `Cancel`, `Leave`.
+    /// `SetGlobal`, `Subscribe`, `Watch`, `Unwatch`, `Cancel`, `ActFor`, `Leave`.
     Done,
 }
 

@@ -15,6 +15,7 @@ use crate::{
     overlay::View as _,
     spread::{self, Report, Work, op_bytes},
     store::{Action, KeyOp, Outcome, Refusal},
+    trust::{self, Session},
 };
 
 const BATCH_OPS: usize = 1_000;
@@ -65,6 +66,7 @@ impl Node {
                 | Command::Subscribe { .. }
                 | Command::Unwatch { .. }
                 | Command::Cancel { .. }
+                | Command::ActFor { .. }
                 | Command::Leave
         );
         if busy && !local {
@@ -106,6 +108,17 @@ impl Node {
             Command::Watch { fragment, region } => self.watch(call, &fragment, region),
             Command::Unwatch { watch } => self.unwatch(call, watch),
             Command::Cancel { call: canceled } => self.cancel(call, canceled),
+            Command::ActFor { session } => {
+                let holds = |session: &Session| {
+                    session.peer() == self.me && session.holds(&*self.signer.identity, &self.config.network)
+                };
+                if session.as_ref().is_none_or(holds) {
+                    self.signer.act_for(session);
+                    self.reply(call, Ok(Reply::Done));
+                } else {
+                    self.reply(call, Err(Error::Refused(Refusal::Forged)));
+                }
+            }
             Command::Leave => self.leave(call),
         }
     }
@@ -149,9 +162,10 @@ impl Node {
             let ticket = self.ticket(Ticket::One { batch, index: index as usize });
             self.dht.execute(&mut ctx!(self), &self.overlay, ticket, op, deadline);
         }
-        for ops in chunks {
+        for mut ops in chunks {
             let ticket = self.ticket(Ticket::Many { batch });
             let request = self.rng.next_u64();
+            trust::sign(&ctx!(self), request, &mut ops);
             let work = Work::Keys { request, ops };
             self.spread.start(&mut ctx!(self), &ground!(self), ticket, Region::ALL, &[], work, deadline);
         }

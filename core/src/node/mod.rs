@@ -35,6 +35,7 @@ use crate::{
     messaging::Messaging,
     overlay::{self, Overlay, View as _},
     spread::{Ground, Spread},
+    trust::{Signer, User},
     wire::{Body, Contact},
 };
 
@@ -42,6 +43,7 @@ use crate::{
 pub struct Node {
     config: Config,
     me: Id,
+    signer: Signer,
     rng: Rng,
     out: Outbox,
     overlay: Overlay,
@@ -120,7 +122,14 @@ impl Ground for NodeGround<'_> {
 /// The context of a call into a layer, and the ground for tasks: borrows only the fields that no layer is.
 macro_rules! ctx {
     ($node:expr) => {
-        Ctx { now: $node.now, me: $node.me, config: &$node.config, rng: &mut $node.rng, out: &mut $node.out }
+        Ctx {
+            now: $node.now,
+            me: $node.me,
+            config: &$node.config,
+            signer: &$node.signer,
+            rng: &mut $node.rng,
+            out: &mut $node.out,
+        }
     };
 }
 macro_rules! ground {
@@ -140,7 +149,8 @@ impl Node {
             me,
             rng: Rng::from_seed(seed),
             out: Outbox::beginning(&seed),
-            overlay: Overlay::new(identity),
+            signer: Signer::new(identity),
+            overlay: Overlay::new(me),
             dht,
             spread: Spread::default(),
             exchanges: Exchanges::default(),
@@ -366,6 +376,16 @@ impl Node {
     /// The values of a namespace's records in regions that [`Node::owned`] has named.
     pub fn records<'a>(&'a self, namespace: &str, regions: &'a [Region]) -> impl Iterator<Item = &'a [u8]> {
         self.dht.scan(namespace, regions, self.now.wall).filter_map(|record| record.value.as_deref())
+    }
+
+    /// For whom it acts.
+    pub fn user(&self) -> Option<User> {
+        self.signer.user()
+    }
+
+    /// From now on it acts for a user whose keys are at hand. For others there is [`Command::ActFor`].
+    pub fn act_with(&mut self, user: Box<dyn Identity>) {
+        self.signer.act_with(user);
     }
 
     /// How many live queries of all askers stand at this node.

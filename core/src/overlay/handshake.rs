@@ -40,7 +40,7 @@ impl Overlay {
             wire: *ctx.config.wire.end(),
             plan: PLAN_VERSION,
             network: ctx.config.network.clone(),
-            public_key: self.identity.public_key(),
+            public_key: ctx.signer.identity.public_key(),
             nonce,
             supernode: ctx.config.supernode,
             direct_links: ctx.config.direct_links,
@@ -105,7 +105,7 @@ impl Overlay {
             }
         }
         let direct = self.direct(&id).is_some();
-        let signature = self.identity.sign(&challenge(&ctx.config.network, &hello.nonce, &self.me, &id, direct));
+        let signature = ctx.signer.identity.sign(&challenge(&ctx.config.network, &hello.nonce, &self.me, &id, direct));
         if let Some(channel) = self.channel(path) {
             channel.heard = Some(hello.nonce);
             channel.wire = hello.wire.min(*ctx.config.wire.end());
@@ -120,7 +120,7 @@ impl Overlay {
         let (hello, nonce) = (channel.hello.clone(), channel.nonce);
         let proven = hello.filter(|hello| {
             let message = challenge(&ctx.config.network, &nonce, &Id::hash(&hello.public_key), &me, direct);
-            self.identity.verify(&hello.public_key, &message, signature)
+            ctx.signer.identity.verify(&hello.public_key, &message, signature)
         });
         let Some(hello) = proven else {
             ctx.count("identities_refused");

@@ -5,7 +5,6 @@ use chacha20::rand_core::SeedableRng as _;
 use super::{Overlay, peer::Peer};
 use crate::{
     config::{Config, SECOND_US},
-    crypto::KeyedHash,
     ctx::{Ctx, Now, Outbox, Rng},
     id::Id,
     node::LinkId,
@@ -20,12 +19,12 @@ pub fn with<T>(overlay: &mut Overlay, act: impl FnOnce(&mut Overlay, &mut Ctx<'_
 pub fn sending<T>(overlay: &mut Overlay, out: &mut Outbox, act: impl FnOnce(&mut Overlay, &mut Ctx<'_>) -> T) -> T {
     let (config, mut rng) = (Config::default(), Rng::seed_from_u64(1));
     let now = Now { mono: 60 * SECOND_US, wall: 0 };
-    act(overlay, &mut Ctx { now, me: overlay.me, config: &config, rng: &mut rng, out })
+    act(overlay, &mut Ctx { now, me: overlay.me, config: &config, signer: &crate::trust::Signer::nobody(), rng: &mut rng, out })
 }
 
 /// A node with direct links to `ids`, each of which told that it is linked to those in `ahead`.
 pub fn linked(ids: &[Id], ahead: impl Fn(&Id) -> Vec<Id>) -> Overlay {
-    let mut overlay = Overlay::new(Box::new(KeyedHash([7; 32])));
+    let mut overlay = Overlay::new(Id::hash(&[7; 32]));
     for (number, id) in ids.iter().enumerate() {
         let mut peer = Peer::new(false, true, 0);
         peer.direct = Some(LinkId(number as u64));

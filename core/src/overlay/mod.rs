@@ -54,7 +54,6 @@ use self::{
     traffic::Traffic,
 };
 use crate::{
-    crypto::Identity,
     ctx::Ctx,
     id::{Id, Region},
     inspect::{LinkInfo, PeerInfo},
@@ -103,7 +102,6 @@ pub enum Event {
 
 /// The overlay of one node.
 pub struct Overlay {
-    identity: Box<dyn Identity>,
     me: Id,
     channels: Map<LinkId, Channel>,
     relayed: Map<Id, Channel>,
@@ -149,10 +147,8 @@ pub struct Overlay {
 
 impl Overlay {
     /// An overlay without links.
-    pub fn new(identity: Box<dyn Identity>) -> Overlay {
-        let me = identity.id();
+    pub fn new(me: Id) -> Overlay {
         Overlay {
-            identity,
             me,
             channels: Map::new(),
             relayed: Map::new(),

@@ -180,7 +180,6 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        crypto::KeyedHash,
         overlay::harness::{ids, linked, with},
     };
 
@@ -192,7 +191,7 @@ mod tests {
     #[test]
     fn slots_by_heads_are_those_by_ids() {
         for id in ids(200) {
-            let overlay = Overlay::new(Box::new(KeyedHash([7; 32])));
+            let overlay = Overlay::new(Id::hash(&[7; 32]));
             assert_eq!(slot_at(overlay.me.head(), overlay.me.head() ^ id.head()), overlay.slot_of(&id));
         }
     }
@@ -271,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_slot_whose_only_peer_is_crowded_is_to_be_filled_and_the_peer_is_needed_until_then() {
-        let me = Overlay::new(Box::new(KeyedHash([7; 32]))).me;
+        let me = Overlay::new(Id::hash(&[7; 32])).me;
         let mut ids = ids(40);
         ids.retain(|id| id.common_prefix(&me) > 0);
         let far = Id::hash(&(0_u32..).map(u32::to_be_bytes).find(|it| Id::hash(it).common_prefix(&me) == 0).unwrap());

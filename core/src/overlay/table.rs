@@ -324,11 +324,10 @@ impl Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::KeyedHash;
 
     #[test]
     fn a_certificate_overrules_a_probe_that_found_nobody() {
-        let mut overlay = Overlay::new(Box::new(KeyedHash([7; 32])));
+        let mut overlay = Overlay::new(Id::hash(&[7; 32]));
         let me = overlay.me;
         assert_eq!(overlay.slot(3, 8), Slot::Unknown);
         overlay.empty_slots.insert(6, 0);

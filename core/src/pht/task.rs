@@ -226,6 +226,7 @@ impl Task {
             locality_bits: self.locality_bits,
             key: label.to_key(),
             action,
+            proof: None,
         };
         ops.into_iter().map(op).collect()
     }

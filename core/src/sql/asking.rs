@@ -331,9 +331,9 @@ impl Asking {
 
     /// Plans with what is known, and begins to run.
     fn run(&mut self, definitions: &mut Definitions) -> Result<(), Error> {
-        let Env { now_us, random, locality_bits, .. } = self.env;
+        let Env { now_us, random, me, user, locality_bits } = self.env;
         let Session { dialect, join_strategy } = definitions.session;
-        let settings = Settings { now_us, random, locality_bits, dialect, join_strategy };
+        let settings = Settings { now_us, random, me, user, locality_bits, dialect, join_strategy };
         let known = (&definitions.tables, &definitions.statistics);
         if self.live {
             let plan = standing(&self.statement, &self.params, known, settings)?;

@@ -10,7 +10,10 @@ pub use super::schema::{
     AlterTable, Alteration, CheckDef, ColumnDef, CreateIndex, CreateTable, CreateView, ReferenceDef, ReferentialAction,
     UniqueDef,
 };
-use crate::data::{Nested, Type, Value};
+use crate::{
+    data::{Nested, Type, Value},
+    trust::{Grantee, Privileges},
+};
 
 /// One statement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,6 +90,17 @@ pub enum Statement {
     },
     /// `ANALYZE` of a table, or of all.
     Analyze(Option<String>),
+    /// `GRANT`, `REVOKE`.
+    Grant {
+        /// The table or view.
+        table: String,
+        /// What is granted or revoked.
+        privileges: Privileges,
+        /// To whom or from whom.
+        to: Vec<Grantee>,
+        /// Whether it is granted.
+        give: bool,
+    },
 }
 
 /// `INSERT INTO table (columns) VALUES ..`.

@@ -432,6 +432,11 @@ impl Binder<'_> {
                 | "clock_timestamp",
                 [],
             ) => return Ok(Typed::constant(Value::Timestamp(self.settings.now_us))),
+            ("current_user" | "session_user" | "user", []) => {
+                let user = self.settings.user.map_or(Value::Null, |user| Value::Text(user.to_string()));
+                return Ok(Typed::new(Scalar::Literal(user), Some(Type::Text)));
+            }
+            ("current_peer", []) => return Ok(Typed::constant(Value::Text(self.settings.me.to_string()))),
             ("current_date", []) => return Ok(Typed::constant(Value::Date(today))),
             _ => {}
         }

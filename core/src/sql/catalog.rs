@@ -17,17 +17,18 @@ use crate::{
     Error,
     data::{Type, Value},
     store::{Action, KeyOp},
+    trust::{self, Realm},
 };
 
 /// The namespace of the catalog.
-pub const CATALOG: &str = "pontoon.tables";
+pub const CATALOG: &str = trust::TABLES;
 /// Columns that a table may have.
 pub const COLUMNS_MAX: usize = 1_000;
 /// Bytes that a name may have.
 pub const NAME_BYTES_MAX: usize = 128;
 
 /// The namespace of the names of indexes: key = name, value = a `postcard` encoding of [`IndexEntry`].
-pub const INDEXES: &str = "pontoon.indexes";
+pub const INDEXES: &str = trust::INDEXES;
 
 /// What is known of an index by its name. What counts is in the details of its table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,12 +66,13 @@ impl IndexEntry {
 
     /// From the value of its record.
     pub fn decode(bytes: &[u8]) -> Result<IndexEntry, Error> {
+        let (_, bytes) = trust::unclaimed(bytes);
         postcard::from_bytes(bytes).map_err(|_| error(CORRUPTED, "the entry of an index does not read"))
     }
 
     /// The value of its record.
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).unwrap_or_default()
+        trust::claimed(Realm::of_namespace(&self.namespace), postcard::to_allocvec(self).unwrap_or_default())
     }
 
     /// Its columns as SQL has them.
@@ -83,12 +85,12 @@ impl IndexEntry {
 
 /// An operation on the entry of an index.
 pub fn index_entry(name: &str, locality_bits: u8, action: Action) -> KeyOp {
-    KeyOp { namespace: INDEXES.to_owned(), locality_bits, key: name.as_bytes().to_vec(), action }
+    KeyOp { namespace: INDEXES.to_owned(), locality_bits, key: name.as_bytes().to_vec(), action, proof: None }
 }
 
 /// An operation on a table's entry in the catalog.
 pub fn entry(name: &str, locality_bits: u8, action: Action) -> KeyOp {
-    KeyOp { namespace: CATALOG.to_owned(), locality_bits, key: name.as_bytes().to_vec(), action }
+    KeyOp { namespace: CATALOG.to_owned(), locality_bits, key: name.as_bytes().to_vec(), action, proof: None }
 }
 
 /// Whether something may have this name.
@@ -238,14 +240,24 @@ impl TableDescriptor {
         Ok(())
     }
 
-    /// Gives its rows a namespace, and its indexes: `generation` tells the table from every other of that name.
-    pub fn place(&mut self, generation: u128, locality_bits: u8) -> Result<(), Error> {
-        self.namespace = format!("pontoon.rows.{}.{generation:032x}", self.name);
-        self.locality_bits = locality_bits;
+    /// To what realm it belongs.
+    pub fn realm(&self) -> Option<Realm> {
+        Realm::of_namespace(&self.namespace)
+    }
+
+    /// Gives its rows a namespace, and its indexes: `generation` tells the table from every other of that name. A view has
+    /// one, too, that says to what realm it belongs.
+    pub fn place(&mut self, generation: u128, locality_bits: u8, realm: Option<Realm>) -> Result<(), Error> {
         let mut details = self.details()?;
+        let kind = if details.view.is_some() { "view" } else { "rows" };
+        let realm = realm.map(|realm| format!(".@{realm}")).unwrap_or_default();
+        if details.view.is_none() || !realm.is_empty() {
+            self.namespace = format!("pontoon.{kind}.{}.{generation:032x}{realm}", self.name);
+        }
+        self.locality_bits = locality_bits;
         if !details.indexes.is_empty() {
             for (number, index) in details.indexes.iter_mut().enumerate() {
-                index.place(&self.name, generation, number);
+                index.place(&self.name, generation, number, Realm::of_namespace(&self.namespace));
                 // There are no rows.
                 index.ready = true;
             }
@@ -261,6 +273,7 @@ impl TableDescriptor {
 
     /// A table from the value of its record.
     pub fn decode(bytes: &[u8]) -> Result<TableDescriptor, Error> {
+        let (_, bytes) = trust::unclaimed(bytes);
         let (mut table, tail): (TableDescriptor, &[u8]) =
             postcard::take_from_bytes(bytes).map_err(|_| error(CORRUPTED, "a catalog entry does not read"))?;
         table.tail = tail.to_vec();
@@ -269,7 +282,8 @@ impl TableDescriptor {
 
     /// The value of its record.
     pub fn encode(&self) -> Vec<u8> {
-        [postcard::to_allocvec(self).unwrap_or_default(), self.tail.clone()].concat()
+        let value = [postcard::to_allocvec(self).unwrap_or_default(), self.tail.clone()].concat();
+        trust::claimed(self.realm(), value)
     }
 
     /// Whether it is as `wanted` defines it, whenever and by whomever that was; indexes may have come since.

@@ -34,6 +34,8 @@ codes! {
     DUPLICATE_COLUMN = "duplicate_column",
     /// A table definition that makes no sense.
     INVALID_DEFINITION = "invalid_table_definition",
+    /// The user has no right to do that.
+    INSUFFICIENT_PRIVILEGE = "insufficient_privilege",
     /// A primary key that is there already.
     UNIQUE_VIOLATION = "unique_violation",
     /// NULL where the column refuses it.

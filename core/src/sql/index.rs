@@ -11,6 +11,7 @@ use crate::{
     Id,
     data::{Value, codec},
     pht::node::KEY_MAX,
+    trust::Realm,
 };
 
 /// Bytes of an entry's key that are not its hash.
@@ -67,8 +68,9 @@ impl Index {
     }
 
     /// The namespace of the tree of a new index: `generation` and `number` tell it from every other.
-    pub fn place(&mut self, table: &str, generation: u128, number: usize) {
-        self.namespace = format!("pontoon.index.{table}.{generation:032x}.{number}");
+    pub fn place(&mut self, table: &str, generation: u128, number: usize, realm: Option<Realm>) {
+        let realm = realm.map(|realm| format!(".@{realm}")).unwrap_or_default();
+        self.namespace = format!("pontoon.index.{table}.{generation:032x}.{number}{realm}");
     }
 }
 

@@ -21,10 +21,12 @@ use crate::{
     data::{Column, Value},
     exec::{
         plan::{Analyze, Plan, Task},
-        schema::{Alter, Dangling, Show, Validation},
+        schema::{Alter, Dangling, Grant, Show, Validation},
     },
+    id::Id,
     map::{Map, Set},
     store::Version,
+    trust::{Grantee, Privilege, Privileges, Realm, User},
 };
 
 /// What is known of the tables that a statement names, with the versions of their catalog entries.
@@ -37,6 +39,10 @@ pub struct Settings {
     pub now_us: i64,
     /// What random functions draw from.
     pub random: u128,
+    /// The value of `current_peer`.
+    pub me: Id,
+    /// The value of `current_user`.
+    pub user: Option<User>,
     /// Locality bits of the catalog.
     pub locality_bits: u8,
     /// How values are typed and compared where databases differ.
@@ -97,6 +103,10 @@ pub fn plan(
             let to = from.clone();
             let (validations, references) = (Vec::new(), Vec::new());
             Task::Alter(Box::new(Alter { from, version, to, validations, references, empty: true }))
+        }
+        Statement::Grant { table, privileges, to, give } => {
+            let grant = granted(&entry(tables, table)?.0, *privileges, to, *give)?;
+            Task::Grant(Box::new(grant))
         }
         Statement::CreateView(create) => Task::Show(Box::new(Show {
             view: binder.define_view(create)?,
@@ -251,6 +261,11 @@ fn explained(statement: &Statement, mut binder: Binder<'_>) -> Result<Lines, Err
             truncated(&entry(tables, name)?.0, tables)?;
             (vec![format!("Truncate [exchange] {name}: a new namespace for its rows, then the old ones go")], None)
         }
+        Statement::Grant { table, privileges, to, give } => {
+            granted(&entry(tables, table)?.0, *privileges, to, *give)?;
+            let verb = if *give { "Grant" } else { "Revoke" };
+            (vec![format!("{verb} [exchange] {table}: its rights change, conditional on the version read")], None)
+        }
         Statement::CreateView(create) => {
             binder.define_view(create)?;
             let head = format!("CreateView [exchange] {}: put where the name is absent", create.name);
@@ -348,7 +363,7 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
                 _ => None,
             }));
         }
-        Statement::Truncate(name) => {
+        Statement::Truncate(name) | Statement::Grant { table: name, .. } => {
             names.insert(name.clone());
         }
         Statement::CreateView(create) => names::of_query(&create.query, names),
@@ -359,4 +374,17 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
         Statement::Analyze(name) => names.extend(name.iter().cloned()),
         Statement::DropIndex { .. } | Statement::DropView { .. } | Statement::Set { .. } | Statement::Show(_) => {}
     }
+}
+
+/// A change of the rights of a table or view.
+fn granted(table: &TableDescriptor, privileges: Privileges, to: &[Grantee], give: bool) -> Result<Grant, Error> {
+    let name = &table.name;
+    let Some(realm) = Realm::of_namespace(&table.namespace) else {
+        let message = format!("table \"{name}\" belongs to nobody: everybody may do everything");
+        return advise(WRONG_OBJECT, message, "Whoever acts for a user when it creates a table is its owner.");
+    };
+    if !give && privileges.any(Privileges::these(&[Privilege::Select])) {
+        return fail(UNSUPPORTED, "REVOKE SELECT: what is not encrypted everybody may read");
+    }
+    Ok(Grant { table: name.clone(), realm, privileges, to: to.to_vec(), give })
 }

@@ -20,6 +20,9 @@ pub fn sqlstate(code: &str) -> &'static str {
         DEPENDENT_OBJECTS => "2BP01",
         INVALID_DEFINITION => "42P16",
         WRONG_OBJECT => "42809",
+        INSUFFICIENT_PRIVILEGE => "42501",
+        // Nobody is known to ask, or not to be who it says.
+        "unsigned" | "forged" => "28000",
         UNIQUE_VIOLATION => "23505",
         NOT_NULL_VIOLATION => "23502",
         CHECK_VIOLATION => "23514",
@@ -42,7 +45,7 @@ pub fn sqlstate(code: &str) -> &'static str {
         CANCELED => "57014",
         TOO_COMPLEX => "54001",
         BUDGET | "too_large" => "54000",
-        SERIALIZATION | STALE_PLAN | "conflict" => "40001",
+        SERIALIZATION | STALE_PLAN | "conflict" | "late" => "40001",
         "windowing_error" => "42P20",
         "invalid_recursion" => "42P19",
         CORRUPTED => "XX001",

@@ -78,7 +78,7 @@ pub struct ColumnStatistics {
 
 /// An operation on the statistics of a table.
 pub fn entry(table: &str, locality_bits: u8, action: Action) -> KeyOp {
-    KeyOp { namespace: STATISTICS.to_owned(), locality_bits, key: table.as_bytes().to_vec(), action }
+    KeyOp { namespace: STATISTICS.to_owned(), locality_bits, key: table.as_bytes().to_vec(), action, proof: None }
 }
 
 /// Aggregates of a column, in this order behind the number of rows.

@@ -25,6 +25,7 @@ use crate::{
         run::GatherEnd,
     },
     store::{CONFLICTS, Record, Version},
+    trust::{Grantee, RIGHTS, Rights},
 };
 
 /// The system tables.
@@ -33,6 +34,7 @@ pub const SYSTEM_TABLES: &[&str] = &[
     "pontoon_columns",
     "pontoon_indexes",
     "pontoon_statistics",
+    "pontoon_privileges",
     "pontoon_peers",
     "pontoon_conflicts",
 ];
@@ -88,6 +90,17 @@ pub fn system_table(name: &str) -> Option<SystemTable> {
                 ("analyzed_at", Type::Timestamp),
             ];
             Some((STATISTICS, Decode::Statistics, columns))
+        }
+        "pontoon_privileges" => {
+            let columns = vec![
+                ("table_name", Type::Text),
+                ("owner", Type::Text),
+                ("grantee", Type::Text),
+                ("privilege", Type::Text),
+                ("version", Type::Integer),
+                ("realm", Type::Text),
+            ];
+            Some((RIGHTS, Decode::Rights, columns))
         }
         "pontoon_peers" => {
             let columns = vec![
@@ -252,6 +265,24 @@ fn loser_row(value: &[u8]) -> Option<Row> {
     Some(row)
 }
 
+/// The rows of `pontoon_privileges`: what the owner may is `ALL`.
+fn rights_rows(rights: &Rights) -> Vec<Row> {
+    let grants = rights.grants.iter().flat_map(|grant| {
+        let to = match &grant.to {
+            Grantee::Public => "PUBLIC".to_owned(),
+            Grantee::User(user) => user.to_string(),
+        };
+        grant.privileges.each().map(move |privilege| (to.clone(), privilege.name()))
+    });
+    let row = |(to, privilege): (String, &str)| {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let (owner, realm) = (rights.owner.to_string(), rights.realm().to_string());
+        let version = Value::Integer(rights.version as i64);
+        vec![text(&rights.name), text(&owner), Value::Text(to), text(privilege), version, text(&realm)]
+    };
+    core::iter::once((rights.owner.to_string(), "ALL")).chain(grants).map(row).collect()
+}
+
 /// What a fragment makes of the records of a system table, which came as they are; what came of any other table is that.
 pub fn as_rows(fragment: &FragmentPlan, partial: Partial) -> Result<Partial, Error> {
     if fragment.of_system().is_none() {
@@ -273,6 +304,9 @@ fn system_rows(entry: &[u8], decode: Decode) -> Result<Vec<Row>, Error> {
     }
     if decode == Decode::Statistics {
         return TableStatistics::decode(entry)?.shown();
+    }
+    if decode == Decode::Rights {
+        return Ok(Rights::decode(entry).as_ref().map(rights_rows).unwrap_or_default());
     }
     if decode == Decode::CatalogIndexes {
         let index = IndexEntry::decode(entry)?;

@@ -492,6 +492,7 @@ mod tests {
             parent: None,
             expiry_us: None,
             earlier: Vec::new(),
+            proof: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::Id;
+use crate::{id::Id, trust::Proof};
 
 /// A hybrid logical clock reading and its author: totally ordered, unique to a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,14 +38,16 @@ pub struct Record {
     /// The writes before this one, oldest first, by wall time and counter of their versions: the last few, and those
     /// that somebody may still be asking for. See [`Record::wrote`] and [`Record::descends`].
     pub earlier: Vec<(u64, u64)>,
+    /// Who wrote it, where that must be proven: see [`trust`](crate::trust).
+    pub proof: Option<Box<Proof>>,
 }
 
 /// Writes of a key that its record remembers beside its own.
-const EARLIER_MAX: usize = 16;
+pub const EARLIER_MAX: usize = 16;
 /// So many of them however old they are: they tell a conflict from a successor.
 const EARLIER_MIN: usize = 4;
-/// Nobody asks for a write again after so long, by clocks that differ as they may.
-const EARLIER_US: u64 = 600_000_000;
+/// Nobody asks for a write again after so long, by clocks that differ as they may, nor is its signature good any more.
+const EARLIER_US: u64 = 1_200_000_000;
 
 impl Record {
     /// What a record that replaces this one at `wall_us` remembers of the writes before it.
@@ -92,7 +94,7 @@ impl Record {
 
     /// What it takes in the store, about.
     pub fn bytes(&self) -> usize {
-        self.namespace.len() + self.key.len() + self.value.as_ref().map_or(0, Vec::len) + 80
+        self.namespace.len() + self.key.len() + self.value.as_ref().map_or(0, Vec::len) + 80 + self.proof.as_ref().map_or(0, |proof| proof.bytes())
     }
 }
 
@@ -108,6 +110,8 @@ pub struct KeyOp {
     pub key: Vec<u8>,
     /// What to do.
     pub action: Action,
+    /// Who wants it, where that must be proven; the asker's node sets it.
+    pub proof: Option<Box<Proof>>,
 }
 
 impl KeyOp {
@@ -162,12 +166,22 @@ pub enum Action {
         #[serde(with = "crate::wire::bytes")]
         edit: Vec<u8>,
     },
+    /// Read the whole record, with what proves who wrote it: [`Outcome::Proven`].
+    Prove,
 }
 
 impl Action {
     /// Whether it changes nothing.
     pub fn reads(&self) -> bool {
-        matches!(self, Action::Get | Action::GetStale)
+        matches!(self, Action::Get | Action::GetStale | Action::Prove)
+    }
+
+    /// The value that it brings.
+    pub fn value(&self) -> Option<&[u8]> {
+        match self {
+            Action::Put { value, .. } | Action::PutHinted { value, .. } => Some(value),
+            _ => None,
+        }
     }
 }
 
@@ -223,6 +237,8 @@ pub enum Outcome {
     },
     /// Nobody who may vouch for the key could be reached in time. The write is on the asker's disk and will be forwarded.
     Hinted,
+    /// The current record.
+    Proven(Box<Record>),
 }
 
 /// Why an operation was refused for good.
@@ -243,4 +259,17 @@ pub enum Refusal {
     /// It is no edit of what the key holds.
     #[error("the edit does not fit what the key holds")]
     Malformed,
+    /// It must be signed by a user, and is not.
+    #[error("only a known user may do that: this peer acts for nobody")]
+    Unsigned,
+    /// Its signature is not its author's, or not of this operation.
+    #[error("the signature does not hold")]
+    Forged,
+    /// It was signed too long ago, or by a clock that is far ahead; or so much was written since that nobody can tell
+    /// whether it was done already.
+    #[error("it was signed too long ago")]
+    Late,
+    /// The user has no right to do that.
+    #[error("permission denied")]
+    Forbidden,
 }

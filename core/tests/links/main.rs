@@ -287,7 +287,7 @@ fn a_clock_that_is_far_off_is_set_by_the_first_link() {
     let put = |key: &str, value: &[u8]| {
         let action = Action::Put { value: value.to_vec(), expect: Expect::Any, ttl_us: None };
         let (namespace, key) = ("clocks".to_owned(), key.as_bytes().to_vec());
-        Command::Keys { ops: vec![KeyOp { namespace, locality_bits: 0, key, action }], deadline_us: None }
+        Command::Keys { ops: vec![KeyOp { namespace, locality_bits: 0, key, action, proof: None }], deadline_us: None }
     };
     let calls: Vec<CallId> = (0..20).map(|key| world.call(1, put(&key.to_string(), b"from ahead"))).collect();
     world.run(3_000_000);

@@ -244,7 +244,7 @@ impl Asking<'_> {
     async fn ask(&self, action: Action) -> Result<Outcome, ApiError> {
         let Place { namespace, key } = self.place.clone();
         let locality_bits = self.api.engine.locality_bits;
-        let ops = vec![KeyOp { namespace, locality_bits, key: key.into_bytes(), action }];
+        let ops = vec![KeyOp { namespace, locality_bits, key: key.into_bytes(), action, proof: None }];
         let left = self.latest.saturating_duration_since(Instant::now());
         let deadline_us = Some(u64::try_from(left.as_micros()).unwrap_or(u64::MAX));
         let asked = self.api.engine.call(Command::Keys { ops, deadline_us });

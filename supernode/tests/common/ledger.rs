@@ -16,7 +16,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const DEADLINE: Duration = Duration::from_secs(5);
 
 pub fn op(key: u32, action: Action) -> KeyOp {
-    KeyOp { namespace: NAMESPACE.to_owned(), locality_bits: 0, key: key.to_be_bytes().to_vec(), action }
+    KeyOp { namespace: NAMESPACE.to_owned(), locality_bits: 0, key: key.to_be_bytes().to_vec(), action, proof: None }
 }
 
 pub fn put_op(key: u32, value: Vec<u8>) -> KeyOp {

@@ -9,6 +9,7 @@
 //! | `host`, `disk`, `clock` | one node, its batches (late, lost by a crash), its two clocks (skewed and drifting) |
 //! | `channel`, `net` | channels, dialling, WebRTC sessions, latency, bandwidth, stalls |
 //! | `event`, `window` | what happens next; windows of time in which nodes run side by side |
+//! | `insider` | users, and what a peer says that runs another program |
 //! | `fault` | crashes, restarts, partitions, sleep |
 //! | `world` | what is true: who is nearest, whether everybody has settled |
 //! | `hash`, `notes` | the trace hash; what a run leaves behind |
@@ -21,6 +22,7 @@ mod event;
 mod fault;
 mod hash;
 mod host;
+mod insider;
 mod net;
 mod notes;
 mod window;
@@ -29,6 +31,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use chacha20::rand_core::{Rng as _, SeedableRng as _};
+pub use insider::{user, user_keys};
 pub use config::{HEAVY_TAIL, Latency, Ppm, Signing, SimConfig};
 use event::Event;
 pub use fault::Crash;

@@ -162,7 +162,7 @@ fn an_index_that_cannot_be_filled_is_not_there() {
     let mut local = people();
     let Outcome::Found { value, .. } = local.apply(&entry("people", 0, Action::Get)) else { panic!("no table") };
     let namespace = TableDescriptor::decode(&value).unwrap().namespace;
-    let broken = |action| KeyOp { namespace: namespace.clone(), locality_bits: 0, key: vec![255], action };
+    let broken = |action| KeyOp { namespace: namespace.clone(), locality_bits: 0, key: vec![255], action, proof: None };
     local.apply(&broken(Action::Put { value: vec![200, 1], expect: Expect::Any, ttl_us: None }));
     let before = local.total();
     assert_eq!(code(&mut local, "CREATE INDEX i ON people (age)"), "data_corrupted");
@@ -396,7 +396,7 @@ enum Held {
 impl Client {
     fn new(sql: String, random: u128, definitions: Definitions) -> Client {
         let mut definitions = definitions;
-        let env = Env { now_us: 0, random, me: Id::ZERO, locality_bits: 0 };
+        let env = Env { now_us: 0, random, me: Id::ZERO, user: None, locality_bits: 0 };
         let asking = Asking::new(pontoon_parser::parse_one(&sql).unwrap(), Vec::new(), env, &mut definitions);
         Client { asking, definitions, held: VecDeque::new(), sql }
     }

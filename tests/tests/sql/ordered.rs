@@ -50,7 +50,7 @@ impl Client {
 
     /// One that remembers.
     fn knowing(sql: &str, random: u128, mut definitions: Definitions) -> Client {
-        let env = Env { now_us: 0, random, me: Id::ZERO, locality_bits: 0 };
+        let env = Env { now_us: 0, random, me: Id::ZERO, user: None, locality_bits: 0 };
         let statement = pontoon_parser::parse_one(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
         let asking = Asking::new(statement, Vec::new(), env, &mut definitions);
         Client { asking, definitions, held: VecDeque::new(), reads: Reads::default() }

@@ -29,7 +29,7 @@ fn ask_by(
     peers: u64,
     sql: &str,
 ) -> Result<(Vec<String>, Asked), Error> {
-    let env = Env { now_us: 0, random: 7, me: Id::ZERO, locality_bits: 0 };
+    let env = Env { now_us: 0, random: 7, me: Id::ZERO, user: None, locality_bits: 0 };
     let mut asking = Asking::new(pontoon_parser::parse_one(sql)?, Vec::new(), env, definitions);
     let end = GatherEnd { peers, ..GatherEnd::default() };
     let mut asked = Asked::default();

@@ -328,7 +328,7 @@ struct Living {
 impl Living {
     fn begin(local: &mut Local, sql: &str) -> Living {
         let statement = pontoon_parser::parse_one(sql).unwrap();
-        let env = Env { now_us: 0, random: 1, me: Id::ZERO, locality_bits: 0 };
+        let env = Env { now_us: 0, random: 1, me: Id::ZERO, user: None, locality_bits: 0 };
         let mut definitions = Definitions::default();
         let live = Live::new(statement, Vec::new(), env, &mut definitions);
         let mut living = Living { live, definitions, watches: Vec::new(), told: Vec::new(), spliced: Vec::new() };

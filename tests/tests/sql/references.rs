@@ -350,7 +350,7 @@ enum Told {
 
 impl Client {
     fn new(sql: &str, random: u128, mut definitions: Definitions) -> Client {
-        let env = Env { now_us: 0, random, me: Id::ZERO, locality_bits: 0 };
+        let env = Env { now_us: 0, random, me: Id::ZERO, user: None, locality_bits: 0 };
         let asking = Asking::new(pontoon_parser::parse_one(sql).unwrap(), Vec::new(), env, &mut definitions);
         Client { asking, definitions, held: VecDeque::new(), sql: sql.to_owned() }
     }

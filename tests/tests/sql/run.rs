@@ -33,7 +33,7 @@ fn run_with(
     coverage: f64,
     before: Before<'_>,
 ) -> Result<QueryResult, Error> {
-    let env = Env { now_us: 0, random: 77, me: Id::ZERO, locality_bits: 0 };
+    let env = Env { now_us: 0, random: 77, me: Id::ZERO, user: None, locality_bits: 0 };
     let mut asking = Asking::new(pontoon_parser::parse_one(sql)?, Vec::new(), env, definitions);
     for _ in 0..1_000 {
         while let Some(need) = asking.poll() {
@@ -222,7 +222,7 @@ fn two_that_count_at_once_both_count() {
     let mut definitions = Definitions::default();
     let count = "INSERT INTO t VALUES (1, 1) ON CONFLICT (k) DO UPDATE SET v = t.v + 1";
     let ask = |definitions: &mut Definitions, random| {
-        let env = Env { now_us: 0, random, me: Id::ZERO, locality_bits: 0 };
+        let env = Env { now_us: 0, random, me: Id::ZERO, user: None, locality_bits: 0 };
         Asking::new(pontoon_parser::parse_one(count).unwrap(), Vec::new(), env, definitions)
     };
     let mut asks: Vec<Asking> = (0..5).map(|random| ask(&mut definitions, random)).collect();

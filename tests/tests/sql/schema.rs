@@ -186,7 +186,7 @@ struct Slow {
 impl Slow {
     fn new(sql: &str) -> Slow {
         let (env, mut definitions) =
-            (Env { now_us: 0, random: 99, me: Id::ZERO, locality_bits: 0 }, Definitions::default());
+            (Env { now_us: 0, random: 99, me: Id::ZERO, user: None, locality_bits: 0 }, Definitions::default());
         let asking = Asking::new(pontoon_parser::parse_one(sql).unwrap(), Vec::new(), env, &mut definitions);
         Slow { asking, definitions }
     }
@@ -472,7 +472,7 @@ proptest! {
         let mut local = altered();
         let entry = |action| {
             let (namespace, key) = ("pontoon.tables".to_owned(), name.as_bytes().to_vec());
-            KeyOp { namespace, locality_bits: 0, key, action }
+            KeyOp { namespace, locality_bits: 0, key, action, proof: None }
         };
         let Outcome::Found { mut value, .. } = local.apply(&entry(Action::Get)) else { panic!("no entry") };
         noise.iter().for_each(|(at, byte)| *at.get_mut(&mut value) = *byte);

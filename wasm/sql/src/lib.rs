@@ -191,7 +191,7 @@ impl Sql {
 
     fn env(&self, at_ms: f64) -> Result<Env, JsValue> {
         let (me, locality_bits) = (self.me, self.locality_bits);
-        Ok(Env { now_us: (at_ms * 1_000.0) as i64, random: self.memory.draw()?, me, locality_bits })
+        Ok(Env { now_us: (at_ms * 1_000.0) as i64, random: self.memory.draw()?, me, user: None, locality_bits })
     }
 }
 

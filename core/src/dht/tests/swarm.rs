@@ -17,6 +17,7 @@ use crate::{
     node::{Output, Timer as NodeTimer},
     overlay::View,
     store::{Action, Expect, KeyOp, Outcome},
+    trust::Signer,
     wire::Body,
 };
 
@@ -197,7 +198,7 @@ impl Swarm {
         config.founder |= me == id(0);
         config.archive = self.archives.contains(&me);
         config.supernode |= config.archive;
-        let mut ctx = Ctx { now, me, config: &config, rng: &mut node.rng, out: &mut node.out };
+        let mut ctx = Ctx { now, me, config: &config, signer: &Signer::nobody(), rng: &mut node.rng, out: &mut node.out };
         let result = f(&mut node.dht, &mut ctx, &view);
         while let Some(event) = node.dht.poll_event() {
             let DhtEvent::Done { ticket, outcomes } = event else { continue };
@@ -371,7 +372,7 @@ impl Swarm {
     pub fn ask(&mut self, at: Id, key: &[u8], action: Action, deadline_us: u64) -> u64 {
         self.next_ticket += 1;
         let ticket = self.next_ticket;
-        let op = KeyOp { namespace: "t".into(), locality_bits: 0, key: key.to_vec(), action };
+        let op = KeyOp { namespace: "t".into(), locality_bits: 0, key: key.to_vec(), action, proof: None };
         let deadline = self.now + deadline_us;
         self.call(at, |dht, ctx, view| dht.execute(ctx, view, ticket, op, deadline));
         ticket

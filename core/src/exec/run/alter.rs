@@ -193,7 +193,7 @@ impl AlterJob {
     fn write(&mut self, host: &mut Host) -> Step {
         self.stage = Stage::Write;
         if self.alter.empty {
-            self.alter.to.place(host.env.random, self.alter.from.locality_bits)?;
+            self.alter.to.place(host.env.random, self.alter.from.locality_bits, self.alter.from.realm())?;
         }
         let expect = if self.renames() { Expect::Absent } else { Expect::Version(self.alter.version) };
         Self::put(host, &self.alter.to, expect)

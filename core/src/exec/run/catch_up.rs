@@ -121,6 +121,7 @@ impl CatchUp {
             locality_bits: self.target.locality_bits,
             key: key.clone(),
             action: Action::Get,
+            proof: None,
         };
         self.need = host.ops(self.reading.iter().map(get).collect());
         None

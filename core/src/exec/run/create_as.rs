@@ -2,6 +2,7 @@
 
 use super::{
     GatherEnd,
+    define::{claim, rights_of},
     host::Host,
     insert::InsertJob,
     job::{Job, Step},
@@ -21,6 +22,8 @@ use crate::{
 /// See the module's documentation.
 pub(super) struct CreateAsJob {
     create: CreateAs,
+    /// Whether its rights are known, where it is to have an owner.
+    claimed: bool,
     stage: Stage,
 }
 
@@ -39,7 +42,7 @@ impl CreateAsJob {
     pub fn new(mut create: CreateAs) -> Result<CreateAsJob, Error> {
         let flow = create.insert.query.take().unwrap_or_default();
         let stage = Stage::Reading(Box::new(QueryJob::new(flow, Vec::new())?));
-        Ok(CreateAsJob { create, stage })
+        Ok(CreateAsJob { create, claimed: true, stage })
     }
 
     fn entry(&self, host: &mut Host, action: Action) -> Step {
@@ -56,7 +59,18 @@ impl CreateAsJob {
         }
         self.stage = Stage::Defining(rows);
         let table = &mut self.create.table;
-        table.place(host.env.random, host.env.locality_bits)?;
+        if let Some(rights) = rights_of(host, &table.name) {
+            table.place(host.env.random, host.env.locality_bits, Some(rights.realm()))?;
+            self.claimed = false;
+            host.ops(vec![claim(&rights)]);
+            return Ok(None);
+        }
+        table.place(host.env.random, host.env.locality_bits, None)?;
+        self.put(host)
+    }
+
+    fn put(&mut self, host: &mut Host) -> Step {
+        let table = &self.create.table;
         let action = Action::Put { value: table.encode(), expect: Expect::Absent, ttl_us: None };
         self.entry(host, action)
     }
@@ -112,6 +126,14 @@ impl Job for CreateAsJob {
             Stage::Reading(query) => {
                 query.take_ops(host, need, outcomes)?;
                 self.read(host)
+            }
+            Stage::Defining(_) if !self.claimed => {
+                self.claimed = true;
+                match outcomes.pop() {
+                    Some(Outcome::Stored { .. }) => self.put(host),
+                    Some(Outcome::Refused(refusal)) => Err(refusal.into()),
+                    _ => Err(Error::Unreachable),
+                }
             }
             Stage::Defining(rows) => {
                 let rows = core::mem::take(rows);

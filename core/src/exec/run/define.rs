@@ -21,7 +21,8 @@ use crate::{
         references::referring,
         statistics,
     },
-    store::{Action, Expect, Outcome, Version},
+    store::{Action, Expect, KeyOp, Outcome, Version},
+    trust::{Rights, rights_op},
 };
 
 /// Attempts against somebody else who defines the same name.
@@ -36,12 +37,16 @@ pub(super) struct CreateJob {
     attempts: u8,
     /// The tables that it refers to, which are told before and after.
     parents: Option<Parents>,
+    /// What makes its rights known, where it is to have an owner.
+    claim: Option<KeyOp>,
     stage: Creating,
 }
 
 enum Creating {
     /// Is there something of that name? Only then the parents are told.
     Look,
+    /// Its rights are written, before there is anything that they are about.
+    Claim,
     /// The parents are told.
     Enter,
     /// The entry is written.
@@ -56,8 +61,8 @@ enum Creating {
 
 impl CreateJob {
     pub fn new(table: TableDescriptor, if_not_exists: bool) -> CreateJob {
-        let (or_replace, once, attempts, parents, stage) = (false, false, 0, None, Creating::Put);
-        CreateJob { table, if_not_exists, or_replace, once, attempts, parents, stage }
+        let (or_replace, once, attempts, parents, claim, stage) = (false, false, 0, None, None, Creating::Put);
+        CreateJob { table, if_not_exists, or_replace, once, attempts, parents, claim, stage }
     }
 
     pub fn view(show: Show) -> CreateJob {
@@ -93,6 +98,16 @@ impl CreateJob {
         Ok(None)
     }
 
+    /// There is nothing of that name: its rights come first, then its parents are told.
+    fn begin(&mut self, host: &mut Host) -> Step {
+        if let Some(claim) = self.claim.take() {
+            self.stage = Creating::Claim;
+            host.ops(vec![claim]);
+            return Ok(None);
+        }
+        if self.parents.is_none() { self.put(host, Expect::Absent) } else { self.tell(host, Creating::Enter) }
+    }
+
     /// The parents are told, or asked again.
     fn tell(&mut self, host: &mut Host, stage: Creating) -> Step {
         self.stage = stage;
@@ -126,7 +141,11 @@ impl CreateJob {
         }
         let (name, is_view) = (&other.name, other.details()?.view.is_some());
         match (self.or_replace, is_view) {
-            (true, true) => self.put(host, Expect::Version(version)),
+            (true, true) => {
+                // Whose it is stays as it is.
+                self.table.place(host.env.random, host.env.locality_bits, other.realm())?;
+                self.put(host, Expect::Version(version))
+            }
             (true, false) => fail(WRONG_OBJECT, format!("\"{name}\" is not a view")),
             (false, _) => {
                 let other = if other.same_definition(&self.table) { "" } else { " with another definition" };
@@ -138,11 +157,11 @@ impl CreateJob {
 
 impl Job for CreateJob {
     fn start(&mut self, host: &mut Host) -> Step {
-        if self.table.details()?.view.is_none() {
-            self.table.place(host.env.random, host.env.locality_bits)?;
-        }
+        let rights = rights_of(host, &self.table.name);
+        self.table.place(host.env.random, host.env.locality_bits, rights.as_ref().map(Rights::realm))?;
+        self.claim = rights.as_ref().map(claim);
         self.parents = Parents::enter(host, &mut self.table)?;
-        if self.parents.is_none() {
+        if self.parents.is_none() && self.claim.is_none() {
             return self.put(host, Expect::Absent);
         }
         self.stage = Creating::Look;
@@ -155,11 +174,12 @@ impl Job for CreateJob {
             Creating::Names => return Ok(Some(host.done(0))),
             Creating::Undo(error) => return Err(error.clone()),
             Creating::Enter | Creating::Check(_) => return self.told(host, outcomes),
-            Creating::Look | Creating::Put => {}
+            Creating::Look | Creating::Claim | Creating::Put => {}
         }
         match outcomes.into_iter().next() {
             Some(Outcome::Found { value, version, .. }) => self.exists(host, &value, version),
-            Some(Outcome::Absent) => self.tell(host, Creating::Enter),
+            Some(Outcome::Absent) => self.begin(host),
+            Some(Outcome::Stored { .. }) if matches!(self.stage, Creating::Claim) => self.begin(host),
             Some(Outcome::Stored { .. }) if self.parents.is_none() => self.name_indexes(host),
             Some(Outcome::Stored { version }) => self.tell(host, Creating::Check(version)),
             Some(Outcome::Conflict { current: Some((value, version)) }) => self.exists(host, &value, version),
@@ -170,6 +190,16 @@ impl Job for CreateJob {
             _ => fail(SERIALIZATION, "the catalog keeps changing"),
         }
     }
+}
+
+/// The rights of what a user creates.
+pub(super) fn rights_of(host: &Host, name: &str) -> Option<Rights> {
+    host.env.user.map(|user| Rights::new(user, host.env.random, name))
+}
+
+/// Makes rights known.
+pub(super) fn claim(rights: &Rights) -> KeyOp {
+    rights_op(rights.realm(), Action::Put { value: rights.encode(), expect: Expect::Absent, ttl_us: None })
 }
 
 /// DROP: the entry goes first, conditionally; then the rows, which nobody can name any more.
@@ -391,7 +421,7 @@ impl Job for DropJob {
             Some(Outcome::Stored { .. }) => self.dropped(host),
             Some(Outcome::Unreachable) => Err(Error::Unreachable),
             Some(Outcome::Refused(refusal)) => Err(refusal.into()),
-            Some(Outcome::Stale { .. } | Outcome::Hinted) | None => fail(INTERNAL, "an operation without outcome"),
+            Some(Outcome::Stale { .. } | Outcome::Hinted | Outcome::Proven(_)) | None => fail(INTERNAL, "an operation without outcome"),
         }
     }
 

@@ -409,6 +409,7 @@ impl Entries {
                         locality_bits: self.target.locality_bits,
                         key: row.clone(),
                         action: Action::Get,
+                        proof: None,
                     }));
                     looks.push((claim, rows));
                     continue;

@@ -216,7 +216,7 @@ impl CreateIndexJob {
 
 impl Job for CreateIndexJob {
     fn start(&mut self, host: &mut Host) -> Step {
-        self.index.place(&self.create.from.name, host.env.random, 0);
+        self.index.place(&self.create.from.name, host.env.random, 0, self.create.from.realm());
         let mut details = self.create.to.details()?;
         if let Some(last) = details.indexes.last_mut() {
             last.namespace.clone_from(&self.index.namespace);

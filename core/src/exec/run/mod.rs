@@ -14,6 +14,7 @@ mod catch_up;
 mod create_as;
 mod define;
 mod entries;
+mod grant;
 mod host;
 mod index;
 mod insert;
@@ -44,6 +45,7 @@ use self::{
     analyze::AnalyzeJob,
     create_as::CreateAsJob,
     define::{CreateJob, DropJob},
+    grant::GrantJob,
     host::Host,
     index::{CreateIndexJob, DropIndexJob},
     insert::InsertJob,
@@ -67,6 +69,7 @@ use crate::{
         statistics::TableStatistics,
     },
     store::{Action, KeyOp, Outcome, Version},
+    trust::User,
 };
 
 /// What a statement asks its host to do.
@@ -186,6 +189,8 @@ pub struct Env {
     pub random: u128,
     /// The asker.
     pub me: Id,
+    /// For whom it acts: who owns the tables that it creates.
+    pub user: Option<User>,
     /// Locality bits for tables that this statement creates, and of the catalog.
     pub locality_bits: u8,
 }
@@ -366,6 +371,7 @@ fn job(task: Task) -> Result<Box<dyn Job>, Error> {
         Task::CreateIndex(create) => Box::new(CreateIndexJob::new(*create)?),
         Task::Analyze(analyze) => Box::new(AnalyzeJob::new(*analyze)?),
         Task::Profile(table) => Box::new(ProfileJob::new(table.map(|table| *table))),
+        Task::Grant(grant) => Box::new(GrantJob::new(*grant)),
         Task::DropIndex(name, if_exists) => Box::new(DropIndexJob::new(name, if_exists)),
     })
 }

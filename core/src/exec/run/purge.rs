@@ -71,6 +71,7 @@ impl Purge {
             locality_bits: self.locality_bits,
             key,
             action: Action::Remove { expect: Expect::Any },
+            proof: None,
         };
         let ops: Vec<KeyOp> = keys.into_iter().map(remove).collect();
         if !ops.is_empty() {

@@ -40,6 +40,7 @@ pub(super) fn lookup(fragment: &FragmentPlan, keys: &[Vec<u8>]) -> Vec<KeyOp> {
         locality_bits: fragment.locality_bits(),
         key: key.clone(),
         action: Action::Get,
+        proof: None,
     };
     keys.iter().map(get).collect()
 }

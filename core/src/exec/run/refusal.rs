@@ -5,13 +5,22 @@ use crate::{
     data::{Value, codec},
     exec::change::Target,
     sql::{
-        fault::{SERIALIZATION, STALE_PLAN, UNIQUE_VIOLATION, error},
+        fault::{INSUFFICIENT_PRIVILEGE, SERIALIZATION, STALE_PLAN, UNIQUE_VIOLATION, error},
         index::Index,
     },
+    store::Refusal,
 };
 
 /// Keys that an error names.
 const NAMED_MAX: usize = 10;
+
+/// What a refusal at the owner says of a table.
+pub(super) fn denied(refusal: Refusal, table: &str) -> Error {
+    match refusal {
+        Refusal::Forbidden => error(INSUFFICIENT_PRIVILEGE, format!("permission denied for table \"{table}\"")),
+        other => other.into(),
+    }
+}
 
 /// A key of a row.
 fn named(target: &Target, key: &[u8]) -> String {

@@ -18,7 +18,7 @@ use super::{
     catch_up::{CatchUp, Caught},
     entries::{CLAIMS_MAX, Entries, Place, Taken},
     host::Host,
-    refusal::{duplicate, standing, violation},
+    refusal::{denied, duplicate, standing, violation},
     write::{Change, Redo, Write, Written},
     write_set::{Wrote, back},
 };
@@ -185,7 +185,7 @@ impl Writer {
     }
 
     fn op(&self, key: Vec<u8>, action: Action) -> KeyOp {
-        KeyOp { namespace: self.target.namespace.clone(), locality_bits: self.target.locality_bits, key, action }
+        KeyOp { namespace: self.target.namespace.clone(), locality_bits: self.target.locality_bits, key, action, proof: None }
     }
 
     /// Asks for what comes next; `true` when all is written, an error when all that can be taken back is.
@@ -470,14 +470,14 @@ impl Writer {
                 Change::Look(index) => Err(violation(&self.target, &self.target.indexes[index])),
                 _ => self.conflict(write, None, redo),
             },
-            Outcome::Found { .. } | Outcome::Stale { .. } | Outcome::Hinted => Ok(()),
+            Outcome::Found { .. } | Outcome::Stale { .. } | Outcome::Hinted | Outcome::Proven(_) => Ok(()),
             Outcome::Unreachable => {
                 if !matches!(write.change, Change::Look(_)) {
                     self.unsure.push(write.key);
                 }
                 Err(Error::Unreachable)
             }
-            Outcome::Refused(refusal) => Err(refusal.into()),
+            Outcome::Refused(refusal) => Err(denied(refusal, &self.target.name)),
         }
     }
 

@@ -86,7 +86,7 @@ impl Host {
     fn text(&mut self, sql: &str, params: Vec<Value>) -> Result<QueryResult, String> {
         let statement = self.texts.get(sql, |sql| pontoon_parser::parse_one(sql).map_err(text))?;
         self.statements += 1;
-        let env = Env { now_us: self.local.wall_us(), random: self.statements, me: self.local.id(0), locality_bits: 0 };
+        let env = Env { now_us: self.local.wall_us(), random: self.statements, me: self.local.id(0), user: None, locality_bits: 0 };
         let mut asking = Asking::new(statement, params, env, &mut self.definitions);
         loop {
             while let Some(need) = asking.poll() {

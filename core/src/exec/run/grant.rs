@@ -1,0 +1,75 @@
+//! GRANT and REVOKE: a conditional write of a realm's rights, which counts as done when nobody holds older ones any more.
+
+use super::{
+    host::Host,
+    job::{Job, Step},
+};
+use crate::{
+    Error,
+    exec::schema::Grant,
+    sql::fault::{CORRUPTED, INSUFFICIENT_PRIVILEGE, SERIALIZATION, TOO_COMPLEX, fail},
+    store::{Action, Expect, Outcome},
+    trust::{Rights, rights_op},
+};
+
+/// Attempts against somebody else who changes the same rights: another page of the same user.
+const ATTEMPTS_MAX: u8 = 8;
+
+/// See the module's documentation.
+pub(super) struct GrantJob {
+    grant: Grant,
+    attempts: u8,
+}
+
+impl GrantJob {
+    pub fn new(grant: Grant) -> GrantJob {
+        GrantJob { grant, attempts: 0 }
+    }
+
+    fn read(&mut self, host: &mut Host) -> Step {
+        self.attempts += 1;
+        if self.attempts > ATTEMPTS_MAX {
+            return fail(SERIALIZATION, "the rights keep changing");
+        }
+        host.ops(vec![rights_op(self.grant.realm, Action::Get)]);
+        Ok(None)
+    }
+
+    /// Writes them with what is granted, or without what is revoked.
+    fn change(&mut self, host: &mut Host, value: &[u8], expect: Expect) -> Step {
+        let Grant { table, to, privileges, give, .. } = &self.grant;
+        let Some(mut rights) = Rights::decode(value) else { return fail(CORRUPTED, "rights that do not read") };
+        if host.env.user != Some(rights.owner) {
+            let message = format!("must be owner of table \"{table}\", which is {}", rights.owner);
+            return fail(INSUFFICIENT_PRIVILEGE, message);
+        }
+        let before = rights.version;
+        if !to.iter().all(|to| rights.change(*to, *privileges, *give)) {
+            return fail(TOO_COMPLEX, format!("table \"{table}\" is granted to too many users"));
+        }
+        if rights.version == before {
+            return Ok(Some(host.done(0)));
+        }
+        rights.version = before + 1;
+        let action = Action::Put { value: rights.encode(), expect, ttl_us: None };
+        host.ops(vec![rights_op(self.grant.realm, action)]);
+        Ok(None)
+    }
+}
+
+impl Job for GrantJob {
+    fn start(&mut self, host: &mut Host) -> Step {
+        self.read(host)
+    }
+
+    fn on_ops(&mut self, host: &mut Host, _need: u32, mut outcomes: Vec<Outcome>) -> Step {
+        match outcomes.pop() {
+            Some(Outcome::Found { value, version, .. }) => self.change(host, &value, Expect::Version(version)),
+            Some(Outcome::Stored { .. }) => Ok(Some(host.done(0))),
+            Some(Outcome::Refused(refusal)) => Err(refusal.into()),
+            Some(Outcome::Unreachable) => Err(Error::Unreachable),
+            Some(Outcome::Absent) => fail(CORRUPTED, "a table that is protected has no rights"),
+            _ => self.read(host),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Who may do what in a realm.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{User, proof};
+
+/// Grants that a realm may have.
+const GRANTS_MAX: usize = 1_000;
+
+/// The name of what is protected together: a hash of its owner and a random number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Realm(pub [u8; 16]);
+
+impl fmt::Display for Realm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Realm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Realm {
+    /// The realm of an owner.
+    pub fn of(owner: &User, nonce: u128) -> Realm {
+        Realm(proof::hash(&[b"pontoon realm\0", &owner.0, &nonce.to_be_bytes()]))
+    }
+
+    /// The realm to which a namespace belongs, by its name: what stands behind the last `.@`.
+    pub fn of_namespace(namespace: &str) -> Option<Realm> {
+        let (_, behind) = namespace.rsplit_once(".@")?;
+        super::hex(behind.get(..32)?).map(Realm)
+    }
+}
+
+/// Something that may be granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Privilege {
+    /// To read rows.
+    Select = 1,
+    /// To add rows.
+    Insert = 2,
+    /// To change rows.
+    Update = 4,
+    /// To remove rows.
+    Delete = 8,
+    /// To change the definition: columns, indexes, references to it.
+    Alter = 16,
+}
+
+impl Privilege {
+    /// All there are.
+    pub const ALL: [Privilege; 5] =
+        [Privilege::Select, Privilege::Insert, Privilege::Update, Privilege::Delete, Privilege::Alter];
+
+    /// As SQL has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Privilege::Select => "SELECT",
+            Privilege::Insert => "INSERT",
+            Privilege::Update => "UPDATE",
+            Privilege::Delete => "DELETE",
+            Privilege::Alter => "ALTER",
+        }
+    }
+}
+
+/// A set of privileges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Privileges(u8);
+
+impl Privileges {
+    /// To add, change and remove rows.
+    pub const WRITE: Privileges = Privileges(Privilege::Insert as u8 | Privilege::Update as u8 | Privilege::Delete as u8);
+    /// All that can be granted.
+    pub const ALL: Privileges = Privileges(Privileges::WRITE.0 | Privilege::Select as u8 | Privilege::Alter as u8);
+    /// What only the owner may: to drop it, and to say who may do what.
+    pub const OWN: Privileges = Privileges(128);
+
+    /// These.
+    pub fn these(privileges: &[Privilege]) -> Privileges {
+        Privileges(privileges.iter().fold(0, |all, one| all | *one as u8))
+    }
+
+    /// Both together.
+    pub fn and(self, other: Privileges) -> Privileges {
+        Privileges(self.0 | other.0)
+    }
+
+    /// Without the others.
+    pub fn without(self, other: Privileges) -> Privileges {
+        Privileges(self.0 & !other.0)
+    }
+
+    /// Whether one of the others is among them.
+    pub fn any(self, of: Privileges) -> bool {
+        self.0 & of.0 != 0
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// One by one.
+    pub fn each(self) -> impl Iterator<Item = Privilege> {
+        Privilege::ALL.into_iter().filter(move |one| self.0 & *one as u8 != 0)
+    }
+}
+
+/// To whom something is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Grantee {
+    /// Every user.
+    Public,
+    /// A user.
+    User(User),
+}
+
+/// What somebody may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Who.
+    pub to: Grantee,
+    /// What.
+    pub privileges: Privileges,
+}
+
+/// Who may do what in a realm: the value of its record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rights {
+    /// Of the encoding.
+    format: u8,
+    /// Who may do everything, and says who else may do what.
+    pub owner: User,
+    /// With the owner it gives the realm's name.
+    pub nonce: u128,
+    /// Counts the changes, from 1.
+    pub version: u64,
+    /// The name of the table or view when it was created: for people.
+    pub name: String,
+    /// What others may do.
+    pub grants: Vec<Grant>,
+}
+
+impl Rights {
+    /// Those of a new realm: everybody may read.
+    pub fn new(owner: User, nonce: u128, name: &str) -> Rights {
+        let grants = vec![Grant { to: Grantee::Public, privileges: Privileges::these(&[Privilege::Select]) }];
+        Rights { format: 1, owner, nonce, version: 1, name: name.to_owned(), grants }
+    }
+
+    /// The realm that they are of.
+    pub fn realm(&self) -> Realm {
+        Realm::of(&self.owner, self.nonce)
+    }
+
+    /// What a user may do.
+    pub fn of(&self, user: &User) -> Privileges {
+        if *user == self.owner {
+            return Privileges::ALL.and(Privileges::OWN);
+        }
+        let to = |grant: &&Grant| match grant.to {
+            Grantee::Public => true,
+            Grantee::User(other) => *user == other,
+        };
+        self.grants.iter().filter(to).fold(Privileges::default(), |all, grant| all.and(grant.privileges))
+    }
+
+    /// Gives privileges, or takes them; a change of the version, if it is one. False: there would be too many grants.
+    pub fn change(&mut self, to: Grantee, privileges: Privileges, give: bool) -> bool {
+        let before = self.grants.iter().find(|grant| grant.to == to).map_or(Privileges::default(), |it| it.privileges);
+        let after = if give { before.and(privileges) } else { before.without(privileges) };
+        if after == before {
+            return true;
+        }
+        self.grants.retain(|grant| grant.to != to);
+        if !after.is_empty() {
+            self.grants.push(Grant { to, privileges: after });
+        }
+        self.version += 1;
+        self.grants.len() <= GRANTS_MAX
+    }
+
+    /// From the value of a record.
+    pub fn decode(bytes: &[u8]) -> Option<Rights> {
+        let rights: Rights = postcard::from_bytes(bytes).ok()?;
+        (rights.format == 1 && rights.grants.len() <= GRANTS_MAX).then_some(rights)
+    }
+
+    /// The value of its record.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+}
