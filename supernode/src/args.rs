@@ -46,6 +46,10 @@ pub struct Args {
     /// Hold a copy of every record of the network, beside those that there are anyway
     #[arg(long, env = "PONTOON_ARCHIVE")]
     pub archive: bool,
+    /// Act for a user of its own: the tables that requests over HTTP create belong to it, and others may write to them only
+    /// what they are granted
+    #[arg(long, env = "PONTOON_USER")]
+    pub user: bool,
     /// Bytes of records, in memory and on disk, beyond which it takes no writes as their owner
     #[arg(long, env = "PONTOON_STORE_BYTES_MAX", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1 << 20..))]
     pub store_bytes_max: Option<u64>,
@@ -133,6 +137,7 @@ impl Args {
         settings.engine.supernodes = self.peers.iter().filter(|peer| !peer.is_empty()).cloned().collect();
         settings.engine.founder = !self.no_found && (self.found || settings.engine.supernodes.is_empty());
         settings.engine.archive = self.archive;
+        settings.user = self.user;
         settings.engine.store_bytes_max = self.store_bytes_max.unwrap_or(settings.engine.store_bytes_max);
         if let Some(clients) = self.clients_max {
             let pages = settings.limits.connections_max - settings.limits.clients_max;

@@ -7,7 +7,9 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use pontoon_core::{CallId, Command, Error, Id, Region, Reply, exec::FragmentPlan, inspect::Inspect, live::Watched};
+use pontoon_core::{
+    CallId, Command, Error, Id, Region, Reply, exec::FragmentPlan, inspect::Inspect, live::Watched, trust::User,
+};
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc, oneshot},
@@ -29,6 +31,8 @@ impl Calls {
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
     pub(crate) id: Id,
+    /// For whom it acts.
+    pub(crate) user: Option<User>,
     /// Of bare namespaces and of new tables.
     pub(crate) locality_bits: u8,
     pub(crate) requests: mpsc::Sender<Request>,

@@ -38,6 +38,8 @@ pub struct Settings {
     pub tls: Tls,
     /// The file with the tokens of which peers need one to join; `None`: everybody may.
     pub join_token_file: Option<PathBuf>,
+    /// Whether requests are made for a user of this supernode's, who owns the tables that they create.
+    pub user: bool,
     /// What one address and one client may take.
     pub traffic: TrafficLimits,
     /// Where `/metrics` is to be asked for; `None`: nowhere. Whoever reaches it may read it.
@@ -56,6 +58,7 @@ impl Default for Settings {
             reach: ReachSettings::default(),
             tls: Tls::default(),
             join_token_file: None,
+            user: false,
             traffic: TrafficLimits::default(),
             metrics_listen: None,
         }

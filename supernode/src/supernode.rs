@@ -9,7 +9,9 @@ use std::{
     },
 };
 
-use pontoon_core::{Command, Error, Id, Reply, crypto::Ed25519, crypto::Identity as _, inspect::Inspect, node::Node};
+use pontoon_core::{
+    Command, Error, Id, Reply, crypto::Ed25519, crypto::Identity as _, inspect::Inspect, node::Node, trust::user_secret,
+};
 use tokio::{
     net::TcpListener,
     sync::{Notify, Semaphore, mpsc, watch},
@@ -98,8 +100,19 @@ impl Supernode {
     /// Opens the store, listens, and starts the engine. Needs a tokio runtime.
     pub async fn start(settings: Settings) -> Result<Supernode, StartError> {
         settings.check()?;
-        let Settings { listen, data, mut engine, site, limits, api, tls, join_token_file, reach: reaching, .. } =
-            settings;
+        let Settings {
+            listen,
+            data,
+            mut engine,
+            site,
+            limits,
+            api,
+            tls,
+            join_token_file,
+            reach: reaching,
+            user: acts,
+            ..
+        } = settings;
         let (traffic, metrics_listen) = (settings.traffic, settings.metrics_listen);
         let settings_error = |error: TlsError| StartError::Settings(error.into());
         let served = Served::load(&tls).map_err(settings_error)?;
@@ -129,7 +142,14 @@ impl Supernode {
         let (network, chunk_bytes) = (engine.network.clone(), engine.chunk_bytes);
         let (locality_bits, value_bytes_max, key_bytes_max) =
             (engine.locality_bits, engine.value_bytes_max, engine.key_bytes_max);
-        let node = Node::new(engine, Box::new(identity), generator, clock.now(), saved);
+        let mut node = Node::new(engine, Box::new(identity), generator, clock.now(), saved);
+        if acts {
+            node.act_with(Box::new(Ed25519::from_seed(&user_secret(&seed))));
+        }
+        let user = node.user();
+        if let Some(user) = user {
+            tracing::info!(%user, "acts for a user of its own");
+        }
 
         let (events_in, events) = mpsc::channel(limits.events_max);
         let (requests_in, requests) = mpsc::channel(limits.requests_max);
@@ -139,7 +159,7 @@ impl Supernode {
         let (addresses, sockets) = (Addresses::new(&traffic), Sockets::new(traffic));
         let (links, calls, leaving) = (Links::default(), Calls::default(), Arc::new(AtomicBool::new(false)));
         let looking = Arc::new(Semaphore::new(LOOKING_MAX));
-        let engine = Engine { id, locality_bits, requests: requests_in, calls: calls.clone(), looking };
+        let engine = Engine { id, user, locality_bits, requests: requests_in, calls: calls.clone(), looking };
         let bounds = (addresses.clone(), Arc::clone(&sockets.metrics));
         let app = App {
             events: events_in.clone(),

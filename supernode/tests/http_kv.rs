@@ -81,8 +81,13 @@ async fn what_pages_write_is_read_and_the_other_way_round() {
     let supernode = open(directory.path()).await;
     let node = supernode.local_addr();
     // As the npm package's `put` does.
-    let op =
-        |key: &str, action| KeyOp { namespace: "bøts & co".to_owned(), locality_bits: 0, key: key.into(), action, proof: None };
+    let op = |key: &str, action| KeyOp {
+        namespace: "bøts & co".to_owned(),
+        locality_bits: 0,
+        key: key.into(),
+        action,
+        proof: None,
+    };
     let put = |value: &[u8]| Action::Put { value: value.to_vec(), expect: Expect::Any, ttl_us: None };
     let ops = vec![op("a/b ?", put(b"\xb2[1]")), op("text", put("\u{1}hei".as_bytes())), op("raw", put(b"\xb0\0"))];
     supernode.call(Command::Keys { ops, deadline_us: None }).await.unwrap();

@@ -162,7 +162,8 @@ fn who_is_granted_may_and_who_is_revoked_may_not_from_that_moment() {
         number += 1;
         run(&mut sim, BOB.0, &format!("{insert} ({number}, 'bob', 'again')"));
     }
-    let shown = "SELECT grantee, privilege FROM pontoon_privileges WHERE table_name = 'notes' ORDER BY grantee, privilege";
+    let shown =
+        "SELECT grantee, privilege FROM pontoon_privileges WHERE table_name = 'notes' ORDER BY grantee, privilege";
     let shown = run(&mut sim, OTHER, shown).rows;
     let text = |text: &str| Value::Text(text.to_owned());
     assert!(shown.contains(&vec![text(&bob.to_string()), text("INSERT")]), "{shown:?}");
@@ -237,7 +238,8 @@ fn operations_on_keys_are_judged_like_statements() {
     let session = sim.session(ALICE.0, ALICE.1);
     let answer = sim.call(MALLORY.0, Command::ActFor { session: session.clone() }, SECOND_US);
     assert_eq!(answer, Some(Err(Error::Refused(Refusal::Forged))));
-    let forged = session.map(|session| trust::Session { peer: sim.identity(MALLORY.0).public_key().try_into().unwrap(), ..session });
+    let forged = session
+        .map(|session| trust::Session { peer: sim.identity(MALLORY.0).public_key().try_into().unwrap(), ..session });
     let answer = sim.call(MALLORY.0, Command::ActFor { session: forged }, SECOND_US);
     assert_eq!(answer, Some(Err(Error::Refused(Refusal::Forged))));
     assert_eq!(run(&mut sim, 0, ROWS).rows, before);
@@ -257,7 +259,13 @@ fn a_copy_of_a_signed_write_has_no_second_effect() {
     let at_us = sim.clocks(ALICE.0).wall;
     // Signed by Alice's peer, as its own program would; whoever carries it may keep it.
     let message = |action, request, at_us| {
-        let op = KeyOp { namespace: namespace.clone(), locality_bits: t.locality_bits, key: key.clone(), action, proof: None };
+        let op = KeyOp {
+            namespace: namespace.clone(),
+            locality_bits: t.locality_bits,
+            key: key.clone(),
+            action,
+            proof: None,
+        };
         let mut ops = [(0, op)];
         trust::sign_as(&*peer, &session, ("sim", at_us), request, &mut ops);
         let [(_, op)] = ops;
@@ -284,7 +292,11 @@ fn a_copy_of_a_signed_write_has_no_second_effect() {
     said(&mut sim, from, &insert);
     said(&mut sim, from, &overwrite);
     let first = i64::from(carried);
-    assert_eq!(count(&mut sim, "first"), [[Value::Integer(first)]], "an author's own request is done, in its name only");
+    assert_eq!(
+        count(&mut sim, "first"),
+        [[Value::Integer(first)]],
+        "an author's own request is done, in its name only"
+    );
     if !carried {
         assert!(sim.counted_by_all("trust.forged") > 0);
         return;
@@ -321,13 +333,25 @@ fn a_hostile_owner_finds_no_member_for_what_nobody_signed() {
     let mallory = sim.identity(MALLORY.0);
     let signed_by_mallory = {
         let action = put(b"mine", Expect::Version(genuine.version));
-        let op = KeyOp { namespace: notes.namespace.clone(), locality_bits: notes.locality_bits, key: row(2), action, proof: None };
+        let op = KeyOp {
+            namespace: notes.namespace.clone(),
+            locality_bits: notes.locality_bits,
+            key: row(2),
+            action,
+            proof: None,
+        };
         let mut ops = [(0, op)];
         let session = sim.session(MALLORY.0, MALLORY.1).unwrap();
         trust::sign_as(&*mallory, &session, ("sim", genuine.version.wall_us), 5, &mut ops);
         let version = Version { wall_us: next.wall_us, counter: dht::tag(5, 0), author: mallory.id() };
         let [(_, op)] = ops;
-        Record { value: Some(b"mine".to_vec()), version, parent: Some(genuine.version), proof: op.proof, ..genuine.clone() }
+        Record {
+            value: Some(b"mine".to_vec()),
+            version,
+            parent: Some(genuine.version),
+            proof: op.proof,
+            ..genuine.clone()
+        }
     };
     let rows = run(&mut sim, 0, ROWS).rows;
     let pass = |change: &dyn Fn(&mut trust::Pass)| {
@@ -355,7 +379,11 @@ fn a_hostile_owner_finds_no_member_for_what_nobody_signed() {
         let records = vec![record.clone()];
         let message = dht::Message::Replicate { of: name, serial: 1 << 50, records };
         assert!(sim.say(owner, member, message.into()));
-        let page = group::message::Page { after: None, until: Some((record.namespace.clone(), record.key.clone())), records: vec![record] };
+        let page = group::message::Page {
+            after: None,
+            until: Some((record.namespace.clone(), record.key.clone())),
+            records: vec![record],
+        };
         if number < 9 {
             let push = group::Message::Push { of: name, as_of_us: 0, page };
             assert!(sim.say(owner, member, push.into()));
@@ -384,7 +412,10 @@ fn rows_keep_their_proofs_when_owners_change() {
         let record = record(&mut sim, &notes.namespace, &row(id));
         let proof = record.proof.as_ref().expect("a proof");
         let root = proof.root(proof.leaf_of(&record)).unwrap();
-        assert!(proof.pass.holds(&*sim.identity(0), "sim", &root) && proof.pass.session.user == user(ALICE.1), "{bits}");
+        assert!(
+            proof.pass.holds(&*sim.identity(0), "sim", &root) && proof.pass.session.user == user(ALICE.1),
+            "{bits}"
+        );
     }
     assert_eq!(sim.counted_by_all("trust.unproven"), 0);
 }
@@ -412,7 +443,8 @@ fn sql_says_who_asks() {
     ] {
         assert_eq!(sim.sql(ALICE.0, text).unwrap_err().code(), code, "{text}");
     }
-    let Some(Ok(Reply::Keys(outcomes, _))) = sim.call(NOBODY, keys(vec![get("pontoon.tables", b"open")]), SECOND_US) else {
+    let Some(Ok(Reply::Keys(outcomes, _))) = sim.call(NOBODY, keys(vec![get("pontoon.tables", b"open")]), SECOND_US)
+    else {
         panic!("no answer")
     };
     assert!(matches!(outcomes[0], Outcome::Found { .. }));

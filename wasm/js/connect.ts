@@ -28,7 +28,7 @@ export async function connectOn(platform: Platform, options: ConnectOptions): Pr
 
 /** Lets calls be answered; gives what ends that. */
 async function begin(platform: Platform, options: ConnectOptions, calls: Calls): Promise<() => Promise<void>> {
-  const { network, supernodes, seed, iceServers } = options;
+  const { network, supernodes, seed, user, iceServers } = options;
   const durable = options.storage !== "memory";
   const open = (store: Promise<string | undefined>): Promise<Home> =>
     openHome(platform, {
@@ -40,6 +40,7 @@ async function begin(platform: Platform, options: ConnectOptions, calls: Calls):
         alone: options.alone ?? false,
         ...(store !== undefined && { store }),
         ...(seed !== undefined && { seed }),
+        ...(user !== undefined && { user }),
       })),
       rtc: iceServers ? { iceServers } : {},
       worker: options.worker ?? true,
@@ -97,6 +98,10 @@ function check(options: ConnectOptions): ConnectOptions {
   if (options.tabs === "shared" && options.storage === "memory") fail("tabs share what is stored: not in memory");
   if (options.seed !== undefined && !(options.seed instanceof Uint8Array && options.seed.length === 32)) {
     fail("`seed` is 32 bytes");
+  }
+  const { user } = options;
+  if (user !== undefined && typeof user !== "boolean" && !(user instanceof Uint8Array && user.length === 32)) {
+    fail("`user` is true or 32 bytes");
   }
   return { ...options, supernodes: options.supernodes.map(webSocketAddress) };
 }

@@ -55,6 +55,7 @@ export class Pontoon {
   readonly #known = new Map<string, Uint8Array>();
   readonly #leave: () => Promise<void>;
   #id = "";
+  #user: string | null = null;
   #joined = false;
   #closing: Promise<void> | undefined;
 
@@ -68,8 +69,9 @@ export class Pontoon {
   /** @internal Says hello, now and to each realm that takes over. */
   async open(): Promise<void> {
     // Taken in when it comes, not when a promise says so: the events behind it may come in the same turn, and are newer.
-    const onPart = ({ id, joined, globals }: Hello): void => {
+    const onPart = ({ id, user, joined, globals }: Hello): void => {
       this.#id = id;
+      this.#user = user;
       this.#known.clear();
       for (const [name, value] of globals) this.#known.set(name, value);
       this.#tellJoined(joined);
@@ -82,6 +84,11 @@ export class Pontoon {
   /** This peer's id: 40 hexadecimal digits. */
   get id(): string {
     return this.#id;
+  }
+
+  /** The user for whom this peer acts, as SQL's `current_user` gives it: a public key of 64 hexadecimal digits. */
+  get user(): string | null {
+    return this.#user;
   }
 
   // --- SQL ---------------------------------------------------------------------------------------------------------

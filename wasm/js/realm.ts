@@ -36,6 +36,7 @@ type AnyEvent = EngineEvent | { type: "data"; record: RawRecord } | { type: "tra
 /** What a client is told first. */
 export interface Hello {
   id: string;
+  user: string | null;
   joined: boolean;
   globals: [string, Uint8Array][];
 }
@@ -295,7 +296,7 @@ const calls = {
   hello({ realm }: Client, running: Running): void {
     const { globals } = realm.engine.inspect() as Inspect;
     const bytes = Object.entries(globals).map(([name, value]): [string, Uint8Array] => [name, Uint8Array.from(value as number[])]);
-    running.part({ id: realm.engine.id, joined: realm.joined, globals: bytes } satisfies Hello);
+    running.part({ id: realm.engine.id, user: realm.engine.user ?? null, joined: realm.joined, globals: bytes } satisfies Hello);
   },
 
   put: ({ engine }: Client, _: Running, ...args: Parameters<Engine["put"]>) => engine.put(...args),

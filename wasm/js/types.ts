@@ -91,6 +91,12 @@ export interface ConnectOptions {
   direct?: boolean;
   /** The identity: a secret of 32 bytes. Otherwise made at first and kept with the store. */
   seed?: Uint8Array;
+  /**
+   * For whom this peer acts: `true` is a user whose key is made at first and kept with the store, 32 bytes are the secret of a
+   * user's key that the application keeps (the same on each of the user's devices). A user owns the tables that it creates: others
+   * may read them, and write what they are granted. A peer that acts for nobody creates tables that everybody may change.
+   */
+  user?: boolean | Uint8Array;
   /** How long to wait for the network before rejecting with `unreachable`. 15,000 ms. */
   timeout?: number;
 }

@@ -8,6 +8,7 @@ use pontoon_core::{
     crypto::{Ed25519, Identity as _},
     node::Node,
     store::{Action, Expect, KeyOp},
+    trust,
 };
 use serde::{Serialize as _, de::DeserializeOwned};
 use wasm_bindgen::prelude::*;
@@ -34,6 +35,7 @@ export interface EngineOptions {
   direct: boolean;
   leaveSockets: boolean;
   seed?: Uint8Array;
+  user?: boolean | Uint8Array;
 }
 
 interface RawEntry { value: Uint8Array; version: string; expires: Date | null; stale: boolean }
@@ -88,6 +90,7 @@ fn start() {
 pub struct Engine {
     driver: Rc<Driver>,
     id: Id,
+    user: Option<String>,
 }
 
 #[wasm_bindgen]
@@ -123,14 +126,33 @@ impl Engine {
         };
         let identity = Ed25519::from_seed(&seed);
         let id = identity.id();
-        let node = Node::new(config, Box::new(identity), js::random_bytes()?, clock::now(), saved);
-        Ok(Engine { driver: Driver::start(node, disk, negotiator), id })
+        let mut node = Node::new(config, Box::new(identity), js::random_bytes()?, clock::now(), saved);
+        match js::property(&options, "user").map(|user| user.dyn_into::<js_sys::Uint8Array>()) {
+            None => {}
+            Some(Ok(given)) => {
+                let secret = given.to_vec().try_into();
+                let secret = secret.map_err(|_| DriverError::Invalid("a user's secret is 32 bytes".to_owned()))?;
+                node.act_with(Box::new(Ed25519::from_seed(&secret)));
+            }
+            Some(Err(truth)) if truth.is_truthy() => {
+                node.act_with(Box::new(Ed25519::from_seed(&trust::user_secret(&seed))));
+            }
+            Some(Err(_)) => {}
+        }
+        let user = node.user().map(|user| user.to_string());
+        Ok(Engine { driver: Driver::start(node, disk, negotiator), id, user })
     }
 
     /// This peer's id.
     #[wasm_bindgen(getter)]
     pub fn id(&self) -> String {
         self.id.to_string()
+    }
+
+    /// The user for whom it acts.
+    #[wasm_bindgen(getter)]
+    pub fn user(&self) -> Option<String> {
+        self.user.clone()
     }
 
     /// Who is told of messages, globals, new data, joining and traces.

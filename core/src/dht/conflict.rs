@@ -48,7 +48,10 @@ impl Conflicts {
         let ttl_us = Some(ctx.config.conflict_us);
         let action = Action::Put { value, expect: Expect::Any, ttl_us };
         let locality_bits = ctx.config.locality_bits;
-        self.due.push((ticket, KeyOp { namespace: CONFLICTS.to_owned(), locality_bits, key: key.clone(), action, proof: None }));
+        self.due.push((
+            ticket,
+            KeyOp { namespace: CONFLICTS.to_owned(), locality_bits, key: key.clone(), action, proof: None },
+        ));
         self.keeping.insert(ticket, key);
         false
     }

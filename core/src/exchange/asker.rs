@@ -572,7 +572,14 @@ mod tests {
         let mut asked = Asked::new(Whose::Call(CallId(1)), 1, Box::new(plan), [0, 20 * SECOND_US], 8);
         let (config, mut rng, mut out) = (Config::default(), Rng::from_seed([3; 32]), Outbox::default());
         let me = Id::hash_of(&[b"me"]);
-        let mut ctx = Ctx { now: Now::default(), me, config: &config, signer: &crate::trust::Signer::nobody(), rng: &mut rng, out: &mut out };
+        let mut ctx = Ctx {
+            now: Now::default(),
+            me,
+            config: &config,
+            signer: &crate::trust::Signer::nobody(),
+            rng: &mut rng,
+            out: &mut out,
+        };
         let from = Contact { id: Id::hash_of(&[b"owner"]), relay: None, supernode: false, full: false };
         asked.trail.stops = vec![Default::default(); 2];
         let followed = |stop, taken, next| {

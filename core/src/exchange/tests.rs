@@ -93,7 +93,11 @@ impl Peer {
 
     fn call<T>(&mut self, what: impl FnOnce(&mut Exchanges, &mut Ctx<'_>, &dyn Ways) -> T) -> T {
         let Peer { ways, config, rng, out, exchanges } = self;
-        what(exchanges, &mut Ctx { now: Now::default(), me: ways.me, config, signer: &crate::trust::Signer::nobody(), rng, out }, ways)
+        what(
+            exchanges,
+            &mut Ctx { now: Now::default(), me: ways.me, config, signer: &crate::trust::Signer::nobody(), rng, out },
+            ways,
+        )
     }
 
     fn receive(&mut self, message: Message) {

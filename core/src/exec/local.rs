@@ -76,7 +76,8 @@ impl Local {
     /// Runs a statement.
     pub fn execute(&mut self, statement: Statement, params: Vec<Value>) -> Result<QueryResult, Error> {
         self.statements += 1;
-        let env = Env { now_us: self.wall_us as i64, random: self.statements, me: Id::ZERO, user: None, locality_bits: 0 };
+        let env =
+            Env { now_us: self.wall_us as i64, random: self.statements, me: Id::ZERO, user: None, locality_bits: 0 };
         let mut definitions = core::mem::take(&mut self.definitions);
         let mut asking = Asking::new(statement, params, env, &mut definitions);
         let result = loop {

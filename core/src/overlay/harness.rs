@@ -19,7 +19,10 @@ pub fn with<T>(overlay: &mut Overlay, act: impl FnOnce(&mut Overlay, &mut Ctx<'_
 pub fn sending<T>(overlay: &mut Overlay, out: &mut Outbox, act: impl FnOnce(&mut Overlay, &mut Ctx<'_>) -> T) -> T {
     let (config, mut rng) = (Config::default(), Rng::seed_from_u64(1));
     let now = Now { mono: 60 * SECOND_US, wall: 0 };
-    act(overlay, &mut Ctx { now, me: overlay.me, config: &config, signer: &crate::trust::Signer::nobody(), rng: &mut rng, out })
+    act(
+        overlay,
+        &mut Ctx { now, me: overlay.me, config: &config, signer: &crate::trust::Signer::nobody(), rng: &mut rng, out },
+    )
 }
 
 /// A node with direct links to `ids`, each of which told that it is linked to those in `ahead`.

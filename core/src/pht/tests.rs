@@ -534,7 +534,8 @@ fn a_split_may_stop_anywhere() {
                     break 'split;
                 }
                 left -= 1;
-                let op = KeyOp { namespace: "t".to_owned(), locality_bits: 0, key: label.to_key(), action, proof: None };
+                let op =
+                    KeyOp { namespace: "t".to_owned(), locality_bits: 0, key: label.to_key(), action, proof: None };
                 outcomes.push(records.execute(&op));
             }
             mend.on_outcomes(outcomes);

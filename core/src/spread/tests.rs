@@ -133,7 +133,14 @@ impl Three {
     /// Calls into a peer's layer; what it posts is on its way then.
     fn call(&mut self, at: usize, f: impl FnOnce(&mut Spread, &mut Ctx<'_>, &Known)) {
         let Peer { known, spread, out, rng } = &mut self.peers[at];
-        let mut ctx = Ctx { now: self.now, me: known.me, config: &self.config, signer: &crate::trust::Signer::nobody(), rng, out };
+        let mut ctx = Ctx {
+            now: self.now,
+            me: known.me,
+            config: &self.config,
+            signer: &crate::trust::Signer::nobody(),
+            rng,
+            out,
+        };
         f(spread, &mut ctx, known);
         while let Some(event) = spread.poll_event() {
             match event {
@@ -412,7 +419,14 @@ fn told(config: &Config, messages: Vec<Message>) -> (Spread, Vec<Message>) {
     let (mut spread, mut out, mut rng) = (Spread::default(), Outbox::default(), Rng::from_seed([7; 32]));
     for message in messages {
         let from = Contact { id: id(&[true]), relay: None, supernode: false, full: false };
-        let mut ctx = Ctx { now: Now::default(), me: known.me, config, signer: &crate::trust::Signer::nobody(), rng: &mut rng, out: &mut out };
+        let mut ctx = Ctx {
+            now: Now::default(),
+            me: known.me,
+            config,
+            signer: &crate::trust::Signer::nobody(),
+            rng: &mut rng,
+            out: &mut out,
+        };
         spread.on_message(&mut ctx, &known, from, message);
         while let Some(event) = spread.poll_event() {
             if let Event::Leaf { job, .. } = event {
@@ -486,13 +500,27 @@ fn silence_ms(alive: bool, linked: bool) -> (Vec<u64>, Option<u64>) {
     let (mut spread, mut out, mut rng) = (Spread::default(), Outbox::default(), Rng::from_seed([7; 32]));
     let mut now = Now::default();
     let work = Work::Query { plan: plan() };
-    let mut ctx = Ctx { now, me: known.me, config: &config, signer: &crate::trust::Signer::nobody(), rng: &mut rng, out: &mut out };
+    let mut ctx = Ctx {
+        now,
+        me: known.me,
+        config: &config,
+        signer: &crate::trust::Signer::nobody(),
+        rng: &mut rng,
+        out: &mut out,
+    };
     spread.start(&mut ctx, &known, 1, Region::ALL, &[], work, 60 * SECOND_US);
     let (mut asked, mut given_up) = (Vec::new(), None);
     while now.mono < 10 * SECOND_US && given_up.is_none() {
         now.mono += 100_000;
         while let Some(timer) = out.timers.pop_due(now.mono) {
-            let mut ctx = Ctx { now, me: known.me, config: &config, signer: &crate::trust::Signer::nobody(), rng: &mut rng, out: &mut out };
+            let mut ctx = Ctx {
+                now,
+                me: known.me,
+                config: &config,
+                signer: &crate::trust::Signer::nobody(),
+                rng: &mut rng,
+                out: &mut out,
+            };
             let node::Timer::Spread(timer) = timer else { continue };
             spread.on_timer(&mut ctx, &known, timer);
         }

@@ -285,7 +285,8 @@ mod tests {
         let mut tables = Tables::new();
         tables.insert("t".to_owned(), definition(1));
         let (dialect, join_strategy) = (Dialect::default(), JoinStrategy::default());
-        let settings = |now_us| Settings { now_us, random: 0, me: Id::ZERO, user: None, locality_bits: 0, dialect, join_strategy };
+        let settings =
+            |now_us| Settings { now_us, random: 0, me: Id::ZERO, user: None, locality_bits: 0, dialect, join_strategy };
         let column = |name: &str| Nested::new(Expr::Column { table: None, name: name.to_owned() });
         let is = |name, value| Expr::Binary(BinaryOp::Eq, column(name), Nested::new(value));
         let and = |a, b| Expr::Binary(BinaryOp::And, Nested::new(a), Nested::new(b));

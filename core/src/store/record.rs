@@ -94,7 +94,11 @@ impl Record {
 
     /// What it takes in the store, about.
     pub fn bytes(&self) -> usize {
-        self.namespace.len() + self.key.len() + self.value.as_ref().map_or(0, Vec::len) + 80 + self.proof.as_ref().map_or(0, |proof| proof.bytes())
+        self.namespace.len()
+            + self.key.len()
+            + self.value.as_ref().map_or(0, Vec::len)
+            + 80
+            + self.proof.as_ref().map_or(0, |proof| proof.bytes())
     }
 }
 

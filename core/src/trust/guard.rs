@@ -45,11 +45,18 @@ impl Guard {
     /// Whether an operation may be one that must be signed.
     pub fn may_concern(op: &KeyOp) -> bool {
         let namespace = &op.namespace[..];
-        !op.action.reads() && (Realm::of_namespace(namespace).is_some() || matches!(namespace, RIGHTS | TABLES | INDEXES))
+        !op.action.reads()
+            && (Realm::of_namespace(namespace).is_some() || matches!(namespace, RIGHTS | TABLES | INDEXES))
     }
 
     /// That of a write of a key: what it does, the value that it brings, and what is held.
-    pub fn of(namespace: &str, what: Option<&What>, value: Option<&[u8]>, held: Option<&Record>, wall_us: u64) -> Guard {
+    pub fn of(
+        namespace: &str,
+        what: Option<&What>,
+        value: Option<&[u8]>,
+        held: Option<&Record>,
+        wall_us: u64,
+    ) -> Guard {
         let there = held.filter(|held| held.visible(wall_us)).and_then(|held| held.value.as_deref());
         if namespace == RIGHTS {
             return Guard::Rights;

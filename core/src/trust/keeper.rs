@@ -73,12 +73,7 @@ pub struct Case<'a> {
 
 impl Keeper {
     /// An operation that this node is asked for as the key's owner.
-    pub fn judge(
-        &mut self,
-        ctx: &mut Ctx,
-        (op, author, tag): (&mut KeyOp, Id, u64),
-        held: Option<&Record>,
-    ) -> Verdict {
+    pub fn judge(&mut self, ctx: &mut Ctx, (op, author, tag): (&mut KeyOp, Id, u64), held: Option<&Record>) -> Verdict {
         let signed = op.proof.take();
         if !Guard::may_concern(op) {
             return Verdict::Allowed;

@@ -70,6 +70,14 @@ fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     (digits.len() == 2 * N).then(|| bytes.try_into().ok())?
 }
 
+/// The secret of a user that belongs to a store: made of the secret of the peer that has the store, so that both are kept and
+/// lost together.
+pub fn user_secret(peer: &[u8; 32]) -> [u8; 32] {
+    let half = |number: u8| proof::hash(&[b"pontoon user\0", &[number], peer]);
+    let (first, second) = (half(0), half(1));
+    core::array::from_fn(|at| if at < 16 { first[at] } else { second[at - 16] })
+}
+
 /// How long a peer acts for a user whose key is at hand, before the user says so again.
 const SESSION_US: u64 = 24 * 3_600 * SECOND_US;
 

@@ -201,14 +201,7 @@ pub fn sign_as(
     }
 }
 
-fn leaf(
-    namespace: &str,
-    locality_bits: u8,
-    key: &[u8],
-    tag: u64,
-    what: &What,
-    value: Option<&[u8]>,
-) -> Hash {
+fn leaf(namespace: &str, locality_bits: u8, key: &[u8], tag: u64, what: &What, value: Option<&[u8]>) -> Hash {
     let value = value.map(|value| hash(&[value]));
     let whole = postcard::to_allocvec(&(0_u8, namespace, locality_bits, key, tag, what, value)).unwrap_or_default();
     hash(&[&whole])

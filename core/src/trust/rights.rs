@@ -77,7 +77,8 @@ pub struct Privileges(u8);
 
 impl Privileges {
     /// To add, change and remove rows.
-    pub const WRITE: Privileges = Privileges(Privilege::Insert as u8 | Privilege::Update as u8 | Privilege::Delete as u8);
+    pub const WRITE: Privileges =
+        Privileges(Privilege::Insert as u8 | Privilege::Update as u8 | Privilege::Delete as u8);
     /// All that can be granted.
     pub const ALL: Privileges = Privileges(Privileges::WRITE.0 | Privilege::Select as u8 | Privilege::Alter as u8);
     /// What only the owner may: to drop it, and to say who may do what.

@@ -123,7 +123,8 @@ fn a_namespace_says_its_realm() {
     let realm = Realm::of(&User([1; 32]), 7);
     assert_eq!(Realm::of_namespace(&format!("pontoon.rows.a.@b.00.@{realm}")), Some(realm));
     assert_eq!(Realm::of_namespace(&format!("pontoon.index.t.00.1.@{realm}")), Some(realm));
-    for none in ["pontoon.rows.t.00", "x.@", "x.@zz", "x.@ééééééééééééééééééééééééééééééé", ".@0123456789abcdef"] {
+    for none in ["pontoon.rows.t.00", "x.@", "x.@zz", "x.@ééééééééééééééééééééééééééééééé", ".@0123456789abcdef"]
+    {
         assert_eq!(Realm::of_namespace(none), None, "{none}");
     }
     assert_eq!(unclaimed(&claimed(Some(realm), vec![1, 2])), (Some(realm), &[1_u8, 2][..]));

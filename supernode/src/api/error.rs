@@ -102,6 +102,7 @@ fn status(code: &str) -> StatusCode {
         "overloaded" => StatusCode::TOO_MANY_REQUESTS,
         "unreachable" | "closed" | "disk_failed" => StatusCode::SERVICE_UNAVAILABLE,
         "quota_exceeded" => StatusCode::INSUFFICIENT_STORAGE,
+        "insufficient_privilege" | "unsigned" | "forged" => StatusCode::FORBIDDEN,
         // Of SQL, by the class of its state.
         code => match sqlstate(code).get(..2) {
             Some("23" | "40") => StatusCode::CONFLICT,

@@ -31,12 +31,12 @@ mod world;
 use std::collections::BTreeMap;
 
 use chacha20::rand_core::{Rng as _, SeedableRng as _};
-pub use insider::{user, user_keys};
 pub use config::{HEAVY_TAIL, Latency, Ppm, Signing, SimConfig};
 use event::Event;
 pub use fault::Crash;
 pub use hash::{TraceHash, mix};
 use host::Host;
+pub use insider::{user, user_keys};
 use notes::{Notes, What};
 use pontoon_core::{
     CallId, Command, Error, Id, Input, LinkId, Now, Reply,

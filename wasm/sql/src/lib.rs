@@ -25,6 +25,7 @@ use pontoon_core::{
         plan::Dialect,
         sqlstate::sqlstate,
     },
+    trust::User,
 };
 use wasm_bindgen::prelude::*;
 
@@ -66,6 +67,8 @@ extern "C" {
     fn inspect(this: &Engine) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(method, getter)]
     fn id(this: &Engine) -> String;
+    #[wasm_bindgen(method, getter)]
+    fn user(this: &Engine) -> Option<String>;
     #[wasm_bindgen(method, getter, js_name = localityBits)]
     fn locality_bits(this: &Engine) -> u8;
 
@@ -99,6 +102,7 @@ impl Statements {
 pub struct Sql {
     engine: Engine,
     me: Id,
+    user: Option<User>,
     locality_bits: u8,
     memory: Rc<Memory>,
 }
@@ -132,7 +136,8 @@ impl Sql {
     #[wasm_bindgen(constructor)]
     pub fn new(engine: Engine) -> Result<Sql, JsValue> {
         let me = engine.id().parse().map_err(|_| thrown(&error(INTERNAL, "an engine without an id")))?;
-        Ok(Sql { locality_bits: engine.locality_bits(), engine, me, memory: Rc::default() })
+        let user = engine.user().and_then(|user| user.parse().ok());
+        Ok(Sql { locality_bits: engine.locality_bits(), engine, me, user, memory: Rc::default() })
     }
 
     /// Whether `SET pontoon.dialect` has chosen SQLite's.
@@ -190,8 +195,8 @@ impl Sql {
     }
 
     fn env(&self, at_ms: f64) -> Result<Env, JsValue> {
-        let (me, locality_bits) = (self.me, self.locality_bits);
-        Ok(Env { now_us: (at_ms * 1_000.0) as i64, random: self.memory.draw()?, me, user: None, locality_bits })
+        let (me, user, locality_bits) = (self.me, self.user, self.locality_bits);
+        Ok(Env { now_us: (at_ms * 1_000.0) as i64, random: self.memory.draw()?, me, user, locality_bits })
     }
 }
 

@@ -68,7 +68,9 @@ impl Run {
                     Outcome::Absent => assert_eq!(floor, None, "an acknowledged write was forgotten"),
                     Outcome::Unreachable => {}
                     Outcome::Refused(refusal) => panic!("{refusal}"),
-                    Outcome::Stale { .. } | Outcome::Hinted | Outcome::Proven(_) => panic!("nobody asked for what may be old"),
+                    Outcome::Stale { .. } | Outcome::Hinted | Outcome::Proven(_) => {
+                        panic!("nobody asked for what may be old")
+                    }
                 }
                 if let Some((value, _)) = counter.known {
                     assert!(Some(value) >= floor, "{value} after {floor:?} was seen");

@@ -198,7 +198,8 @@ impl Swarm {
         config.founder |= me == id(0);
         config.archive = self.archives.contains(&me);
         config.supernode |= config.archive;
-        let mut ctx = Ctx { now, me, config: &config, signer: &Signer::nobody(), rng: &mut node.rng, out: &mut node.out };
+        let mut ctx =
+            Ctx { now, me, config: &config, signer: &Signer::nobody(), rng: &mut node.rng, out: &mut node.out };
         let result = f(&mut node.dht, &mut ctx, &view);
         while let Some(event) = node.dht.poll_event() {
             let DhtEvent::Done { ticket, outcomes } = event else { continue };

@@ -185,7 +185,13 @@ impl Writer {
     }
 
     fn op(&self, key: Vec<u8>, action: Action) -> KeyOp {
-        KeyOp { namespace: self.target.namespace.clone(), locality_bits: self.target.locality_bits, key, action, proof: None }
+        KeyOp {
+            namespace: self.target.namespace.clone(),
+            locality_bits: self.target.locality_bits,
+            key,
+            action,
+            proof: None,
+        }
     }
 
     /// Asks for what comes next; `true` when all is written, an error when all that can be taken back is.

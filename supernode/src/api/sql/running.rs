@@ -170,7 +170,7 @@ pub(in crate::api) fn environment(engine: &Engine) -> Result<Env, ApiError> {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let now_us = i64::try_from(wall.as_micros()).unwrap_or(i64::MAX);
     let (random, locality_bits) = (u128::from_le_bytes(random), engine.locality_bits);
-    Ok(Env { now_us, random, me: engine.id, user: None, locality_bits })
+    Ok(Env { now_us, random, me: engine.id, user: engine.user, locality_bits })
 }
 
 /// Does on a thread that may block what may take long.

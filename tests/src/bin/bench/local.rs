@@ -11,7 +11,7 @@ use std::{
 
 use pontoon_core::{
     CallId, Command, Config, Error, Id, Input, LinkId, Now, Origin, Output, Reply, SessionId, crypto::Ed25519,
-    node::Node,
+    node::Node, trust::User,
 };
 
 /// A WebRTC session's ends, once both are known.
@@ -90,6 +90,12 @@ impl Local {
             local.queue.push_back((index, Input::Wake));
         }
         local
+    }
+
+    /// A node acts for a user from now on; who that is.
+    pub fn act_with(&mut self, node: usize, user: Ed25519) -> Option<User> {
+        self.nodes[node].act_with(Box::new(user));
+        self.nodes[node].user()
     }
 
     /// How many nodes there are.

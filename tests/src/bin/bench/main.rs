@@ -94,7 +94,7 @@ fn main() -> ExitCode {
     if arguments.first().is_none_or(|first| ["--help", "-h"].contains(&first.as_str())) {
         println!(
             "bench SCENARIO [--nodes N] [--seed S] [--links L] [--session-s S] [--latency-ms MS] [--inbound-mbit M]\n\
-             \x20              [--supernode 0|1] [--crashes 0|1] [--minutes M] [--join-us U] [--threads T] [--ops N] [--times N] [--rival]\n\
+             \x20              [--supernode 0|1] [--crashes 0|1] [--minutes M] [--join-us U] [--threads T] [--ops N] [--times N] [--rival] [--signed]\n\
              bench --list"
         );
         return ExitCode::SUCCESS;

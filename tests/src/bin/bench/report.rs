@@ -35,6 +35,8 @@ pub struct Options {
     pub times: Option<usize>,
     /// `--rival`: measure the rival in the same run.
     pub rival: bool,
+    /// `--signed`: measure signed writes in the same run.
+    pub signed: bool,
 }
 
 impl Options {
@@ -43,7 +45,9 @@ impl Options {
         let mut options = Options::default();
         let mut arguments = arguments.iter();
         while let Some(name) = arguments.next() {
-            if name == "--rival" {
+            if name == "--signed" {
+                options.signed = true;
+            } else if name == "--rival" {
                 options.rival = true;
                 continue;
             }

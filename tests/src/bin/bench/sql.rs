@@ -17,12 +17,14 @@ use chacha20::{
 };
 use pontoon_core::{
     Command, Config, Reply,
+    crypto::Ed25519,
     data::{QueryResult, Row, Value, order::compare_rows},
     exec::{Need, run::Env},
     sql::{
         asking::{Asking, Definitions},
         prepared::Statements,
     },
+    trust::User,
 };
 use rusqlite::{Connection, params_from_iter, types::Value as Sql};
 use serde_json::json;
@@ -70,23 +72,32 @@ pub const POINT: &str = "SELECT item, amount, note FROM sales WHERE id = $1";
 /// SQL over one node: parses, plans, runs, as a host may do.
 struct Host {
     local: Local,
+    user: Option<User>,
     definitions: Definitions,
     texts: Statements,
     statements: u128,
 }
 
 impl Host {
-    fn new(seed: u64) -> Result<Host, String> {
+    /// With `signed` it acts for a user: the tables belong to that user, and every row is signed, verified and judged.
+    fn new(seed: u64, signed: bool) -> Result<Host, String> {
         let config = Config { network: "sql-local".to_owned(), ..Config::default() };
         let mut local = Local::new(1, &config, seed);
         local.settle(1, PATIENCE)?;
-        Ok(Host { local, definitions: Definitions::default(), texts: Statements::default(), statements: 0 })
+        let user = if signed { local.act_with(0, Ed25519::from_seed(&[1; 32])) } else { None };
+        Ok(Host { local, user, definitions: Definitions::default(), texts: Statements::default(), statements: 0 })
     }
 
     fn text(&mut self, sql: &str, params: Vec<Value>) -> Result<QueryResult, String> {
         let statement = self.texts.get(sql, |sql| pontoon_parser::parse_one(sql).map_err(text))?;
         self.statements += 1;
-        let env = Env { now_us: self.local.wall_us(), random: self.statements, me: self.local.id(0), user: None, locality_bits: 0 };
+        let env = Env {
+            now_us: self.local.wall_us(),
+            random: self.statements,
+            me: self.local.id(0),
+            user: self.user,
+            locality_bits: 0,
+        };
         let mut asking = Asking::new(statement, params, env, &mut self.definitions);
         loop {
             while let Some(need) = asking.poll() {
@@ -137,7 +148,7 @@ pub fn data(seed: u64, rows: usize) -> [Vec<Row>; 2] {
 pub fn sql_local(report: &Report) -> Result<(), String> {
     let (seed, rows) = (report.options.seed(), report.options.ops.unwrap_or(ROWS));
     let data = data(seed, rows);
-    let mut host = Host::new(seed)?;
+    let mut host = Host::new(seed, false)?;
     let mut rival = Connection::open_in_memory().map_err(text)?;
     let print = |op: &str, ours: Duration, theirs: Duration, rows: usize| {
         let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
@@ -160,6 +171,14 @@ pub fn sql_local(report: &Report) -> Result<(), String> {
         let (ours, theirs) = (insert(&mut host, name, width, rows)?, insert_rival(&mut rival, name, width, rows)?);
         if name == "sales" {
             print("insert", ours, theirs, rows.len());
+            if report.options.signed {
+                let mut signing = Host::new(seed, true)?;
+                signing.text(TABLES[0], Vec::new())?;
+                let signed = insert(&mut signing, name, width, rows)?;
+                print("insert-signed", signed, theirs, rows.len());
+                let ratio = ours.as_secs_f64() / signed.as_secs_f64();
+                report.measured("sql-local", "signed_over_plain", ratio, "", &[("rows", json!(rows.len()))]);
+            }
         }
     }
 
