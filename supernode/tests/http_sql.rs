@@ -168,3 +168,53 @@ async fn what_nobody_waits_for_is_cancelled() {
     }
     until("it does not", PATIENCE, || async { (running().await == 0).then_some(()) }).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_belongs_to_the_supernode_that_creates_it_for_its_user() {
+    let directories: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let run = |at: usize, listen: &str, flags: &[&str]| {
+        let mut program = common::command(directories[at].path(), listen);
+        program.arg("--open").args(flags);
+        common::Program::run(program)
+    };
+    let owner = run(0, "127.0.0.1:0", &["--user"]);
+    let first = format!("ws://{}/pontoon", owner.address);
+    let (other, nobody) =
+        (run(1, "127.0.0.1:0", &["--user", "--peer", &first]), run(2, "127.0.0.1:0", &["--peer", &first]));
+    let ready = |node: SocketAddr| async move {
+        until("an answer", Duration::from_secs(60), || async {
+            (sql(node, "SELECT count(*) FROM pontoon_tables").await.status == 200).then_some(())
+        })
+        .await;
+    };
+    for node in [owner.address, other.address, nobody.address] {
+        ready(node).await;
+    }
+    let user =
+        |node: SocketAddr| async move { sql(node, "SELECT current_user AS me").await.json()["rows"][0]["me"].clone() };
+    let (mine, theirs) = (user(owner.address).await, user(other.address).await);
+    assert!(mine.as_str().unwrap().len() == 64 && mine != theirs && user(nobody.address).await.is_null());
+
+    let made =
+        sql(owner.address, "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT); INSERT INTO t VALUES (1, 'mine')").await;
+    assert_eq!(made.status, 200, "{:?}", made.json());
+    for (node, status, code) in [(other.address, 403, "insufficient_privilege"), (nobody.address, 403, "unsigned")] {
+        for text in ["DROP TABLE t", "DELETE FROM t", "INSERT INTO t VALUES (2, 'x')", "UPDATE t SET v = 'x'"] {
+            let refused = sql(node, text).await;
+            assert_eq!((refused.status, &refused.json()["error"]["code"]), (status, &json!(code)), "{text}");
+        }
+    }
+    let theirs = theirs.as_str().unwrap();
+    let granted = sql(owner.address, &format!("GRANT INSERT ON t TO '{theirs}'")).await;
+    assert_eq!(granted.status, 200, "{:?}", granted.json());
+    assert_eq!(sql(other.address, "INSERT INTO t VALUES (2, 'granted')").await.status, 200);
+    // The user is in the store: after a kill it is the same one.
+    let listen = owner.address.to_string();
+    owner.kill();
+    let owner = run(0, &listen, &["--user"]);
+    ready(owner.address).await;
+    assert_eq!(user(owner.address).await, mine);
+    assert_eq!(sql(owner.address, "UPDATE t SET v = 'still mine' WHERE id = 1").await.status, 200);
+    let rows = sql(nobody.address, "SELECT id, v FROM t ORDER BY id").await.json()["rows"].clone();
+    assert_eq!(rows, json!([{ "id": 1, "v": "still mine" }, { "id": 2, "v": "granted" }]));
+}

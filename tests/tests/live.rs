@@ -4,12 +4,14 @@
 use chacha20::rand_core::SeedableRng as _;
 use pontoon_core::{
     CallId, Command, Config, Error, Id, Now, Output, Region,
+    crypto::KeyedHash,
     ctx::{Ctx, Outbox, Rng},
     data::{Row, Value, codec},
     live::{Delta, Fed, Message, Watched, Watches},
     spread::Report,
     sql::asking::Definitions,
     store::Action,
+    trust::Signer,
 };
 use pontoon_tests::{
     live::Living,
@@ -243,7 +245,8 @@ impl Hand {
     fn with<T>(&mut self, act: impl FnOnce(&mut Watches, &mut Ctx<'_>) -> T) -> T {
         let now = Now { mono: self.now_us, wall: self.now_us };
         let (config, rng, out) = (&self.config, &mut self.rng, &mut self.out);
-        act(&mut self.watches, &mut Ctx { now, me: Id::ZERO, config, rng, out })
+        let signer = Signer::new(Box::new(KeyedHash([0; 32])));
+        act(&mut self.watches, &mut Ctx { now, me: Id::ZERO, config, signer: &signer, rng, out })
     }
 
     /// The next task: what it leaves out, if it is time for one.

@@ -32,6 +32,8 @@ test("wrong options reject with invalid_argument", async () => {
     { network: "shop", supernodes: [], tabs: "one" },
     { network: "shop", supernodes: [], tabs: "shared", storage: "memory" },
     { network: "shop", supernodes: [], seed: new Uint8Array(31) },
+    { network: "shop", supernodes: [], user: new Uint8Array(33) },
+    { network: "shop", supernodes: [], user: "me" },
   ];
   for (const options of wrong) {
     await assert.rejects(connect(options), (error) => error instanceof PontoonError && error.code === "invalid_argument");

@@ -373,6 +373,43 @@ test("a tree is an ordered map of all tabs", { timeout: 60_000 }, async () => {
   });
 });
 
+test("a table belongs to the user who creates it, and others write what they are granted", { timeout: 120_000 }, async () => {
+  const context = await browser.newContext();
+  const [owner, other] = [await context.newPage(), await context.newPage()];
+  await join(owner, { user: true });
+  await join(other, { user: true });
+  const user = (tab) => tab.evaluate(() => db.user);
+  const [mine, theirs] = [await user(owner), await user(other)];
+  for (const key of [mine, theirs]) assert.match(key, /^[0-9a-f]{64}$/);
+  assert.notEqual(mine, theirs);
+  assert.equal(await user(tabs[0]), null);
+
+  /** The code that a statement fails with, or how many rows it wrote. */
+  const run = (tab, text) =>
+    tab.evaluate((text) => db.query(text).then(({ affected }) => affected, ({ code, sqlstate }) => `${code} ${sqlstate}`), text);
+  await run(owner, "CREATE TABLE diary (id INTEGER PRIMARY KEY, author TEXT, line TEXT)");
+  assert.equal(await run(owner, "INSERT INTO diary VALUES (1, current_user(), 'mine')"), 1);
+  for (const text of ["INSERT INTO diary VALUES (2, current_user(), 'not mine')", "UPDATE diary SET line = ''", "DELETE FROM diary",
+    "DROP TABLE diary", "ALTER TABLE diary DROP COLUMN line", `GRANT ALL ON diary TO "${theirs}"`]) {
+    assert.equal(await run(other, text), "insufficient_privilege 42501", text);
+  }
+  assert.equal(await run(tabs[0], "DELETE FROM diary"), "unsigned 28000", "a page that acts for nobody");
+
+  await run(owner, `GRANT INSERT ON diary TO "${theirs}"`);
+  assert.equal(await run(other, "INSERT INTO diary VALUES (2, current_user(), 'allowed')"), 1);
+  assert.equal(await run(other, "DELETE FROM diary"), "insufficient_privilege 42501");
+  await run(owner, `REVOKE INSERT ON diary FROM "${theirs}"`);
+  assert.equal(await run(other, "INSERT INTO diary VALUES (3, current_user(), 'late')"), "insufficient_privilege 42501");
+
+  // The user is kept with the store.
+  await join(owner, { user: true });
+  assert.equal(await user(owner), mine);
+  assert.equal(await run(owner, "UPDATE diary SET line = 'mine still' WHERE id = 1"), 1);
+  const rows = await tabs[0].evaluate(async () => (await db.sql`SELECT id, author, line FROM diary ORDER BY id`).rows);
+  assert.deepEqual(rows, [{ id: 1, author: mine, line: "mine still" }, { id: 2, author: theirs, line: "allowed" }]);
+  await context.close();
+});
+
 test("failures have codes", { timeout: 60_000 }, async () => {
   const codes = await tabs[1].evaluate(async () => {
     const code = (call) => call.then(() => "no failure", (error) => (error.name === "PontoonError" ? error.code : error.name));

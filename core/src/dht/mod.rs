@@ -149,6 +149,12 @@ impl Dht {
         {
             return;
         }
+        // Anybody may say that it has another history: what came of it must have been allowed. It is sent again.
+        if let group::Message::Donate { page, .. } = &mut message
+            && !self.judge_page(ctx, &mut page.records)
+        {
+            return self.settle(ctx, view);
+        }
         self.groups.on_message(env!(self, ctx, view), from, message);
         self.settle(ctx, view);
     }
@@ -194,9 +200,25 @@ impl Dht {
         self.settle(ctx, view);
     }
 
+    /// Leaves those records that might be written; false: that is not known yet.
+    fn judge_page(&mut self, ctx: &mut Ctx, records: &mut Vec<Record>) -> bool {
+        let mut known = true;
+        records.retain_mut(|record| {
+            let held = self.store.get(&record.namespace, &record.key);
+            let verdict = self.keeper.judge_copy(ctx, record, held);
+            known &= verdict != Verdict::Later;
+            !matches!(verdict, Verdict::Refused(_))
+        });
+        known
+    }
+
     /// An owner wants records held: those that may be written are.
     fn on_copies(&mut self, ctx: &mut Ctx, view: &dyn View, mut copies: Copies) {
         let mut verdict = Verdict::Allowed;
+        // What will not be taken need not be judged.
+        if !self.groups.takes(&copies.of, &copies.from) {
+            copies.records.clear();
+        }
         for record in &mut copies.records {
             let held = self.store.get(&record.namespace, &record.key);
             match self.keeper.judge_copy(ctx, record, held) {
@@ -227,6 +249,9 @@ impl Dht {
     /// A timer of the groups.
     pub fn on_group_timer(&mut self, ctx: &mut Ctx, view: &dyn View, timer: group::Timer) {
         let group::Timer::Tick = timer;
+        if !self.copies.is_empty() {
+            self.judge_again(ctx, view);
+        }
         let owner = &self.owner;
         self.groups.tick(env!(self, ctx, view), |name| owner.quiet(name));
         self.owner.tick(env!(self, ctx, view), &mut self.groups);

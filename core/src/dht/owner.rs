@@ -76,6 +76,8 @@ struct Job {
 /// One operation with whom to tell.
 #[derive(Clone, Debug)]
 pub struct Todo {
+    /// It waits no longer, if it waited before.
+    until_us: Option<u64>,
     op: KeyOp,
     id: Id,
     author: Id,
@@ -203,7 +205,15 @@ impl Owner {
         let todos: Vec<Todo> = ops
             .into_iter()
             .enumerate()
-            .map(|(at, (index, op))| Todo { id: op.id(), op, author, tag: tag(request, index), job, index: at })
+            .map(|(at, (index, op))| Todo {
+                until_us: None,
+                id: op.id(),
+                op,
+                author,
+                tag: tag(request, index),
+                job,
+                index: at,
+            })
             .collect();
         let id = todos.first().map_or(Id::ZERO, |todo| todo.id);
         self.jobs.insert(job, Job { asker, id, outcomes: vec![None; todos.len()], missing: todos.len() });
@@ -248,11 +258,19 @@ impl Owner {
                 continue;
             }
             let held = env.store.get(&todo.op.namespace, &todo.op.key);
-            if !todo.op.action.reads() {
-                match env.keeper.judge(env.ctx, (&mut todo.op, todo.author, todo.tag), held) {
+            let known = self.recent.get(&(todo.tag, todo.author)).map(|known| &**known);
+            let done = known.is_some() || held.is_some_and(|held| held.wrote(todo.author, todo.tag).is_some());
+            // What was done already was judged then.
+            if !todo.op.action.reads() && !done {
+                let clock_us = env.store.clock_us();
+                match env.keeper.judge(env.ctx, (&mut todo.op, todo.author, todo.tag), held, clock_us) {
                     Verdict::Allowed => {}
                     Verdict::Refused(refusal) => {
                         self.tell(todo.job, todo.index, Some(Outcome::Refused(refusal)));
+                        continue;
+                    }
+                    Verdict::Later if todo.until_us.is_some_and(|until_us| until_us <= env.ctx.now.mono) => {
+                        self.tell(todo.job, todo.index, None);
                         continue;
                     }
                     Verdict::Later => {
@@ -262,7 +280,6 @@ impl Owner {
                 }
             }
             let room = env.ctx.config.store_bytes_max.saturating_sub(env.store.bytes());
-            let known = self.recent.get(&(todo.tag, todo.author)).map(|known| &**known);
             match decide((&todo.op, todo.author, todo.tag), held, known, env.ctx.now.wall, room, env.ctx.config) {
                 Decision::Answer(outcome) => {
                     match &outcome {
@@ -398,10 +415,11 @@ impl Owner {
         }
     }
 
-    fn park(&mut self, env: &mut Env, groups: &Groups, todo: Todo) {
+    fn park(&mut self, env: &mut Env, groups: &Groups, mut todo: Todo) {
         let waits = self.jobs.contains_key(&todo.job) && groups.owner_soon(&todo.id);
         if waits && self.parked.len() < env.ctx.config.owner_ops_max {
-            self.parked.push((todo, env.ctx.now.mono.saturating_add(PARKED_US)));
+            let until_us = *todo.until_us.get_or_insert(env.ctx.now.mono.saturating_add(PARKED_US));
+            self.parked.push((todo, until_us));
         } else {
             self.tell(todo.job, todo.index, None);
         }

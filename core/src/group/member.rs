@@ -3,6 +3,7 @@
 use super::{
     Env, Groups, Step,
     certificate::{Certificate, Name},
+    fragment::Fragment,
     message::Message,
 };
 use crate::{
@@ -18,9 +19,7 @@ impl Groups {
     /// The owner's writes: held, and answered once they are on disk, unless the fragment is frozen.
     pub fn on_replicate(&mut self, env: &mut Env, from: Id, of: Name, serial: u64, records: Vec<Record>) {
         let limit_us = env.ctx.now.wall.saturating_add(env.ctx.config.clock_skew_max_us);
-        let open =
-            self.fragments.get(&of).is_some_and(|fragment| fragment.certificate().owner == from && !fragment.frozen());
-        if !open {
+        if !self.takes(&of, &from) {
             let newer = self.newer_than(&of);
             env.ctx.send(from, dht::Message::Frozen { of, newer });
             return;
@@ -40,6 +39,12 @@ impl Groups {
         batch.extend(records.into_iter().filter_map(|record| env.store.merge(record, limit_us)));
         let answer = dht::Message::Replicated { of, serial };
         self.persist(env, batch, vec![(from, answer.into())], Step::None);
+    }
+
+    /// Whether this node takes writes of a fragment from a peer: its owner, unless the fragment is frozen.
+    pub fn takes(&self, of: &Name, from: &Id) -> bool {
+        let open = |fragment: &Fragment| fragment.certificate().owner == *from && !fragment.frozen();
+        self.fragments.get(of).is_some_and(open)
     }
 
     /// Before records of a region are taken in: where a history that is given up is held too, the two share one place, and

@@ -72,7 +72,8 @@ impl IndexEntry {
 
     /// The value of its record.
     pub fn encode(&self) -> Vec<u8> {
-        trust::claimed(Realm::of_namespace(&self.namespace), postcard::to_allocvec(self).unwrap_or_default())
+        let realm = Realm::of_namespace(&self.namespace).map(|(realm, _)| realm);
+        trust::claimed(realm, postcard::to_allocvec(self).unwrap_or_default())
     }
 
     /// Its columns as SQL has them.
@@ -242,7 +243,7 @@ impl TableDescriptor {
 
     /// To what realm it belongs.
     pub fn realm(&self) -> Option<Realm> {
-        Realm::of_namespace(&self.namespace)
+        Realm::of_namespace(&self.namespace).map(|(realm, _)| realm)
     }
 
     /// Gives its rows a namespace, and its indexes: `generation` tells the table from every other of that name. A view has
@@ -250,14 +251,15 @@ impl TableDescriptor {
     pub fn place(&mut self, generation: u128, locality_bits: u8, realm: Option<Realm>) -> Result<(), Error> {
         let mut details = self.details()?;
         let kind = if details.view.is_some() { "view" } else { "rows" };
-        let realm = realm.map(|realm| format!(".@{realm}")).unwrap_or_default();
-        if details.view.is_none() || !realm.is_empty() {
-            self.namespace = format!("pontoon.{kind}.{}.{generation:032x}{realm}", self.name);
-        }
+        let suffix = realm.map(|realm| realm.suffix(locality_bits)).unwrap_or_default();
+        self.namespace = match details.view {
+            Some(_) if realm.is_none() => String::new(),
+            _ => format!("pontoon.{kind}.{}.{generation:032x}{suffix}", self.name),
+        };
         self.locality_bits = locality_bits;
         if !details.indexes.is_empty() {
             for (number, index) in details.indexes.iter_mut().enumerate() {
-                index.place(&self.name, generation, number, Realm::of_namespace(&self.namespace));
+                index.place(&self.name, generation, number, realm.map(|realm| realm.suffix(locality_bits)));
                 // There are no rows.
                 index.ready = true;
             }
@@ -273,11 +275,15 @@ impl TableDescriptor {
 
     /// A table from the value of its record.
     pub fn decode(bytes: &[u8]) -> Result<TableDescriptor, Error> {
-        let (_, bytes) = trust::unclaimed(bytes);
+        let (realm, bytes) = trust::unclaimed(bytes);
         let (mut table, tail): (TableDescriptor, &[u8]) =
             postcard::take_from_bytes(bytes).map_err(|_| error(CORRUPTED, "a catalog entry does not read"))?;
         table.tail = tail.to_vec();
-        if table.is_consistent() { Ok(table) } else { fail(CORRUPTED, "a catalog entry contradicts itself") }
+        if table.is_consistent() && table.realm() == realm {
+            Ok(table)
+        } else {
+            fail(CORRUPTED, "a catalog entry contradicts itself")
+        }
     }
 
     /// The value of its record.

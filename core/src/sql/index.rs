@@ -11,7 +11,6 @@ use crate::{
     Id,
     data::{Value, codec},
     pht::node::KEY_MAX,
-    trust::Realm,
 };
 
 /// Bytes of an entry's key that are not its hash.
@@ -67,9 +66,10 @@ impl Index {
         }
     }
 
-    /// The namespace of the tree of a new index: `generation` and `number` tell it from every other.
-    pub fn place(&mut self, table: &str, generation: u128, number: usize, realm: Option<Realm>) {
-        let realm = realm.map(|realm| format!(".@{realm}")).unwrap_or_default();
+    /// The namespace of the tree of a new index: `generation` and `number` tell it from every other;
+    /// `realm` is what the names of its realm end in.
+    pub fn place(&mut self, table: &str, generation: u128, number: usize, realm: Option<String>) {
+        let realm = realm.unwrap_or_default();
         self.namespace = format!("pontoon.index.{table}.{generation:032x}.{number}{realm}");
     }
 }

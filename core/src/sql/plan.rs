@@ -26,7 +26,7 @@ use crate::{
     id::Id,
     map::{Map, Set},
     store::Version,
-    trust::{Grantee, Privilege, Privileges, Realm, User},
+    trust::{Grantee, Privilege, Privileges, User},
 };
 
 /// What is known of the tables that a statement names, with the versions of their catalog entries.
@@ -379,7 +379,7 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
 /// A change of the rights of a table or view.
 fn granted(table: &TableDescriptor, privileges: Privileges, to: &[Grantee], give: bool) -> Result<Grant, Error> {
     let name = &table.name;
-    let Some(realm) = Realm::of_namespace(&table.namespace) else {
+    let Some(realm) = table.realm() else {
         let message = format!("table \"{name}\" belongs to nobody: everybody may do everything");
         return advise(WRONG_OBJECT, message, "Whoever acts for a user when it creates a table is its owner.");
     };

@@ -24,6 +24,7 @@ use crate::{
     },
     id::{Id, Region},
     map::{LargeMap, Map, Set},
+    trust::guarded,
 };
 
 /// What a driver writes to its disk in one atomic step: `None` deletes the key.
@@ -238,6 +239,8 @@ impl Store {
         self.observe(&record.version, limit_us);
         match self.get(&record.namespace, &record.key) {
             Some(held) if held.version >= record.version => None,
+            // Of one key somewhere else nobody knew what is here.
+            Some(held) if held.locality_bits != record.locality_bits && guarded(&held.namespace) => None,
             _ => Some(self.put(record)),
         }
     }
@@ -401,8 +404,11 @@ impl Store {
         let mut batch: Batch = gone.iter().filter_map(|(namespace, key)| self.remove(namespace, key)).collect();
         for record in page.records {
             self.observe(&record.version, limit_us);
-            let held = self.get(&record.namespace, &record.key).map(|held| held.version);
+            let held = self.get(&record.namespace, &record.key);
+            let elsewhere = held.is_some_and(|held| held.locality_bits != record.locality_bits);
+            let held = held.map(|held| held.version);
             if region.contains(&record.id())
+                && !(elsewhere && guarded(&record.namespace))
                 && held.is_none_or(|held| held < record.version || held != record.version && held.wall_us <= as_of_us)
             {
                 batch.push(self.put(record));

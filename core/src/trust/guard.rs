@@ -1,10 +1,11 @@
 //! What a write must be allowed for.
 
 use super::{Privilege, Privileges, Realm, Rights, User, What};
-use crate::store::{KeyOp, Record};
+use crate::store::{Expect, KeyOp, Record};
 
-/// The namespace of [`Rights`]: a key is a realm.
-pub const RIGHTS: &str = "pontoon.rights";
+/// The namespace of [`Rights`]: a key is a realm. Where records go in the order of their namespaces it comes before what it
+/// is about.
+pub const RIGHTS: &str = "pontoon.grants";
 /// The namespace of tables and views by name: an entry may be claimed.
 pub const TABLES: &str = "pontoon.tables";
 /// The namespace of indexes by name: an entry may be claimed.
@@ -30,7 +31,24 @@ pub fn unclaimed(value: &[u8]) -> (Option<Realm>, &[u8]) {
     claim.map_or((None, value), |(realm, rest)| (Some(Realm(*realm)), rest))
 }
 
-/// What a write must be allowed for. Nothing: everybody may.
+/// A write, as far as it must be allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The key.
+    pub key: &'a [u8],
+    /// What it does, if that can be signed.
+    pub what: Option<What>,
+    /// The value that it brings.
+    pub value: Option<&'a [u8]>,
+    /// What is held of its key.
+    pub held: Option<&'a Record>,
+    /// It was judged before, by who ordered it: what is held here may be older than what was there.
+    pub copy: bool,
+}
+
+/// What a write must be allowed for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Guard {
     /// Everybody may.
@@ -44,66 +62,98 @@ pub enum Guard {
 impl Guard {
     /// Whether an operation may be one that must be signed.
     pub fn may_concern(op: &KeyOp) -> bool {
-        let namespace = &op.namespace[..];
-        !op.action.reads()
-            && (Realm::of_namespace(namespace).is_some() || matches!(namespace, RIGHTS | TABLES | INDEXES))
+        !op.action.reads() && guarded(&op.namespace)
     }
 
-    /// That of a write of a key: what it does, the value that it brings, and what is held.
-    pub fn of(
-        namespace: &str,
-        what: Option<&What>,
-        value: Option<&[u8]>,
-        held: Option<&Record>,
-        wall_us: u64,
-    ) -> Guard {
-        let there = held.filter(|held| held.visible(wall_us)).and_then(|held| held.value.as_deref());
-        if namespace == RIGHTS {
-            return Guard::Rights;
+    /// What a write must be allowed for.
+    pub fn of(case: &Case<'_>, wall_us: u64) -> Guard {
+        let there = case.held.filter(|held| held.visible(wall_us)).and_then(|held| held.value.as_deref());
+        match case.namespace {
+            RIGHTS => Guard::Rights,
+            TABLES | INDEXES => of_entry(case, there),
+            namespace => match Realm::of_namespace(namespace) {
+                None => Guard::Open,
+                Some((realm, _)) if namespace.starts_with(TREES) => {
+                    Guard::Realms(vec![(realm, of_node(case.what.as_ref()))])
+                }
+                Some((realm, _)) => Guard::Realms(vec![(realm, of_row(case, there.is_some()))]),
+            },
         }
-        if matches!(namespace, TABLES | INDEXES) {
-            let (was, is) = (there.and_then(|it| unclaimed(it).0), value.and_then(|it| unclaimed(it).0));
-            let change = if value.is_some() { Privileges::these(&[Privilege::Alter]) } else { Privileges::OWN };
-            // Names of indexes go with what is altered.
-            let change = if namespace == INDEXES { Privileges::these(&[Privilege::Alter]) } else { change };
-            let claim = is.filter(|is| was != Some(*is)).map(|is| (is, claim(namespace)));
-            let realms: Vec<_> = was.map(|was| (was, change)).into_iter().chain(claim).collect();
-            return if realms.is_empty() { Guard::Open } else { Guard::Realms(realms) };
-        }
-        let Some(realm) = Realm::of_namespace(namespace) else { return Guard::Open };
-        let privileges = match what {
-            _ if namespace.starts_with(TREES) => Privileges::WRITE.and(Privileges::these(&[Privilege::Alter])),
-            Some(What::Put { .. }) if there.is_some() => Privileges::these(&[Privilege::Update]),
-            Some(What::Put { .. }) => Privileges::these(&[Privilege::Insert]),
-            Some(What::Remove { .. }) => Privileges::these(&[Privilege::Delete]),
-            // A node of a tree where rows are, or what cannot be signed.
-            Some(What::Edit(_)) | None => Privileges::default(),
-        };
-        Guard::Realms(vec![(realm, privileges)])
     }
 
     /// Whether a record is one that must be signed, whatever was there before.
     pub fn must_prove(record: &Record) -> bool {
-        let claimed = || record.value.as_deref().is_some_and(|value| unclaimed(value).0.is_some());
         match &record.namespace[..] {
             RIGHTS => true,
-            TABLES | INDEXES => claimed(),
+            TABLES | INDEXES => record.value.as_deref().is_some_and(|value| unclaimed(value).0.is_some()),
             namespace => Realm::of_namespace(namespace).is_some(),
         }
     }
+
+    /// Whether something lies where it belongs: elsewhere nobody would know what is there already. Where an entry of the
+    /// catalog belongs only who asks knows; a store keeps one of a name.
+    pub fn in_place(namespace: &str, locality_bits: u8) -> bool {
+        let bits = Realm::of_namespace(namespace).map(|(_, bits)| bits);
+        bits.or((namespace == RIGHTS).then_some(0)).is_none_or(|bits| bits == locality_bits)
+    }
 }
 
-/// Who takes a realm's name for a table is its owner; an index gets its name from who alters the table.
-fn claim(namespace: &str) -> Privileges {
-    if namespace == TABLES { Privileges::OWN } else { Privileges::these(&[Privilege::Alter]) }
+/// Whether writes of a namespace may have to be signed.
+pub fn guarded(namespace: &str) -> bool {
+    matches!(namespace, RIGHTS | TABLES | INDEXES) || Realm::of_namespace(namespace).is_some()
+}
+
+/// Entries of the catalog: who claims one for a realm, or takes it out of one, owns that.
+fn of_entry(case: &Case<'_>, there: Option<&[u8]>) -> Guard {
+    let alter = Privileges::these(&[Privilege::Alter]);
+    let index = case.namespace == INDEXES;
+    let (was, is) = (there.and_then(|it| unclaimed(it).0), case.value.and_then(|it| unclaimed(it).0));
+    let own = if index { alter } else { Privileges::OWN };
+    // Who has not seen the entry as it was does not know that it was claimed already.
+    let claim = if case.copy && there.is_none() { own.and(alter) } else { own };
+    let realms = match (was, is) {
+        (Some(was), Some(is)) if was == is => vec![(was, alter)],
+        (was, is) => was.map(|was| (was, own)).into_iter().chain(is.map(|is| (is, claim))).collect(),
+    };
+    if realms.is_empty() { Guard::Open } else { Guard::Realms(realms) }
+}
+
+/// Rows: the condition says what a write is, where it has one.
+fn of_row(case: &Case<'_>, there: bool) -> Privileges {
+    let (insert, update) = (Privileges::these(&[Privilege::Insert]), Privileges::these(&[Privilege::Update]));
+    match case.what {
+        Some(What::Put { expect: Expect::Absent, .. }) => insert,
+        Some(What::Put { expect: Expect::Version(_), .. }) => update,
+        Some(What::Put { expect: Expect::Any, .. }) if case.copy => insert.and(update),
+        Some(What::Put { expect: Expect::Any, .. }) => {
+            if there {
+                update
+            } else {
+                insert
+            }
+        }
+        Some(What::Remove { .. }) => Privileges::these(&[Privilege::Delete]),
+        // A node of a tree where rows are, or what cannot be signed.
+        Some(What::Edit(_)) | None => Privileges::default(),
+    }
+}
+
+/// Nodes of index trees: who writes rows edits them, whole ones go with what is altered or dropped.
+fn of_node(what: Option<&What>) -> Privileges {
+    let alter = Privileges::these(&[Privilege::Alter]);
+    match what {
+        Some(What::Edit(_)) => Privileges::WRITE.and(alter),
+        _ => Privileges::OWN.and(alter),
+    }
 }
 
 /// Whether a user may make this of the rights of a realm. They are never removed: a realm that nobody could name would be
 /// nobody's.
-pub fn may_decide(user: &User, key: &[u8], value: Option<&[u8]>, held: Option<&Rights>) -> bool {
-    let rights = value.and_then(Rights::decode);
+pub fn may_decide(user: &User, case: &Case<'_>, held: Option<&Rights>) -> bool {
+    let rights = case.value.and_then(Rights::decode);
     rights.is_some_and(|new| {
-        let next = held.map_or(0, |held| held.version) + 1;
-        new.owner == *user && new.realm().0 == *key && new.version == next
+        let before = held.map_or(0, |held| held.version);
+        let follows = if case.copy { new.version > before } else { new.version == before + 1 };
+        new.owner == *user && new.realm().0 == *case.key && follows
     })
 }

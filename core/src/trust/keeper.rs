@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
-    Guard, Pass, Privileges, Proof, RIGHTS, Realm, Rights, User,
-    guard::may_decide,
+    Case, Guard, INDEXES, Pass, Privileges, Proof, RIGHTS, Realm, Rights, TABLES, User,
+    guard::{guarded, may_decide},
     proof::{Hash, What},
 };
 use crate::{
@@ -12,13 +12,15 @@ use crate::{
     ctx::Ctx,
     id::Id,
     map::Map,
-    store::{Action, Expect, KeyOp, Outcome, Record, Refusal, record::EARLIER_MAX},
+    store::{Action, Expect, KeyOp, Outcome, Record, Refusal, Version, record::EARLIER_MAX},
 };
 
 /// Rights that were read hold for so long: a change of rights is over after this, microseconds.
 pub const LEASE_US: u64 = 3 * SECOND_US;
 /// So long before its end a lease that is used is renewed.
 const RENEW_US: u64 = SECOND_US;
+/// Rights that could not be read are read again after so long.
+const AGAIN_US: u64 = SECOND_US / 3;
 /// Realms whose rights are known.
 const REALMS_MAX: usize = 1_024;
 /// Batches whose signatures are known to hold.
@@ -54,32 +56,35 @@ pub struct Keeper {
     /// Rights that are being read, by ticket, and since when.
     asking: Map<u64, (Realm, u64)>,
     due: VecDeque<Realm>,
+    /// Realms whose rights could not be read, and when that was.
+    failed: Map<Realm, u64>,
     passes: VecDeque<(Hash, Arc<Pass>)>,
 }
 
-/// A write as its judge sees it.
-pub struct Case<'a> {
-    /// The key.
-    pub key: &'a [u8],
-    /// What it does, if that can be signed.
-    pub what: Option<What>,
-    /// The value that it brings.
-    pub value: Option<&'a [u8]>,
-    /// Who wrote it, if that is proven.
-    pub user: Option<User>,
-    /// What is held of its key.
-    pub held: Option<&'a Record>,
-}
-
 impl Keeper {
-    /// An operation that this node is asked for as the key's owner.
-    pub fn judge(&mut self, ctx: &mut Ctx, (op, author, tag): (&mut KeyOp, Id, u64), held: Option<&Record>) -> Verdict {
+    /// An operation that this node is asked for as the key's owner. `clock_us` is what its version will be above.
+    pub fn judge(
+        &mut self,
+        ctx: &mut Ctx,
+        (op, author, tag): (&mut KeyOp, Id, u64),
+        held: Option<&Record>,
+        clock_us: u64,
+    ) -> Verdict {
         let signed = op.proof.take();
         if !Guard::may_concern(op) {
             return Verdict::Allowed;
         }
+        if !Guard::in_place(&op.namespace, op.locality_bits) {
+            return Verdict::Refused(Refusal::Malformed);
+        }
         let what = What::of(&op.action);
-        let guard = Guard::of(&op.namespace, what.as_ref(), op.action.value(), held, ctx.now.wall);
+        let case = |op: &KeyOp| {
+            Guard::of(
+                &Case { namespace: &op.namespace, key: &op.key, what, value: op.action.value(), held, copy: false },
+                ctx.now.wall,
+            )
+        };
+        let guard = case(op);
         if guard == Guard::Open {
             return Verdict::Allowed;
         }
@@ -92,60 +97,97 @@ impl Keeper {
             ctx.count("trust.forged");
             return Verdict::Refused(Refusal::Forged);
         }
-        if !timely(ctx, &proof, held) {
+        if !timely(ctx, &proof, held, clock_us) {
             ctx.count("trust.late");
             return Verdict::Refused(Refusal::Late);
         }
-        let user = Some(proof.pass.session.user);
-        let case = Case { key: &op.key, what, value: op.action.value(), user, held };
-        let verdict = self.decide(ctx, &case, &guard);
+        let user = proof.pass.session.user;
+        let case = Case { namespace: &op.namespace, key: &op.key, what, value: op.action.value(), held, copy: false };
+        let verdict = self.decide(ctx, &case, Some(user), &guard, None);
         op.proof = Some(proof);
         verdict
     }
 
-    /// A write that this node is to hold as a member.
+    /// A record that another peer has judged, and that is to be held here beside or instead of what is held.
     pub fn judge_copy(&mut self, ctx: &mut Ctx, record: &mut Record, held: Option<&Record>) -> Verdict {
         if !self.lawful(ctx, record) {
             return Verdict::Refused(Refusal::Forged);
         }
-        // What is held already was judged.
-        if held.is_some_and(|held| held.version >= record.version) {
+        // What is held already was judged when it came.
+        if held.is_some_and(|held| held.version == record.version) {
             return Verdict::Allowed;
         }
         let what = record.proof.as_ref().map(|proof| proof.what);
-        let value = record.value.as_deref();
-        let guard = Guard::of(&record.namespace, what.as_ref(), value, held, ctx.now.wall);
+        let (namespace, key, value) = (&record.namespace[..], &record.key[..], record.value.as_deref());
+        let case = Case { namespace, key, what, value, held, copy: true };
+        let guard = Guard::of(&case, ctx.now.wall);
+        if guard == Guard::Open {
+            return Verdict::Allowed;
+        }
+        // A signed write takes effect once, and a conditional one after what it names.
+        let again = held.is_some_and(|held| {
+            let Version { author, counter, .. } = record.version;
+            let passed = |version: Version| version < held.version && held.version < record.version;
+            let conditional = what.and_then(|what| what.expect());
+            held.version < record.version && held.proof.is_some() && held.wrote(author, counter).is_some()
+                || matches!(conditional, Some(Expect::Version(version)) if passed(version))
+        });
+        if again {
+            ctx.count("trust.replayed");
+            return Verdict::Refused(Refusal::Late);
+        }
         let user = record.proof.as_ref().map(|proof| proof.pass.session.user);
-        let case = Case { key: &record.key, what, value, user, held };
-        self.decide(ctx, &case, &guard)
+        self.decide(ctx, &case, user, &guard, Some(record.version.wall_us))
     }
 
-    /// Whether a record is what its author signed. For copies of what others have judged.
+    /// Whether a record is what its author signed, as far as that must be. What need not be proven keeps no proof.
     pub fn lawful(&mut self, ctx: &mut Ctx, record: &mut Record) -> bool {
-        if !Guard::must_prove(record) {
+        if !guarded(&record.namespace) {
+            record.proof = None;
             return true;
         }
-        let Some(mut proof) = record.proof.take() else {
-            ctx.count("trust.unproven");
-            return false;
-        };
-        let leaf = proof.leaf_of(record);
-        let wall_us = record.version.wall_us;
-        let fits = match proof.what {
-            What::Put { expect, .. } => record.value.is_some() && fulfilled(&expect, record),
-            What::Remove { expect } => record.value.is_none() && fulfilled(&expect, record),
-            What::Edit(_) => record.value.is_some(),
-        };
-        let lawful = fits
-            && proof.author() == record.version.author
-            && wall_us.abs_diff(proof.pass.at_us) <= 2 * ctx.config.clock_skew_max_us
-            && self.proves(ctx, &mut proof, leaf)
-            && (record.namespace != RIGHTS || rights_of(record, &proof.pass.session.user));
+        let in_place = Guard::in_place(&record.namespace, record.locality_bits);
+        let lawful = in_place
+            && match record.proof.take() {
+                None => !Guard::must_prove(record),
+                Some(mut proof) => {
+                    let proven = self.proven(ctx, record, &mut proof);
+                    record.proof = Some(proof);
+                    proven
+                }
+            };
         if !lawful {
             ctx.count("trust.unproven");
         }
-        record.proof = Some(proof);
         lawful
+    }
+
+    fn proven(&mut self, ctx: &Ctx, record: &Record, proof: &mut Proof) -> bool {
+        let (wall_us, skew_us) = (record.version.wall_us, ctx.config.clock_skew_max_us);
+        let fits = match proof.what {
+            What::Put { .. } | What::Edit(_) => record.value.is_some(),
+            What::Remove { .. } => record.value.is_none(),
+        };
+        let parent = match proof.what.expect() {
+            Some(Expect::Version(version)) => record.parent == Some(version),
+            _ => true,
+        };
+        let expires = match (proof.what, record.expiry_us) {
+            (What::Put { ttl_us: Some(ttl_us), .. }, Some(expiry_us)) => {
+                expiry_us.abs_diff(wall_us.saturating_add(ttl_us)) <= 2 * skew_us
+            }
+            (What::Put { ttl_us: Some(_), .. }, None) | (_, Some(_)) => false,
+            (_, None) => true,
+        };
+        let leaf = proof.leaf_of(record);
+        fits && parent
+            && expires
+            && proof.author() == record.version.author
+            && wall_us.abs_diff(proof.pass.at_us) <= 2 * skew_us
+            && wall_us <= ctx.now.wall.saturating_add(skew_us)
+            && proof.pass.at_us <= ctx.now.wall.saturating_add(skew_us)
+            && self.proves(ctx, proof, leaf)
+            && (record.namespace != RIGHTS || rights_of(record, &proof.pass.session.user))
     }
 
     /// Whether a proof is one, of this leaf. Its batch is shared with what came before of it.
@@ -163,24 +205,35 @@ impl Keeper {
         holds
     }
 
-    fn decide(&mut self, ctx: &mut Ctx, case: &Case<'_>, guard: &Guard) -> Verdict {
+    /// Whether `user` may, now; or at a time, as far as is remembered.
+    fn decide(
+        &mut self,
+        ctx: &mut Ctx,
+        case: &Case<'_>,
+        user: Option<User>,
+        guard: &Guard,
+        at_us: Option<u64>,
+    ) -> Verdict {
+        let Some(user) = user else {
+            return if *guard == Guard::Open { Verdict::Allowed } else { forbidden(ctx) };
+        };
         let realms = match guard {
             Guard::Open => return Verdict::Allowed,
             Guard::Realms(realms) => realms,
             Guard::Rights => {
                 let held = case.held.filter(|held| held.visible(ctx.now.wall));
                 let held = held.and_then(|held| Rights::decode(held.value.as_deref()?));
-                let may = case.user.is_some_and(|user| may_decide(&user, case.key, case.value, held.as_ref()));
+                let may = may_decide(&user, case, held.as_ref());
                 return if may { Verdict::Allowed } else { forbidden(ctx) };
             }
         };
-        let Some(user) = case.user else { return forbidden(ctx) };
-        let own = takes_back(ctx, case, &user);
+        if takes_back(ctx, case, &user) {
+            return Verdict::Allowed;
+        }
         let mut verdict = Verdict::Allowed;
         for (realm, privileges) in realms {
-            match self.may(ctx, *realm, &user, *privileges) {
+            match self.may(ctx, *realm, &user, *privileges, at_us) {
                 Some(true) => {}
-                Some(false) if own => {}
                 Some(false) => return forbidden(ctx),
                 None => verdict = Verdict::Later,
             }
@@ -189,19 +242,32 @@ impl Keeper {
     }
 
     /// Whether a user has one of these privileges; `None`: that is being asked for.
-    fn may(&mut self, ctx: &Ctx, realm: Realm, user: &User, privileges: Privileges) -> Option<bool> {
+    fn may(
+        &mut self,
+        ctx: &Ctx,
+        realm: Realm,
+        user: &User,
+        privileges: Privileges,
+        at_us: Option<u64>,
+    ) -> Option<bool> {
         let now = ctx.now.mono;
         let known = self.known.get(&realm).filter(|known| now < known.until_us);
-        let may = known.map(|known| known.rights.as_ref().is_some_and(|rights| rights.of(user).any(privileges)));
+        let has = |rights: &Rights| match at_us {
+            Some(at_us) => rights.at(user, at_us).any(privileges),
+            None => rights.of(user).any(privileges),
+        };
+        // Where there are no rights nobody writes; what comes of another history may be there before they are.
+        let may = known.map(|known| known.rights.as_ref().map_or(at_us.is_some(), has));
         if known.is_none_or(|known| now + RENEW_US >= known.until_us) {
-            self.ask(realm);
+            self.ask(now, realm);
         }
         may
     }
 
-    fn ask(&mut self, realm: Realm) {
+    fn ask(&mut self, now_us: u64, realm: Realm) {
         let asked = self.due.contains(&realm) || self.asking.values().any(|(asked, _)| *asked == realm);
-        if !asked && self.asking.len() + self.due.len() < REALMS_MAX {
+        let lately = self.failed.get(&realm).is_some_and(|since_us| now_us < since_us + AGAIN_US);
+        if !asked && !lately && self.asking.len() + self.due.len() < REALMS_MAX {
             self.due.push_back(realm);
         }
     }
@@ -218,31 +284,51 @@ impl Keeper {
     /// Whether a ticket is of rights that are being read: here they are.
     pub fn done(&mut self, ctx: &mut Ctx, ticket: u64, outcome: &Outcome) -> bool {
         let Some((realm, since_us)) = self.asking.remove(&ticket) else { return false };
+        match self.read(ctx, realm, outcome) {
+            Some(rights) => {
+                self.failed.remove(&realm);
+                self.know(realm, rights, since_us);
+            }
+            None => {
+                ctx.count("trust.unread");
+                if self.failed.len() >= REALMS_MAX {
+                    self.failed.retain(|_, since_us| ctx.now.mono < *since_us + AGAIN_US);
+                }
+                self.failed.insert(realm, ctx.now.mono);
+            }
+        }
+        true
+    }
+
+    /// The rights that an outcome tells; `None`: nothing to be believed.
+    fn read(&mut self, ctx: &mut Ctx, realm: Realm, outcome: &Outcome) -> Option<Option<Rights>> {
+        let newest = self.known.get(&realm).map_or(0, |known| known.newest);
         let rights = match outcome {
             Outcome::Absent => None,
             Outcome::Proven(record) => {
                 let mut record = (**record).clone();
                 let named = record.namespace == RIGHTS && record.key == realm.0;
                 let rights = record.value.as_deref().and_then(Rights::decode);
-                match rights.filter(|_| named && self.lawful(ctx, &mut record)) {
-                    Some(rights) => Some(rights),
-                    None => return true,
-                }
+                Some(rights.filter(|_| named && self.lawful(ctx, &mut record))?)
             }
-            _ => return true,
+            _ => return None,
         };
-        let newest = self.known.get(&realm).map_or(0, |known| known.newest);
-        let version = rights.as_ref().map_or(newest, |rights| rights.version);
-        if version < newest {
+        if rights.as_ref().map_or(0, |rights| rights.version) < newest {
             ctx.count("trust.rolled_back");
-            return true;
+            return None;
         }
+        Some(rights)
+    }
+
+    fn know(&mut self, realm: Realm, rights: Option<Rights>, since_us: u64) {
         if self.known.len() >= REALMS_MAX && !self.known.contains_key(&realm) {
-            let oldest = self.known.iter().min_by_key(|(_, known)| known.until_us).map(|(realm, _)| *realm);
-            oldest.map(|oldest| self.known.remove(&oldest));
+            // Invented realms push out one another, not those that there are.
+            let least = self.known.iter().min_by_key(|(_, known)| (known.rights.is_some(), known.until_us));
+            let least = least.map(|(realm, _)| *realm);
+            least.map(|least| self.known.remove(&least));
         }
-        self.known.insert(realm, Known { rights, newest: version, until_us: since_us + LEASE_US });
-        true
+        let newest = rights.as_ref().map_or(0, |rights| rights.version);
+        self.known.insert(realm, Known { rights, newest, until_us: since_us + LEASE_US });
     }
 }
 
@@ -262,35 +348,27 @@ fn forbidden(ctx: &mut Ctx) -> Verdict {
     Verdict::Refused(Refusal::Forbidden)
 }
 
-/// Whether a write only takes back what its user wrote just now.
+/// Whether a write only removes a row that its user has just added: a statement that fails takes back what it wrote.
 fn takes_back(ctx: &Ctx, case: &Case<'_>, user: &User) -> bool {
     let Some((held, proof)) = case.held.and_then(|held| Some((held, held.proof.as_ref()?))) else { return false };
-    let expected = match case.what.and_then(|what| what.expect()) {
-        Some(Expect::Version(version)) => version == held.version,
-        Some(Expect::Absent) => held.value.is_none(),
-        _ => false,
-    };
-    let age_us = ctx.now.wall.saturating_sub(held.version.wall_us);
-    expected && proof.pass.session.user == *user && age_us <= TAKE_BACK_US
+    let row = !matches!(case.namespace, RIGHTS | TABLES | INDEXES);
+    let added = matches!(proof.what, What::Put { expect: Expect::Absent, .. }) && proof.pass.session.user == *user;
+    let removes = case.what == Some(What::Remove { expect: Expect::Version(held.version) });
+    row && added && removes && ctx.now.wall.saturating_sub(held.version.wall_us) <= TAKE_BACK_US
 }
 
 /// Whether a write was signed lately, and a copy of it that came before would be known: a record remembers the writes
 /// before it for longer than a signature is good for, unless there were many.
-fn timely(ctx: &Ctx, proof: &Proof, held: Option<&Record>) -> bool {
+fn timely(ctx: &Ctx, proof: &Proof, held: Option<&Record>, clock_us: u64) -> bool {
     let (at_us, skew_us) = (proof.pass.at_us, ctx.config.clock_skew_max_us);
     let fresh = at_us <= ctx.now.wall + skew_us / 2 && at_us + skew_us.min(ctx.config.tombstone_us) >= ctx.now.wall;
+    // Nobody would believe a version that is far from its signature.
+    let near = clock_us <= at_us.saturating_add(2 * skew_us);
     // A version never comes back, and an edit names what it meets.
     let unconditional = matches!(proof.what.expect(), Some(Expect::Any | Expect::Absent));
     let full = held.filter(|held| held.earlier.len() >= EARLIER_MAX).and_then(|held| held.earlier.first());
     let forgotten = full.is_some_and(|(wall_us, _)| at_us <= wall_us + skew_us / 2);
-    fresh && !(unconditional && forgotten)
-}
-
-fn fulfilled(expect: &Expect, record: &Record) -> bool {
-    match expect {
-        Expect::Any | Expect::Absent => true,
-        Expect::Version(version) => record.parent == Some(*version),
-    }
+    fresh && near && !(unconditional && forgotten)
 }
 
 /// Whether a record of rights is of the realm that is its key, and its owner's.

@@ -23,7 +23,7 @@ mod tests;
 
 use core::{cell::RefCell, fmt, str::FromStr};
 
-pub use guard::{Guard, INDEXES, RIGHTS, TABLES, claimed, unclaimed};
+pub use guard::{Case, Guard, INDEXES, RIGHTS, TABLES, claimed, guarded, unclaimed};
 pub use keeper::{Keeper, LEASE_US, Verdict, revises, rights_op};
 pub use proof::{BATCH_MAX, Hash, Pass, Proof, What, sign, sign_as};
 use serde::{Deserialize, Serialize};
@@ -133,6 +133,6 @@ impl Signer {
                 *session = Session::begin(&**user, network, &*self.identity, from_us, wall_us + SESSION_US);
             }
         }
-        session.clone()
+        session.clone().filter(|session| wall_us <= session.until_us)
     }
 }

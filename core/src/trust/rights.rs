@@ -31,10 +31,17 @@ impl Realm {
         Realm(proof::hash(&[b"pontoon realm\0", &owner.0, &nonce.to_be_bytes()]))
     }
 
-    /// The realm to which a namespace belongs, by its name: what stands behind the last `.@`.
-    pub fn of_namespace(namespace: &str) -> Option<Realm> {
+    /// The realm to which a namespace belongs and the namespace's locality bits, by its name: they stand behind the last
+    /// `.@`.
+    pub fn of_namespace(namespace: &str) -> Option<(Realm, u8)> {
         let (_, behind) = namespace.rsplit_once(".@")?;
-        super::hex(behind.get(..32)?).map(Realm)
+        let (realm, bits) = behind.split_at_checked(32)?;
+        Some((Realm(super::hex(realm)?), u8::from_be_bytes(super::hex(bits)?)))
+    }
+
+    /// What the name of a namespace ends in.
+    pub fn suffix(&self, locality_bits: u8) -> String {
+        format!(".@{self}{locality_bits:02x}")
     }
 }
 
@@ -124,6 +131,16 @@ pub enum Grantee {
     User(User),
 }
 
+impl Grantee {
+    /// Whether a user is meant.
+    pub fn includes(&self, user: &User) -> bool {
+        match self {
+            Grantee::Public => true,
+            Grantee::User(other) => other == user,
+        }
+    }
+}
+
 /// What somebody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
@@ -148,13 +165,15 @@ pub struct Rights {
     pub name: String,
     /// What others may do.
     pub grants: Vec<Grant>,
+    /// What they might do once: until then copies of what they wrote are good.
+    pub former: Vec<(Grant, u64)>,
 }
 
 impl Rights {
     /// Those of a new realm: everybody may read.
     pub fn new(owner: User, nonce: u128, name: &str) -> Rights {
         let grants = vec![Grant { to: Grantee::Public, privileges: Privileges::these(&[Privilege::Select]) }];
-        Rights { format: 1, owner, nonce, version: 1, name: name.to_owned(), grants }
+        Rights { format: 1, owner, nonce, version: 1, name: name.to_owned(), grants, former: Vec::new() }
     }
 
     /// The realm that they are of.
@@ -167,32 +186,42 @@ impl Rights {
         if *user == self.owner {
             return Privileges::ALL.and(Privileges::OWN);
         }
-        let to = |grant: &&Grant| match grant.to {
-            Grantee::Public => true,
-            Grantee::User(other) => *user == other,
-        };
+        let to = |grant: &&Grant| grant.to.includes(user);
         self.grants.iter().filter(to).fold(Privileges::default(), |all, grant| all.and(grant.privileges))
     }
 
-    /// Gives privileges, or takes them; a change of the version, if it is one. False: there would be too many grants.
-    pub fn change(&mut self, to: Grantee, privileges: Privileges, give: bool) -> bool {
+    /// What a user may have done at a time, by what is remembered.
+    pub fn at(&self, user: &User, wall_us: u64) -> Privileges {
+        let former = self.former.iter().filter(|(grant, until_us)| grant.to.includes(user) && wall_us <= *until_us);
+        former.fold(self.of(user), |all, (grant, _)| all.and(grant.privileges))
+    }
+
+    /// Gives privileges, or takes them; a change of the version, if it is one. What is taken was good until `until_us`.
+    /// False: there would be too many grants.
+    pub fn change(&mut self, to: Grantee, privileges: Privileges, give: bool, until_us: u64) -> bool {
         let before = self.grants.iter().find(|grant| grant.to == to).map_or(Privileges::default(), |it| it.privileges);
         let after = if give { before.and(privileges) } else { before.without(privileges) };
         if after == before {
             return true;
+        }
+        let taken = before.without(after);
+        if !taken.is_empty() {
+            self.former.retain(|(grant, _)| *grant != Grant { to, privileges: taken });
+            self.former.push((Grant { to, privileges: taken }, until_us));
         }
         self.grants.retain(|grant| grant.to != to);
         if !after.is_empty() {
             self.grants.push(Grant { to, privileges: after });
         }
         self.version += 1;
-        self.grants.len() <= GRANTS_MAX
+        self.grants.len() <= GRANTS_MAX && self.former.len() <= GRANTS_MAX
     }
 
     /// From the value of a record.
     pub fn decode(bytes: &[u8]) -> Option<Rights> {
         let rights: Rights = postcard::from_bytes(bytes).ok()?;
-        (rights.format == 1 && rights.grants.len() <= GRANTS_MAX).then_some(rights)
+        let bounded = rights.grants.len() <= GRANTS_MAX && rights.former.len() <= GRANTS_MAX;
+        (rights.format == 1 && bounded).then_some(rights)
     }
 
     /// The value of its record.

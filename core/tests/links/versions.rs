@@ -31,7 +31,7 @@ fn talk(world: &mut World, from: usize, to: usize) -> bool {
 #[test]
 fn a_version_talks_to_the_one_before() {
     for newer in [0, 1] {
-        let versions = |index: usize| if index == newer { OLD..=OLD + 1 } else { OLD - 1..=OLD };
+        let versions = |index: usize| if index == newer { OLD..=OLD + 1 } else { WIRE_OLDEST.max(OLD - 1)..=OLD };
         let mut world = World::new(vec![speaks(1, versions(0)), speaks(2, versions(1))]);
         world.link(0, 1);
         world.run(1_000_000);

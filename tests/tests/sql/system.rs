@@ -63,6 +63,7 @@ fn losers_are_shown_as_rows_of_their_tables() {
         parent: None,
         expiry_us: None,
         earlier: Vec::new(),
+        proof: None,
     };
     let losers = [
         postcard::to_allocvec(&(

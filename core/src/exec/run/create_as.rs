@@ -130,7 +130,7 @@ impl Job for CreateAsJob {
             Stage::Defining(_) if !self.claimed => {
                 self.claimed = true;
                 match outcomes.pop() {
-                    Some(Outcome::Stored { .. }) => self.put(host),
+                    Some(Outcome::Stored { .. } | Outcome::Conflict { .. }) => self.put(host),
                     Some(Outcome::Refused(refusal)) => Err(refusal.into()),
                     _ => Err(Error::Unreachable),
                 }

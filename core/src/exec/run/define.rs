@@ -180,6 +180,8 @@ impl Job for CreateJob {
             Some(Outcome::Found { value, version, .. }) => self.exists(host, &value, version),
             Some(Outcome::Absent) => self.begin(host),
             Some(Outcome::Stored { .. }) if matches!(self.stage, Creating::Claim) => self.begin(host),
+            // An earlier attempt of the same statement has stored them.
+            Some(Outcome::Conflict { .. }) if matches!(self.stage, Creating::Claim) => self.begin(host),
             Some(Outcome::Stored { .. }) if self.parents.is_none() => self.name_indexes(host),
             Some(Outcome::Stored { version }) => self.tell(host, Creating::Check(version)),
             Some(Outcome::Conflict { current: Some((value, version)) }) => self.exists(host, &value, version),

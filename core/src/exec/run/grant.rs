@@ -9,11 +9,13 @@ use crate::{
     exec::schema::Grant,
     sql::fault::{CORRUPTED, INSUFFICIENT_PRIVILEGE, SERIALIZATION, TOO_COMPLEX, fail},
     store::{Action, Expect, Outcome},
-    trust::{Rights, rights_op},
+    trust::{LEASE_US, Rights, rights_op},
 };
 
 /// Attempts against somebody else who changes the same rights: another page of the same user.
 const ATTEMPTS_MAX: u8 = 8;
+/// Clocks of owners and of who revokes differ by less, microseconds.
+const SLACK_US: u64 = 60_000_000;
 
 /// See the module's documentation.
 pub(super) struct GrantJob {
@@ -44,10 +46,13 @@ impl GrantJob {
             return fail(INSUFFICIENT_PRIVILEGE, message);
         }
         let before = rights.version;
-        if !to.iter().all(|to| rights.change(*to, *privileges, *give)) {
+        // Whoever judged by what was may still have judged so a lease later, by another clock.
+        let until_us = host.env.now_us.cast_unsigned().saturating_add(LEASE_US + SLACK_US);
+        if !to.iter().all(|to| rights.change(*to, *privileges, *give, until_us)) {
             return fail(TOO_COMPLEX, format!("table \"{table}\" is granted to too many users"));
         }
-        if rights.version == before {
+        // An earlier REVOKE may have been stored a moment ago: this one waits as if it had revoked.
+        if rights.version == before && *give {
             return Ok(Some(host.done(0)));
         }
         rights.version = before + 1;

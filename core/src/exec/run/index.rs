@@ -216,7 +216,9 @@ impl CreateIndexJob {
 
 impl Job for CreateIndexJob {
     fn start(&mut self, host: &mut Host) -> Step {
-        self.index.place(&self.create.from.name, host.env.random, 0, self.create.from.realm());
+        let (bits, realm) = (self.create.from.locality_bits, self.create.from.realm());
+        let realm = realm.map(|realm| realm.suffix(bits));
+        self.index.place(&self.create.from.name, host.env.random, 0, realm);
         let mut details = self.create.to.details()?;
         if let Some(last) = details.indexes.last_mut() {
             last.namespace.clone_from(&self.index.namespace);
