@@ -106,7 +106,8 @@ fn recorded() -> Vec<Recorded> {
 fn different(chunks: Seeds) -> Seeds {
     let mut seen = BTreeSet::new();
     let short = chunks.into_iter().filter(|chunk| chunk.len() <= SEED_BYTES_MAX);
-    let mut kinds: Seeds = short.filter(|chunk| seen.insert((chunk.get(4..7).map(<[u8]>::to_vec), chunk.len() / 64))).collect();
+    let mut kinds: Seeds =
+        short.filter(|chunk| seen.insert((chunk.get(4..7).map(<[u8]>::to_vec), chunk.len() / 64))).collect();
     kinds.sort_by_key(|chunk| (chunk.get(4..7).map(<[u8]>::to_vec), chunk.len()));
     // As many of them as may be, from all over.
     let step = kinds.len().div_ceil(SEEDS_MAX).max(1);
@@ -144,18 +145,21 @@ fn records(chunks: &[Recorded]) -> Seeds {
         earlier: (0..earlier as u64).map(|at| (at, at)).collect(),
     };
     let frames = chunks.iter().flat_map(|chunk| {
-        let frames: Vec<_> = Chunks::default().push(&chunk.bytes, 1 << 20).flatten().map(|frame| frame.into_owned()).collect();
+        let frames: Vec<_> =
+            Chunks::default().push(&chunk.bytes, 1 << 20).flatten().map(|frame| frame.into_owned()).collect();
         frames
     });
     // A frame that is none of a record's is a seed all the same, but there are enough.
-    let others = frames.filter(|frame| decode(frame).is_ok()).map(|frame| frame[1..].to_vec()).filter(|frame| frame.len() < 300);
+    let others =
+        frames.filter(|frame| decode(frame).is_ok()).map(|frame| frame[1..].to_vec()).filter(|frame| frame.len() < 300);
     let own = [record(Some(b"value"), None, 0), record(None, Some(5), 1), record(Some(&[0; 100]), Some(u64::MAX), 16)];
     let own = own.iter().map(|record| postcard::to_allocvec(record).unwrap());
     own.chain(others.step_by(97).take(3)).collect()
 }
 
 fn statements() -> Vec<Statement> {
-    let wrong: Vec<_> = STATEMENTS.lines().filter_map(|line| Some((line, pontoon_parser::parse_one(line).err()?))).collect();
+    let wrong: Vec<_> =
+        STATEMENTS.lines().filter_map(|line| Some((line, pontoon_parser::parse_one(line).err()?))).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
     STATEMENTS.lines().flat_map(pontoon_parser::parse_one).collect()
 }
@@ -166,7 +170,8 @@ fn sqlite(text: &str) -> Vec<u8> {
 
 fn texts() -> Seeds {
     let lines = STATEMENTS.lines().take(SEEDS_MAX - 2).map(|line| line.as_bytes().to_vec());
-    let lite = ["SELECT ifnull(t, 1), i FROM many WHERE t GLOB 'o*' LIMIT 1, 2", "REPLACE INTO few VALUES (\"x\", 1, [c])"];
+    let lite =
+        ["SELECT ifnull(t, 1), i FROM many WHERE t GLOB 'o*' LIMIT 1, 2", "REPLACE INTO few VALUES (\"x\", 1, [c])"];
     lines.chain(lite.map(sqlite)).collect()
 }
 
@@ -191,7 +196,8 @@ fn plans() -> Seeds {
             match need {
                 Need::Ops { need, ops } => {
                     let reads = ops.iter().all(|op| op.action.reads());
-                    let outcomes = ops.iter().map(|op| if reads { local.apply(op) } else { Outcome::Unreachable }).collect();
+                    let outcomes =
+                        ops.iter().map(|op| if reads { local.apply(op) } else { Outcome::Unreachable }).collect();
                     asking.on_ops(&mut definitions, need, outcomes, Default::default());
                 }
                 Need::Gather { fragment, .. } => {
@@ -223,7 +229,12 @@ fn catalogs() -> Seeds {
         let key = name.as_bytes().to_vec();
         let counted = value(&KeyOp { namespace: STATISTICS.to_owned(), locality_bits: 0, key, action: Action::Get });
         seeds.push(join([(pontoon_fuzz::TABLE, &table[..])]));
-        let all = [(pontoon_fuzz::TABLE, &table[..]), (pontoon_fuzz::INDEX, &index), (pontoon_fuzz::COUNTED, &counted), (9, &row)];
+        let all = [
+            (pontoon_fuzz::TABLE, &table[..]),
+            (pontoon_fuzz::INDEX, &index),
+            (pontoon_fuzz::COUNTED, &counted),
+            (9, &row),
+        ];
         seeds.push(join(all));
     }
     seeds
@@ -245,7 +256,8 @@ fn trees() -> Seeds {
     let leaf = node::Node { body: node::Body::Leaf(entries), ..node::Node::leaf(None, vec![0]) }.encode();
     let made = Version { wall_us: 1, counter: 2, author: Id::ZERO };
     let extent = pontoon_core::pht::Label::of(b"a");
-    let inner = node::Body::Inner { extent: extent.clone(), made, cut: vec![extent.clone()], page: false, rest: Vec::new() };
+    let inner =
+        node::Body::Inner { extent: extent.clone(), made, cut: vec![extent.clone()], page: false, rest: Vec::new() };
     let inner = node::Node { body: inner, ..node::Node::leaf(Some(made), Vec::new()) }.encode();
     let root = pontoon_core::pht::Label::default().to_key();
     [(&root, &Vec::new()), (&root, &inner), (&label, &leaf)]
@@ -266,7 +278,13 @@ fn rows() -> Seeds {
 /// Bits flipped here and there, and an end cut off.
 fn damages() -> Seeds {
     let at = |at: u32, flips: &[u8]| [&at.to_be_bytes()[..], flips].concat();
-    let parts = [(0, at(0, &[1])), (0, at(100, &[0, 0, 0x80])), (0, at(5_000, &[0xff; 8])), (255, at(700, &[])), (255, at(0, &[]))];
+    let parts = [
+        (0, at(0, &[1])),
+        (0, at(100, &[0, 0, 0x80])),
+        (0, at(5_000, &[0xff; 8])),
+        (255, at(700, &[])),
+        (255, at(0, &[])),
+    ];
     let one = parts.iter().map(|(kind, part)| join([(*kind, &part[..])]));
     one.chain([Vec::new(), join(parts.iter().take(3).map(|(kind, part)| (*kind, &part[..])))]).collect()
 }
