@@ -14,7 +14,7 @@ pub(crate) fn ast(input: &[u8]) {
 }
 
 /// What decodes, or was parsed, has one encoding. Bytes are compared, for a literal may be NaN.
-pub(crate) fn comes_back(statements: &Vec<Statement>) {
+pub(crate) fn comes_back(statements: &[Statement]) {
     let encoded = postcard::to_allocvec(statements).expect("plain data");
     // Text may nest deeper than what is decoded: see `pontoon_core::data::DEPTH_MAX`.
     if let Ok(again) = postcard::from_bytes::<Vec<Statement>>(&encoded) {

@@ -40,13 +40,18 @@ pub(crate) fn fresh() -> Local {
 
 /// Explains a statement. Definitions cannot be explained and are carried out; they are not much work.
 pub(crate) fn plan(statement: Statement) {
-    let defines = match &statement {
-        Statement::CreateTable(_) | Statement::AlterTable(_) | Statement::CreateView(_) => true,
-        Statement::CreateIndex(_) | Statement::DropTable { .. } | Statement::DropView { .. } => true,
-        Statement::DropIndex { .. } => true,
-        Statement::Set { .. } | Statement::Show(_) => true,
-        _ => false,
-    };
+    let defines = matches!(
+        statement,
+        Statement::CreateTable(_)
+            | Statement::AlterTable(_)
+            | Statement::CreateView(_)
+            | Statement::CreateIndex(_)
+            | Statement::DropTable { .. }
+            | Statement::DropView { .. }
+            | Statement::DropIndex { .. }
+            | Statement::Set { .. }
+            | Statement::Show(_)
+    );
     let statement = if defines { statement } else { Statement::Explain(Nested::new(statement)) };
     DATABASE.with_borrow_mut(|database| {
         let _ = database.get_or_insert_with(fresh).execute(statement, Vec::new());

@@ -28,7 +28,7 @@ pub(crate) fn row(input: &[u8]) {
     }
 }
 
-fn key_comes_back(row: &Row) {
+fn key_comes_back(row: &[Value]) {
     let key = encode_key(row);
     let back = decode_key(&key, row.len()).expect("what was encoded");
     assert!(compare_rows(row, &back).is_eq(), "{row:?} {back:?}");
@@ -36,7 +36,7 @@ fn key_comes_back(row: &Row) {
 }
 
 /// One column at a time, borrowed or owned, is what all of them at once are.
-fn columns_are_those(encoded: &[u8], row: &Row) {
+fn columns_are_those(encoded: &[u8], row: &[Value]) {
     let wanted: Vec<u32> = (0..row.len() as u32).filter(|at| at % 3 != 1).collect();
     let (owned, _) = decode_columns(encoded, &wanted, &[]).expect("a row");
     let mut seen = Vec::new();

@@ -145,9 +145,7 @@ fn records(chunks: &[Recorded]) -> Seeds {
         earlier: (0..earlier as u64).map(|at| (at, at)).collect(),
     };
     let frames = chunks.iter().flat_map(|chunk| {
-        let frames: Vec<_> =
-            Chunks::default().push(&chunk.bytes, 1 << 20).flatten().map(|frame| frame.into_owned()).collect();
-        frames
+        Chunks::default().push(&chunk.bytes, 1 << 20).flatten().map(|frame| frame.into_owned()).collect::<Vec<_>>()
     });
     // A frame that is none of a record's is a seed all the same, but there are enough.
     let others =

@@ -1,5 +1,6 @@
 //! Every target over its seeds, and over mutations of them that are the same each time. libFuzzer looks further:
-//! `make fuzz`. What it finds becomes a seed, `found-*`, and is run here from then on.
+//! `make fuzz`; without a C++ compiler so does `FUZZ_MUTATIONS=1000000`. What it finds becomes a seed, `found-*`, and is run
+//! here from then on.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how a test fails
 
 use std::{
@@ -9,11 +10,12 @@ use std::{
 };
 
 use pontoon_fuzz::{TARGETS, run};
+use pontoon_tests::seeds::number;
 
 /// Mutations of all the seeds of a target.
-const MUTATIONS: usize = 20_000;
+const MUTATIONS: u64 = 10_000;
 /// Of a target of which one execution takes milliseconds.
-const FEW: usize = 1_000;
+const FEW: u64 = 500;
 const BYTES_MAX: usize = 64 << 10;
 
 fn folder(target: &str) -> PathBuf {
@@ -78,7 +80,7 @@ fn mutated(draws: &mut Draws, seeds: &[(String, Vec<u8>)], words: &[Vec<u8>]) ->
     input
 }
 
-fn check(target: &str, mutations: usize) {
+fn check(target: &str, mutations: u64) {
     let (seeds, words, mut draws) = (seeds(target), words(), Draws(1));
     assert!(!seeds.is_empty(), "{target} has no seeds");
     let one = |name: &str, input: &[u8]| {
@@ -87,6 +89,7 @@ fn check(target: &str, mutations: usize) {
         }
     };
     seeds.iter().for_each(|(name, input)| one(name, input));
+    let mutations = number("FUZZ_MUTATIONS").unwrap_or(mutations);
     for number in 0..mutations {
         one(&format!("mutation {number}"), &mutated(&mut draws, &seeds, &words));
     }
