@@ -9,7 +9,7 @@ BENCH ?= cargo run --release --locked --quiet -p pontoon-tests --bin bench --
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo page docs test check bench conformance soak nat-lab image clean
+.PHONY: help setup demo page docs test check bench conformance soak fuzz audit nat-lab image clean
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -66,6 +66,12 @@ conformance: ## SQLite's sqllogictest in $SQLLOGICTEST_DIR by script, TPC-H, 100
 soak: ## the long runs: a thousand nodes over 50 seeds, the mixed faults over 1000
 	SOAK_SEEDS=1000 cargo test --release --locked -p pontoon-tests --test faults -- --nocapture
 	SOAK_SEEDS=50 cargo test --release --locked -p pontoon-tests --test scale -- --nocapture
+
+fuzz: ## libFuzzer over what strangers hand over, 10,000,000 executions of each target (RUNS=, TARGET=, SECONDS_MAX=)
+	@node scripts/fuzz.mjs
+
+audit: ## licences, bans, sources and advisories of crates, advisories of npm packages (over the network)
+	@scripts/audit.sh
 
 nat-lab: ## browsers behind NATs, in network namespaces (Linux, as root, with iproute2 and nftables)
 	@scripts/setup.sh --build

@@ -19,6 +19,7 @@ const native = {
   sql: (pkg, target) => pkg === "pontoon-parser" || (pkg === "pontoon-tests" && target === "sql"),
   distributed: (pkg, target) => pkg === "pontoon-tests" && ["faults", "guards", "heir", "live", "orphans", "partition", "returns", "simulator"].includes(target),
   supernode: (pkg) => pkg === "pontoon-supernode",
+  fuzz: (pkg) => pkg === "pontoon-fuzz",
   core: () => true,
 };
 const stages = {
@@ -28,6 +29,7 @@ const stages = {
   distributed: { share: 4, run: () => runBinaries("distributed") },
   browsers: { share: 18, run: browsers },
   supernode: { share: 5, run: () => runBinaries("supernode") },
+  fuzz: { share: 2, run: () => runBinaries("fuzz") },
 };
 
 let binaries = [];

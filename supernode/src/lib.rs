@@ -28,6 +28,8 @@ mod driver;
 mod engine;
 mod figures;
 mod files;
+#[doc(hidden)]
+pub mod fuzz;
 mod health;
 mod http;
 pub mod logs;

@@ -54,7 +54,12 @@ pub(super) async fn run(server: &Connection, kind: Kind, table: &str, content: &
     Ok(done)
 }
 
-fn insert(table: &str, columns: &[&String], rows: &[Map<String, Value>], types: &BTreeMap<String, String>) -> Vec<u8> {
+pub(crate) fn insert(
+    table: &str,
+    columns: &[&String],
+    rows: &[Map<String, Value>],
+    types: &BTreeMap<String, String>,
+) -> Vec<u8> {
     let mut params = Vec::new();
     let rows: Vec<String> = rows
         .iter()
@@ -96,7 +101,10 @@ async fn types(server: &Connection, table: &str) -> Result<BTreeMap<String, Stri
 }
 
 /// Rows of CSV with a header. A field that is empty is NULL, but for a text's.
-fn csv_rows(content: &[u8], types: &BTreeMap<String, String>) -> Result<Vec<Map<String, Value>>, ClientError> {
+pub(crate) fn csv_rows(
+    content: &[u8],
+    types: &BTreeMap<String, String>,
+) -> Result<Vec<Map<String, Value>>, ClientError> {
     let bad = |error: csv::Error| ClientError::Local(format!("the file is no CSV: {error}"));
     let mut reader = csv::Reader::from_reader(content);
     let names = reader.headers().map_err(bad)?.clone();
@@ -125,7 +133,7 @@ fn typed(field: &str, kind: Option<&String>) -> Value {
 }
 
 /// Objects: in an array, or one after the other.
-fn json_rows(content: &[u8]) -> Result<Vec<Map<String, Value>>, ClientError> {
+pub(crate) fn json_rows(content: &[u8]) -> Result<Vec<Map<String, Value>>, ClientError> {
     let mut rows = Vec::new();
     for value in serde_json::Deserializer::from_slice(content).into_iter::<Value>() {
         let value = value.map_err(|error| ClientError::Local(format!("the file is no JSON: {error}")))?;

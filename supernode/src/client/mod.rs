@@ -4,7 +4,7 @@
 //! It speaks HTTP as any program may (`docs/http.md`); nothing here knows the engine.
 
 mod connection;
-mod import;
+pub(crate) mod import;
 mod table;
 
 use std::{

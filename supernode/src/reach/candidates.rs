@@ -14,19 +14,19 @@ const NAME: &str = "candidate:";
 
 /// The rule of one session.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Candidates {
+pub(crate) struct Candidates {
     /// Private, loopback and link-local ones too.
     private: bool,
     left: usize,
 }
 
 impl Candidates {
-    pub(super) fn new(private: bool) -> Candidates {
+    pub(crate) fn new(private: bool) -> Candidates {
         Candidates { private, left: CANDIDATES_MAX }
     }
 
     /// Whether a candidate (RFC 8839, section 5.1) is taken. It is read as the crate `webrtc` reads it.
-    pub(super) fn takes(&mut self, candidate: &str) -> bool {
+    pub(crate) fn takes(&mut self, candidate: &str) -> bool {
         let candidate = candidate.strip_prefix(NAME).unwrap_or(candidate);
         let Some(address) = candidate.split_whitespace().nth(4) else { return false };
         let may = match address.parse::<IpAddr>() {
@@ -39,7 +39,7 @@ impl Candidates {
     }
 
     /// A description (SDP) without the candidates that are not taken.
-    pub(super) fn of_description(&mut self, sdp: &str) -> String {
+    pub(crate) fn of_description(&mut self, sdp: &str) -> String {
         let stays = |line: &&str| {
             let attribute = line.strip_prefix("a=").map(str::trim_start);
             let candidate = attribute.and_then(|attribute| attribute.strip_prefix(NAME));

@@ -9,7 +9,7 @@
 //! - [`turn`]: the STUN and TURN server; `ports`: which ports and addresses it uses, `destinations`: whom it sends to
 //! - [`rtc`]: data channels; `candidates`: which addresses of the other end they try
 
-mod candidates;
+pub(crate) mod candidates;
 mod destinations;
 mod ports;
 pub(crate) mod rtc;
