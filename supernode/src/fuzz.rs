@@ -45,7 +45,7 @@ impl Api {
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         let (requests, _) = mpsc::channel(1);
         let looking = Arc::new(Semaphore::new(1));
-        let engine = Engine { id: Id::ZERO, locality_bits: 0, requests, calls: Calls::default(), looking };
+        let engine = Engine { id: Id::ZERO, user: None, locality_bits: 0, requests, calls: Calls::default(), looking };
         let access = Access { open: true, ..Access::default() };
         let sizes = Sizes { key_bytes_max: 1 << 10, value_bytes_max: 64 << 10 };
         let bounds = (Addresses::new(&TrafficLimits::default()), Arc::new(Metrics::default()));

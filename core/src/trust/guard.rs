@@ -12,7 +12,7 @@ pub const TABLES: &str = "pontoon.tables";
 pub const INDEXES: &str = "pontoon.indexes";
 
 /// What the namespaces of index entries begin with.
-const TREES: &str = "pontoon.index.";
+pub const TREES: &str = "pontoon.index.";
 /// What the value of a claimed entry begins with; then comes its realm. No table and no index has a name so long that an
 /// entry that is not claimed could begin so.
 const CLAIM: [u8; 2] = [0xff, b'@'];

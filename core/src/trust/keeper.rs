@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     Case, Guard, INDEXES, Pass, Privileges, Proof, RIGHTS, Realm, Rights, TABLES, User,
-    guard::{guarded, may_decide},
+    guard::{TREES, guarded, may_decide},
     proof::{Hash, What},
 };
 use crate::{
@@ -78,13 +78,8 @@ impl Keeper {
             return Verdict::Refused(Refusal::Malformed);
         }
         let what = What::of(&op.action);
-        let case = |op: &KeyOp| {
-            Guard::of(
-                &Case { namespace: &op.namespace, key: &op.key, what, value: op.action.value(), held, copy: false },
-                ctx.now.wall,
-            )
-        };
-        let guard = case(op);
+        let case = Case { namespace: &op.namespace, key: &op.key, what, value: op.action.value(), held, copy: false };
+        let guard = Guard::of(&case, ctx.now.wall);
         if guard == Guard::Open {
             return Verdict::Allowed;
         }
@@ -101,9 +96,7 @@ impl Keeper {
             ctx.count("trust.late");
             return Verdict::Refused(Refusal::Late);
         }
-        let user = proof.pass.session.user;
-        let case = Case { namespace: &op.namespace, key: &op.key, what, value: op.action.value(), held, copy: false };
-        let verdict = self.decide(ctx, &case, Some(user), &guard, None);
+        let verdict = self.decide(ctx, &case, Some(proof.pass.session.user), &guard, None);
         op.proof = Some(proof);
         verdict
     }
@@ -124,15 +117,9 @@ impl Keeper {
         if guard == Guard::Open {
             return Verdict::Allowed;
         }
-        // A signed write takes effect once, and a conditional one after what it names.
-        let again = held.is_some_and(|held| {
-            let Version { author, counter, .. } = record.version;
-            let passed = |version: Version| version < held.version && held.version < record.version;
-            let conditional = what.and_then(|what| what.expect());
-            held.version < record.version && held.proof.is_some() && held.wrote(author, counter).is_some()
-                || matches!(conditional, Some(Expect::Version(version)) if passed(version))
-        });
-        if again {
+        // A signed write takes effect once.
+        let Version { author, counter, .. } = record.version;
+        if held.is_some_and(|held| held.version < record.version && held.wrote(author, counter).is_some()) {
             ctx.count("trust.replayed");
             return Verdict::Refused(Refusal::Late);
         }
@@ -165,7 +152,9 @@ impl Keeper {
     fn proven(&mut self, ctx: &Ctx, record: &Record, proof: &mut Proof) -> bool {
         let (wall_us, skew_us) = (record.version.wall_us, ctx.config.clock_skew_max_us);
         let fits = match proof.what {
-            What::Put { .. } | What::Edit(_) => record.value.is_some(),
+            What::Put { .. } => record.value.is_some(),
+            // Of an edit the value is not signed.
+            What::Edit(_) => record.value.is_some() && record.namespace.starts_with(TREES),
             What::Remove { .. } => record.value.is_none(),
         };
         let parent = match proof.what.expect() {

@@ -47,7 +47,13 @@ pub(crate) fn catalog(input: &[u8]) {
                 catalog::entry("t", 0, put)
             }
             INDEX => catalog::index_entry("i", 0, put),
-            COUNTED => KeyOp { namespace: STATISTICS.to_owned(), locality_bits: 0, key: b"t".to_vec(), action: put, proof: None },
+            COUNTED => KeyOp {
+                namespace: STATISTICS.to_owned(),
+                locality_bits: 0,
+                key: b"t".to_vec(),
+                action: put,
+                proof: None,
+            },
             _ => {
                 rows = rows.wrapping_add(1);
                 let namespace = namespace.clone().unwrap_or_default();

@@ -10,6 +10,7 @@ use std::{
 
 use pontoon_core::{
     Command, Id,
+    crypto::Ed25519,
     data::codec::{encode_key, encode_row},
     exec::{Env, Need, local::Local},
     pht::{Edit, Entry, node},
@@ -19,7 +20,8 @@ use pontoon_core::{
         catalog::{entry, index_entry},
         statistics::STATISTICS,
     },
-    store::{Action, KeyOp, Outcome, Record, Version},
+    store::{Action, Expect, KeyOp, Outcome, Record, Version},
+    trust::{self, Session},
     wire::{Chunks, decode},
 };
 use pontoon_fuzz::join;
@@ -143,14 +145,27 @@ fn records(chunks: &[Recorded]) -> Seeds {
         parent: (earlier > 0).then(|| version(8)),
         expiry_us,
         earlier: (0..earlier as u64).map(|at| (at, at)).collect(),
+        proof: None,
     };
+    let signed = Record { namespace: "pontoon.grants".to_owned(), ..record(Some(b"value"), None, 1) };
+    let (peer, at_us) = (Ed25519::from_seed(&[2; 32]), signed.version.wall_us);
+    let session = Session::begin(&Ed25519::from_seed(&[1; 32]), "seeds", &peer, at_us, at_us + 1).unwrap();
+    let action = Action::Put { value: b"value".to_vec(), expect: Expect::Any, ttl_us: None };
+    let Record { namespace, key, .. } = signed.clone();
+    let op = KeyOp { namespace, locality_bits: 4, key, action, proof: None };
+    let mut ops = [(0, op.clone()), (1, op)];
+    trust::sign_as(&peer, &session, ("seeds", at_us), 7, &mut ops);
+    let [(_, op), _] = ops;
+    let signed = Record { proof: op.proof, ..signed };
     let frames = chunks.iter().flat_map(|chunk| {
         Chunks::default().push(&chunk.bytes, 1 << 20).flatten().map(|frame| frame.into_owned()).collect::<Vec<_>>()
     });
     // A frame that is none of a record's is a seed all the same, but there are enough.
     let others =
         frames.filter(|frame| decode(frame).is_ok()).map(|frame| frame[1..].to_vec()).filter(|frame| frame.len() < 300);
-    let own = [record(Some(b"value"), None, 0), record(None, Some(5), 1), record(Some(&[0; 100]), Some(u64::MAX), 16)];
+    let plain =
+        [record(Some(b"value"), None, 0), record(None, Some(5), 1), record(Some(&[0; 100]), Some(u64::MAX), 16)];
+    let own = plain.into_iter().chain([signed]).collect::<Vec<_>>();
     let own = own.iter().map(|record| postcard::to_allocvec(record).unwrap());
     own.chain(others.step_by(97).take(3)).collect()
 }
@@ -225,7 +240,8 @@ fn catalogs() -> Seeds {
     for name in ["many", "few", "seen"] {
         let table = value(&entry(name, 0, Action::Get));
         let key = name.as_bytes().to_vec();
-        let counted = value(&KeyOp { namespace: STATISTICS.to_owned(), locality_bits: 0, key, action: Action::Get, proof: None });
+        let counted =
+            value(&KeyOp { namespace: STATISTICS.to_owned(), locality_bits: 0, key, action: Action::Get, proof: None });
         seeds.push(join([(pontoon_fuzz::TABLE, &table[..])]));
         let all = [
             (pontoon_fuzz::TABLE, &table[..]),
