@@ -47,7 +47,9 @@ impl Options {
         while let Some(name) = arguments.next() {
             if name == "--signed" {
                 options.signed = true;
-            } else if name == "--rival" {
+                continue;
+            }
+            if name == "--rival" {
                 options.rival = true;
                 continue;
             }
