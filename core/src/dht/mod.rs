@@ -28,7 +28,7 @@ use crate::{
     map::Map,
     node::Saved,
     overlay::View,
-    store::{Action, KeyOp, Outcome, Record, Store, disk},
+    store::{Action, KeyOp, Outcome, Record, Refusal, Store, disk},
     trust::{self, Keeper, Verdict},
 };
 
@@ -143,17 +143,28 @@ impl Dht {
 
     /// A message between members of groups.
     pub fn on_group_message(&mut self, ctx: &mut Ctx, view: &dyn View, from: Id, mut message: group::Message) {
-        // Of a page with one record that is not its author's nothing is believed.
-        if let Some(page) = message.page_mut()
-            && !page.records.iter_mut().all(|record| self.keeper.lawful(ctx, record))
-        {
-            return;
-        }
-        // Anybody may say that it has another history: what came of it must have been allowed. It is sent again.
-        if let group::Message::Donate { page, .. } = &mut message
-            && !self.judge_page(ctx, &mut page.records)
-        {
-            return self.settle(ctx, view);
+        match &mut message {
+            // Of the truth about a range nothing is left out; if one record is not its author's, it is none.
+            group::Message::Push { page, .. } => {
+                if !page.records.iter_mut().all(|record| self.keeper.lawful(ctx, record)) {
+                    return;
+                }
+            }
+            // Anybody may say that it has another history.
+            group::Message::Donate { page, .. } => {
+                if !self.judge_page(ctx, &mut page.records) {
+                    return self.settle(ctx, view);
+                }
+            }
+            other => {
+                let mine = |record: &Record| self.groups.serving_for(&record.id(), ctx.now, &self.config).is_some();
+                // Nobody keeps a copy of what this node answers for beside it.
+                let backup = matches!(other, group::Message::Backup { .. });
+                if let Some(page) = other.page_mut() {
+                    page.records.retain(|record| !(backup && mine(record)));
+                    page.records.retain_mut(|record| self.keeper.lawful(ctx, record));
+                }
+            }
         }
         self.groups.on_message(env!(self, ctx, view), from, message);
         self.settle(ctx, view);
@@ -200,16 +211,27 @@ impl Dht {
         self.settle(ctx, view);
     }
 
-    /// Leaves those records that might be written; false: that is not known yet.
+    /// Leaves those records of another history that may be written. Others that their authors signed are kept as losers of a
+    /// conflict. False: not everything is decided and kept yet; the donor comes again.
     fn judge_page(&mut self, ctx: &mut Ctx, records: &mut Vec<Record>) -> bool {
-        let mut known = true;
+        let mut settled = true;
         records.retain_mut(|record| {
             let held = self.store.get(&record.namespace, &record.key);
-            let verdict = self.keeper.judge_copy(ctx, record, held);
-            known &= verdict != Verdict::Later;
-            !matches!(verdict, Verdict::Refused(_))
+            // What is held is newer: this one is compared with it, not written.
+            if held.is_some_and(|held| held.version >= record.version) {
+                return self.keeper.lawful(ctx, record);
+            }
+            match self.keeper.judge_copy(ctx, record, held, true) {
+                Verdict::Allowed => return true,
+                Verdict::Later => settled = false,
+                Verdict::Refused(Refusal::Forged) => {}
+                Verdict::Refused(_) => {
+                    settled &= record.value.is_none() || self.owner.conflicts.keep(ctx, record, held);
+                }
+            }
+            false
         });
-        known
+        settled
     }
 
     /// An owner wants records held: those that may be written are.
@@ -221,7 +243,7 @@ impl Dht {
         }
         for record in &mut copies.records {
             let held = self.store.get(&record.namespace, &record.key);
-            match self.keeper.judge_copy(ctx, record, held) {
+            match self.keeper.judge_copy(ctx, record, held, false) {
                 Verdict::Allowed => {}
                 Verdict::Later => verdict = Verdict::Later,
                 refused => {

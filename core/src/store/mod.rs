@@ -24,7 +24,7 @@ use crate::{
     },
     id::{Id, Region},
     map::{LargeMap, Map, Set},
-    trust::guarded,
+    trust::Guard,
 };
 
 /// What a driver writes to its disk in one atomic step: `None` deletes the key.
@@ -239,8 +239,7 @@ impl Store {
         self.observe(&record.version, limit_us);
         match self.get(&record.namespace, &record.key) {
             Some(held) if held.version >= record.version => None,
-            // Of one key somewhere else nobody knew what is here.
-            Some(held) if held.locality_bits != record.locality_bits && guarded(&held.namespace) => None,
+            Some(held) if !Guard::gives_way(held, &record) => None,
             _ => Some(self.put(record)),
         }
     }
@@ -405,10 +404,10 @@ impl Store {
         for record in page.records {
             self.observe(&record.version, limit_us);
             let held = self.get(&record.namespace, &record.key);
-            let elsewhere = held.is_some_and(|held| held.locality_bits != record.locality_bits);
+            let gives_way = held.is_none_or(|held| Guard::gives_way(held, &record));
             let held = held.map(|held| held.version);
             if region.contains(&record.id())
-                && !(elsewhere && guarded(&record.namespace))
+                && gives_way
                 && held.is_none_or(|held| held < record.version || held != record.version && held.wall_us <= as_of_us)
             {
                 batch.push(self.put(record));

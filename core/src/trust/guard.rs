@@ -90,6 +90,13 @@ impl Guard {
         }
     }
 
+    /// Whether a record may take the place of another one of its key: what must be proven gives way to what is proven, at the
+    /// same place.
+    pub fn gives_way(held: &Record, record: &Record) -> bool {
+        let same = held.locality_bits == record.locality_bits;
+        !guarded(&held.namespace) || same && (record.proof.is_some() || !Guard::must_prove(held))
+    }
+
     /// Whether something lies where it belongs: elsewhere nobody would know what is there already. Where an entry of the
     /// catalog belongs only who asks knows; a store keeps one of a name.
     pub fn in_place(namespace: &str, locality_bits: u8) -> bool {
@@ -138,11 +145,11 @@ fn of_row(case: &Case<'_>, there: bool) -> Privileges {
     }
 }
 
-/// Nodes of index trees: who writes rows edits them, whole ones go with what is altered or dropped.
+/// Nodes of index trees: who writes rows edits, splits and unites them, as they were when that began.
 fn of_node(what: Option<&What>) -> Privileges {
     let alter = Privileges::these(&[Privilege::Alter]);
-    match what {
-        Some(What::Edit(_)) => Privileges::WRITE.and(alter),
+    match what.map(What::expect) {
+        Some(None | Some(Expect::Absent | Expect::Version(_))) => Privileges::WRITE.and(alter),
         _ => Privileges::OWN.and(alter),
     }
 }

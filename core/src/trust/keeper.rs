@@ -101,8 +101,9 @@ impl Keeper {
         verdict
     }
 
-    /// A record that another peer has judged, and that is to be held here beside or instead of what is held.
-    pub fn judge_copy(&mut self, ctx: &mut Ctx, record: &mut Record, held: Option<&Record>) -> Verdict {
+    /// A record that another peer has judged, and that is to be held here beside or instead of what is held: by the owner of
+    /// its key, or, `donated`, in another history of the network, as anybody may say.
+    pub fn judge_copy(&mut self, ctx: &mut Ctx, record: &mut Record, held: Option<&Record>, donated: bool) -> Verdict {
         if !self.lawful(ctx, record) {
             return Verdict::Refused(Refusal::Forged);
         }
@@ -117,14 +118,14 @@ impl Keeper {
         if guard == Guard::Open {
             return Verdict::Allowed;
         }
-        // A signed write takes effect once.
-        let Version { author, counter, .. } = record.version;
-        if held.is_some_and(|held| held.version < record.version && held.wrote(author, counter).is_some()) {
+        if held.is_some_and(|held| repeats(held, record, donated)) {
             ctx.count("trust.replayed");
             return Verdict::Refused(Refusal::Late);
         }
         let user = record.proof.as_ref().map(|proof| proof.pass.session.user);
-        self.decide(ctx, &case, user, &guard, Some(record.version.wall_us))
+        // Whoever ordered it judged it when it was written; of a stranger's word only what may be written now is taken.
+        let at_us = (!donated).then_some(record.version.wall_us);
+        self.decide(ctx, &case, user, &guard, at_us)
     }
 
     /// Whether a record is what its author signed, as far as that must be. What need not be proven keeps no proof.
@@ -221,7 +222,7 @@ impl Keeper {
         }
         let mut verdict = Verdict::Allowed;
         for (realm, privileges) in realms {
-            match self.may(ctx, *realm, &user, *privileges, at_us) {
+            match self.may(ctx, *realm, &user, *privileges, case.copy, at_us) {
                 Some(true) => {}
                 Some(false) => return forbidden(ctx),
                 None => verdict = Verdict::Later,
@@ -237,6 +238,7 @@ impl Keeper {
         realm: Realm,
         user: &User,
         privileges: Privileges,
+        copy: bool,
         at_us: Option<u64>,
     ) -> Option<bool> {
         let now = ctx.now.mono;
@@ -246,7 +248,7 @@ impl Keeper {
             None => rights.of(user).any(privileges),
         };
         // Where there are no rights nobody writes; what comes of another history may be there before they are.
-        let may = known.map(|known| known.rights.as_ref().map_or(at_us.is_some(), has));
+        let may = known.map(|known| known.rights.as_ref().map_or(copy, has));
         if known.is_none_or(|known| now + RENEW_US >= known.until_us) {
             self.ask(now, realm);
         }
@@ -344,6 +346,20 @@ fn takes_back(ctx: &Ctx, case: &Case<'_>, user: &User) -> bool {
     let added = matches!(proof.what, What::Put { expect: Expect::Absent, .. }) && proof.pass.session.user == *user;
     let removes = case.what == Some(What::Remove { expect: Expect::Version(held.version) });
     row && added && removes && ctx.now.wall.saturating_sub(held.version.wall_us) <= TAKE_BACK_US
+}
+
+/// Whether a signed write, which takes effect once, took it before what is held; or may have, as far as anybody can tell. A node
+/// of a tree, whose value nobody signs, is no other history's.
+fn repeats(held: &Record, record: &Record, donated: bool) -> bool {
+    let Version { author, counter, .. } = record.version;
+    let newer = held.version < record.version;
+    let known = held.wrote(author, counter).is_some();
+    let follows = record.descends(&held.version);
+    let full = held.earlier.len() >= EARLIER_MAX;
+    let before = |proof: &Proof| full && held.earlier.first().is_some_and(|(wall_us, _)| proof.pass.at_us <= *wall_us);
+    let edited = |proof: &Proof| matches!(proof.what, What::Edit(_));
+    let doubtful = |proof: &Proof| donated && !follows && (before(proof) || edited(proof));
+    newer && (known || record.proof.as_deref().is_some_and(doubtful))
 }
 
 /// Whether a write was signed lately, and a copy of it that came before would be known: a record remembers the writes

@@ -133,6 +133,6 @@ impl Signer {
                 *session = Session::begin(&**user, network, &*self.identity, from_us, wall_us + SESSION_US);
             }
         }
-        session.clone().filter(|session| wall_us <= session.until_us)
+        session.clone().filter(|session| (session.from_us..=session.until_us).contains(&wall_us))
     }
 }

@@ -70,9 +70,10 @@ impl What {
     pub fn of(action: &Action) -> Option<What> {
         match action {
             Action::Put { expect, ttl_us, .. } => Some(What::Put { expect: *expect, ttl_us: *ttl_us }),
-            Action::PutHinted { ttl_us, .. } => Some(What::Put { expect: Expect::Any, ttl_us: *ttl_us }),
             Action::Remove { expect } => Some(What::Remove { expect: *expect }),
             Action::Edit { edit } => Some(What::Edit(hash(&[edit]))),
+            // When a hint was given nobody proves.
+            Action::PutHinted { .. } => None,
             Action::Get | Action::GetStale | Action::Prove | Action::Renew { .. } => None,
         }
     }

@@ -208,13 +208,14 @@ impl Rights {
         if !taken.is_empty() {
             self.former.retain(|(grant, _)| *grant != Grant { to, privileges: taken });
             self.former.push((Grant { to, privileges: taken }, until_us));
+            self.former.drain(..self.former.len().saturating_sub(GRANTS_MAX));
         }
         self.grants.retain(|grant| grant.to != to);
         if !after.is_empty() {
             self.grants.push(Grant { to, privileges: after });
         }
         self.version += 1;
-        self.grants.len() <= GRANTS_MAX && self.former.len() <= GRANTS_MAX
+        self.grants.len() <= GRANTS_MAX
     }
 
     /// From the value of a record.
