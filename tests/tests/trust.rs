@@ -171,7 +171,6 @@ fn who_is_granted_may_and_who_is_revoked_may_not_from_that_moment() {
         sim.answers(asks, &mut definitions, 60 * SECOND_US);
         sim.run_for(30 * SECOND_US);
         assert_eq!(count(&mut sim), then, "what was under way is not written after the right is gone");
-        assert!(sim.now_us() - began > 30 * SECOND_US);
         let again = sim.now_us();
         run(&mut sim, ALICE.0, &format!("REVOKE INSERT ON notes FROM \"{bob}\""));
         assert!(sim.now_us() - again >= trust::LEASE_US, "nor may who asks twice believe that sooner");

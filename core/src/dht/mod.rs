@@ -4,6 +4,7 @@ mod client;
 pub mod conflict;
 mod decide;
 mod hint;
+mod judge;
 pub mod message;
 mod owner;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub use owner::tag;
 use self::{
     client::{Client, Next},
     hint::Hints,
+    judge::Copies,
     owner::{Answer, Asker, Owner},
 };
 use crate::{
@@ -28,8 +30,8 @@ use crate::{
     map::Map,
     node::Saved,
     overlay::View,
-    store::{Action, KeyOp, Outcome, Record, Refusal, Store, disk},
-    trust::{self, Keeper, Verdict},
+    store::{Action, KeyOp, Outcome, Record, Store, disk},
+    trust::{self, Keeper},
 };
 
 /// What this layer tells the node.
@@ -74,18 +76,8 @@ pub struct Dht {
     events: VecDeque<DhtEvent>,
 }
 
-/// What an owner wants held.
-struct Copies {
-    from: Id,
-    of: Name,
-    serial: u64,
-    records: Vec<Record>,
-}
-
 /// A read for another peer is tried so long.
 const READ_FOR_US: u64 = 2_000_000;
-/// Writes of owners that wait for rights to be read; others are sent again.
-const COPIES_MAX: usize = 64;
 
 /// Borrows the parts of a [`Dht`] beside the store, with what every call hands on.
 macro_rules! env {
@@ -93,6 +85,7 @@ macro_rules! env {
         &mut Env { ctx: $ctx, view: $view, store: &mut $dht.store, keeper: &mut $dht.keeper }
     };
 }
+use env;
 
 impl Dht {
     /// From what the driver's disk holds. Keys that begin with one of `rgclh` belong to this layer, others are left alone.
@@ -143,28 +136,8 @@ impl Dht {
 
     /// A message between members of groups.
     pub fn on_group_message(&mut self, ctx: &mut Ctx, view: &dyn View, from: Id, mut message: group::Message) {
-        match &mut message {
-            // Of the truth about a range nothing is left out; if one record is not its author's, it is none.
-            group::Message::Push { page, .. } => {
-                if !page.records.iter_mut().all(|record| self.keeper.lawful(ctx, record)) {
-                    return;
-                }
-            }
-            // Anybody may say that it has another history.
-            group::Message::Donate { page, .. } => {
-                if !self.judge_page(ctx, &mut page.records) {
-                    return self.settle(ctx, view);
-                }
-            }
-            other => {
-                let mine = |record: &Record| self.groups.serving_for(&record.id(), ctx.now, &self.config).is_some();
-                // Nobody keeps a copy of what this node answers for beside it.
-                let backup = matches!(other, group::Message::Backup { .. });
-                if let Some(page) = other.page_mut() {
-                    page.records.retain(|record| !(backup && mine(record)));
-                    page.records.retain_mut(|record| self.keeper.lawful(ctx, record));
-                }
-            }
+        if !self.judge_message(ctx, &mut message) {
+            return self.settle(ctx, view);
         }
         self.groups.on_message(env!(self, ctx, view), from, message);
         self.settle(ctx, view);
@@ -209,63 +182,6 @@ impl Dht {
             }
         }
         self.settle(ctx, view);
-    }
-
-    /// Leaves those records of another history that may be written. Others that their authors signed are kept as losers of a
-    /// conflict. False: not everything is decided and kept yet; the donor comes again.
-    fn judge_page(&mut self, ctx: &mut Ctx, records: &mut Vec<Record>) -> bool {
-        let mut settled = true;
-        records.retain_mut(|record| {
-            let held = self.store.get(&record.namespace, &record.key);
-            // What is held is newer: this one is compared with it, not written.
-            if held.is_some_and(|held| held.version >= record.version) {
-                return self.keeper.lawful(ctx, record);
-            }
-            match self.keeper.judge_copy(ctx, record, held, true) {
-                Verdict::Allowed => return true,
-                Verdict::Later => settled = false,
-                Verdict::Refused(Refusal::Forged) => {}
-                Verdict::Refused(_) => {
-                    settled &= record.value.is_none() || self.owner.conflicts.keep(ctx, record, held);
-                }
-            }
-            false
-        });
-        settled
-    }
-
-    /// An owner wants records held: those that may be written are.
-    fn on_copies(&mut self, ctx: &mut Ctx, view: &dyn View, mut copies: Copies) {
-        let mut verdict = Verdict::Allowed;
-        // What will not be taken need not be judged.
-        if !self.groups.takes(&copies.of, &copies.from) {
-            copies.records.clear();
-        }
-        for record in &mut copies.records {
-            let held = self.store.get(&record.namespace, &record.key);
-            match self.keeper.judge_copy(ctx, record, held, false) {
-                Verdict::Allowed => {}
-                Verdict::Later => verdict = Verdict::Later,
-                refused => {
-                    ctx.trace("trust", "refused", Some(copies.from), || format!("{refused:?}: {}", record.namespace));
-                    return;
-                }
-            }
-        }
-        let Copies { from, of, serial, records } = copies;
-        if verdict == Verdict::Allowed {
-            self.groups.on_replicate(env!(self, ctx, view), from, of, serial, records);
-        } else if self.copies.len() < COPIES_MAX {
-            self.copies.push(Copies { from, of, serial, records });
-        }
-    }
-
-    /// Rights were read, or could not be: what waits for them is judged again.
-    fn judge_again(&mut self, ctx: &mut Ctx, view: &dyn View) {
-        for copies in core::mem::take(&mut self.copies) {
-            self.on_copies(ctx, view, copies);
-        }
-        self.owner.judge_again(env!(self, ctx, view), &mut self.groups);
     }
 
     /// A timer of the groups.

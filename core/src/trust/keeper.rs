@@ -257,7 +257,12 @@ impl Keeper {
 
     fn ask(&mut self, now_us: u64, realm: Realm) {
         let asked = self.due.contains(&realm) || self.asking.values().any(|(asked, _)| *asked == realm);
+        if self.failed.len() >= REALMS_MAX {
+            self.failed.retain(|_, since_us| now_us < *since_us + AGAIN_US);
+        }
         let lately = self.failed.get(&realm).is_some_and(|since_us| now_us < since_us + AGAIN_US);
+        // What failed and has no place to be noted must not be asked for again at once.
+        let lately = lately || self.failed.len() >= REALMS_MAX;
         if !asked && !lately && self.asking.len() + self.due.len() < REALMS_MAX {
             self.due.push_back(realm);
         }
@@ -282,10 +287,9 @@ impl Keeper {
             }
             None => {
                 ctx.count("trust.unread");
-                if self.failed.len() >= REALMS_MAX {
-                    self.failed.retain(|_, since_us| ctx.now.mono < *since_us + AGAIN_US);
+                if self.failed.len() < REALMS_MAX {
+                    self.failed.insert(realm, ctx.now.mono);
                 }
-                self.failed.insert(realm, ctx.now.mono);
             }
         }
         true

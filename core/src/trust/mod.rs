@@ -39,7 +39,7 @@ pub struct User(pub [u8; 32]);
 
 impl fmt::Display for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        print_hex(f, &self.0)
     }
 }
 
@@ -60,6 +60,10 @@ impl FromStr for User {
     fn from_str(text: &str) -> Result<User, NoUser> {
         hex(text).map(User).ok_or(NoUser)
     }
+}
+
+fn print_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
 /// So many bytes from twice as many hexadecimal digits.

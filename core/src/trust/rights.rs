@@ -15,7 +15,7 @@ pub struct Realm(pub [u8; 16]);
 
 impl fmt::Display for Realm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        super::print_hex(f, &self.0)
     }
 }
 
