@@ -201,7 +201,7 @@ fn who_may_alter_may_neither_drop_nor_disown() {
     let (notes, version) = table(&mut sim, "notes");
     let encoded = notes.encode();
     let bare = trust::unclaimed(&encoded).1.to_vec();
-    let bobs = Rights::new(user(BOB.1), 3, "notes");
+    let bobs = Rights::new(user(BOB.1), 3, false, "notes");
     let claim = rights_op(bobs.realm(), put(&bobs.encode(), Expect::Absent));
     assert!(matches!(sim.keys(BOB.0, vec![claim]).remove(0), Outcome::Stored { .. }));
     for value in [bare.clone(), trust::claimed(Some(bobs.realm()), bare)] {
@@ -238,7 +238,7 @@ fn operations_on_keys_are_judged_like_statements() {
     let tree = notes.details().unwrap().indexes[0].namespace.clone();
     let set = pht::Change { key: b"k".to_vec(), what: pht::What::Set(b"v".to_vec(), 1), expect: pht::Held::Any };
     let edit = pht::Edit::Entries { changes: vec![set], low: false }.encode();
-    let mallorys = Rights::new(user(MALLORY.1), 1, "notes");
+    let mallorys = Rights::new(user(MALLORY.1), 1, false, "notes");
     let mut raised = Rights::decode(&record(&mut sim, trust::RIGHTS, &realm.0).value.unwrap()).unwrap();
     assert_eq!(raised.owner, user(ALICE.1));
     assert!(raised.change(Grantee::User(user(MALLORY.1)), Privileges::ALL, true, 0));

@@ -22,6 +22,8 @@ mod change;
 mod define;
 mod expr;
 mod locate;
+mod options;
+mod policy;
 mod query;
 mod sqlite;
 mod statement;

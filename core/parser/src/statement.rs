@@ -22,6 +22,7 @@ use crate::{
     change::{delete, insert, update},
     define::{alter_table, create_index, create_table, create_view, truncate},
     expr::{name, object_name},
+    policy::create_policy,
     query::select,
     unsupported,
 };
@@ -122,10 +123,23 @@ fn create(parser: &mut Parser<'_>) -> Result<Statement> {
     if unique || parser.parse_keyword(K::INDEX) {
         return create_index(parser.parse_create_index(unique)?);
     }
+    if parser.parse_keyword(K::POLICY) {
+        return create_policy(parser.parse_create_policy()?);
+    }
     other(parser, "CREATE")
 }
 
 fn drop(parser: &mut Parser<'_>) -> Result<Statement> {
+    if parser.parse_keyword(K::POLICY) {
+        let if_exists = parser.parse_keywords(&[K::IF, K::EXISTS]);
+        let policy = name(parser.parse_identifier()?);
+        parser.expect_keyword(K::ON)?;
+        return Ok(Statement::DropPolicy {
+            name: policy,
+            table: object_name(parser.parse_object_name(false)?)?,
+            if_exists,
+        });
+    }
     let Some(kind) = parser.parse_one_of_keywords(&[K::TABLE, K::VIEW, K::INDEX]) else {
         return other(parser, "DROP");
     };
@@ -140,6 +154,15 @@ fn drop(parser: &mut Parser<'_>) -> Result<Statement> {
         K::VIEW => Statement::DropView { name, if_exists },
         _ => Statement::DropIndex { name, if_exists },
     })
+}
+
+/// To whom something is granted.
+pub(crate) fn grantee(name: &str) -> Result<Grantee> {
+    match name.parse() {
+        _ if name.eq_ignore_ascii_case("public") => Ok(Grantee::Public),
+        Ok(user) => Ok(Grantee::User(user)),
+        Err(error) => Err(ParseError::new(INVALID_ARGUMENT, format!("\"{name}\": {error}"))),
+    }
 }
 
 /// `GRANT .. ON .. TO ..`, `REVOKE .. ON .. FROM ..`.
@@ -175,12 +198,7 @@ fn grant(parser: &mut Parser<'_>, give: bool) -> Result<Statement> {
     let mut to = Vec::new();
     loop {
         let _ = parser.parse_keyword(K::USER);
-        let name = word(parser)?;
-        to.push(match name.parse() {
-            _ if name.eq_ignore_ascii_case("public") => Grantee::Public,
-            Ok(user) => Grantee::User(user),
-            Err(error) => return Err(ParseError::new(INVALID_ARGUMENT, format!("\"{name}\": {error}"))),
-        });
+        to.push(grantee(&word(parser)?)?);
         if !parser.consume_token(&Token::Comma) {
             break;
         }

@@ -31,7 +31,7 @@ use crate::{
     node::Saved,
     overlay::View,
     store::{Action, KeyOp, Outcome, Record, Store, disk},
-    trust::{self, Keeper},
+    trust::{self, Keeper, Reader, Realm, Verdict},
 };
 
 /// What this layer tells the node.
@@ -48,6 +48,8 @@ pub enum DhtEvent {
     Began(Name),
     /// A fragment is over.
     Ended(Name),
+    /// Rights were read, or could not be: see [`Dht::judge_reader`].
+    RightsRead,
     /// As its owner this node committed a record of a namespace that is watched.
     Committed {
         /// The record.
@@ -149,7 +151,8 @@ impl Dht {
         let env = env!(self, ctx, view);
         match message {
             Message::Request { request, op, epoch } => {
-                if let Some(outcome) = stale(env, &self.groups, &self.owner, &op) {
+                let shown = Reader::Shown(op.proof.as_deref());
+                if let Some(outcome) = stale(env, &self.groups, &self.owner, &op, &shown) {
                     ctx.send(from, Message::Reply { request, outcome, epoch: 0 });
                     return;
                 }
@@ -175,7 +178,9 @@ impl Dht {
             Message::Frozen { of, newer } => self.groups.on_frozen(env, from, of, newer),
             Message::ReadFor { request, op } => {
                 let ticket = ctx.serial();
-                if op.action.reads() && self.client.read_for(ticket, from, request) {
+                // It reads for another one, not for itself.
+                let own = op.proof.is_none() && Realm::private(&op.namespace).is_some();
+                if op.action.reads() && !own && self.client.read_for(ticket, from, request) {
                     let deadline = ctx.now.mono.saturating_add(READ_FOR_US);
                     self.execute(ctx, view, ticket, op, deadline);
                 }
@@ -249,8 +254,8 @@ impl Dht {
     pub fn execute(&mut self, ctx: &mut Ctx, view: &dyn View, ticket: u64, op: KeyOp, deadline_mono: u64) {
         let env = env!(self, ctx, view);
         // Its own keys a node reads without a request that would have to be kept and timed.
-        let at_once = stale(env, &self.groups, &self.owner, &op).or_else(|| self.owner.read(env, &self.groups, &op));
-        if let Some(outcome) = at_once {
+        let at_once = stale(env, &self.groups, &self.owner, &op, &Reader::here(&op));
+        if let Some(outcome) = at_once.or_else(|| self.owner.read(env, &self.groups, &op)) {
             return self.done(ctx, ticket, vec![outcome]);
         }
         let op = self.hints.begin(ticket, op, env.ctx.now.wall);
@@ -346,6 +351,7 @@ impl Dht {
                 self.events.push_back(DhtEvent::Committed { record, prior });
             } else if core::mem::take(&mut self.rights_read) {
                 self.judge_again(ctx, view);
+                self.events.push_back(DhtEvent::RightsRead);
             } else if let Some((ticket, op)) = self.owner.conflicts.poll().or_else(|| self.keeper.poll(ctx)) {
                 let deadline = ctx.now.mono.saturating_add(ctx.config.deadline_us);
                 let env = env!(self, ctx, view);
@@ -448,6 +454,13 @@ impl Dht {
         self.store.scan(namespace, |_| true, wall_us)
     }
 
+    /// Whether somebody may see what is in a namespace. [`Verdict::Later`]: once [`DhtEvent::RightsRead`] has come.
+    pub fn judge_reader(&mut self, ctx: &mut Ctx, view: &dyn View, namespace: &str, reader: &Reader<'_>) -> Verdict {
+        let verdict = self.keeper.judge_reader(ctx, namespace, reader);
+        self.settle(ctx, view);
+        verdict
+    }
+
     /// Begins or ends to tell of what this node commits of a namespace; false when there are too many namespaces.
     pub fn subscribe(&mut self, namespace: String, on: bool) -> bool {
         self.owner.subscribe(namespace, on, self.config.subscriptions_max)
@@ -507,7 +520,7 @@ impl Dht {
 }
 
 /// What a replica answers to [`Action::GetStale`] at once; `None`: it holds none, or is the owner and says what is so.
-fn stale(env: &Env, groups: &Groups, owner: &Owner, op: &KeyOp) -> Option<Outcome> {
+fn stale(env: &mut Env, groups: &Groups, owner: &Owner, op: &KeyOp, reader: &Reader<'_>) -> Option<Outcome> {
     if op.action != Action::GetStale {
         return None;
     }
@@ -515,6 +528,11 @@ fn stale(env: &Env, groups: &Groups, owner: &Owner, op: &KeyOp) -> Option<Outcom
     let owned = groups.serving_for(&id, env.ctx.now, env.ctx.config).is_some() && !owner.busy(op);
     if owned || !groups.holds(&id) {
         return None;
+    }
+    match env.keeper.judge_reader(env.ctx, &op.namespace, reader) {
+        Verdict::Allowed => {}
+        Verdict::Refused(refusal) => return Some(Outcome::Refused(refusal)),
+        Verdict::Later => return None,
     }
     let held = env.store.acknowledged(&op.namespace, &op.key).filter(|held| held.visible(env.ctx.now.wall));
     Some(Outcome::Stale {

@@ -21,7 +21,7 @@ use crate::{
     map::{LargeMap, Map, Set},
     node::Output,
     store::{Action, Batch, Expect, KeyOp, Outcome, Record, Refusal, Version},
-    trust::Verdict,
+    trust::{Reader, Verdict},
 };
 
 type Key = (String, Vec<u8>);
@@ -169,11 +169,17 @@ impl Owner {
         !self.busy.is_empty() && self.busy.get(&key_id(&op.namespace, &op.key)).is_some()
     }
 
-    /// What a get of a key is answered at once: this node may answer for it, and no write of it is under way.
-    pub fn read(&self, env: &Env, groups: &Groups, op: &KeyOp) -> Option<Outcome> {
+    /// What a get of a key is answered at once: this node may answer for it, no write of it is under way, and whether it may
+    /// be read is known. Who shows nobody's credential is this node itself.
+    pub fn read(&self, env: &mut Env, groups: &Groups, op: &KeyOp) -> Option<Outcome> {
         let serving = || groups.serving_for(&op.id(), env.ctx.now, env.ctx.config).is_some();
         if !matches!(op.action, Action::Get | Action::Prove) || self.busy(op) || !serving() {
             return None;
+        }
+        match env.keeper.judge_reader(env.ctx, &op.namespace, &Reader::here(op)) {
+            Verdict::Allowed => {}
+            Verdict::Refused(refusal) => return Some(Outcome::Refused(refusal)),
+            Verdict::Later => return None,
         }
         let held = env.store.get(&op.namespace, &op.key);
         match decide((op, env.ctx.me, 0), held, None, env.ctx.now.wall, 0, env.ctx.config) {
@@ -261,22 +267,28 @@ impl Owner {
             let known = self.recent.get(&(todo.tag, todo.author)).map(|known| &**known);
             let done = known.is_some() || held.is_some_and(|held| held.wrote(todo.author, todo.tag).is_some());
             // What was done already was judged then.
-            if !todo.op.action.reads() && !done {
+            let verdict = if todo.op.action.reads() {
+                let shown = Reader::Shown(todo.op.proof.as_deref());
+                env.keeper.judge_reader(env.ctx, &todo.op.namespace, &shown)
+            } else if done {
+                Verdict::Allowed
+            } else {
                 let clock_us = env.store.clock_us();
-                match env.keeper.judge(env.ctx, (&mut todo.op, todo.author, todo.tag), held, clock_us) {
-                    Verdict::Allowed => {}
-                    Verdict::Refused(refusal) => {
-                        self.tell(todo.job, todo.index, Some(Outcome::Refused(refusal)));
-                        continue;
-                    }
-                    Verdict::Later if todo.until_us.is_some_and(|until_us| until_us <= env.ctx.now.mono) => {
-                        self.tell(todo.job, todo.index, None);
-                        continue;
-                    }
-                    Verdict::Later => {
-                        self.park(env, groups, todo);
-                        continue;
-                    }
+                env.keeper.judge(env.ctx, (&mut todo.op, todo.author, todo.tag), held, clock_us)
+            };
+            match verdict {
+                Verdict::Allowed => {}
+                Verdict::Refused(refusal) => {
+                    self.tell(todo.job, todo.index, Some(Outcome::Refused(refusal)));
+                    continue;
+                }
+                Verdict::Later if todo.until_us.is_some_and(|until_us| until_us <= env.ctx.now.mono) => {
+                    self.tell(todo.job, todo.index, None);
+                    continue;
+                }
+                Verdict::Later => {
+                    self.park(env, groups, todo);
+                    continue;
                 }
             }
             let room = env.ctx.config.store_bytes_max.saturating_sub(env.store.bytes());

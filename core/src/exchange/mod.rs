@@ -47,6 +47,7 @@ use crate::{
     overlay::Step,
     sql::fault::{CORRUPTED, UNSUPPORTED, fail},
     store::Version,
+    trust::Realm,
     wire::Contact,
 };
 
@@ -516,6 +517,9 @@ fn passing(
     };
     let at = usize::from(stop);
     let namespace = follow.stop(at)?.fragment.namespace();
+    if Realm::private(namespace).is_some() {
+        return fail(UNSUPPORTED, "rows that come by an owner of a private table");
+    }
     passed.run = ctx.rng.next_u64();
     let mut added = Vec::new();
     for Cargo { to, load, .. } in cargo {

@@ -107,6 +107,8 @@ pub enum Decode {
     Statistics,
     /// Rights: one row for each privilege.
     Rights,
+    /// Rights: one row for each policy.
+    Policies,
 }
 
 /// What becomes of the rows of a fragment.

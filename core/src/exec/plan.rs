@@ -42,7 +42,7 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Task {
     /// Defines a table, unless there is one of that name; with the flag any definition will do.
-    Create(TableDescriptor, bool),
+    Create(TableDescriptor, bool, bool),
     /// Drops a table; with the first flag it need not be there, with the second references to it go, too.
     Drop(String, bool, bool),
     /// Answers with the rows of a flow.

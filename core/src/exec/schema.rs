@@ -9,7 +9,7 @@ use crate::{
     Error,
     sql::{catalog::TableDescriptor, scalar::Scalar},
     store::Version,
-    trust::{Grantee, Privileges, Realm},
+    trust::{Grantee, Policy, Privileges, Realm},
 };
 
 /// A table's definition becomes another one.
@@ -69,12 +69,26 @@ pub struct Grant {
     pub table: String,
     /// Its realm.
     pub realm: Realm,
-    /// What is granted or revoked.
-    pub privileges: Privileges,
-    /// To whom or from whom.
-    pub to: Vec<Grantee>,
-    /// Whether it is granted.
-    pub give: bool,
+    /// What becomes of its rights.
+    pub change: RightsChange,
+}
+
+/// A change of rights.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RightsChange {
+    /// `GRANT`, or `REVOKE`.
+    Grant {
+        /// What is granted or revoked.
+        privileges: Privileges,
+        /// To whom or from whom.
+        to: Vec<Grantee>,
+        /// Whether it is granted.
+        give: bool,
+    },
+    /// `CREATE POLICY`.
+    Police(Policy),
+    /// `DROP POLICY`; with the flag there need be none.
+    Unpolice(String, bool),
 }
 
 /// A table made of the rows of a query.

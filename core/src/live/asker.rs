@@ -11,6 +11,7 @@ use crate::{
     map::Map,
     node::{self, CallId, Output},
     spread::{Report, Work},
+    trust,
 };
 
 /// Fragments that this node watches at once.
@@ -63,6 +64,7 @@ struct Session {
 
 struct Watch {
     call: CallId,
+    namespace: String,
     plan: Vec<u8>,
     region: Region,
     sessions: Vec<Session>,
@@ -125,6 +127,7 @@ impl Watches {
         let name = ctx.rng.next_u64();
         let watch = Watch {
             call,
+            namespace: fragment.namespace().to_owned(),
             plan: fragment.encode(),
             region,
             sessions: Vec::new(),
@@ -175,7 +178,8 @@ impl Watches {
         let in_step = watch.sessions.iter().filter(|session| !all && session.alive && session.in_step());
         let except: Vec<Region> = in_step.flat_map(|session| &session.parts).copied().collect();
         let (plan, region, read) = (watch.plan.clone(), watch.region, !all);
-        let work = Work::Watch(Request { watch: name, plan, region, lease_us: LEASE_US, relay, read });
+        let reader = trust::credential(ctx, &watch.namespace);
+        let work = Work::Watch(Request { watch: name, plan, region, lease_us: LEASE_US, relay, read, reader });
         watch.task = Some(all);
         if all {
             watch.renew_us = now + RENEW_US;

@@ -33,6 +33,7 @@ use crate::{
     data::Row,
     exec::{Fault, ops::Batch},
     id::{Id, Region},
+    trust::Proof,
 };
 
 /// How long a standing query stands without being renewed.
@@ -56,6 +57,8 @@ pub struct Request {
     pub relay: Option<Id>,
     /// Whether rows of sessions that are known are wanted, too.
     pub read: bool,
+    /// For whom, where that must be said.
+    pub reader: Option<Box<Proof>>,
 }
 
 /// What an owner answers for a part of its region.

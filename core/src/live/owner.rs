@@ -14,6 +14,7 @@ use crate::{
     node,
     sql::fault::{BUDGET, fail},
     store::Record,
+    trust::{Proof, Reader},
 };
 
 /// Queries of one asker.
@@ -39,6 +40,7 @@ struct Query {
     encoded: Vec<u8>,
     region: Region,
     relay: Option<Id>,
+    reader: Option<Box<Proof>>,
     until_us: u64,
     sessions: Vec<Session>,
 }
@@ -116,10 +118,12 @@ impl Queries {
             encoded: request.plan.clone(),
             region,
             relay,
+            reader: None,
             until_us,
             sessions: Vec::new(),
         });
         (query.relay, query.until_us) = (relay, until_us);
+        query.reader.clone_from(&request.reader);
         query.sessions.retain(|session| owned.contains(&session.of));
         let mut fed = Vec::new();
         for of in owned {
@@ -170,7 +174,8 @@ impl Queries {
             let ((asker, watch), plan, region, relay) = (query.name, &query.encoded, query.region, query.relay);
             let lease_us = query.until_us.saturating_sub(ctx.now.mono);
             for heir in heirs {
-                let request = Request { watch, plan: plan.clone(), region, lease_us, relay, read: false };
+                let reader = query.reader.clone();
+                let request = Request { watch, plan: plan.clone(), region, lease_us, relay, read: false, reader };
                 ctx.send(*heir, Message::HandOver { asker, request });
             }
         }
@@ -179,6 +184,12 @@ impl Queries {
     /// A query stands no longer.
     pub fn cancel(&mut self, asker: Id, watch: u64) {
         self.queries.retain(|query| query.name != (asker, watch));
+    }
+
+    /// Leaves the queries over a namespace whose readers may still read it. Others find out when they are renewed.
+    pub fn retain(&mut self, namespace: &str, mut may: impl FnMut(&Reader<'_>) -> bool) {
+        self.queries
+            .retain(|query| query.plan.namespace() != namespace || may(&Reader::Shown(query.reader.as_deref())));
     }
 
     /// A record was committed here in place of another one, or of none; `None` where that is not known.

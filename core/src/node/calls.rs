@@ -2,7 +2,10 @@
 
 use chacha20::rand_core::Rng as _;
 
-use super::{CallId, Command, Node, NodeGround, Output, Reply, Timer, ctx, ground};
+use super::{
+    CallId, Command, Node, NodeGround, Output, Reply, Timer, ctx, ground,
+    readers::{Leaf, RIGHTS_US},
+};
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
@@ -196,6 +199,7 @@ impl Node {
             DhtEvent::Done { ticket, outcomes } => (ticket, outcomes),
             DhtEvent::Began(name) => return self.standing.open(&mut ctx!(self), name),
             DhtEvent::Ended(name) => return self.hand_over(&name),
+            DhtEvent::RightsRead => return self.judge_leaves(),
             DhtEvent::Committed { record, prior } => return self.committed(&record, prior.as_ref()),
         };
         match self.calls.tickets.remove(&ticket) {
@@ -233,13 +237,17 @@ impl Node {
 
     pub(super) fn spread_event(&mut self, event: spread::Event) {
         match event {
-            spread::Event::Leaf { job, asker, regions, work } => self.leaf(job, asker, &regions, work),
+            spread::Event::Leaf { job, asker, regions, work } => {
+                let until_us = self.now.mono.saturating_add(RIGHTS_US);
+                self.leaf(Leaf { job, asker, regions, work, until_us });
+            }
             spread::Event::Done { ticket, report } => self.task_done(ticket, *report),
             spread::Event::Progress { ticket, covered, rows, early } => self.goes_on(ticket, covered, rows, early),
         }
     }
 
-    fn leaf(&mut self, job: u64, asker: Id, regions: &[Region], work: Work) {
+    pub(super) fn leaf(&mut self, leaf: Leaf) {
+        let Some(Leaf { job, asker, regions, work, .. }) = self.judged(leaf) else { return };
         let report = match work {
             Work::Announce { number, payload } => {
                 if asker != self.me && self.messaging.first_time(asker, number) {
@@ -248,8 +256,8 @@ impl Node {
                 }
                 Report::default()
             }
-            Work::Query { plan } => self.query_leaf(regions, &plan),
-            Work::Watch(request) => self.watch_leaf(asker, regions, &request),
+            Work::Query { plan, .. } => self.query_leaf(&regions, &plan),
+            Work::Watch(request) => self.watch_leaf(asker, &regions, &request),
             Work::Unwatch { watch } => {
                 self.cancelled(asker, watch);
                 Report::default()
@@ -326,11 +334,16 @@ impl Node {
 
     // Gathers.
 
+    /// A fragment as a task.
+    pub(super) fn query(&mut self, fragment: &FragmentPlan) -> Work {
+        Work::Query { plan: fragment.encode(), reader: trust::credential(&ctx!(self), fragment.namespace()) }
+    }
+
     pub(super) fn gather(&mut self, call: CallId, fragment: &FragmentPlan, except: &[Region], deadline: u64) {
         let whole = Region::namespace(fragment.namespace(), fragment.locality_bits());
         ctx!(self).trace("query", "start", None, || fragment.namespace().to_owned());
         let ticket = self.ticket(Ticket::Gather { call, whole });
-        let work = Work::Query { plan: fragment.encode() };
+        let work = self.query(fragment);
         self.spread.start(&mut ctx!(self), &ground!(self), ticket, whole, except, work, deadline);
     }
 

@@ -9,7 +9,7 @@ use crate::{
     exec::{FragmentPlan, GatherEnd, Partial},
     id::{Id, Region},
     overlay::{Overlay, Step},
-    spread::{Report, Work},
+    spread::Report,
     wire::Contact,
 };
 
@@ -54,7 +54,7 @@ impl Node {
             exchange::Event::Gather { number, side, fragment, deadline_us } => {
                 let whole = Region::namespace(fragment.namespace(), fragment.locality_bits());
                 let ticket = self.ticket(Ticket::Side { number, side, whole });
-                let work = Work::Query { plan: fragment.encode() };
+                let work = self.query(&fragment);
                 self.spread.start(&mut ctx!(self), &ground!(self), ticket, whole, &[], work, deadline_us);
             }
             exchange::Event::Join { whose, plan, deadline_us } => {

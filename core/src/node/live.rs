@@ -11,6 +11,7 @@ use crate::{
     node::Reply,
     spread::Report,
     store::Record,
+    trust::{Reader, Realm, Verdict},
 };
 
 impl Node {
@@ -86,6 +87,11 @@ impl Node {
     }
 
     pub(super) fn committed(&mut self, record: &Record, prior: Option<&Option<Box<Record>>>) {
+        if Realm::private(&record.namespace).is_some() {
+            let (ctx, dht) = (&mut ctx!(self), &mut self.dht);
+            let mut may = |reader: &Reader<'_>| dht.judge_reader(ctx, &self.overlay, &record.namespace, reader);
+            self.standing.retain(&record.namespace, |reader| may(reader) == Verdict::Allowed);
+        }
         self.standing.on_commit(&mut ctx!(self), record, prior.map(Option::as_deref));
     }
 

@@ -13,6 +13,7 @@ mod api;
 mod calls;
 mod joins;
 mod live;
+mod readers;
 mod under_way;
 
 use chacha20::rand_core::SeedableRng as _;
@@ -57,6 +58,7 @@ pub struct Node {
     kept: Kept,
     standing: Queries,
     watches: Watches,
+    waiting: readers::Waiting,
     now: Now,
     started: bool,
     closed: bool,
@@ -161,6 +163,7 @@ impl Node {
             kept: Kept::default(),
             standing: Queries::default(),
             watches: Watches::default(),
+            waiting: Vec::new(),
             now,
             started: false,
             closed: false,
@@ -228,7 +231,10 @@ impl Node {
                     }
                     self.overlay.on_timer(&mut ctx!(self), timer);
                 }
-                Timer::Group(timer) => self.dht.on_group_timer(&mut ctx!(self), &self.overlay, timer),
+                Timer::Group(timer) => {
+                    self.dht.on_group_timer(&mut ctx!(self), &self.overlay, timer);
+                    self.judge_leaves();
+                }
                 Timer::Dht(timer) => self.dht.on_timer(&mut ctx!(self), &self.overlay, timer),
                 Timer::Spread(timer) => self.spread.on_timer(&mut ctx!(self), &ground!(self), timer),
                 Timer::Exchange(timer) => self.exchanges.on_timer(&mut ctx!(self), &ways!(self), &timer),

@@ -80,6 +80,8 @@ pub struct Answer {
     pub buckets: u64,
     /// Parts of the range that could not be read.
     pub missing: u64,
+    /// Why a part may not be read.
+    pub refused: Option<Refusal>,
     /// Operations on keys.
     pub probes: u64,
     /// Rounds of them.
@@ -362,6 +364,10 @@ impl Task {
         let found = match outcome {
             Outcome::Found { value, version, .. } => Node::decode(&label, &value).map(|node| Some((node, version))),
             Outcome::Absent => Some(None),
+            Outcome::Refused(refusal) => {
+                self.answer.refused = Some(refusal);
+                None
+            }
             _ => None,
         };
         // Out of reach, no node, or never what it should be.

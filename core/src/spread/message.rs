@@ -7,6 +7,7 @@ use crate::{
     id::{Coverage, Id, Region},
     live,
     store::{KeyOp, Outcome},
+    trust::Proof,
 };
 
 /// Between a peer that hands a part of a task on and the one that takes it. The receiver of a `Task` answers to its
@@ -80,6 +81,8 @@ pub enum Work {
     Query {
         /// The plan.
         plan: Vec<u8>,
+        /// For whom, where that must be said.
+        reader: Option<Box<Proof>>,
     },
     /// Operations on keys, each with its index in the request.
     Keys {

@@ -226,7 +226,7 @@ impl Spread {
             waiting_again: false,
             told: 0,
         };
-        if let Work::Query { plan } | Work::Watch(Request { plan, .. }) = &job.work {
+        if let Work::Query { plan, .. } | Work::Watch(Request { plan, .. }) = &job.work {
             match FragmentPlan::decode(plan) {
                 Ok(plan) => job.plan = Some(plan),
                 Err(error) => {
@@ -360,6 +360,11 @@ impl Spread {
         }
         self.check_over(ctx, ground, id);
         self.progress(id);
+    }
+
+    /// The plan of a job that has one.
+    pub fn plan(&self, job: u64) -> Option<&FragmentPlan> {
+        self.jobs.get(&job)?.plan.as_ref()
     }
 
     /// The queries of an asker that this node takes part in.
@@ -528,7 +533,9 @@ fn work_in(work: &Work, region: &Region) -> Option<Work> {
 fn work_bytes(work: &Work) -> u64 {
     let body: usize = match work {
         Work::Announce { payload, .. } => payload.len(),
-        Work::Query { plan } | Work::Watch(Request { plan, .. }) => plan.len(),
+        Work::Query { plan, reader } | Work::Watch(Request { plan, reader, .. }) => {
+            plan.len() + reader.as_ref().map_or(0, |reader| reader.bytes())
+        }
         Work::Unwatch { .. } => 0,
         Work::Keys { ops, .. } => ops.iter().map(|(_, op)| op_bytes(op)).sum(),
     };

@@ -175,14 +175,16 @@ impl Three {
 
     /// The owner of 0* begins the task over everything but some regions.
     fn start(&mut self, except: &[Region], deadline_us: u64) {
-        let work = Work::Query { plan: plan() };
+        let work = Work::Query { plan: plan(), reader: None };
         self.call(0, |spread, ctx, known| spread.start(ctx, known, 1, Region::ALL, except, work, deadline_us));
     }
 
     /// All messages arrive, and what they cause; the owner of 10* is handed another plan, if there is one.
     fn deliver(&mut self, foreign: Option<&[u8]>) {
         while let Some((from, to, mut message)) = self.messages.pop_front() {
-            if let (1, Some(foreign), Message::Task { work: Work::Query { plan }, .. }) = (to, foreign, &mut message) {
+            if let (1, Some(foreign), Message::Task { work: Work::Query { plan, .. }, .. }) =
+                (to, foreign, &mut message)
+            {
                 *plan = foreign.to_vec();
             }
             self.hand(from, to, message);
@@ -395,7 +397,7 @@ fn what_waits_for_a_parent_waits_no_longer_than_the_parent() {
         region: region(PLACES[2]),
         depth: 1,
         patience_us: SECOND_US,
-        work: Work::Query { plan: plan() },
+        work: Work::Query { plan: plan(), reader: None },
     };
     three.hand(id(PLACES[1]), 2, more);
     assert_eq!(three.peers[2].out.counters.get("tasks_refused"), 1);
@@ -446,7 +448,7 @@ fn posted(out: &mut Outbox) -> Vec<Message> {
 }
 
 fn task(branch: u64, asker: Id) -> Message {
-    let work = Work::Query { plan: plan() };
+    let work = Work::Query { plan: plan(), reader: None };
     Message::Task { branch, asker, region: Region::ALL, depth: 0, patience_us: SECOND_US, work }
 }
 
@@ -499,7 +501,7 @@ fn silence_ms(alive: bool, linked: bool) -> (Vec<u64>, Option<u64>) {
     let known = Known { me: id(&[false]), own: region(&[false]), peer: id(&[true]), alive, linked };
     let (mut spread, mut out, mut rng) = (Spread::default(), Outbox::default(), Rng::from_seed([7; 32]));
     let mut now = Now::default();
-    let work = Work::Query { plan: plan() };
+    let work = Work::Query { plan: plan(), reader: None };
     let mut ctx = Ctx {
         now,
         me: known.me,

@@ -101,6 +101,34 @@ pub enum Statement {
         /// Whether it is granted.
         give: bool,
     },
+    /// `CREATE POLICY`.
+    CreatePolicy(CreatePolicy),
+    /// `DROP POLICY [IF EXISTS] name ON table`.
+    DropPolicy {
+        /// Its name.
+        name: String,
+        /// The table.
+        table: String,
+        /// No error when there is none.
+        if_exists: bool,
+    },
+}
+
+/// `CREATE POLICY name ON table FOR .. TO .. USING (..) WITH CHECK (..)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CreatePolicy {
+    /// Its name.
+    pub name: String,
+    /// The table.
+    pub table: String,
+    /// Which kinds of writes it is about.
+    pub on: Privileges,
+    /// Whose.
+    pub to: Vec<Grantee>,
+    /// Which rows may be changed or removed, and how that was written.
+    pub using: Option<(Expr, String)>,
+    /// Which rows may come of it.
+    pub check: Option<(Expr, String)>,
 }
 
 /// `INSERT INTO table (columns) VALUES ..`.

@@ -433,6 +433,9 @@ impl Binder<'_> {
                 [],
             ) => return Ok(Typed::constant(Value::Timestamp(self.settings.now_us))),
             ("current_user" | "session_user" | "user", []) => {
+                if let Some(user) = self.tested_user {
+                    return Ok(Typed::new(Scalar::Column(user), Some(Type::Text)));
+                }
                 let user = self.settings.user.map_or(Value::Null, |user| Value::Text(user.to_string()));
                 return Ok(Typed::new(Scalar::Literal(user), Some(Type::Text)));
             }

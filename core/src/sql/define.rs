@@ -99,6 +99,7 @@ impl Binder<'_> {
             checks: Vec::new(),
             uniques: Vec::new(),
             references: Vec::new(),
+            private: false,
         })?;
         let insert = Insert {
             table: name.to_owned(),

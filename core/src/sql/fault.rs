@@ -135,7 +135,8 @@ impl From<&Error> for Fault {
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Error {
-        let code = ALL.iter().find(|code| **code == fault.code);
+        let below = ["unsigned", "forged", "late", "unreachable", "overloaded"];
+        let code = ALL.iter().chain(&below).find(|code| **code == fault.code);
         error(code.unwrap_or(&INTERNAL), fault.message)
     }
 }
@@ -148,6 +149,8 @@ mod tests {
     fn codes_survive_the_way() {
         let zero = error(DIVISION_BY_ZERO, "division by zero");
         assert_eq!(Error::from(Fault::from(&zero)), zero);
+        let refused = Error::Refused(crate::store::Refusal::Unsigned);
+        assert_eq!(Error::from(Fault::from(&refused)).code(), refused.code());
         let unknown = Fault { code: "from_the_future".to_owned(), message: "?".to_owned() };
         assert_eq!(Error::from(unknown).code(), INTERNAL);
     }

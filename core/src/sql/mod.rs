@@ -36,6 +36,7 @@ mod ordered;
 mod pairing;
 pub mod physical;
 pub mod plan;
+mod policy;
 pub mod prepared;
 pub mod progress;
 mod recursion;

@@ -21,12 +21,12 @@ use crate::{
     data::{Column, Value},
     exec::{
         plan::{Analyze, Plan, Task},
-        schema::{Alter, Dangling, Grant, Show, Validation},
+        schema::{Alter, Dangling, Grant, RightsChange, Show, Validation},
     },
     id::Id,
     map::{Map, Set},
     store::Version,
-    trust::{Grantee, Privilege, Privileges, User},
+    trust::{Grantee, Privileges, Realm, User},
 };
 
 /// What is known of the tables that a statement names, with the versions of their catalog entries.
@@ -71,7 +71,7 @@ pub fn plan(
 ) -> Result<Plan, Error> {
     let mut binder = Binder::new(tables, statistics, params, settings);
     let task = match statement {
-        Statement::CreateTable(create) => Task::Create(binder.define(create)?, create.if_not_exists),
+        Statement::CreateTable(create) => Task::Create(binder.define(create)?, create.if_not_exists, create.private),
         Statement::DropTable { name, if_exists, cascade } => {
             writable(name)?;
             Task::Drop(name.clone(), *if_exists, *cascade)
@@ -107,6 +107,19 @@ pub fn plan(
         Statement::Grant { table, privileges, to, give } => {
             let grant = granted(&entry(tables, table)?.0, *privileges, to, *give)?;
             Task::Grant(Box::new(grant))
+        }
+        Statement::CreatePolicy(create) => {
+            let (table, _) = entry(tables, &create.table)?;
+            Task::Grant(Box::new(Grant {
+                table: table.name.clone(),
+                realm: owned(&table)?,
+                change: RightsChange::Police(binder.define_policy(create, &table)?),
+            }))
+        }
+        Statement::DropPolicy { name, table, if_exists } => {
+            let (table, _) = entry(tables, table)?;
+            let change = RightsChange::Unpolice(name.clone(), *if_exists);
+            Task::Grant(Box::new(Grant { table: table.name.clone(), realm: owned(&table)?, change }))
         }
         Statement::CreateView(create) => Task::Show(Box::new(Show {
             view: binder.define_view(create)?,
@@ -266,6 +279,15 @@ fn explained(statement: &Statement, mut binder: Binder<'_>) -> Result<Lines, Err
             let verb = if *give { "Grant" } else { "Revoke" };
             (vec![format!("{verb} [exchange] {table}: its rights change, conditional on the version read")], None)
         }
+        Statement::CreatePolicy(create) => {
+            binder.define_policy(create, &entry(tables, &create.table)?.0)?;
+            let line =
+                format!("Police [exchange] {}: its rights change, conditional on the version read", create.table);
+            (vec![line], None)
+        }
+        Statement::DropPolicy { table, .. } => {
+            (vec![format!("Unpolice [exchange] {table}: its rights change, conditional on the version read")], None)
+        }
         Statement::CreateView(create) => {
             binder.define_view(create)?;
             let head = format!("CreateView [exchange] {}: put where the name is absent", create.name);
@@ -363,8 +385,13 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
                 _ => None,
             }));
         }
-        Statement::Truncate(name) | Statement::Grant { table: name, .. } => {
+        Statement::Truncate(name)
+        | Statement::Grant { table: name, .. }
+        | Statement::DropPolicy { table: name, .. } => {
             names.insert(name.clone());
+        }
+        Statement::CreatePolicy(create) => {
+            names.insert(create.table.clone());
         }
         Statement::CreateView(create) => names::of_query(&create.query, names),
         Statement::CreateTableAs { query, .. } => names::of_query(query, names),
@@ -378,13 +405,24 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
 
 /// A change of the rights of a table or view.
 fn granted(table: &TableDescriptor, privileges: Privileges, to: &[Grantee], give: bool) -> Result<Grant, Error> {
-    let name = &table.name;
+    let (name, realm) = (&table.name, owned(table)?);
+    if !give && privileges.any(Privileges::READ) && !realm.is_private() {
+        let message = format!("REVOKE SELECT: everybody may read table \"{name}\"");
+        return advise(
+            UNSUPPORTED,
+            message,
+            "CREATE TABLE .. WITH (private = true) makes one that only those read who may.",
+        );
+    }
+    let change = RightsChange::Grant { privileges, to: to.to_vec(), give };
+    Ok(Grant { table: name.clone(), realm, change })
+}
+
+/// The realm of a table that belongs to somebody.
+fn owned(table: &TableDescriptor) -> Result<Realm, Error> {
     let Some(realm) = table.realm() else {
-        let message = format!("table \"{name}\" belongs to nobody: everybody may do everything");
+        let message = format!("table \"{}\" belongs to nobody: everybody may do everything", table.name);
         return advise(WRONG_OBJECT, message, "Whoever acts for a user when it creates a table is its owner.");
     };
-    if !give && privileges.any(Privileges::these(&[Privilege::Select])) {
-        return fail(UNSUPPORTED, "REVOKE SELECT: what is not encrypted everybody may read");
-    }
-    Ok(Grant { table: name.clone(), realm, privileges, to: to.to_vec(), give })
+    Ok(realm)
 }

@@ -247,7 +247,8 @@ mod tests {
         let columns = vec![column("id", Type::Integer), column("note", Type::Text)];
         let (name, primary_key) = ("t".to_owned(), vec!["id".to_owned()]);
         let (checks, uniques, references) = (Vec::new(), Vec::new(), Vec::new());
-        let create = CreateTable { name, if_not_exists: false, columns, primary_key, checks, uniques, references };
+        let (if_not_exists, private) = (false, false);
+        let create = CreateTable { name, if_not_exists, columns, primary_key, checks, uniques, references, private };
         TableDescriptor::define(&create).unwrap()
     }
 

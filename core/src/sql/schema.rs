@@ -22,6 +22,8 @@ pub struct CreateTable {
     pub uniques: Vec<UniqueDef>,
     /// `REFERENCES`, of columns and of the table.
     pub references: Vec<ReferenceDef>,
+    /// `WITH (private = true)`: only those read it to whom SELECT is granted.
+    pub private: bool,
 }
 
 /// `CONSTRAINT name FOREIGN KEY (columns) REFERENCES table (to) ON DELETE .. ON UPDATE ..`.

@@ -87,6 +87,8 @@ pub struct Binder<'a> {
     pub(super) settings: Settings,
     names: Vec<String>,
     types: Vec<Option<Type>>,
+    /// What stands for the user where that is not the asker: in a policy.
+    pub(super) tested_user: Option<ColumnId>,
     /// Parts of the expression that is being bound.
     pub(super) bound: u32,
     /// Aggregates found so far; `None` where none may be.
@@ -126,6 +128,7 @@ impl<'a> Binder<'a> {
             settings,
             names: Vec::new(),
             types: Vec::new(),
+            tested_user: None,
             bound: 0,
             aggregates: None,
             subqueries: None,

@@ -24,6 +24,7 @@ use crate::{
     },
     map::Map,
     store::{Action, KeyOp},
+    trust::Realm,
     wire::PLAN_VERSION,
 };
 
@@ -132,10 +133,12 @@ impl TableStatistics {
             _ => None,
         };
         let rows = number(row.first());
+        // Everybody reads statistics: of a private table no value is in them.
+        let private = Realm::private(&table.namespace).is_some();
         let (slots, results) = (table.details()?.slots, row.get(1..).unwrap_or_default());
         let mut columns = Vec::new();
         for ((column, slot), of) in table.columns.iter().zip(slots).zip(results.chunks_exact(OF_COLUMN.len())) {
-            let bound = |at: usize| of.get(at).filter(|value| !value.is_null()).map(short);
+            let bound = |at: usize| of.get(at).filter(|value| !private && !value.is_null()).map(short);
             let (distinct, common) = match (state(&of[4]), state(&of[5])) {
                 (Some(State::Distinct(sketch)), Some(State::Common(sample))) => (sketch.estimate(), sample),
                 _ => return Err(error(CORRUPTED, "not a sketch")),
@@ -149,7 +152,7 @@ impl TableStatistics {
                 distinct: distinct.min(number(of.first())),
                 min: bound(2),
                 max: bound(3),
-                common: common.into_values(),
+                common: if private { Vec::new() } else { common.into_values() },
             });
         }
         Ok(TableStatistics { table: table.name.clone(), namespace: table.namespace.clone(), at_us, rows, columns })

@@ -22,6 +22,7 @@ use crate::{
         plan::{Join, JoinKind, Joined, MarkJoin, MarkKind, Op, Source},
         run::VALUES_MAX,
     },
+    trust::Realm,
     wire::PLAN_VERSION,
 };
 
@@ -387,7 +388,7 @@ fn fetch(join: &Join, inner: usize, left: &Node, right: &Node) -> Option<Followe
 fn keys_of(join: &Join, port: usize, outer: &Node, inner: &Node) -> Option<(Vec<Scalar>, FragmentPlan)> {
     let (Op::Source(outside), Op::Source(inside)) = (&outer.op, &inner.op) else { return None };
     let inner_scan = inside.scan.as_ref()?;
-    if inner_scan.primary_key.is_empty() {
+    if inner_scan.primary_key.is_empty() || is_private(inside) {
         return None;
     }
     let key = inner_scan.primary_key.iter().map(|id| {
@@ -422,7 +423,8 @@ fn column(source: &Source, expr: &Scalar) -> Option<ColumnId> {
 
 /// What must be equal is sent beforehand, with the keys of records.
 fn semi_join(join: &Join, left: &Source, right: &Source) -> Option<Followed> {
-    if join.kind != JoinKind::Inner || left.join.is_some() || right.join.is_some() {
+    let plain = |source: &Source| source.join.is_none() && !is_private(source);
+    if join.kind != JoinKind::Inner || !plain(left) || !plain(right) {
         return None;
     }
     let first = |source: &Source, port: usize| {
@@ -439,6 +441,11 @@ fn semi_join(join: &Join, left: &Source, right: &Source) -> Option<Followed> {
     let order = (2..2 + join.widths.iter().sum::<usize>() as u32).collect();
     let follow = Follow { stops, keep: None, order, condition: Some(condition(join)?) };
     Some((Way::SemiJoin, Some((follow, Some([first(left, 0)?, first(right, 1)?])))))
+}
+
+/// Whether owners tell its rows only to who shows that it may read: rows that come by show nothing.
+fn is_private(source: &Source) -> bool {
+    Realm::private(source.fragment.namespace()).is_some()
 }
 
 /// Whether it is all rows of a table that its conditions let through, or all that peers find in a join.

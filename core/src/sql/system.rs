@@ -25,7 +25,7 @@ use crate::{
         run::GatherEnd,
     },
     store::{CONFLICTS, Record, Version},
-    trust::{Grantee, RIGHTS, Rights},
+    trust::{Grantee, Policy, Privilege, Privileges, RIGHTS, Rights, Test},
 };
 
 /// The system tables.
@@ -35,6 +35,7 @@ pub const SYSTEM_TABLES: &[&str] = &[
     "pontoon_indexes",
     "pontoon_statistics",
     "pontoon_privileges",
+    "pontoon_policies",
     "pontoon_peers",
     "pontoon_conflicts",
 ];
@@ -101,6 +102,18 @@ pub fn system_table(name: &str) -> Option<SystemTable> {
                 ("realm", Type::Text),
             ];
             Some((RIGHTS, Decode::Rights, columns))
+        }
+        "pontoon_policies" => {
+            let columns = vec![
+                ("table_name", Type::Text),
+                ("name", Type::Text),
+                ("command", Type::Text),
+                ("grantee", Type::Text),
+                ("using_text", Type::Text),
+                ("check_text", Type::Text),
+                ("realm", Type::Text),
+            ];
+            Some((RIGHTS, Decode::Policies, columns))
         }
         "pontoon_peers" => {
             let columns = vec![
@@ -265,13 +278,25 @@ fn loser_row(value: &[u8]) -> Option<Row> {
     Some(row)
 }
 
+/// The rows of `pontoon_policies`.
+fn policy_rows(rights: &Rights) -> Vec<Row> {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let shown = |test: &Option<Test>| test.as_ref().map_or(Value::Null, |test| text(&test.text));
+    let row = |policy: &Policy| {
+        let names: Vec<_> = policy.on.each().map(Privilege::name).collect();
+        let command = if policy.on == Privileges::WRITE { "ALL".to_owned() } else { names.join(", ") };
+        let to: Vec<_> = policy.to.iter().map(Grantee::to_string).collect();
+        let (using, check) = (shown(&policy.using), shown(&policy.check));
+        let realm = text(&rights.realm().to_string());
+        vec![text(&rights.name), text(&policy.name), text(&command), text(&to.join(", ")), using, check, realm]
+    };
+    rights.policies.iter().map(row).collect()
+}
+
 /// The rows of `pontoon_privileges`: what the owner may is `ALL`.
 fn rights_rows(rights: &Rights) -> Vec<Row> {
     let grants = rights.grants.iter().flat_map(|grant| {
-        let to = match &grant.to {
-            Grantee::Public => "PUBLIC".to_owned(),
-            Grantee::User(user) => user.to_string(),
-        };
+        let to = grant.to.to_string();
         grant.privileges.each().map(move |privilege| (to.clone(), privilege.name()))
     });
     let row = |(to, privilege): (String, &str)| {
@@ -304,6 +329,9 @@ fn system_rows(entry: &[u8], decode: Decode) -> Result<Vec<Row>, Error> {
     }
     if decode == Decode::Statistics {
         return TableStatistics::decode(entry)?.shown();
+    }
+    if decode == Decode::Policies {
+        return Ok(Rights::decode(entry).as_ref().map(policy_rows).unwrap_or_default());
     }
     if decode == Decode::Rights {
         return Ok(Rights::decode(entry).as_ref().map(rights_rows).unwrap_or_default());

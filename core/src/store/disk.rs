@@ -22,8 +22,8 @@ pub const ASIDE: u8 = b'l';
 pub const HINT: u8 = b'h';
 
 const CHECK_BYTES: usize = 8;
-/// What a small record takes.
-const SEALED_BYTES: usize = 256;
+/// What a small record takes, with its proof.
+const SEALED_BYTES: usize = 640;
 
 /// Where a record lies.
 pub fn record_key(namespace: &str, key: &[u8]) -> Vec<u8> {

@@ -141,7 +141,7 @@ fn of_row(case: &Case<'_>, there: bool) -> Privileges {
         }
         Some(What::Remove { .. }) => Privileges::these(&[Privilege::Delete]),
         // A node of a tree where rows are, or what cannot be signed.
-        Some(What::Edit(_)) | None => Privileges::default(),
+        Some(What::Edit(_) | What::Read) | None => Privileges::default(),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Judges writes where they are stored.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use super::{
-    Case, Guard, INDEXES, Pass, Privileges, Proof, RIGHTS, Realm, Rights, TABLES, User,
+    Case, Guard, INDEXES, Privileges, Proof, RIGHTS, Realm, Rights, TABLES, User,
     guard::{TREES, guarded, may_decide},
-    proof::{Hash, What},
+    policy::RowChange,
+    proof::{Hash, What, reading},
+    verified::Verified,
 };
 use crate::{
     config::SECOND_US,
@@ -23,12 +25,10 @@ const RENEW_US: u64 = SECOND_US;
 const AGAIN_US: u64 = SECOND_US / 3;
 /// Realms whose rights are known.
 const REALMS_MAX: usize = 1_024;
-/// Batches whose signatures are known to hold.
-const PASSES_MAX: usize = 256;
 /// Who wrote something may take it back for so long: a statement that fails does.
 const TAKE_BACK_US: u64 = 60 * SECOND_US;
 
-/// What is to become of a write.
+/// What is to become of a write, or of a read in a private realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It may be.
@@ -37,6 +37,21 @@ pub enum Verdict {
     Refused(Refusal),
     /// The rights are being read.
     Later,
+}
+
+/// Who reads.
+pub enum Reader<'a> {
+    /// This node's own application.
+    Own,
+    /// Whom a credential names, if there is one.
+    Shown(Option<&'a Proof>),
+}
+
+impl Reader<'_> {
+    /// Who reads by an operation that this node executes: itself, unless it shows another's credential.
+    pub fn here(op: &KeyOp) -> Reader<'_> {
+        op.proof.as_deref().map_or(Reader::Own, |proof| Reader::Shown(Some(proof)))
+    }
 }
 
 /// The rights of a realm as they were read.
@@ -58,7 +73,7 @@ pub struct Keeper {
     due: VecDeque<Realm>,
     /// Realms whose rights could not be read, and when that was.
     failed: Map<Realm, u64>,
-    passes: VecDeque<(Hash, Arc<Pass>)>,
+    verified: Verified,
 }
 
 impl Keeper {
@@ -99,6 +114,36 @@ impl Keeper {
         let verdict = self.decide(ctx, &case, Some(proof.pass.session.user), &guard, None);
         op.proof = Some(proof);
         verdict
+    }
+
+    /// Somebody wants to know what is in a namespace.
+    pub fn judge_reader(&mut self, ctx: &mut Ctx, namespace: &str, reader: &Reader<'_>) -> Verdict {
+        let Some(realm) = Realm::private(namespace) else { return Verdict::Allowed };
+        let user = match reader {
+            Reader::Own => ctx.signer.user(),
+            Reader::Shown(None) => None,
+            Reader::Shown(Some(proof)) => {
+                let mut proof = (*proof).clone();
+                if proof.what != What::Read || !self.proves(ctx, &mut proof, reading(&realm)) {
+                    ctx.count("trust.forged");
+                    return Verdict::Refused(Refusal::Forged);
+                }
+                if !fresh(ctx, &proof) {
+                    ctx.count("trust.late");
+                    return Verdict::Refused(Refusal::Late);
+                }
+                Some(proof.pass.session.user)
+            }
+        };
+        let Some(user) = user else {
+            ctx.count("trust.unsigned");
+            return Verdict::Refused(Refusal::Unsigned);
+        };
+        match self.may(ctx, realm, &user, Privileges::READ, false, None) {
+            Some(true) => Verdict::Allowed,
+            Some(false) => forbidden(ctx),
+            None => Verdict::Later,
+        }
     }
 
     /// A record that another peer has judged, and that is to be held here beside or instead of what is held: by the owner of
@@ -157,6 +202,7 @@ impl Keeper {
             // Of an edit the value is not signed.
             What::Edit(_) => record.value.is_some() && record.namespace.starts_with(TREES),
             What::Remove { .. } => record.value.is_none(),
+            What::Read => false,
         };
         let parent = match proof.what.expect() {
             Some(Expect::Version(version)) => record.parent == Some(version),
@@ -180,19 +226,9 @@ impl Keeper {
             && (record.namespace != RIGHTS || rights_of(record, &proof.pass.session.user))
     }
 
-    /// Whether a proof is one, of this leaf. Its batch is shared with what came before of it.
+    /// Whether a proof is one, of this leaf.
     fn proves(&mut self, ctx: &Ctx, proof: &mut Proof, leaf: Hash) -> bool {
-        let Some(root) = proof.root(leaf) else { return false };
-        if let Some((_, pass)) = self.passes.iter().find(|(known, pass)| *known == root && **pass == *proof.pass) {
-            proof.pass = pass.clone();
-            return true;
-        }
-        let holds = proof.pass.holds(&*ctx.signer.identity, &ctx.config.network, &root);
-        if holds {
-            self.passes.push_front((root, proof.pass.clone()));
-            self.passes.truncate(PASSES_MAX);
-        }
-        holds
+        self.verified.proves(&*ctx.signer.identity, &ctx.config.network, proof, leaf)
     }
 
     /// Whether `user` may, now; or at a time, as far as is remembered.
@@ -223,7 +259,11 @@ impl Keeper {
         let mut verdict = Verdict::Allowed;
         for (realm, privileges) in realms {
             match self.may(ctx, *realm, &user, *privileges, case.copy, at_us) {
-                Some(true) => {}
+                Some(true) if self.polices(ctx, *realm, &user, case, *privileges, at_us) => {}
+                Some(true) => {
+                    ctx.count("trust.policed");
+                    return Verdict::Refused(Refusal::Forbidden);
+                }
                 Some(false) => return forbidden(ctx),
                 None => verdict = Verdict::Later,
             }
@@ -245,7 +285,8 @@ impl Keeper {
         let known = self.known.get(&realm).filter(|known| now < known.until_us);
         let has = |rights: &Rights| match at_us {
             Some(at_us) => rights.at(user, at_us).any(privileges),
-            None => rights.of(user).any(privileges),
+            // What is there already is told to who writes: in a private realm writes only who may read, too.
+            None => rights.of(user).any(privileges) && (!realm.is_private() || rights.of(user).any(Privileges::READ)),
         };
         // Where there are no rights nobody writes; what comes of another history may be there before they are.
         let may = known.map(|known| known.rights.as_ref().map_or(copy, has));
@@ -253,6 +294,33 @@ impl Keeper {
             self.ask(now, realm);
         }
         may
+    }
+
+    /// Whether the policies of a realm allow what is to become of a row to a user who may write in this way.
+    fn polices(
+        &self,
+        ctx: &Ctx,
+        realm: Realm,
+        user: &User,
+        case: &Case<'_>,
+        on: Privileges,
+        at_us: Option<u64>,
+    ) -> bool {
+        let rights = self.known.get(&realm).and_then(|known| known.rights.as_ref());
+        let rights = rights.filter(|rights| !rights.policies.is_empty() && rights.owner != *user);
+        let row = !matches!(case.namespace, TABLES | INDEXES) && !case.namespace.starts_with(TREES);
+        let Some(rights) = rights.filter(|_| row) else { return true };
+        // Whoever ordered it judged it by those that held then.
+        if at_us.is_some_and(|at_us| at_us <= rights.policed_us) {
+            return true;
+        }
+        // What is held of a copy's key may be older than what was there.
+        let there = |held: &&Record| {
+            let expected = case.what.and_then(|what| what.expect());
+            held.visible(ctx.now.wall) && (!case.copy || expected == Some(Expect::Version(held.version)))
+        };
+        let old = case.held.filter(there).and_then(RowChange::row);
+        RowChange { old, new: case.value.map(|value| (case.key, value)) }.allowed(&rights.policies, user, on)
     }
 
     fn ask(&mut self, now_us: u64, realm: Realm) {
@@ -370,14 +438,18 @@ fn repeats(held: &Record, record: &Record, donated: bool) -> bool {
 /// before it for longer than a signature is good for, unless there were many.
 fn timely(ctx: &Ctx, proof: &Proof, held: Option<&Record>, clock_us: u64) -> bool {
     let (at_us, skew_us) = (proof.pass.at_us, ctx.config.clock_skew_max_us);
-    let fresh = at_us <= ctx.now.wall + skew_us / 2 && at_us + skew_us.min(ctx.config.tombstone_us) >= ctx.now.wall;
     // Nobody would believe a version that is far from its signature.
     let near = clock_us <= at_us.saturating_add(2 * skew_us);
     // A version never comes back, and an edit names what it meets.
     let unconditional = matches!(proof.what.expect(), Some(Expect::Any | Expect::Absent));
     let full = held.filter(|held| held.earlier.len() >= EARLIER_MAX).and_then(|held| held.earlier.first());
     let forgotten = full.is_some_and(|(wall_us, _)| at_us <= wall_us + skew_us / 2);
-    fresh && near && !(unconditional && forgotten)
+    fresh(ctx, proof) && near && !(unconditional && forgotten)
+}
+
+fn fresh(ctx: &Ctx, proof: &Proof) -> bool {
+    let (at_us, skew_us) = (proof.pass.at_us, ctx.config.clock_skew_max_us);
+    at_us <= ctx.now.wall + skew_us / 2 && at_us + skew_us.min(ctx.config.tombstone_us) >= ctx.now.wall
 }
 
 /// Whether a record of rights is of the realm that is its key, and its owner's.

@@ -15,23 +15,26 @@
 
 mod guard;
 mod keeper;
+mod policy;
 mod proof;
 mod rights;
 mod session;
 #[cfg(test)]
 mod tests;
+mod verified;
 
 use core::{cell::RefCell, fmt, str::FromStr};
 
 pub use guard::{Case, Guard, INDEXES, RIGHTS, TABLES, claimed, guarded, unclaimed};
-pub use keeper::{Keeper, LEASE_US, Verdict, revises, rights_op};
-pub use proof::{BATCH_MAX, Hash, Pass, Proof, What, sign, sign_as};
+pub use keeper::{Keeper, LEASE_US, Reader, Verdict, revises, rights_op};
+pub use policy::{POLICIES_MAX, Policy, TEST_BYTES_MAX, Test};
+pub use proof::{BATCH_MAX, Hash, Pass, Proof, What, credential, credential_as, sign, sign_as};
 use serde::{Deserialize, Serialize};
 
 pub use rights::{Grant, Grantee, Privilege, Privileges, Realm, Rights};
 pub use session::Session;
 
-use crate::{config::SECOND_US, crypto::Identity};
+use crate::{config::SECOND_US, crypto::Identity, map::Map};
 
 /// A user: its public key. As text it is 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,6 +96,8 @@ pub struct Signer {
     user: Option<Box<dyn Identity>>,
     /// That user's word.
     session: RefCell<Option<Session>>,
+    /// What was signed lately to read in private realms.
+    credentials: RefCell<Map<Realm, Box<Proof>>>,
 }
 
 impl Signer {
@@ -104,7 +109,7 @@ impl Signer {
 
     /// A peer that acts for nobody.
     pub fn new(identity: Box<dyn Identity>) -> Signer {
-        Signer { identity, user: None, session: RefCell::default() }
+        Signer { identity, user: None, session: RefCell::default(), credentials: RefCell::default() }
     }
 
     /// From now on it acts for a user whose keys are at hand.

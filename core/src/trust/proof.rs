@@ -10,14 +10,17 @@
 //!
 //! Hashes are 128 bits of SHA-512: who forges a record needs a second preimage. Who writes may find two writes with one
 //! hash in 2^64 steps, and could sign both as well.
+//!
+//! A verifier that has seen one write of a batch knows the hashes beside its way ([`Verified`](super::verified)).
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha512};
 
-use super::{Guard, Session};
+use super::{Guard, Realm, Session};
 use crate::{
+    config::SECOND_US,
     crypto::Identity,
     ctx::Ctx,
     dht,
@@ -26,10 +29,16 @@ use crate::{
 };
 
 /// Writes that are signed together.
-pub const BATCH_MAX: usize = 64;
+pub const BATCH_MAX: usize = 256;
 /// A path is no longer.
-const PATH_MAX: usize = BATCH_MAX.ilog2() as usize;
+pub(super) const PATH_MAX: usize = BATCH_MAX.ilog2() as usize;
 const SIGNATURE_MAX: usize = 64;
+/// A credential is shown for so long, then signed anew; owners take it for as long as other signatures.
+const CREDENTIAL_US: u64 = 60 * SECOND_US;
+/// Realms of which credentials are kept.
+const CREDENTIALS_MAX: usize = 64;
+/// The encoding of [`What`] is no longer.
+const WHAT_BYTES_MAX: usize = 64;
 
 /// A hash of the tree.
 pub type Hash = [u8; 16];
@@ -63,6 +72,8 @@ pub enum What {
     },
     /// Changes a node of a tree; the hash is that of the edit.
     Edit(Hash),
+    /// Reads in a private realm: no write, and of no one key.
+    Read,
 }
 
 impl What {
@@ -82,7 +93,7 @@ impl What {
     pub fn expect(&self) -> Option<Expect> {
         match self {
             What::Put { expect, .. } | What::Remove { expect } => Some(*expect),
-            What::Edit(_) => None,
+            What::Edit(_) | What::Read => None,
         }
     }
 }
@@ -98,6 +109,7 @@ pub struct Proof {
     /// Its place in the batch.
     pub place: u8,
     /// The hashes beside the way to the root.
+    #[serde(with = "flat")]
     pub path: Vec<Hash>,
 }
 
@@ -114,14 +126,19 @@ impl Proof {
 
     /// The root of the batch's tree if this is the proof of a leaf.
     pub fn root(&self, leaf: Hash) -> Option<Hash> {
-        if self.path.len() > PATH_MAX || usize::from(self.place) >= BATCH_MAX {
-            return None;
-        }
-        let up = |below: Hash, (level, beside): (usize, &Hash)| match self.place >> level & 1 {
-            0 => node(&below, beside),
-            _ => node(beside, &below),
-        };
-        Some(self.path.iter().enumerate().fold(leaf, up))
+        let mut at = self.at()?;
+        Some(self.path.iter().fold(leaf, |below, beside| {
+            let above = parent(at, &below, beside);
+            at >>= 1;
+            above
+        }))
+    }
+
+    /// The place of the leaf in the tree: the root is 1, what lies below `n` is `2n` and `2n + 1`. `None`: there is no such
+    /// place.
+    pub(super) fn at(&self) -> Option<usize> {
+        let (leaves, place) = (1 << self.path.len().min(PATH_MAX), usize::from(self.place));
+        (self.path.len() <= PATH_MAX && place < leaves).then_some(leaves + place)
     }
 
     /// The leaf of the write that made a record.
@@ -146,17 +163,53 @@ impl Pass {
 
     /// Whether the peer signed a batch with this root, and the user that the peer acts for it then.
     pub fn holds(&self, verifier: &dyn Identity, network: &str, root: &Hash) -> bool {
+        self.signed(verifier, network, root) && self.session.holds(verifier, network)
+    }
+
+    /// Whether the peer of the session signed a batch with this root in the session's time.
+    pub(super) fn signed(&self, verifier: &dyn Identity, network: &str, root: &Hash) -> bool {
         let message = Pass::message(network, &self.session, self.at_us, root);
         (self.session.from_us..=self.session.until_us).contains(&self.at_us)
             && self.signature.len() <= SIGNATURE_MAX
             && verifier.verify(&self.session.peer, &message, &self.signature)
-            && self.session.holds(verifier, network)
     }
 }
 
-/// Signs the writes among operations of one request, if this peer acts for somebody. Each operation comes with its index
-/// in the request.
+/// Says for whom this peer reads in a namespace, if that is wanted there and it acts for somebody.
+pub fn credential(ctx: &Ctx, namespace: &str) -> Option<Box<Proof>> {
+    let realm = Realm::private(namespace)?;
+    let wall_us = ctx.now.wall;
+    let mut credentials = ctx.signer.credentials.borrow_mut();
+    let user = ctx.signer.user();
+    let good = |proof: &Proof| {
+        let Pass { session, at_us, .. } = &*proof.pass;
+        Some(session.user) == user && *at_us <= wall_us && wall_us < at_us.saturating_add(CREDENTIAL_US)
+    };
+    if let Some(known) = credentials.get(&realm).filter(|known| good(known)) {
+        return Some(known.clone());
+    }
+    let session = ctx.signer.session(&ctx.config.network, wall_us)?;
+    let made = Box::new(credential_as(&*ctx.signer.identity, session, (&ctx.config.network, wall_us), &realm));
+    if credentials.len() >= CREDENTIALS_MAX {
+        credentials.clear();
+    }
+    credentials.insert(realm, made.clone());
+    Some(made)
+}
+
+/// The same for a peer of that identity and session, in a network at a time.
+pub fn credential_as(identity: &dyn Identity, session: Session, (network, at_us): (&str, u64), realm: &Realm) -> Proof {
+    let signature = identity.sign(&Pass::message(network, &session, at_us, &reading(realm)));
+    let pass = Arc::new(Pass { session, at_us, signature });
+    Proof { pass, what: What::Read, place: 0, path: Vec::new() }
+}
+
+/// Signs the writes among operations of one request, if this peer acts for somebody, and says for whom it reads. Each
+/// operation comes with its index in the request.
 pub fn sign(ctx: &Ctx, request: u64, ops: &mut [(u32, KeyOp)]) {
+    for (_, op) in ops.iter_mut().filter(|(_, op)| op.action.reads() && op.proof.is_none()) {
+        op.proof = credential(ctx, &op.namespace);
+    }
     let concerned = ops.iter().any(|(_, op)| Guard::may_concern(op));
     if concerned && let Some(session) = ctx.signer.session(&ctx.config.network, ctx.now.wall) {
         sign_as(&*ctx.signer.identity, &session, (&ctx.config.network, ctx.now.wall), request, ops);
@@ -181,7 +234,8 @@ pub fn sign_as(
         .collect();
     for batch in writes.chunks_mut(BATCH_MAX) {
         let mut level: Vec<Hash> = batch.iter().map(|(.., leaf)| *leaf).collect();
-        let mut paths = vec![Vec::new(); batch.len()];
+        let levels = batch.len().next_power_of_two().ilog2() as usize;
+        let mut paths: Vec<Vec<Hash>> = batch.iter().map(|_| Vec::with_capacity(levels)).collect();
         let mut height = 0;
         while level.len() > 1 {
             if level.len() % 2 == 1 {
@@ -203,13 +257,27 @@ pub fn sign_as(
 }
 
 fn leaf(namespace: &str, locality_bits: u8, key: &[u8], tag: u64, what: &What, value: Option<&[u8]>) -> Hash {
-    let value = value.map(|value| hash(&[value]));
-    let whole = postcard::to_allocvec(&(0_u8, namespace, locality_bits, key, tag, what, value)).unwrap_or_default();
-    hash(&[&whole])
+    let mut room = [0; WHAT_BYTES_MAX];
+    let what: &[u8] = postcard::to_slice(what, &mut room).map_or(&[], |what| what);
+    let length = |bytes: &[u8]| (bytes.len() as u32).to_be_bytes();
+    let (name, content) = (namespace.as_bytes(), value.unwrap_or_default());
+    let kinds = [0, locality_bits, u8::from(value.is_some())];
+    let lengths = [length(name), length(key), length(what)];
+    hash(&[&kinds, lengths.as_flattened(), &tag.to_be_bytes(), name, key, what, content])
+}
+
+/// What stands for reading in a realm.
+pub(super) fn reading(realm: &Realm) -> Hash {
+    hash(&[&[2], &realm.0])
 }
 
 fn node(left: &Hash, right: &Hash) -> Hash {
     hash(&[&[1], left, right])
+}
+
+/// What lies above place `at` and the one beside it.
+pub(super) fn parent(at: usize, here: &Hash, beside: &Hash) -> Hash {
+    if at.is_multiple_of(2) { node(here, beside) } else { node(beside, here) }
 }
 
 pub(super) fn hash(parts: &[&[u8]]) -> Hash {
@@ -217,6 +285,24 @@ pub(super) fn hash(parts: &[&[u8]]) -> Hash {
     parts.iter().for_each(|part| sha.update(part));
     let digest = sha.finalize();
     core::array::from_fn(|at| digest[at])
+}
+
+/// Hashes are written as bytes in one piece.
+mod flat {
+    use serde::{Deserializer, Serializer, de::Error};
+
+    use super::Hash;
+    use crate::wire::bytes;
+
+    pub fn serialize<S: Serializer>(hashes: &[Hash], serializer: S) -> Result<S::Ok, S::Error> {
+        bytes::serialize(hashes.as_flattened(), serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Hash>, D::Error> {
+        let bytes = bytes::deserialize(deserializer)?;
+        let (hashes, rest) = bytes.as_chunks();
+        if rest.is_empty() { Ok(hashes.to_vec()) } else { Err(D::Error::custom("part of a hash")) }
+    }
 }
 
 /// A shared value is written as it is.

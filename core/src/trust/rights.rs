@@ -4,10 +4,13 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{User, proof};
+use super::{POLICIES_MAX, Policy, User, proof};
 
 /// Grants that a realm may have.
 const GRANTS_MAX: usize = 1_000;
+
+/// The encoding of [`Rights`].
+const FORMAT: u8 = 2;
 
 /// The name of what is protected together: a hash of its owner and a random number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -26,16 +29,28 @@ impl fmt::Debug for Realm {
 }
 
 impl Realm {
-    /// The realm of an owner.
+    /// The realm of an owner. Its last bit is that of the nonce: see [`Realm::is_private`].
     pub fn of(owner: &User, nonce: u128) -> Realm {
-        Realm(proof::hash(&[b"pontoon realm\0", &owner.0, &nonce.to_be_bytes()]))
+        let mut hash = proof::hash(&[b"pontoon realm\0", &owner.0, &nonce.to_be_bytes()]);
+        hash[15] = hash[15] & 0xfe | (nonce & 1) as u8;
+        Realm(hash)
     }
 
-    /// The realm to which a namespace belongs and the namespace's locality bits, by its name: they stand behind the last
-    /// `.@`.
+    /// Whether only those read who have the privilege. Its name says so: where everybody reads nobody has to look.
+    pub fn is_private(&self) -> bool {
+        self.0[15] & 1 == 1
+    }
+
+    /// The private realm to which a namespace belongs.
+    pub fn private(namespace: &str) -> Option<Realm> {
+        Realm::of_namespace(namespace).map(|(realm, _)| realm).filter(Realm::is_private)
+    }
+
+    /// The realm to which a namespace belongs and the namespace's locality bits, by the end of its name: see
+    /// [`Realm::suffix`].
     pub fn of_namespace(namespace: &str) -> Option<(Realm, u8)> {
-        let (_, behind) = namespace.rsplit_once(".@")?;
-        let (realm, bits) = behind.split_at_checked(32)?;
+        let (_, end) = namespace.split_at_checked(namespace.len().checked_sub(36)?)?;
+        let (realm, bits) = end.strip_prefix(".@")?.split_at_checked(32)?;
         Some((Realm(super::hex(realm)?), u8::from_be_bytes(super::hex(bits)?)))
     }
 
@@ -83,6 +98,8 @@ impl Privilege {
 pub struct Privileges(u8);
 
 impl Privileges {
+    /// To read rows.
+    pub const READ: Privileges = Privileges(Privilege::Select as u8);
     /// To add, change and remove rows.
     pub const WRITE: Privileges =
         Privileges(Privilege::Insert as u8 | Privilege::Update as u8 | Privilege::Delete as u8);
@@ -131,6 +148,15 @@ pub enum Grantee {
     User(User),
 }
 
+impl fmt::Display for Grantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Grantee::Public => f.write_str("PUBLIC"),
+            Grantee::User(user) => user.fmt(f),
+        }
+    }
+}
+
 impl Grantee {
     /// Whether a user is meant.
     pub fn includes(&self, user: &User) -> bool {
@@ -151,7 +177,7 @@ pub struct Grant {
 }
 
 /// Who may do what in a realm: the value of its record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rights {
     /// Of the encoding.
     format: u8,
@@ -167,13 +193,20 @@ pub struct Rights {
     pub grants: Vec<Grant>,
     /// What they might do once: until then copies of what they wrote are good.
     pub former: Vec<(Grant, u64)>,
+    /// Of which rows.
+    pub policies: Vec<Policy>,
+    /// Until then, by the wall clock, others may have held.
+    pub policed_us: u64,
 }
 
 impl Rights {
-    /// Those of a new realm: everybody may read.
-    pub fn new(owner: User, nonce: u128, name: &str) -> Rights {
-        let grants = vec![Grant { to: Grantee::Public, privileges: Privileges::these(&[Privilege::Select]) }];
-        Rights { format: 1, owner, nonce, version: 1, name: name.to_owned(), grants, former: Vec::new() }
+    /// Those of a new realm: everybody may read, or nobody else.
+    pub fn new(owner: User, nonce: u128, private: bool, name: &str) -> Rights {
+        let nonce = nonce & !1 | u128::from(private);
+        let all = Grant { to: Grantee::Public, privileges: Privileges::READ };
+        let grants = if private { Vec::new() } else { vec![all] };
+        let (name, former, policies) = (name.to_owned(), Vec::new(), Vec::new());
+        Rights { format: FORMAT, owner, nonce, version: 1, name, grants, former, policies, policed_us: 0 }
     }
 
     /// The realm that they are of.
@@ -218,11 +251,19 @@ impl Rights {
         self.grants.len() <= GRANTS_MAX
     }
 
+    /// Has another set of policies from now on; others were good until `until_us`.
+    pub fn police(&mut self, policies: Vec<Policy>, until_us: u64) {
+        (self.policies, self.policed_us) = (policies, until_us);
+        self.version += 1;
+    }
+
     /// From the value of a record.
     pub fn decode(bytes: &[u8]) -> Option<Rights> {
         let rights: Rights = postcard::from_bytes(bytes).ok()?;
         let bounded = rights.grants.len() <= GRANTS_MAX && rights.former.len() <= GRANTS_MAX;
-        (rights.format == 1 && bounded).then_some(rights)
+        let bounded =
+            bounded && rights.policies.len() <= POLICIES_MAX && rights.policies.iter().all(Policy::is_bounded);
+        (rights.format == FORMAT && bounded).then_some(rights)
     }
 
     /// The value of its record.

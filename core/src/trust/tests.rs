@@ -5,7 +5,7 @@ use crate::{
     store::{Action, Expect, KeyOp, Record, Version},
 };
 
-const NETWORK: &str = "test";
+pub const NETWORK: &str = "test";
 const AT_US: u64 = 1_700_000_000_000_000;
 const HOUR_US: u64 = 3_600_000_000;
 
@@ -24,11 +24,15 @@ fn put(key: u32) -> KeyOp {
     }
 }
 
-fn signed(count: u32) -> (Ed25519, Vec<(u32, KeyOp)>) {
+pub fn signed(count: u32) -> (Ed25519, Vec<(u32, KeyOp)>) {
     let peer = Ed25519::from_seed(&[2; 32]);
     let mut ops: Vec<(u32, KeyOp)> = (0..count).map(|index| (index, put(index))).collect();
     sign_as(&peer, &session(1, &peer), (NETWORK, AT_US), 99, &mut ops);
     (peer, ops)
+}
+
+pub fn leaf_of(op: &KeyOp, index: u32) -> Hash {
+    op.proof.as_ref().unwrap().leaf_of_op(op, crate::dht::tag(99, index))
 }
 
 fn holds(op: &KeyOp, tag: u64, network: &str) -> bool {
@@ -39,7 +43,7 @@ fn holds(op: &KeyOp, tag: u64, network: &str) -> bool {
 
 #[test]
 fn every_write_of_a_batch_is_proven_and_nothing_else() {
-    for count in [1, 2, 3, 5, 63, 64, 65, 200] {
+    for count in [1, 2, 3, 5, 255, 256, 257, 600] {
         let (_, ops) = signed(count);
         for (index, op) in &ops {
             let tag = crate::dht::tag(99, *index);
@@ -49,7 +53,7 @@ fn every_write_of_a_batch_is_proven_and_nothing_else() {
             other.key.push(0);
             assert!(!holds(&other, tag, NETWORK));
             let mut other = op.clone();
-            other.action = Action::Put { value: vec![255; 9], expect: Expect::Absent, ttl_us: None };
+            other.action = Action::Put { value: vec![7; 8], expect: Expect::Absent, ttl_us: None };
             assert!(!holds(&other, tag, NETWORK));
             let mut other = op.clone();
             if let Some(proof) = &mut other.proof {
@@ -63,12 +67,12 @@ fn every_write_of_a_batch_is_proven_and_nothing_else() {
 
 #[test]
 fn a_batch_is_signed_once_and_a_path_is_short() {
-    let (_, ops) = signed(200);
+    let (_, ops) = signed(600);
     let proofs: Vec<&Proof> = ops.iter().filter_map(|(_, op)| op.proof.as_deref()).collect();
     let mut passes: Vec<&Pass> = proofs.iter().map(|proof| &*proof.pass).collect();
     passes.dedup();
-    assert_eq!(passes.len(), 200_usize.div_ceil(BATCH_MAX));
-    assert!(proofs.iter().all(|proof| proof.path.len() <= 6));
+    assert_eq!(passes.len(), 600_usize.div_ceil(BATCH_MAX));
+    assert!(proofs.iter().all(|proof| proof.path.len() <= 8));
 }
 
 #[test]
@@ -102,7 +106,7 @@ fn a_session_is_for_its_peer_its_network_and_its_time() {
 #[test]
 fn rights_add_up_and_go() {
     let (owner, alice, bob) = (User([1; 32]), User([2; 32]), User([3; 32]));
-    let mut rights = Rights::new(owner, 5, "t");
+    let mut rights = Rights::new(owner, 5, false, "t");
     let (insert, update) = (Privileges::these(&[Privilege::Insert]), Privileges::these(&[Privilege::Update]));
     let may = |rights: &Rights, user, what| rights.of(&user).any(what);
     assert!(may(&rights, owner, insert) && may(&rights, owner, Privileges::OWN) && !may(&rights, alice, insert));
@@ -119,7 +123,10 @@ fn rights_add_up_and_go() {
     assert!(!may(&rights, alice, Privileges::OWN));
     assert_eq!(Rights::decode(&rights.encode()), Some(rights.clone()));
     assert_eq!(Rights::decode(&rights.encode()[1..]), None);
-    assert_eq!(rights.realm(), Realm::of(&owner, 5));
+    assert_eq!(rights.realm(), Realm::of(&owner, 4));
+    let (private, public) = (Rights::new(owner, 4, true, "t"), rights.realm());
+    assert!(private.realm().is_private() && !public.is_private() && private.realm() != public);
+    assert!(!may(&private, alice, Privileges::READ) && may(&private, owner, Privileges::READ));
     assert_ne!(Realm::of(&alice, 5), Realm::of(&owner, 5));
 }
 

@@ -59,7 +59,7 @@ impl CreateAsJob {
         }
         self.stage = Stage::Defining(rows);
         let table = &mut self.create.table;
-        if let Some(rights) = rights_of(host, &table.name) {
+        if let Some(rights) = rights_of(host, false, &table.name) {
             table.place(host.env.random, host.env.locality_bits, Some(rights.realm()))?;
             self.claimed = false;
             host.ops(vec![claim(&rights)]);

@@ -21,8 +21,8 @@ use crate::{
         references::referring,
         statistics,
     },
-    store::{Action, Expect, KeyOp, Outcome, Version},
-    trust::{Rights, rights_op},
+    store::{Action, Expect, KeyOp, Outcome, Refusal, Version},
+    trust::{Realm, Rights, rights_op},
 };
 
 /// Attempts against somebody else who defines the same name.
@@ -32,6 +32,8 @@ const ATTEMPTS_MAX: u8 = 8;
 pub(super) struct CreateJob {
     table: TableDescriptor,
     if_not_exists: bool,
+    /// Only its owner is to read it at first.
+    private: bool,
     or_replace: bool,
     once: bool,
     attempts: u8,
@@ -60,14 +62,14 @@ enum Creating {
 }
 
 impl CreateJob {
-    pub fn new(table: TableDescriptor, if_not_exists: bool) -> CreateJob {
+    pub fn new(table: TableDescriptor, if_not_exists: bool, private: bool) -> CreateJob {
         let (or_replace, once, attempts, parents, claim, stage) = (false, false, 0, None, None, Creating::Put);
-        CreateJob { table, if_not_exists, or_replace, once, attempts, parents, claim, stage }
+        CreateJob { table, if_not_exists, private, or_replace, once, attempts, parents, claim, stage }
     }
 
     pub fn view(show: Show) -> CreateJob {
         let Show { view, if_not_exists, or_replace, once } = show;
-        CreateJob { or_replace, once, ..CreateJob::new(view, if_not_exists) }
+        CreateJob { or_replace, once, ..CreateJob::new(view, if_not_exists, false) }
     }
 
     fn put(&mut self, host: &mut Host, expect: Expect) -> Step {
@@ -136,7 +138,9 @@ impl CreateJob {
     /// There is something of that name.
     fn exists(&mut self, host: &mut Host, value: &[u8], version: Version) -> Step {
         let other = TableDescriptor::decode(value)?;
-        if self.if_not_exists || !self.once && other.same_definition(&self.table) {
+        // Who wants a private table must not take an open one for it.
+        let open = self.private && Realm::private(&other.namespace).is_none();
+        if !open && (self.if_not_exists || !self.once && other.same_definition(&self.table)) {
             return Ok(Some(host.done(0)));
         }
         let (name, is_view) = (&other.name, other.details()?.view.is_some());
@@ -148,7 +152,11 @@ impl CreateJob {
             }
             (true, false) => fail(WRONG_OBJECT, format!("\"{name}\" is not a view")),
             (false, _) => {
-                let other = if other.same_definition(&self.table) { "" } else { " with another definition" };
+                let other = match other.same_definition(&self.table) {
+                    true if open => ", and is not private",
+                    true => "",
+                    false => " with another definition",
+                };
                 fail(DUPLICATE_TABLE, format!("relation \"{name}\" already exists{other}"))
             }
         }
@@ -157,7 +165,10 @@ impl CreateJob {
 
 impl Job for CreateJob {
     fn start(&mut self, host: &mut Host) -> Step {
-        let rights = rights_of(host, &self.table.name);
+        let rights = rights_of(host, self.private, &self.table.name);
+        if self.private && rights.is_none() {
+            return Err(Refusal::Unsigned.into());
+        }
         self.table.place(host.env.random, host.env.locality_bits, rights.as_ref().map(Rights::realm))?;
         self.claim = rights.as_ref().map(claim);
         self.parents = Parents::enter(host, &mut self.table)?;
@@ -195,8 +206,8 @@ impl Job for CreateJob {
 }
 
 /// The rights of what a user creates.
-pub(super) fn rights_of(host: &Host, name: &str) -> Option<Rights> {
-    host.env.user.map(|user| Rights::new(user, host.env.random, name))
+pub(super) fn rights_of(host: &Host, private: bool, name: &str) -> Option<Rights> {
+    host.env.user.map(|user| Rights::new(user, host.env.random, private, name))
 }
 
 /// Makes rights known.

@@ -1,4 +1,4 @@
-//! GRANT and REVOKE: a conditional write of a realm's rights, which counts as done when nobody holds older ones any more.
+//! GRANT, REVOKE and policies: a conditional write of a realm's rights, which counts as done when nobody holds older ones any more.
 
 use super::{
     host::Host,
@@ -6,10 +6,12 @@ use super::{
 };
 use crate::{
     Error,
-    exec::schema::Grant,
-    sql::fault::{CORRUPTED, INSUFFICIENT_PRIVILEGE, SERIALIZATION, TOO_COMPLEX, fail},
+    exec::schema::{Grant, RightsChange},
+    sql::fault::{
+        CORRUPTED, DUPLICATE_OBJECT, INSUFFICIENT_PRIVILEGE, SERIALIZATION, TOO_COMPLEX, UNDEFINED_OBJECT, fail,
+    },
     store::{Action, Expect, Outcome},
-    trust::{LEASE_US, Rights, rights_op},
+    trust::{LEASE_US, POLICIES_MAX, Rights, rights_op},
 };
 
 /// Attempts against somebody else who changes the same rights: another page of the same user.
@@ -39,7 +41,7 @@ impl GrantJob {
 
     /// Writes them with what is granted, or without what is revoked.
     fn change(&mut self, host: &mut Host, value: &[u8], expect: Expect) -> Step {
-        let Grant { table, to, privileges, give, .. } = &self.grant;
+        let Grant { table, change, .. } = &self.grant;
         let Some(mut rights) = Rights::decode(value) else { return fail(CORRUPTED, "rights that do not read") };
         if host.env.user != Some(rights.owner) {
             let message = format!("must be owner of table \"{table}\", which is {}", rights.owner);
@@ -48,12 +50,36 @@ impl GrantJob {
         let before = rights.version;
         // Whoever judged by what was may still have judged so a lease later, by another clock.
         let until_us = host.env.now_us.cast_unsigned().saturating_add(LEASE_US + SLACK_US);
-        if !to.iter().all(|to| rights.change(*to, *privileges, *give, until_us)) {
-            return fail(TOO_COMPLEX, format!("table \"{table}\" is granted to too many users"));
-        }
-        // An earlier REVOKE may have been stored a moment ago: this one waits as if it had revoked.
-        if rights.version == before && *give {
-            return Ok(Some(host.done(0)));
+        match change {
+            RightsChange::Grant { to, privileges, give } => {
+                if !to.iter().all(|to| rights.change(*to, *privileges, *give, until_us)) {
+                    return fail(TOO_COMPLEX, format!("table \"{table}\" is granted to too many users"));
+                }
+                // An earlier REVOKE may have been stored a moment ago: this one waits as if it had revoked.
+                if rights.version == before && *give {
+                    return Ok(Some(host.done(0)));
+                }
+            }
+            RightsChange::Police(policy) => {
+                let mut policies = rights.policies.clone();
+                if policies.iter().any(|other| other.name == policy.name) {
+                    let message = format!("policy \"{}\" for table \"{table}\" already exists", policy.name);
+                    return fail(DUPLICATE_OBJECT, message);
+                }
+                if policies.len() >= POLICIES_MAX {
+                    return fail(TOO_COMPLEX, format!("table \"{table}\" has {POLICIES_MAX} policies"));
+                }
+                policies.push(policy.clone());
+                rights.police(policies, until_us);
+            }
+            RightsChange::Unpolice(name, if_exists) => {
+                let mut policies = rights.policies.clone();
+                policies.retain(|other| other.name != *name);
+                if policies.len() == rights.policies.len() && !if_exists {
+                    return fail(UNDEFINED_OBJECT, format!("policy \"{name}\" for table \"{table}\" does not exist"));
+                }
+                rights.police(policies, until_us);
+            }
         }
         rights.version = before + 1;
         let action = Action::Put { value: rights.encode(), expect, ttl_us: None };

@@ -358,7 +358,7 @@ impl Run {
 
 fn job(task: Task) -> Result<Box<dyn Job>, Error> {
     Ok(match task {
-        Task::Create(table, if_not_exists) => Box::new(CreateJob::new(table, if_not_exists)),
+        Task::Create(table, if_not_exists, private) => Box::new(CreateJob::new(table, if_not_exists, private)),
         Task::Drop(name, if_exists, cascade) => Box::new(DropJob::table(name, if_exists, cascade)),
         Task::Query(flow, columns) => Box::new(QueryJob::new(flow, columns)?),
         Task::Rows(rows, columns) => Box::new(Known(rows, columns)),

@@ -326,6 +326,7 @@ impl QueryJob {
         if let Some(index) = self.trees.purpose(need).map(|(index, _)| *index) {
             self.spend(host, index, outcomes.len());
             return match self.trees.on_ops(host, need, outcomes) {
+                Some((_, Answer { refused: Some(refusal), .. })) => Err(refusal.into()),
                 Some(((index, range), answer)) if self.ordered.contains_key(&index) => {
                     self.read_in_order(host, index, &range, answer);
                     self.go_on(host, index)
