@@ -208,6 +208,28 @@ async fn a_table_belongs_to_the_supernode_that_creates_it_for_its_user() {
     let granted = sql(owner.address, &format!("GRANT INSERT ON t TO '{theirs}'")).await;
     assert_eq!(granted.status, 200, "{:?}", granted.json());
     assert_eq!(sql(other.address, "INSERT INTO t VALUES (2, 'granted')").await.status, 200);
+
+    // A private table is read by whom SELECT was granted, a policy says of which rows others write.
+    let made = "CREATE TABLE diary (id INTEGER PRIMARY KEY, line TEXT) WITH (private = true); \
+                INSERT INTO diary VALUES (1, 'dear diary'), (2, 'another day'); \
+                CREATE TABLE board (id INTEGER PRIMARY KEY, author TEXT); GRANT INSERT, DELETE ON board TO PUBLIC; \
+                CREATE POLICY own ON board USING (author = current_user); INSERT INTO board VALUES (1, current_user)";
+    let made = sql(owner.address, made).await;
+    assert_eq!(made.status, 200, "{:?}", made.json());
+    for (node, code) in [(other.address, "insufficient_privilege"), (nobody.address, "unsigned")] {
+        for text in ["SELECT * FROM diary", "SELECT line FROM diary WHERE id = 1", "SELECT count(*) FROM diary"] {
+            let refused = sql(node, text).await;
+            assert_eq!((refused.status, &refused.json()["error"]["code"]), (403, &json!(code)), "{text}");
+        }
+        let refused = sql(node, "DELETE FROM board").await;
+        assert_eq!((refused.status, &refused.json()["error"]["code"]), (403, &json!(code)));
+    }
+    assert_eq!(sql(other.address, "INSERT INTO board VALUES (2, current_user)").await.status, 200);
+    assert_eq!(sql(owner.address, &format!("GRANT SELECT ON diary TO '{theirs}'")).await.status, 200);
+    let lines = sql(other.address, "SELECT line FROM diary ORDER BY id").await.json()["rows"].clone();
+    assert_eq!(lines, json!([{ "line": "dear diary" }, { "line": "another day" }]));
+    assert_eq!(sql(owner.address, &format!("REVOKE SELECT ON diary FROM '{theirs}'")).await.status, 200);
+    assert_eq!(sql(other.address, "SELECT line FROM diary WHERE id = 2").await.status, 403);
     // The user is in the store: after a kill it is the same one.
     let listen = owner.address.to_string();
     owner.kill();

@@ -401,6 +401,30 @@ test("a table belongs to the user who creates it, and others write what they are
   await run(owner, `REVOKE INSERT ON diary FROM "${theirs}"`);
   assert.equal(await run(other, "INSERT INTO diary VALUES (3, current_user(), 'late')"), "insufficient_privilege 42501");
 
+  // A private table: by key and by scan.
+  const read = (tab, text) => tab.evaluate((text) => db.query(text).then(({ rows }) => rows, ({ code }) => code), text);
+  await run(owner, "CREATE TABLE letters (id INTEGER PRIMARY KEY, line TEXT) WITH (private = true)");
+  assert.equal(await run(owner, "INSERT INTO letters VALUES (1, 'for two'), (2, 'only')"), 2);
+  const questions = ["SELECT line FROM letters WHERE id = 1", "SELECT line FROM letters ORDER BY id LIMIT 1"];
+  for (const text of questions) {
+    assert.equal(await read(other, text), "insufficient_privilege", text);
+    assert.equal(await read(tabs[0], text), "unsigned", text);
+  }
+  await run(owner, `GRANT SELECT ON letters TO "${theirs}"`);
+  for (const text of questions) assert.deepEqual(await read(other, text), [{ line: "for two" }], text);
+  await run(owner, `REVOKE SELECT ON letters FROM "${theirs}"`);
+  for (const text of questions) assert.equal(await read(other, text), "insufficient_privilege", text);
+
+  // Each writes its own rows.
+  await run(owner, "CREATE TABLE board (id INTEGER PRIMARY KEY, author TEXT)");
+  await run(owner, "GRANT INSERT, UPDATE, DELETE ON board TO PUBLIC");
+  await run(owner, "CREATE POLICY own ON board USING (author = current_user)");
+  assert.equal(await run(owner, "INSERT INTO board VALUES (1, current_user)"), 1);
+  assert.equal(await run(other, "INSERT INTO board VALUES (2, current_user)"), 1);
+  assert.equal(await run(other, "DELETE FROM board WHERE id = 1"), "insufficient_privilege 42501");
+  assert.equal(await run(other, `INSERT INTO board VALUES (3, '${mine}')`), "insufficient_privilege 42501");
+  assert.equal(await run(other, "DELETE FROM board WHERE id = 2"), 1);
+
   // The user is kept with the store.
   await join(owner, { user: true });
   assert.equal(await user(owner), mine);
