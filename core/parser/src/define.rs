@@ -15,6 +15,7 @@ use sqlparser::ast as parsed;
 use crate::{
     ParseError, Result,
     expr::{expr, name, object_name},
+    options::encryption,
     query::select,
     statement::data_type,
     unsupported,
@@ -39,7 +40,11 @@ pub(crate) fn create_table(create: parsed::CreateTable) -> Result<Statement> {
     if create.or_replace {
         return unsupported("CREATE OR REPLACE TABLE");
     }
+    let encryption = encryption(create.table_options)?;
     if let Some(query) = create.query {
+        if encryption.is_some() {
+            return unsupported("CREATE TABLE AS with encryption; INSERT seals the rows of a table that is there");
+        }
         if !create.constraints.is_empty() || !create.columns.is_empty() {
             return unsupported("columns and constraints in CREATE TABLE AS; name columns in the SELECT");
         }
@@ -76,6 +81,7 @@ pub(crate) fn create_table(create: parsed::CreateTable) -> Result<Statement> {
         checks,
         uniques,
         references,
+        encryption,
     }))
 }
 

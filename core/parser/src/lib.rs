@@ -22,6 +22,7 @@ mod change;
 mod define;
 mod expr;
 mod locate;
+mod options;
 mod query;
 mod sqlite;
 mod statement;

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     Error,
     sql::{catalog::TableDescriptor, scalar::Scalar},
-    store::Version,
+    store::{KeyOp, Version},
     trust::{Grantee, Privileges, Realm},
 };
 
@@ -75,6 +75,8 @@ pub struct Grant {
     pub to: Vec<Grantee>,
     /// Whether it is granted.
     pub give: bool,
+    /// What makes of its keyring what it becomes, on condition of what it was.
+    pub ring: Option<KeyOp>,
 }
 
 /// A table made of the rows of a query.

@@ -67,6 +67,7 @@ impl Node {
                 | Command::Unwatch { .. }
                 | Command::Cancel { .. }
                 | Command::ActFor { .. }
+                | Command::Agree { .. }
                 | Command::Leave
         );
         if busy && !local {
@@ -118,6 +119,10 @@ impl Node {
                 } else {
                     self.reply(call, Err(Error::Refused(Refusal::Forged)));
                 }
+            }
+            Command::Agree { with } => {
+                let agreed = with.iter().map(|other| self.agree(other)).collect();
+                self.reply(call, Ok(Reply::Agreed(agreed)));
             }
             Command::Leave => self.leave(call),
         }

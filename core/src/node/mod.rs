@@ -22,7 +22,7 @@ pub use api::*;
 use self::{admission::Admission, calls::Calls, joins::ways};
 use crate::{
     config::Config,
-    crypto::Identity,
+    crypto::{Identity, Secret},
     ctx::{Ctx, Now, Outbox, Rng},
     dht::Dht,
     exchange::Exchanges,
@@ -386,6 +386,11 @@ impl Node {
     /// From now on it acts for a user whose keys are at hand. For others there is [`Command::ActFor`].
     pub fn act_with(&mut self, user: Box<dyn Identity>) {
         self.signer.act_with(user);
+    }
+
+    /// What the user for whom it acts, whose keys are at hand, agrees on with another one.
+    pub fn agree(&self, with: &User) -> Option<Secret> {
+        self.signer.agree(with)
     }
 
     /// How many live queries of all askers stand at this node.

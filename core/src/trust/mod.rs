@@ -31,7 +31,10 @@ use serde::{Deserialize, Serialize};
 pub use rights::{Grant, Grantee, Privilege, Privileges, Realm, Rights};
 pub use session::Session;
 
-use crate::{config::SECOND_US, crypto::Identity};
+use crate::{
+    config::SECOND_US,
+    crypto::{Identity, Secret},
+};
 
 /// A user: its public key. As text it is 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -123,6 +126,11 @@ impl Signer {
             Some(user) => user.public_key().try_into().ok().map(User),
             None => self.session.borrow().as_ref().map(|session| session.user),
         }
+    }
+
+    /// What the user for whom it acts agrees on with another one, if the user's keys are at hand.
+    pub fn agree(&self, with: &User) -> Option<Secret> {
+        self.user.as_ref()?.agree(&with.0)
     }
 
     /// The word of the user for whom it acts, good at this time, if the user's keys are at hand.

@@ -37,8 +37,8 @@ pub(super) struct CreateJob {
     attempts: u8,
     /// The tables that it refers to, which are told before and after.
     parents: Option<Parents>,
-    /// What makes its rights known, where it is to have an owner.
-    claim: Option<KeyOp>,
+    /// What comes first, the last one of these before the others: its rights, where it is to have an owner, and its keyring.
+    claims: Vec<KeyOp>,
     stage: Creating,
 }
 
@@ -60,14 +60,15 @@ enum Creating {
 }
 
 impl CreateJob {
-    pub fn new(table: TableDescriptor, if_not_exists: bool) -> CreateJob {
-        let (or_replace, once, attempts, parents, claim, stage) = (false, false, 0, None, None, Creating::Put);
-        CreateJob { table, if_not_exists, or_replace, once, attempts, parents, claim, stage }
+    pub fn new(table: TableDescriptor, if_not_exists: bool, mut claims: Vec<KeyOp>) -> CreateJob {
+        claims.reverse();
+        let (or_replace, once, attempts, parents, stage) = (false, false, 0, None, Creating::Put);
+        CreateJob { table, if_not_exists, or_replace, once, attempts, parents, claims, stage }
     }
 
     pub fn view(show: Show) -> CreateJob {
         let Show { view, if_not_exists, or_replace, once } = show;
-        CreateJob { or_replace, once, ..CreateJob::new(view, if_not_exists) }
+        CreateJob { or_replace, once, ..CreateJob::new(view, if_not_exists, Vec::new()) }
     }
 
     fn put(&mut self, host: &mut Host, expect: Expect) -> Step {
@@ -100,7 +101,7 @@ impl CreateJob {
 
     /// There is nothing of that name: its rights come first, then its parents are told.
     fn begin(&mut self, host: &mut Host) -> Step {
-        if let Some(claim) = self.claim.take() {
+        if let Some(claim) = self.claims.pop() {
             self.stage = Creating::Claim;
             host.ops(vec![claim]);
             return Ok(None);
@@ -159,9 +160,9 @@ impl Job for CreateJob {
     fn start(&mut self, host: &mut Host) -> Step {
         let rights = rights_of(host, &self.table.name);
         self.table.place(host.env.random, host.env.locality_bits, rights.as_ref().map(Rights::realm))?;
-        self.claim = rights.as_ref().map(claim);
+        self.claims.extend(rights.as_ref().map(claim));
         self.parents = Parents::enter(host, &mut self.table)?;
-        if self.parents.is_none() && self.claim.is_none() {
+        if self.parents.is_none() && self.claims.is_empty() {
             return self.put(host, Expect::Absent);
         }
         self.stage = Creating::Look;

@@ -1,4 +1,5 @@
 //! GRANT and REVOKE: a conditional write of a realm's rights, which counts as done when nobody holds older ones any more.
+//! Where it is about reading an encrypted table, its keyring is written before.
 
 use super::{
     host::Host,
@@ -7,7 +8,7 @@ use super::{
 use crate::{
     Error,
     exec::schema::Grant,
-    sql::fault::{CORRUPTED, INSUFFICIENT_PRIVILEGE, SERIALIZATION, TOO_COMPLEX, fail},
+    sql::fault::{CORRUPTED, INSUFFICIENT_PRIVILEGE, SERIALIZATION, STALE_PLAN, TOO_COMPLEX, fail},
     store::{Action, Expect, Outcome},
     trust::{LEASE_US, Rights, rights_op},
 };
@@ -20,12 +21,14 @@ const SLACK_US: u64 = 60_000_000;
 /// See the module's documentation.
 pub(super) struct GrantJob {
     grant: Grant,
+    /// The keyring is being written.
+    rekeying: bool,
     attempts: u8,
 }
 
 impl GrantJob {
     pub fn new(grant: Grant) -> GrantJob {
-        GrantJob { grant, attempts: 0 }
+        GrantJob { grant, rekeying: false, attempts: 0 }
     }
 
     fn read(&mut self, host: &mut Host) -> Step {
@@ -64,11 +67,20 @@ impl GrantJob {
 
 impl Job for GrantJob {
     fn start(&mut self, host: &mut Host) -> Step {
+        // Keys first: of rights that are told of, keys are there, and of rights that are gone they are, too.
+        if let Some(ring) = self.grant.ring.take() {
+            self.rekeying = true;
+            host.ops(vec![ring]);
+            return Ok(None);
+        }
         self.read(host)
     }
 
     fn on_ops(&mut self, host: &mut Host, _need: u32, mut outcomes: Vec<Outcome>) -> Step {
+        let rekeyed = core::mem::take(&mut self.rekeying);
         match outcomes.pop() {
+            Some(Outcome::Stored { .. }) if rekeyed => self.read(host),
+            Some(Outcome::Conflict { .. }) if rekeyed => fail(STALE_PLAN, "the keyring is another one by now"),
             Some(Outcome::Found { value, version, .. }) => self.change(host, &value, Expect::Version(version)),
             Some(Outcome::Stored { .. }) => Ok(Some(host.done(0))),
             Some(Outcome::Refused(refusal)) => Err(refusal.into()),
