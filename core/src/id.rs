@@ -419,6 +419,19 @@ impl Coverage {
         Coverage(limbs).min(Region::ALL.size())
     }
 
+    /// Without a part of it.
+    #[must_use]
+    pub fn minus(self, part: Coverage) -> Coverage {
+        let mut limbs = [0; 3];
+        let mut borrow = 0_i128;
+        for index in (0..3).rev() {
+            let rest = i128::from(self.0[index]) - i128::from(part.0[index]) + borrow;
+            limbs[index] = rest as u64;
+            borrow = rest >> 64;
+        }
+        if part <= self { Coverage(limbs) } else { Coverage::NONE }
+    }
+
     /// The sum of the sizes of disjoint regions.
     pub fn of<'a>(regions: impl IntoIterator<Item = &'a Region>) -> Coverage {
         regions.into_iter().fold(Coverage::NONE, |sum, region| sum.plus(region.size()))

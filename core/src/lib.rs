@@ -40,6 +40,7 @@ pub mod messaging;
 pub mod node;
 pub mod overlay;
 pub mod pht;
+pub mod seal;
 pub mod spread;
 pub mod sql;
 pub mod store;

@@ -137,6 +137,7 @@ impl Sim {
                         Some(Ok(Reply::Gathered(partial, end))) => {
                             ask.asking.on_gathered(definitions, need, *partial, end);
                         }
+                        Some(Ok(Reply::Agreed(agreed))) => ask.asking.on_agreed(definitions, need, agreed),
                         // What it needs does not come: it never ends, which counts as unreachable.
                         _ => {}
                     }
@@ -166,6 +167,7 @@ impl Sim {
                 Some((_, Ok(Reply::Gathered(partial, end)))) => {
                     ask.asking.on_gathered(definitions, need, *partial, end);
                 }
+                Some((_, Ok(Reply::Agreed(agreed)))) => ask.asking.on_agreed(definitions, need, agreed),
                 Some((_, Err(error))) => return Some(Err(error)),
                 Some((_, Ok(_))) => return Some(Err(Error::Unreachable)),
                 None => ask.open.push((need, call)),
@@ -190,6 +192,7 @@ impl Sim {
                     (need, Command::Gather { fragment, except: Box::default(), deadline_us })
                 }
                 Need::Join { need, plan } => (need, Command::Join { plan, deadline_us }),
+                Need::Agree { need, with } => (need, Command::Agree { with }),
             };
             ask.open.push((need, self.command(ask.node, command)));
         }

@@ -3,8 +3,11 @@
 
 use pontoon_core::{
     data::{QueryResult, Value, codec},
+    dht, group,
     sql::catalog::{self, TableDescriptor},
-    store::{Action, Expect, KeyOp, Outcome, Refusal},
+    store::{Action, Expect, KeyOp, Outcome, Record, Refusal, Version},
+    trust,
+    wire::Body,
 };
 use pontoon_tests::{
     ops::get,
@@ -103,7 +106,9 @@ fn a_patched_client_writes_no_more_than_its_rows() {
     };
     let key = |id: i64| codec::encode_key(&[Value::Integer(id)]);
     let text = |text: &str| Value::Text(text.to_owned());
-    let of = |author: &str| codec::encode_row(&[Value::Null, text("x"), text(author), Value::Integer(1)]);
+    let of = |id, author| {
+        codec::encode_row(&[Value::Integer(id), text("x"), text(&user(author).to_string()), Value::Integer(1)])
+    };
     let op = |id, action| KeyOp { action, ..get(&table.namespace, &key(id)) };
     let put = |value: Vec<u8>, expect| Action::Put { value, expect, ttl_us: None };
     let found = |sim: &mut Sim, id| match sim.keys(0, vec![op(id, Action::Get)]).remove(0) {
@@ -111,10 +116,11 @@ fn a_patched_client_writes_no_more_than_its_rows() {
         other => panic!("{other:?}"),
     };
     let (bobs, version) = found(&mut sim, 2);
-    let (own, his) = (of(&user(MALLORY.1).to_string()), of(&user(BOB.1).to_string()));
+    let (own, his) = (of(9, MALLORY.1), of(9, BOB.1));
     let tries = [
-        (2, put(own.clone(), Expect::Version(version))),
-        (2, put(own.clone(), Expect::Any)),
+        (2, put(of(2, MALLORY.1), Expect::Version(version))),
+        (2, put(of(2, MALLORY.1), Expect::Any)),
+        (8, put(own.clone(), Expect::Absent)),
         (2, put(bobs.clone(), Expect::Version(version))),
         (2, Action::Remove { expect: Expect::Version(version) }),
         (2, Action::Remove { expect: Expect::Any }),
@@ -129,6 +135,99 @@ fn a_patched_client_writes_no_more_than_its_rows() {
     assert_eq!(found(&mut sim, 2), (bobs, version));
     let outcome = sim.keys(MALLORY.0, vec![op(9, put(own, Expect::Absent))]).remove(0);
     assert!(matches!(outcome, Outcome::Stored { .. }), "her own she writes: {outcome:?}");
+}
+
+#[test]
+fn a_row_lies_under_its_own_key_and_what_is_there_is_a_conflict() {
+    let mut sim = board(4);
+    for text in [
+        "CREATE TABLE profiles (size INTEGER, id TEXT PRIMARY KEY, line TEXT)",
+        "GRANT INSERT, UPDATE ON profiles TO PUBLIC",
+        "CREATE POLICY join ON profiles FOR INSERT WITH CHECK (id = current_user)",
+        "CREATE POLICY own ON profiles FOR UPDATE USING (id = current_user)",
+    ] {
+        run(&mut sim, ALICE.0, text);
+    }
+    let text = |text: &str| Value::Text(text.to_owned());
+    let line = |sim: &mut Sim| run(sim, 0, "SELECT line FROM profiles ORDER BY line").rows;
+    run(&mut sim, BOB.0, "INSERT INTO profiles VALUES (1, current_user, 'bob')");
+    let again = "INSERT INTO profiles VALUES (1, current_user, 'bob again')";
+    assert_eq!(sim.sql(BOB.0, again).unwrap_err().code(), "unique_violation");
+    run(&mut sim, BOB.0, &format!("{again} ON CONFLICT (id) DO UPDATE SET line = 'bob again'"));
+    let over = format!("INSERT INTO profiles VALUES (1, '{}', 'mallory') ON CONFLICT (id) DO", user(BOB.1));
+    assert_eq!(
+        sim.sql(MALLORY.0, &format!("{over} UPDATE SET line = 'x'")).unwrap_err().code(),
+        "insufficient_privilege"
+    );
+    assert_eq!(line(&mut sim), [[text("bob again")]]);
+    // A patched client puts a row of its own under a key that is another's.
+    let table = match sim.keys(0, vec![catalog::entry("profiles", 0, Action::Get)]).remove(0) {
+        Outcome::Found { value, .. } => TableDescriptor::decode(&value).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let of = |author: u8| text(&user(author).to_string());
+    let put = |under: u8, of: Value| {
+        let value = codec::encode_row(&[Value::Integer(1), of, text("mallory")]);
+        let action = Action::Put { value, expect: Expect::Absent, ttl_us: None };
+        KeyOp { action, ..get(&table.namespace, &codec::encode_key(&[text(&user(under).to_string())])) }
+    };
+    let squat = put(ALICE.1, of(MALLORY.1));
+    assert_eq!(sim.keys(MALLORY.0, vec![squat]), [Outcome::Refused(Refusal::Forbidden)]);
+    let own = put(MALLORY.1, of(MALLORY.1));
+    assert!(matches!(sim.keys(MALLORY.0, vec![own])[..], [Outcome::Stored { .. }]));
+}
+
+#[test]
+fn a_stranger_donates_nothing_that_a_policy_forbids() {
+    let mut sim = board(5);
+    run(&mut sim, BOB.0, "INSERT INTO board VALUES (2, 'by bob', current_user, 1)");
+    let table = match sim.keys(0, vec![catalog::entry("board", 0, Action::Get)]).remove(0) {
+        Outcome::Found { value, .. } => TableDescriptor::decode(&value).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let key = codec::encode_key(&[Value::Integer(2)]);
+    let held = match sim.keys(0, vec![KeyOp { action: Action::Prove, ..get(&table.namespace, &key) }]).remove(0) {
+        Outcome::Proven(record) => *record,
+        other => panic!("{other:?}"),
+    };
+    let (id, owner) = (held.id(), sim.owner_of(&held.id()).unwrap());
+    let eve = (0..6).find(|node| sim.linked(*node, owner)).unwrap();
+    let (session, to) = (sim.session(eve, MALLORY.1).unwrap(), sim.fragment_of(owner, &id).unwrap());
+    let text = |text: &str| Value::Text(text.to_owned());
+    let hers =
+        codec::encode_row(&[Value::Integer(2), text("x"), text(&user(MALLORY.1).to_string()), Value::Integer(1)]);
+    let put = |expect| Action::Put { value: hers.clone(), expect, ttl_us: None };
+    let tries = [
+        Action::Remove { expect: Expect::Any },
+        Action::Remove { expect: Expect::Version(held.version) },
+        put(Expect::Any),
+        put(Expect::Absent),
+        put(Expect::Version(held.version)),
+    ];
+    for (request, action) in tries.into_iter().enumerate() {
+        let (wall_us, request) = (sim.clocks(eve).wall, request as u64);
+        let mut ops = [(0, KeyOp { action: action.clone(), ..get(&table.namespace, &key) })];
+        trust::sign_as(&*sim.identity(eve), &session, ("sim", wall_us), request, &mut ops);
+        let [(_, op)] = ops;
+        let expected = trust::What::of(&action).and_then(|what| what.expect());
+        let parent = if let Some(Expect::Version(version)) = expected { Some(version) } else { None };
+        let record = Record {
+            value: action.value().map(<[u8]>::to_vec),
+            version: Version { wall_us, counter: dht::tag(request, 0), author: sim.id(eve) },
+            parent,
+            earlier: Vec::new(),
+            proof: op.proof,
+            ..held.clone()
+        };
+        let page = group::message::Page { after: None, until: None, records: vec![record] };
+        assert!(sim.say(eve, owner, Body::Group(group::Message::Donate { of: to, to, page })));
+        sim.run_for(5 * SECOND_US);
+        let now = match sim.keys(0, vec![KeyOp { action: Action::Prove, ..get(&table.namespace, &key) }]).remove(0) {
+            Outcome::Proven(record) => *record,
+            other => panic!("{action:?}: {other:?}"),
+        };
+        assert_eq!(now.version, held.version, "{action:?}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use pontoon_core::{
     dht,
     exec::{Env, Need},
     group::Name,
-    pht, spread,
+    live, pht, spread,
     sql::{
         asking::{Asking, Definitions},
         catalog::{self, TableDescriptor},
@@ -276,9 +276,47 @@ fn who_passes_for_a_reader_on_the_way_is_told_nothing() {
 }
 
 #[test]
+fn who_gives_up_while_rights_are_read_leaves_nothing_standing() {
+    let mut sim = diary(6);
+    let table = table(&mut sim);
+    let (plan, realm) = (scan(&mut sim), table.realm().unwrap());
+    // Nobody holds rights that were read lately.
+    sim.run_for(10 * SECOND_US);
+    let id = Id::object(&table.namespace, &codec::encode_key(&[Value::Integer(7)]), 0);
+    let owner = sim.owner_of(&id).unwrap();
+    let eve = (0..8).find(|node| sim.linked(*node, owner)).unwrap();
+    let session = sim.session(eve, MALLORY.1).unwrap();
+    let own = trust::credential_as(&*sim.identity(eve), session, ("sim", sim.clocks(eve).wall), &realm);
+    let Name { region, .. } = sim.fragment_of(owner, &id).unwrap();
+    for (branch, reader) in [(7, Some(own)), (8, None)] {
+        let request = live::Request {
+            watch: 1,
+            plan: plan.clone(),
+            region,
+            lease_us: 60 * SECOND_US,
+            relay: None,
+            read: true,
+            reader: reader.map(Box::new),
+        };
+        let handed = live::Message::HandOver { asker: sim.id(eve), request: request.clone() };
+        let (asker, work) = (sim.id(eve), spread::Work::Watch(request));
+        let task = spread::Message::Task { branch, asker, region, depth: 1, patience_us: 5_000_000, work };
+        for body in [Body::Spread(task), Body::Spread(spread::Message::Cancel { branch }), Body::Live(handed)] {
+            assert!(sim.say(eve, owner, body));
+        }
+        sim.run_for(2 * SECOND_US);
+        assert_eq!(sim.standing_queries(owner), 0);
+    }
+}
+
+#[test]
 fn statistics_of_a_private_table_have_no_values_in_them() {
     let mut sim = diary(5);
-    run(&mut sim, ALICE.0, "ANALYZE");
+    for text in ["ANALYZE diary", "ANALYZE"] {
+        run(&mut sim, ALICE.0, text);
+    }
+    run(&mut sim, NOBODY, "ANALYZE");
+    assert_eq!(sim.sql(NOBODY, "ANALYZE diary").unwrap_err().code(), "unsigned");
     let shown = run(&mut sim, NOBODY, "SELECT * FROM pontoon_statistics");
     let shown = format!("{:?}", shown.rows);
     assert!(shown.contains("diary") && shown.contains("days") && shown.contains("mood 3"), "{shown}");

@@ -329,6 +329,17 @@ impl Engine {
         })
     }
 
+    /// What the user for whom this peer acts agrees on with others, both encoded: a list of keys of 32 bytes, and for each
+    /// the secret, if there is one. For SQL, which opens keyrings with it.
+    pub fn agree(&self, with: &[u8]) -> Vec<u8> {
+        let with: Vec<trust::User> = postcard::from_bytes(with).unwrap_or_default();
+        let agreed = self.driver.node(|node| {
+            let bytes = |other: &trust::User| node.agree(other).map(|secret| *secret.bytes());
+            with.iter().map(bytes).collect::<Vec<Option<[u8; 32]>>>()
+        });
+        postcard::to_allocvec(&agreed).unwrap_or_default()
+    }
+
     /// The network's locality bits, which the places of the catalog and of new tables depend on.
     #[wasm_bindgen(getter, js_name = localityBits)]
     pub fn locality_bits(&self) -> u8 {

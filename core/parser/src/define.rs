@@ -42,8 +42,10 @@ pub(crate) fn create_table(create: parsed::CreateTable) -> Result<Statement> {
     }
     let options = options(create.table_options)?;
     if let Some(query) = create.query {
-        if options.private {
-            return unsupported("CREATE TABLE AS of a private table; INSERT from the query into one that is there");
+        if options.private || options.encryption.is_some() {
+            return unsupported(
+                "CREATE TABLE AS of a private or encrypted table; INSERT from the query into one that is there",
+            );
         }
         if !create.constraints.is_empty() || !create.columns.is_empty() {
             return unsupported("columns and constraints in CREATE TABLE AS; name columns in the SELECT");
@@ -82,6 +84,7 @@ pub(crate) fn create_table(create: parsed::CreateTable) -> Result<Statement> {
         uniques,
         references,
         private: options.private,
+        encryption: options.encryption,
     }))
 }
 

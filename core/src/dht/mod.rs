@@ -31,7 +31,7 @@ use crate::{
     node::Saved,
     overlay::View,
     store::{Action, KeyOp, Outcome, Record, Store, disk},
-    trust::{self, Keeper, Reader, Realm, Verdict},
+    trust::{self, Keeper, Reader, Realm, User, Verdict},
 };
 
 /// What this layer tells the node.
@@ -459,6 +459,13 @@ impl Dht {
         let verdict = self.keeper.judge_reader(ctx, namespace, reader);
         self.settle(ctx, view);
         verdict
+    }
+
+    /// Whether a user, who was judged as a reader before, may see what is in a private namespace still, as far as is known.
+    pub fn may_read(&mut self, ctx: &mut Ctx, view: &dyn View, namespace: &str, user: &User) -> bool {
+        let may = self.keeper.may_read(ctx, namespace, user);
+        self.settle(ctx, view);
+        may
     }
 
     /// Begins or ends to tell of what this node commits of a namespace; false when there are too many namespaces.

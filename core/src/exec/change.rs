@@ -3,6 +3,8 @@
 //! In these plans a row is a *stored row*: [`Scalar::Column`] is the slot where a record keeps the value, so columns
 //! that a table lost are there, too, and survive a change. Only the asker needs any of it.
 
+use std::sync::Arc;
+
 use super::{
     eval::{eval, truth},
     ops::project::project,
@@ -12,6 +14,7 @@ use super::{
 use crate::{
     Error,
     data::{Column, Row, Type, Value, codec},
+    seal::{Opening, Sealer},
     sql::{
         fault::{CHECK_VIOLATION, CORRUPTED, NOT_NULL_VIOLATION, error, fail},
         index::Index,
@@ -44,6 +47,8 @@ pub struct Target {
     pub version: Option<Version>,
     /// Who refers to its rows.
     pub dependents: Vec<Dependent>,
+    /// What seals new values.
+    pub sealer: Option<Sealer>,
 }
 
 /// A column of a [`Target`].
@@ -66,6 +71,8 @@ pub struct Returning {
     pub exprs: Vec<Scalar>,
     /// The columns of the result.
     pub columns: Vec<Column>,
+    /// How they are opened, where they are sealed.
+    pub openings: Vec<Option<Arc<Opening>>>,
 }
 
 /// New rows of a table.
@@ -170,6 +177,14 @@ impl Target {
         }
         let part = |slot: &u32| row.get(*slot as usize).cloned().unwrap_or(Value::Null);
         Some(codec::encode_key(&self.key.iter().map(part).collect::<Row>()))
+    }
+
+    /// Seals values in the slots of a row that `which` names.
+    pub fn seal(&self, key: &[u8], row: &mut [Value], which: impl Fn(u32) -> bool) -> Result<(), Error> {
+        match &self.sealer {
+            Some(sealer) => sealer.seal((&self.namespace, key), row, which),
+            None => Ok(()),
+        }
     }
 
     /// A record as a stored row, and what it has beyond: columns that this definition does not know.

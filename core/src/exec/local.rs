@@ -97,6 +97,7 @@ impl Local {
                         let (partial, end) = ended(self.join(&plan));
                         asking.on_gathered(&mut definitions, need, partial, end);
                     }
+                    Need::Agree { need, with } => asking.on_agreed(&mut definitions, need, vec![None; with.len()]),
                 }
             }
             if let Some(result) = asking.finished() {

@@ -3,6 +3,8 @@
 //! [`sql::plan`](crate::sql::plan) makes it, [`Run`](super::Run) carries it out, both at the peer that asks. What other
 //! peers run of it are its [`FragmentPlan`]s.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,6 +19,7 @@ use super::{
 };
 use crate::{
     data::{Column, Nested, Row, Value},
+    seal::Opening,
     sql::{
         ast::{BinaryOp, FrameUnit, SetOp},
         catalog::TableDescriptor,
@@ -25,7 +28,8 @@ use crate::{
         logical::Scan,
         scalar::Scalar,
     },
-    store::Version,
+    store::{KeyOp, Version},
+    trust::Realm,
 };
 
 /// A statement as it is run.
@@ -34,6 +38,8 @@ pub struct Plan {
     /// The tables that it was planned with, and the version of each one's catalog entry: if it is another by now, the
     /// plan is of no use any more.
     pub(crate) tables: Vec<(String, Version)>,
+    /// The keyrings of these tables, and the version of each one's ring: the same holds.
+    pub(crate) rings: Vec<(Realm, Version)>,
     /// What to do.
     pub(crate) task: Task,
 }
@@ -41,8 +47,9 @@ pub struct Plan {
 /// What a plan does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Task {
-    /// Defines a table, unless there is one of that name; with the flag any definition will do.
-    Create(TableDescriptor, bool, bool),
+    /// Defines a table, unless there is one of that name; with the first flag any definition will do, with the second only who
+    /// may reads it. The operations come before it, one by one, and may find that they were done already.
+    Create(TableDescriptor, (bool, bool), Vec<KeyOp>),
     /// Drops a table; with the first flag it need not be there, with the second references to it go, too.
     Drop(String, bool, bool),
     /// Answers with the rows of a flow.
@@ -71,6 +78,15 @@ pub enum Task {
     Analyze(Box<Analyze>),
     /// Gathers statistics of a table, or of all.
     Profile(Option<Box<TableDescriptor>>),
+    /// Does something, and opens what is sealed in the rows of the result.
+    Opened(Box<Task>, Vec<Option<Arc<Opening>>>),
+}
+
+impl Task {
+    /// The same, with the columns of its result opened so.
+    pub(crate) fn opened(self, openings: Vec<Option<Arc<Opening>>>) -> Task {
+        if openings.iter().all(Option::is_none) { self } else { Task::Opened(Box::new(self), openings) }
+    }
 }
 
 /// See [`Task::Analyze`].

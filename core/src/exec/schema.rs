@@ -8,7 +8,7 @@ use super::{
 use crate::{
     Error,
     sql::{catalog::TableDescriptor, scalar::Scalar},
-    store::Version,
+    store::{KeyOp, Version},
     trust::{Grantee, Policy, Privileges, Realm},
 };
 
@@ -71,6 +71,8 @@ pub struct Grant {
     pub realm: Realm,
     /// What becomes of its rights.
     pub change: RightsChange,
+    /// What makes of its keyring what it becomes, on condition of what it was.
+    pub ring: Option<KeyOp>,
 }
 
 /// A change of rights.

@@ -14,7 +14,7 @@ use crate::{
     node,
     sql::fault::{BUDGET, fail},
     store::Record,
-    trust::{Proof, Reader},
+    trust::{Proof, User},
 };
 
 /// Queries of one asker.
@@ -40,6 +40,7 @@ struct Query {
     encoded: Vec<u8>,
     region: Region,
     relay: Option<Id>,
+    /// For whom, as was shown and judged when it was installed or renewed.
     reader: Option<Box<Proof>>,
     until_us: u64,
     sessions: Vec<Session>,
@@ -83,7 +84,7 @@ impl Queries {
         names.into_iter().collect()
     }
 
-    /// Installs or renews a query over some parts of what this node owns; gives its sessions there.
+    /// Installs or renews a query, whose reader was judged, over some parts of what this node owns; gives its sessions there.
     pub fn install(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -145,7 +146,7 @@ impl Queries {
         Ok(fed)
     }
 
-    /// Another owner's query, which goes on here.
+    /// Another owner's query, whose reader was judged, which goes on here.
     pub fn take_over(&mut self, ctx: &mut Ctx<'_>, dht: &Dht, asker: Id, request: &Request) {
         if self.queries.iter().all(|query| query.name != (asker, request.watch)) {
             // Whom there is no room for hears of it when it renews its query.
@@ -186,10 +187,10 @@ impl Queries {
         self.queries.retain(|query| query.name != (asker, watch));
     }
 
-    /// Leaves the queries over a namespace whose readers may still read it. Others find out when they are renewed.
-    pub fn retain(&mut self, namespace: &str, mut may: impl FnMut(&Reader<'_>) -> bool) {
-        self.queries
-            .retain(|query| query.plan.namespace() != namespace || may(&Reader::Shown(query.reader.as_deref())));
+    /// Leaves the queries over a private namespace whose users may still read it. Others find out when they are renewed.
+    pub fn retain(&mut self, namespace: &str, mut may: impl FnMut(&User) -> bool) {
+        let user = |query: &Query| query.reader.as_ref().map(|reader| reader.pass.session.user);
+        self.queries.retain(|query| query.plan.namespace() != namespace || user(query).is_some_and(|user| may(&user)));
     }
 
     /// A record was committed here in place of another one, or of none; `None` where that is not known.

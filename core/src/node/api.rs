@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    crypto::Secret,
     ctx::Now,
     data::{Cost, SignedRow},
     error::Error,
@@ -15,7 +16,7 @@ use crate::{
     inspect::Trace,
     live::Watched,
     store::{Batch, KeyOp, Outcome, Record},
-    trust::Session,
+    trust::{Session, User},
 };
 
 /// A transport channel of the driver: ordered, reliable, two-way, message-oriented. Never used again once down.
@@ -313,6 +314,11 @@ pub enum Command {
         /// The user's word.
         session: Option<Session>,
     },
+    /// What the user for whom this node acts, whose keys are at hand, agrees on with others; replied at once.
+    Agree {
+        /// With whom.
+        with: Vec<User>,
+    },
     /// Hands everything over and says goodbye; replied when done or after a few seconds. The node is closed then.
     Leave,
 }
@@ -346,6 +352,8 @@ pub enum Reply {
     },
     /// `Gather`, `Join`.
     Gathered(Box<Partial>, GatherEnd),
+    /// `Agree`: for each; `None` where there is no user, its keys are not at hand, or the other one is none.
+    Agreed(Vec<Option<Secret>>),
     /// `SetGlobal`, `Subscribe`, `Watch`, `Unwatch`, `Cancel`, `ActFor`, `Leave`.
     Done,
 }

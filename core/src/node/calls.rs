@@ -70,6 +70,7 @@ impl Node {
                 | Command::Unwatch { .. }
                 | Command::Cancel { .. }
                 | Command::ActFor { .. }
+                | Command::Agree { .. }
                 | Command::Leave
         );
         if busy && !local {
@@ -121,6 +122,10 @@ impl Node {
                 } else {
                     self.reply(call, Err(Error::Refused(Refusal::Forged)));
                 }
+            }
+            Command::Agree { with } => {
+                let agreed = with.iter().map(|other| self.agree(other)).collect();
+                self.reply(call, Ok(Reply::Agreed(agreed)));
             }
             Command::Leave => self.leave(call),
         }
@@ -239,7 +244,7 @@ impl Node {
         match event {
             spread::Event::Leaf { job, asker, regions, work } => {
                 let until_us = self.now.mono.saturating_add(RIGHTS_US);
-                self.leaf(Leaf { job, asker, regions, work, until_us });
+                self.leaf(Leaf { job, asker, regions, work, until_us, waited: false });
             }
             spread::Event::Done { ticket, report } => self.task_done(ticket, *report),
             spread::Event::Progress { ticket, covered, rows, early } => self.goes_on(ticket, covered, rows, early),

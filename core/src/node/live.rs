@@ -11,7 +11,7 @@ use crate::{
     node::Reply,
     spread::Report,
     store::Record,
-    trust::{Reader, Realm, Verdict},
+    trust::{Reader, Verdict},
 };
 
 impl Node {
@@ -87,11 +87,7 @@ impl Node {
     }
 
     pub(super) fn committed(&mut self, record: &Record, prior: Option<&Option<Box<Record>>>) {
-        if Realm::private(&record.namespace).is_some() {
-            let (ctx, dht) = (&mut ctx!(self), &mut self.dht);
-            let mut may = |reader: &Reader<'_>| dht.judge_reader(ctx, &self.overlay, &record.namespace, reader);
-            self.standing.retain(&record.namespace, |reader| may(reader) == Verdict::Allowed);
-        }
+        self.retain_readers(&record.namespace);
         self.standing.on_commit(&mut ctx!(self), record, prior.map(Option::as_deref));
     }
 
@@ -104,6 +100,13 @@ impl Node {
     pub(super) fn live_message(&mut self, from: Id, message: Message) {
         match message {
             Message::HandOver { asker, request } => {
+                // Whoever is not known to be allowed is judged when it renews its query.
+                let Ok(plan) = FragmentPlan::decode(&request.plan) else { return };
+                let reader = Reader::Shown(request.reader.as_deref());
+                let verdict = self.dht.judge_reader(&mut ctx!(self), &self.overlay, plan.namespace(), &reader);
+                if verdict != Verdict::Allowed {
+                    return;
+                }
                 self.standing.take_over(&mut ctx!(self), &self.dht, asker, &request);
                 self.dht.watch(self.standing.namespaces());
             }
@@ -118,6 +121,7 @@ impl Node {
     pub(super) fn live_timer(&mut self, timer: Timer) {
         match timer {
             Timer::Lapse => {
+                self.standing.namespaces().iter().for_each(|namespace| self.retain_readers(namespace));
                 self.standing.on_timer(&mut ctx!(self), &self.dht);
                 self.dht.watch(self.standing.namespaces());
             }

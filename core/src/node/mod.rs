@@ -23,7 +23,7 @@ pub use api::*;
 use self::{admission::Admission, calls::Calls, joins::ways};
 use crate::{
     config::Config,
-    crypto::Identity,
+    crypto::{Identity, Secret},
     ctx::{Ctx, Now, Outbox, Rng},
     dht::Dht,
     exchange::Exchanges,
@@ -36,7 +36,7 @@ use crate::{
     messaging::Messaging,
     overlay::{self, Overlay, View as _},
     spread::{Ground, Spread},
-    trust::{Signer, User},
+    trust::{Realm, Signer, User},
     wire::{Body, Contact},
 };
 
@@ -365,8 +365,11 @@ impl Node {
     }
 
     /// What this node may answer for of a namespace right now, if anything; `None` also while its records change by
-    /// themselves. For drivers that run fragments over them elsewhere: see [`Node::records`].
+    /// themselves, or where they are private. For drivers that run fragments over them elsewhere: see [`Node::records`].
     pub fn owned(&self, now: Now, namespace: &str, locality_bits: u8) -> Option<Owned> {
+        if Realm::private(namespace).is_some() {
+            return None;
+        }
         let change = self.dht.unchanged(namespace)?;
         let whole = Region::namespace(namespace, locality_bits);
         let mut owned = Owned { regions: Vec::new(), assumed_lost: false, change };
@@ -392,6 +395,11 @@ impl Node {
     /// From now on it acts for a user whose keys are at hand. For others there is [`Command::ActFor`].
     pub fn act_with(&mut self, user: Box<dyn Identity>) {
         self.signer.act_with(user);
+    }
+
+    /// What the user for whom it acts, whose keys are at hand, agrees on with another one.
+    pub fn agree(&self, with: &User) -> Option<Secret> {
+        self.signer.agree(with)
     }
 
     /// How many live queries of all askers stand at this node.

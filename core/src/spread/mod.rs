@@ -318,6 +318,15 @@ impl Spread {
         self.check_over(ctx, ground, id);
     }
 
+    /// The node could not do the work of an [`Event::Leaf`]: these regions are missing, all that it was for.
+    pub fn leaf_missed(&mut self, ctx: &mut Ctx<'_>, ground: &dyn Ground, id: u64, regions: &[Region]) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.leaves = job.leaves.saturating_sub(1);
+        job.report.covered = job.report.covered.minus(Coverage::of(regions));
+        job.report.missing.extend(regions);
+        self.check_over(ctx, ground, id);
+    }
+
     fn branch(&mut self, branch: u64) -> Option<&mut Branch> {
         let job = self.branches.get(&branch)?;
         self.jobs.get_mut(job)?.branches.get_mut(&branch)

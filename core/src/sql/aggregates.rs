@@ -186,7 +186,17 @@ impl Binder<'_> {
     /// Binds the arguments of an aggregate.
     pub(super) fn aggregate_call(&mut self, of: &Aggregating<'_>, scope: &Scope, depth: u32) -> Result<Bound, Error> {
         let (name, distinct) = (of.name, of.distinct);
-        let mut args = of.args.iter().map(|arg| self.nested(arg, scope, depth)).collect::<Result<Vec<_>, _>>()?;
+        let counted = |binder: &Self, arg: &Expr| match name {
+            "count" => binder.sealed_presence(arg, distinct, scope),
+            _ => Ok(None),
+        };
+        let mut args = Vec::with_capacity(of.args.len());
+        for arg in of.args {
+            args.push(match counted(self, arg)? {
+                Some(sealed) => sealed,
+                None => self.nested(arg, scope, depth)?,
+            });
+        }
         let filter = match of.filter {
             Some(filter) => Some(self.nested(filter, scope, depth)?).map(|filter| self.truth(filter)).transpose()?,
             None => None,

@@ -164,6 +164,17 @@ impl Binder<'_> {
         draft.details.width += 1;
         // What the default is now is what older rows have.
         let value = self.defaults(&draft.table)?.last().map(constant).transpose()?;
+        if let Some(mut sealing) = draft.details.sealing.take() {
+            if sealing.every {
+                if value.as_ref().is_some_and(|value| !value.is_null()) {
+                    let message =
+                        "a new column of an encrypted table with a default: rows that are there would have it in clear";
+                    return fail(UNSUPPORTED, message);
+                }
+                sealing.add(&mut draft.details, slot);
+            }
+            draft.details.sealing = Some(sealing);
+        }
         match value.filter(|value| !value.is_null()) {
             Some(value) => draft.details.missing.push((slot, value)),
             None if column.not_null => draft.wrong.push(Wrong::Null(slot, column.name.clone())),
@@ -190,7 +201,8 @@ impl Binder<'_> {
             return fail(INVALID_DEFINITION, format!("\"{name}\" is the last column of \"{}\"", draft.table.name));
         }
         let slot = draft.details.slots[position as usize];
-        let reads = |index: &&Index| index.columns.iter().any(|(other, _)| *other == slot);
+        let tag = draft.details.sealed(slot).and_then(|it| it.tag);
+        let reads = |index: &&Index| index.columns.iter().any(|(other, _)| *other == slot || Some(*other) == tag);
         if let Some(index) = draft.details.indexes.iter().find(reads) {
             let message = format!("index \"{}\" is on column \"{name}\"; drop it first", index.name);
             return fail(DEPENDENT_OBJECTS, message);
@@ -216,6 +228,9 @@ impl Binder<'_> {
             Wrong::Null(other, _) => *other != slot,
             Wrong::Breaks(scalar, _) => !scalar.columns().contains(&slot),
         });
+        if let Some(sealing) = &mut draft.details.sealing {
+            sealing.slots.retain(|it| it.cell != slot);
+        }
         draft.table.columns.remove(position as usize);
         draft.details.slots.remove(position as usize);
         draft.table.primary_key.iter_mut().filter(|key| **key > position).for_each(|key| *key -= 1);

@@ -31,15 +31,18 @@ use super::{
     standing::{Standing, standing},
     statistics::{self, Statistics, TableStatistics},
     strategy::JoinStrategy,
+    unlock::Unlocking,
 };
 use crate::{
     Error,
+    crypto::Secret,
     data::{Cost, QueryResult, SignedRow, Value},
     exec::{
         Partial,
+        plan::Task,
         run::{Env, GatherEnd, Learned, Need, Run, Shapes},
     },
-    store::{Action, Outcome},
+    store::{Action, KeyOp, Outcome},
 };
 
 /// Tables that one statement may name.
@@ -130,6 +133,8 @@ enum State {
     Unknown(bool),
     /// So it is, by the need of that number.
     Defining(bool, u32),
+    /// Keyrings of its tables are opened.
+    Unlocking(Box<Unlocking>),
     /// A plan is carried out.
     Running(Box<Run>),
     /// The plan of a live query is made; it is there until it is taken.
@@ -192,7 +197,7 @@ impl Asking {
                 return asking;
             }
             // With what is remembered it may be wrong and right all the same.
-            match asking.run(definitions) {
+            match asking.go(definitions) {
                 Err(error) if asking.names.is_empty() => asking.fail(Err(error), definitions),
                 _ => {}
             }
@@ -213,6 +218,7 @@ impl Asking {
                 Some(Need::Ops { need: self.serial, ops: entries.chain(known).collect() })
             }
             State::Running(run) => run.poll(),
+            State::Unlocking(unlocking) => unlocking.poll(&mut self.serial),
             State::Defining(..) | State::Planned(_) | State::Over(_) => None,
         }
     }
@@ -237,12 +243,26 @@ impl Asking {
                     self.fail(result, definitions);
                 }
             }
+            State::Unlocking(unlocking) => {
+                let result = unlocking.on_ops(need, outcomes);
+                let result = result.and_then(|()| self.unlocked(definitions));
+                self.fail(result, definitions);
+            }
             State::Running(run) => {
                 run.knowing(&mut definitions.shapes, |run| run.on_ops(need, outcomes, cost));
                 definitions.learn(run.learned(), self.env.now_us);
                 self.check(definitions);
             }
             _ => {}
+        }
+    }
+
+    /// The answer of [`Need::Agree`]: with each, in order.
+    pub fn on_agreed(&mut self, definitions: &mut Definitions, need: u32, agreed: Vec<Option<Secret>>) {
+        if let State::Unlocking(unlocking) = &mut self.state {
+            let result = unlocking.on_agreed(need, agreed);
+            let result = result.and_then(|()| self.unlocked(definitions));
+            self.fail(result, definitions);
         }
     }
 
@@ -273,7 +293,7 @@ impl Asking {
         match &mut self.state {
             State::Running(run) => run.finished(),
             State::Over(result) => result.take(),
-            State::Unknown(_) | State::Defining(..) | State::Planned(_) => None,
+            State::Unknown(_) | State::Defining(..) | State::Unlocking(_) | State::Planned(_) => None,
         }
     }
 
@@ -312,7 +332,7 @@ impl Asking {
         let names: Vec<String> = tables_of(&self.statement, &definitions.tables).into_iter().collect();
         if names.iter().all(|name| self.names.contains(name)) {
             self.rounds = 0;
-            return self.run(definitions);
+            return self.go(definitions);
         }
         self.names = names;
         self.want(definitions);
@@ -329,8 +349,28 @@ impl Asking {
         Ok(())
     }
 
-    /// Plans with what is known, and begins to run.
-    fn run(&mut self, definitions: &mut Definitions) -> Result<(), Error> {
+    /// Opens the keyrings of its tables that are not open, if there are any; then plans.
+    fn go(&mut self, definitions: &mut Definitions) -> Result<(), Error> {
+        let (user, random) = (self.env.user, self.env.random);
+        match Unlocking::new(&self.statement, &self.names, &definitions.tables, (user, random))? {
+            Some(unlocking) if !self.live => {
+                self.state = State::Unlocking(Box::new(unlocking));
+                Ok(())
+            }
+            _ => self.run(definitions, Vec::new()),
+        }
+    }
+
+    /// Plans once the keyrings are open.
+    fn unlocked(&mut self, definitions: &mut Definitions) -> Result<(), Error> {
+        let State::Unlocking(unlocking) = &mut self.state else { return Ok(()) };
+        let Some(opened) = unlocking.finished() else { return Ok(()) };
+        opened.attach(&self.names, &mut definitions.tables)?;
+        self.run(definitions, opened.made)
+    }
+
+    /// Plans with what is known, and begins to run. What is `made` comes before a table that is created.
+    fn run(&mut self, definitions: &mut Definitions, made: Vec<KeyOp>) -> Result<(), Error> {
         let Env { now_us, random, me, user, locality_bits } = self.env;
         let Session { dialect, join_strategy } = definitions.session;
         let settings = Settings { now_us, random, me, user, locality_bits, dialect, join_strategy };
@@ -340,11 +380,15 @@ impl Asking {
             self.state = State::Planned(Some(Box::new(plan)));
             return Ok(());
         }
-        let plan = definitions.plans.plan(&self.statement, &self.params, known, settings)?;
+        let mut plan = definitions.plans.plan(&self.statement, &self.params, known, settings)?;
+        if let Task::Create(_, _, before) = &mut plan.task {
+            *before = made;
+        }
         let env = Env { now_us: definitions.begin(now_us), ..self.env.clone() };
         self.state = State::Running(Box::new(Run::new(plan, env, (self.serial, self.at_us), &mut definitions.shapes)));
         if let Statement::AlterTable(AlterTable { table, .. })
         | Statement::CreateIndex(CreateIndex { table, .. })
+        | Statement::Grant { table, .. }
         | Statement::Truncate(table) = &*self.statement
         {
             // It will be another one.

@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 pub use super::schema::{
-    AlterTable, Alteration, CheckDef, ColumnDef, CreateIndex, CreateTable, CreateView, ReferenceDef, ReferentialAction,
-    UniqueDef,
+    AlterTable, Alteration, CheckDef, ColumnDef, CreateIndex, CreateTable, CreateView, EncryptionDef, ReferenceDef,
+    ReferentialAction, UniqueDef,
 };
 use crate::{
     data::{Nested, Type, Value},

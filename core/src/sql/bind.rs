@@ -303,7 +303,7 @@ impl Binder<'_> {
                 Some(value) => Typed::constant(value.clone()),
                 None => return fail(UNDEFINED_PARAMETER, format!("there is no parameter ${number}")),
             },
-            Expr::Column { table, name } => self.column_ref(self.resolve(scope, table.as_deref(), name)?),
+            Expr::Column { table, name } => self.plain_column(self.resolve(scope, table.as_deref(), name)?)?,
             Expr::Unary(UnaryOp::Not, operand) => {
                 let operand = self.nested(operand, scope, depth)?;
                 let operand = self.truth(operand)?;
@@ -318,12 +318,18 @@ impl Binder<'_> {
                 let data_type = operand.data_type;
                 Typed::new(Scalar::Neg(boxed(operand)), data_type)
             }
-            Expr::Binary(op, left, right) => {
-                let (left, right) = (self.nested(left, scope, depth)?, self.nested(right, scope, depth)?);
-                self.operation(*op, left, right)?
-            }
+            Expr::Binary(op, left, right) => match self.sealed_comparison(*op, (left, right), scope, depth)? {
+                Some(by_tags) => by_tags,
+                None => {
+                    let (left, right) = (self.nested(left, scope, depth)?, self.nested(right, scope, depth)?);
+                    self.operation(*op, left, right)?
+                }
+            },
             Expr::IsNull { expr, negated } => {
-                let operand = self.nested(expr, scope, depth)?;
+                let operand = match self.sealed_presence(expr, false, scope)? {
+                    Some(cell) => cell,
+                    None => self.nested(expr, scope, depth)?,
+                };
                 negate(Scalar::IsNull(boxed(operand)), *negated)
             }
             Expr::IsBool { expr, value, negated } => {
@@ -332,6 +338,9 @@ impl Binder<'_> {
                 negate(Scalar::IsBool(boxed(operand), *value), *negated)
             }
             Expr::InList { expr, list, negated } => {
+                if let Some(by_tags) = self.sealed_in((expr, list), scope, depth)? {
+                    return Ok(negate(by_tags, *negated));
+                }
                 let operand = self.nested(expr, scope, depth)?;
                 let items = list.iter().map(|item| self.nested(item, scope, depth)).collect::<Result<_, _>>()?;
                 negate(self.in_list(operand, items)?, *negated)

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     Error,
     data::{Type, Value},
+    seal::Keys,
     store::{Action, KeyOp},
     trust::{self, Realm},
 };
@@ -51,7 +52,10 @@ impl IndexEntry {
     /// The entry of an index of a table.
     pub fn of(table: &TableDescriptor, details: &Details, index: &Index) -> IndexEntry {
         let name = |slot: &u32| {
-            let position = details.slots.iter().position(|other| other == slot);
+            // An index on a sealed column is one on its tags.
+            let of_tag = |tag: u32| details.sealing.iter().flat_map(|it| &it.slots).find(|it| it.tag == Some(tag));
+            let slot = of_tag(*slot).map_or(*slot, |it| it.cell);
+            let position = details.slots.iter().position(|other| *other == slot);
             position.and_then(|at| table.columns.get(at)).map_or_else(String::new, |column| column.name.clone())
         };
         IndexEntry {
@@ -127,6 +131,9 @@ pub struct TableDescriptor {
     /// What stands behind it in its record: [`Details`].
     #[serde(skip)]
     tail: Vec<u8>,
+    /// The keys of what it seals, at an asker.
+    #[serde(skip)]
+    pub keys: Keys,
 }
 
 /// A column of a table.
@@ -202,6 +209,7 @@ impl TableDescriptor {
             namespace: String::new(),
             locality_bits: 0,
             tail: Vec::new(),
+            keys: Keys::None,
         })
     }
 
@@ -218,6 +226,7 @@ impl TableDescriptor {
             namespace: String::new(),
             locality_bits: 0,
             tail: Vec::new(),
+            keys: Keys::None,
         };
         for (name, data_type) in columns {
             check_name(&name)?;

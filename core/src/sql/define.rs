@@ -8,6 +8,7 @@ use super::{
     index::Index,
     physical,
     scope::Binder,
+    sealed::index_slot,
     target::{Planned, position},
     view::named,
 };
@@ -27,6 +28,9 @@ impl Binder<'_> {
         let mut table = TableDescriptor::define(create)?;
         self.defaults(&table)?;
         let mut details = table.details()?;
+        if let Some(def) = &create.encryption {
+            details.sealing = Some(self.sealing(&table, &mut details, def)?);
+        }
         for def in &create.checks {
             let check = self.define_check(&table, &details, def)?;
             details.checks.push(check);
@@ -100,6 +104,7 @@ impl Binder<'_> {
             uniques: Vec::new(),
             references: Vec::new(),
             private: false,
+            encryption: None,
         })?;
         let insert = Insert {
             table: name.to_owned(),
@@ -128,7 +133,7 @@ fn add_index(
 ) -> Result<(), Error> {
     let mut columns: Vec<(u32, bool)> = Vec::new();
     for (name, descending) in &create.columns {
-        let slot = details.slots[position(table, name)? as usize];
+        let slot = index_slot(table, details, position(table, name)?)?;
         if columns.iter().any(|(other, _)| *other == slot) {
             return fail(DUPLICATE_COLUMN, format!("column \"{name}\" appears twice in an index"));
         }

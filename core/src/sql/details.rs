@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Error,
     data::{Nested, Row, Value},
+    seal::{Sealing, Slot},
 };
 
 /// Slots that a table may have given out.
@@ -49,6 +50,9 @@ pub struct Details {
     /// Who refers to its rows.
     #[serde(skip)]
     pub dependents: Vec<Dependent>,
+    /// What is sealed in its rows; it stands behind all that.
+    #[serde(skip)]
+    pub sealing: Option<Sealing>,
 }
 
 /// A `CHECK` constraint.
@@ -91,7 +95,11 @@ impl Details {
             let (indexes, rest): (Vec<Index>, &[u8]) = postcard::take_from_bytes(rest).map_err(unreadable)?;
             details.indexes = indexes;
             if !rest.is_empty() {
-                (details.references, details.dependents) = postcard::from_bytes(rest).map_err(unreadable)?;
+                let (refers, rest) = postcard::take_from_bytes(rest).map_err(unreadable)?;
+                (details.references, details.dependents) = refers;
+                if !rest.is_empty() {
+                    details.sealing = Some(postcard::from_bytes(rest).map_err(unreadable)?);
+                }
             }
         }
         let known = |slot: &u32| *slot < details.width;
@@ -107,6 +115,11 @@ impl Details {
             && details.references.iter().all(|it| !it.columns.is_empty() && it.columns.len() == it.to.len())
             && details.references.iter().flat_map(|it| &it.columns).all(known)
             && details.dependents.iter().flat_map(|it| &it.columns).all(known)
+            && details
+                .sealing
+                .iter()
+                .flat_map(|it| &it.slots)
+                .all(|it| known(&it.cell) && it.tag.is_none_or(|tag| known(&tag)))
             && (1..details.indexes.len())
                 .all(|at| !details.indexes[..at].iter().any(|other| other.stamp == details.indexes[at].stamp));
         if consistent { Ok(details) } else { fail(CORRUPTED, "a catalog entry contradicts itself") }
@@ -129,12 +142,15 @@ impl Details {
         }
         let unfit = |_| error(INVALID_DEFINITION, "a definition that cannot be kept");
         let mut bytes = postcard::to_allocvec(self).map_err(unfit)?;
-        let refers = !self.references.is_empty() || !self.dependents.is_empty();
+        let refers = !self.references.is_empty() || !self.dependents.is_empty() || self.sealing.is_some();
         if !self.indexes.is_empty() || refers {
             bytes.extend(postcard::to_allocvec(&self.indexes).map_err(unfit)?);
         }
         if refers {
             bytes.extend(postcard::to_allocvec(&(&self.references, &self.dependents)).map_err(unfit)?);
+        }
+        if let Some(sealing) = &self.sealing {
+            bytes.extend(postcard::to_allocvec(sealing).map_err(unfit)?);
         }
         Ok(bytes)
     }
@@ -142,6 +158,11 @@ impl Details {
     /// Whether there is a constraint of that name.
     pub fn has_constraint(&self, name: &str) -> bool {
         self.checks.iter().any(|check| check.name == name) || self.references.iter().any(|it| it.name == name)
+    }
+
+    /// The sealed column whose cells are in a slot.
+    pub fn sealed(&self, slot: u32) -> Option<Slot> {
+        self.sealing.as_ref()?.slots.iter().find(|it| it.cell == slot).copied()
     }
 
     /// Where the columns of a scan are stored; it has all columns, in order.

@@ -72,6 +72,8 @@ codes! {
     BUDGET = "program_limit_exceeded",
     /// UPDATE or DELETE could not see a part of the table, so nothing was written.
     INCOMPLETE = "incomplete_coverage",
+    /// A sealed value is not what its author sealed.
+    TAMPERED = "tampered",
     /// A stored value does not read as a row of its table.
     CORRUPTED = "data_corrupted",
     /// Somebody else kept changing the rows.

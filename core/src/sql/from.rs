@@ -119,11 +119,12 @@ impl Binder<'_> {
         let (mut conjuncts, mut merged, mut computed) = (Vec::new(), Vec::new(), Vec::new());
         for name in &using {
             let (a, b) = (left_scope.resolve(None, name)?, right_scope.resolve(None, name)?);
-            conjuncts.push(self.comparison(BinaryOp::Eq, self.column_ref(a), self.column_ref(b))?.scalar);
+            conjuncts.push(self.sealed_pair(BinaryOp::Eq, a, b)?.scalar);
             let id = match kind {
                 JoinKind::Inner | JoinKind::Left => a,
                 JoinKind::Right => b,
                 JoinKind::Full => {
+                    self.plain_column(a)?;
                     let both = [a, b].map(|id| Nested::new(Scalar::Column(id)));
                     let id = self.like(a);
                     computed.push((id, Scalar::Call(Function::Coalesce, both.into())));
@@ -196,6 +197,7 @@ impl Binder<'_> {
             let named = scan.columns.iter().zip(&table.columns);
             scan.not_null = named.filter(|(_, column)| column.not_null).map(|((id, ..), _)| *id).collect();
             details.place(scan);
+            self.seal_scan(table, &details, scan);
             scan.table = self.tables.get(&table.name).map(|(_, version)| (table.name.clone(), *version));
         }
         Ok((plan, scope))

@@ -4,7 +4,7 @@ use super::{
     ast::{ConflictAction, Expr, Insert, InsertSource},
     catalog::TableDescriptor,
     explain,
-    fault::{COLUMN_COUNT, DATATYPE_MISMATCH, DUPLICATE_COLUMN, fail},
+    fault::{COLUMN_COUNT, DATATYPE_MISMATCH, DUPLICATE_COLUMN, UNSUPPORTED, advise, fail},
     physical::Node,
     plan::Dialect,
     references::{inserting, note},
@@ -27,6 +27,7 @@ impl Binder<'_> {
     pub fn insert(&mut self, insert: &Insert, table: &TableDescriptor) -> Result<Planned<change::Insert>, Error> {
         let mut notes = Vec::new();
         let target = self.target(table)?;
+        self.may_seal(table, &table.details()?, None)?;
         note_checks(&target, &mut notes);
         let references = self.references(table, inserting(insert, self.tables))?;
         note(&references, &mut notes);
@@ -57,7 +58,12 @@ impl Binder<'_> {
                 None
             }
             InsertSource::Query(select) => {
-                let (mut node, columns) = self.physical(select)?;
+                let (mut node, columns, openings) = self.physical(select)?;
+                if let Some(opening) = openings.into_iter().flatten().next() {
+                    let why = "it cannot be read and written by one statement";
+                    let message = format!("column {} is encrypted: {why}", opening.name);
+                    return advise(UNSUPPORTED, message, "SELECT the values first, and INSERT them as parameters.");
+                }
                 check_width(insert, columns.len(), plan.columns.len())?;
                 check_types(&columns, &plan.columns, table)?;
                 // Which of two rows of one key counts must not depend on where they came from.
@@ -127,6 +133,7 @@ impl Binder<'_> {
                 // In SQLite a name alone means the row that is there, in PostgreSQL it is ambiguous.
                 let merged = self.settings.dialect == Dialect::Sqlite;
                 excluded.columns.iter_mut().for_each(|column| column.merged = merged);
+                self.in_clear(&excluded);
                 scope.columns.extend(excluded.columns);
                 let (schema, mut set) = ([existing, proposed].concat(), Vec::new());
                 let assignments = over_rows(self.assignments(table, assignments, &scope, &mut set)?, &schema)?;

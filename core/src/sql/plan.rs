@@ -12,6 +12,7 @@ use super::{
     report::report,
     rules,
     scope::Binder,
+    sealed::{self, Openings},
     statistics::Statistics,
     strategy::JoinStrategy,
     system, view,
@@ -20,6 +21,7 @@ use crate::{
     Error,
     data::{Column, Value},
     exec::{
+        change::Modify,
         plan::{Analyze, Plan, Task},
         schema::{Alter, Dangling, Grant, RightsChange, Show, Validation},
     },
@@ -71,26 +73,30 @@ pub fn plan(
 ) -> Result<Plan, Error> {
     let mut binder = Binder::new(tables, statistics, params, settings);
     let task = match statement {
-        Statement::CreateTable(create) => Task::Create(binder.define(create)?, create.if_not_exists, create.private),
+        Statement::CreateTable(create) => {
+            Task::Create(binder.define(create)?, (create.if_not_exists, create.private), Vec::new())
+        }
         Statement::DropTable { name, if_exists, cascade } => {
             writable(name)?;
             Task::Drop(name.clone(), *if_exists, *cascade)
         }
         Statement::Select(select) => {
-            let (plan, columns) = binder.physical(select)?;
-            Task::Query(plan.into_flow(), columns)
+            let (plan, columns, openings) = binder.physical(select)?;
+            Task::Query(plan.into_flow(), columns).opened(openings)
         }
         Statement::Insert(insert) => {
             let table = table(tables, &insert.table)?;
-            Task::Insert(Box::new(binder.insert(insert, &table)?.plan))
+            let plan = binder.insert(insert, &table)?.plan;
+            let openings = plan.returning.as_ref().map_or(Vec::new(), |returning| returning.openings.clone());
+            Task::Insert(Box::new(plan)).opened(openings)
         }
         Statement::Update(update) => {
             let table = table(tables, &update.table)?;
-            Task::Modify(Box::new(binder.update(update, &table)?.plan))
+            modified(binder.update(update, &table)?.plan)
         }
         Statement::Delete(delete) => {
             let table = table(tables, &delete.table)?;
-            Task::Modify(Box::new(binder.delete(delete, &table)?.plan))
+            modified(binder.delete(delete, &table)?.plan)
         }
         Statement::AlterTable(alter) if alter.if_exists && !tables.contains_key(&alter.table) => nothing(),
         Statement::AlterTable(alter) => {
@@ -105,7 +111,7 @@ pub fn plan(
             Task::Alter(Box::new(Alter { from, version, to, validations, references, empty: true }))
         }
         Statement::Grant { table, privileges, to, give } => {
-            let grant = granted(&entry(tables, table)?.0, *privileges, to, *give)?;
+            let grant = granted(&entry(tables, table)?.0, (*privileges, *give), to, &settings)?;
             Task::Grant(Box::new(grant))
         }
         Statement::CreatePolicy(create) => {
@@ -114,12 +120,13 @@ pub fn plan(
                 table: table.name.clone(),
                 realm: owned(&table)?,
                 change: RightsChange::Police(binder.define_policy(create, &table)?),
+                ring: None,
             }))
         }
         Statement::DropPolicy { name, table, if_exists } => {
             let (table, _) = entry(tables, table)?;
             let change = RightsChange::Unpolice(name.clone(), *if_exists);
-            Task::Grant(Box::new(Grant { table: table.name.clone(), realm: owned(&table)?, change }))
+            Task::Grant(Box::new(Grant { table: table.name.clone(), realm: owned(&table)?, change, ring: None }))
         }
         Statement::CreateView(create) => Task::Show(Box::new(Show {
             view: binder.define_view(create)?,
@@ -153,24 +160,38 @@ pub fn plan(
             let Statement::Select(select) = &**inner else {
                 return fail(UNSUPPORTED, "EXPLAIN ANALYZE of a statement that writes");
             };
-            let (node, _) = binder.physical(select)?;
+            let (node, ..) = binder.physical(select)?;
             let lines = explain::explain(&node, &binder.into_names(), 0);
             Task::Analyze(Box::new(Analyze { flow: node.into_flow(), lines, json: *json }))
         }
     };
-    let used = tables_of(statement, tables).into_iter().filter_map(|name| Some((tables.get(&name)?.1, name)));
-    Ok(Plan { tables: used.map(|(version, name)| (name, version)).collect(), task })
+    let used = tables_of(statement, tables);
+    let known = used.iter().filter_map(|name| tables.get(name));
+    let mut rings = Vec::new();
+    for (table, _) in known {
+        // Of a ring that was not there nothing was planned that needs it.
+        let ring = table.details()?.sealing.and_then(|sealing| Some((sealing.realm, table.keys.version()?)));
+        rings.extend(ring.filter(|ring| !rings.contains(ring)));
+    }
+    let used = used.into_iter().filter_map(|name| Some((tables.get(&name)?.1, name)));
+    Ok(Plan { tables: used.map(|(version, name)| (name, version)).collect(), rings, task })
 }
 
 impl Binder<'_> {
     /// The physical plan of a query.
-    pub(super) fn physical(&mut self, select: &Select) -> Result<(Node, Vec<Column>), Error> {
+    pub(super) fn physical(&mut self, select: &Select) -> Result<(Node, Vec<Column>, Openings), Error> {
         let query = self.select(select)?;
+        let openings = self.openings(&query.plan.schema());
         let plan = rules::optimise(query.plan, self.statistics);
         let mut node = physical::lower(plan, self.settings.join_strategy, self.statistics)?;
         reduce(&mut node);
-        Ok((node, query.columns))
+        Ok((node, query.columns, openings))
     }
+}
+
+fn modified(plan: Modify) -> Task {
+    let openings = plan.returning.as_ref().map_or(Vec::new(), |returning| returning.openings.clone());
+    Task::Modify(Box::new(plan)).opened(openings)
 }
 
 /// What changes nothing.
@@ -275,7 +296,7 @@ fn explained(statement: &Statement, mut binder: Binder<'_>) -> Result<Lines, Err
             (vec![format!("Truncate [exchange] {name}: a new namespace for its rows, then the old ones go")], None)
         }
         Statement::Grant { table, privileges, to, give } => {
-            granted(&entry(tables, table)?.0, *privileges, to, *give)?;
+            granted(&entry(tables, table)?.0, (*privileges, *give), to, &binder.settings)?;
             let verb = if *give { "Grant" } else { "Revoke" };
             (vec![format!("{verb} [exchange] {table}: its rights change, conditional on the version read")], None)
         }
@@ -404,18 +425,23 @@ fn collect(statement: &Statement, names: &mut Set<String>) {
 }
 
 /// A change of the rights of a table or view.
-fn granted(table: &TableDescriptor, privileges: Privileges, to: &[Grantee], give: bool) -> Result<Grant, Error> {
+fn granted(
+    table: &TableDescriptor,
+    (privileges, give): (Privileges, bool),
+    to: &[Grantee],
+    settings: &Settings,
+) -> Result<Grant, Error> {
     let (name, realm) = (&table.name, owned(table)?);
-    if !give && privileges.any(Privileges::READ) && !realm.is_private() {
+    let mut ring = None;
+    if privileges.any(Privileges::READ) && table.details()?.sealing.is_some() {
+        ring = sealed::granted(table, to, give, settings)?;
+    } else if !give && privileges.any(Privileges::READ) && !realm.is_private() {
         let message = format!("REVOKE SELECT: everybody may read table \"{name}\"");
-        return advise(
-            UNSUPPORTED,
-            message,
-            "CREATE TABLE .. WITH (private = true) makes one that only those read who may.",
-        );
+        let hint = "CREATE TABLE .. WITH (private = true) makes one that only those read who may.";
+        return advise(UNSUPPORTED, message, hint);
     }
     let change = RightsChange::Grant { privileges, to: to.to_vec(), give };
-    Ok(Grant { table: name.clone(), realm, change })
+    Ok(Grant { table: name.clone(), realm, change, ring })
 }
 
 /// The realm of a table that belongs to somebody.

@@ -3,8 +3,7 @@
 use super::{
     ast::{CreatePolicy, Expr},
     catalog::TableDescriptor,
-    fault::{BUDGET, INVALID_DEFINITION, UNSUPPORTED, fail},
-    physical,
+    fault::{INVALID_DEFINITION, TOO_COMPLEX, UNSUPPORTED, fail},
     scalar::Scalar,
     scope::Binder,
     select::lost_column,
@@ -12,8 +11,7 @@ use super::{
 use crate::{
     Error,
     data::Type,
-    exec::plan::Op,
-    trust::{Policy, Privilege, Privileges, TEST_BYTES_MAX, Test},
+    trust::{Policy, Privilege, Privileges, Test},
 };
 
 /// Stands for the user among the slots of a row.
@@ -35,14 +33,15 @@ impl Binder<'_> {
         let mut test =
             |of: &Option<(Expr, String)>| of.as_ref().map(|(expr, text)| self.row_test(table, expr, text)).transpose();
         let (using, check) = (test(&create.using)?, test(&create.check)?);
-        Ok(Policy { name: create.name.clone(), on: create.on, to: create.to.clone(), using, check })
+        let policy = Policy { name: create.name.clone(), on: create.on, to: create.to.clone(), using, check };
+        if policy.is_bounded() { Ok(policy) } else { fail(TOO_COMPLEX, "a policy that is too large") }
     }
 
     fn row_test(&mut self, table: &TableDescriptor, expr: &Expr, text: &str) -> Result<Test, Error> {
         if table.details()?.view.is_some() {
             return fail(UNSUPPORTED, "a policy of a view; its tables have rows");
         }
-        let (mut scan, scope, ids) = self.stored(table, &table.name)?;
+        let (_, scope, ids) = self.stored(table, &table.name)?;
         let user = self.column("current_user".to_owned(), Some(Type::Text));
         self.tested_user = Some(user);
         let bound = self.condition(expr, &scope);
@@ -55,20 +54,21 @@ impl Binder<'_> {
         if !condition.is_portable() {
             return fail(UNSUPPORTED, format!("a policy by what storing peers do not compute: {text}"));
         }
-        let slots: Vec<u32> = condition.columns().into_iter().filter(|slot| *slot != USER).collect();
-        scan.output = slots.iter().filter_map(|slot| ids.get(*slot as usize)).copied().collect();
-        scan.columns.retain(|(id, ..)| scan.output.contains(id));
-        let Op::Source(source) = physical::source(scan)?.op else { return Err(lost_column()) };
-        let place = |slot| match slots.iter().position(|other| *other == slot) {
-            Some(place) => Some(Scalar::Column(place as u32)),
-            None => Some(Scalar::Column(slots.len() as u32)),
+        let details = table.details()?;
+        let key: Vec<u32> = table.primary_key.iter().map(|at| details.slots[*at as usize]).collect();
+        let mut slots: Vec<u32> = condition.columns().into_iter().chain(key.clone()).filter(|it| *it != USER).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        let place = |slot: &u32| slots.iter().position(|other| other == slot).unwrap_or(slots.len()) as u32;
+        let condition = condition.replace(&mut |slot| Some(Scalar::Column(place(&slot)))).ok_or_else(lost_column)?;
+        let missing = details.missing_row();
+        let test = Test {
+            text: text.to_owned(),
+            missing: slots.iter().filter_map(|slot| missing.get(*slot as usize)).cloned().collect(),
+            key: key.iter().map(place).collect(),
+            condition: postcard::to_allocvec(&condition).unwrap_or_default(),
+            columns: slots,
         };
-        let mut fragment = source.fragment;
-        fragment.filter = condition.replace(&mut { place });
-        let test = Test { text: text.to_owned(), plan: fragment.encode() };
-        if test.plan.len() > TEST_BYTES_MAX || text.len() > TEST_BYTES_MAX {
-            return fail(BUDGET, format!("a policy of more than {TEST_BYTES_MAX} bytes"));
-        }
         Ok(test)
     }
 }

@@ -204,7 +204,8 @@ fn with(plan: &Plan, from: &[Value], to: &[Value]) -> Option<Plan> {
             _ => return None,
         }
     }
-    Some(Plan { tables: plan.tables.clone(), task: Task::Query(flow, columns.clone()) })
+    let (tables, rings) = (plan.tables.clone(), plan.rings.clone());
+    Some(Plan { tables, rings, task: Task::Query(flow, columns.clone()) })
 }
 
 /// Replaces constants, in place where there are only few of them in most cases.
@@ -247,8 +248,9 @@ mod tests {
         let columns = vec![column("id", Type::Integer), column("note", Type::Text)];
         let (name, primary_key) = ("t".to_owned(), vec!["id".to_owned()]);
         let (checks, uniques, references) = (Vec::new(), Vec::new(), Vec::new());
-        let (if_not_exists, private) = (false, false);
-        let create = CreateTable { name, if_not_exists, columns, primary_key, checks, uniques, references, private };
+        let (if_not_exists, private, encryption) = (false, false, None);
+        let create =
+            CreateTable { name, if_not_exists, columns, primary_key, checks, uniques, references, private, encryption };
         TableDescriptor::define(&create).unwrap()
     }
 

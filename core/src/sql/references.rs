@@ -255,6 +255,16 @@ impl Binder<'_> {
             positions.iter().filter_map(|at| details.slots.get(*at as usize).copied()).collect()
         };
         let (columns, target) = (slots(details, &from), slots(&of_parent, &to));
+        if columns.iter().any(|slot| details.sealed(*slot).is_some())
+            || target.iter().any(|slot| of_parent.sealed(*slot).is_some())
+        {
+            return fail(UNSUPPORTED, "a foreign key of, or to, an encrypted column: who keeps it has no keys");
+        }
+        let keeps = matches!(def.on_update, ReferentialAction::NoAction | ReferentialAction::Restrict);
+        if details.sealing.is_some() && !keeps && from.iter().any(|at| table.primary_key.contains(at)) {
+            let message = "ON UPDATE would change the primary key of an encrypted table, by which rows are sealed";
+            return fail(UNSUPPORTED, message);
+        }
         let name = self.reference_name(table, details, def)?;
         if way(parent, &of_parent, None, &target, true) == Way::Scan {
             let columns: Vec<&str> = to.iter().map(|at| parent.columns[*at as usize].name.as_str()).collect();

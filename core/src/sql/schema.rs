@@ -24,6 +24,19 @@ pub struct CreateTable {
     pub references: Vec<ReferenceDef>,
     /// `WITH (private = true)`: only those read it to whom SELECT is granted.
     pub private: bool,
+    /// `WITH (encryption = ..)`.
+    pub encryption: Option<EncryptionDef>,
+}
+
+/// `WITH (encryption = keyring, encrypted_columns = '..', encryption_equality = false)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EncryptionDef {
+    /// The keyring's name.
+    pub keyring: String,
+    /// The columns that are sealed; `None`: every one that is not in the primary key.
+    pub columns: Option<Vec<String>>,
+    /// Whether their values can be compared.
+    pub equality: bool,
 }
 
 /// `CONSTRAINT name FOREIGN KEY (columns) REFERENCES table (to) ON DELETE .. ON UPDATE ..`.

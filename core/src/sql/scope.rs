@@ -6,6 +6,7 @@ use super::{
     logical::ColumnId,
     plan::{Settings, Tables},
     scalar::Scalar,
+    sealed::Sealed,
     set::InSight,
     statistics::Statistics,
     subquery::Subquery,
@@ -18,6 +19,7 @@ use crate::{
         functions::listed,
         plan::{Call, OrderKey},
     },
+    map::Map,
 };
 
 /// A column in sight.
@@ -89,6 +91,8 @@ pub struct Binder<'a> {
     types: Vec<Option<Type>>,
     /// What stands for the user where that is not the asker: in a policy.
     pub(super) tested_user: Option<ColumnId>,
+    /// Columns whose values peers cannot read.
+    pub(super) sealed: Map<ColumnId, Sealed>,
     /// Parts of the expression that is being bound.
     pub(super) bound: u32,
     /// Aggregates found so far; `None` where none may be.
@@ -129,6 +133,7 @@ impl<'a> Binder<'a> {
             names: Vec::new(),
             types: Vec::new(),
             tested_user: None,
+            sealed: Map::new(),
             bound: 0,
             aggregates: None,
             subqueries: None,
@@ -153,7 +158,9 @@ impl<'a> Binder<'a> {
 
     /// A new column of the name and type of another one.
     pub fn like(&mut self, id: ColumnId) -> ColumnId {
-        self.column(self.name(id).to_owned(), self.data_type(id))
+        let like = self.column(self.name(id).to_owned(), self.data_type(id));
+        self.mark_like(like, id);
+        like
     }
 
     /// The column that a name means: of this query, or of one around it.
@@ -188,6 +195,13 @@ impl<'a> Binder<'a> {
     /// The type of a column.
     pub fn data_type(&self, id: ColumnId) -> Option<Type> {
         self.types.get(id as usize).copied().flatten()
+    }
+
+    /// From now on a column is of this type.
+    pub(super) fn retype(&mut self, id: ColumnId, data_type: Type) {
+        if let Some(known) = self.types.get_mut(id as usize) {
+            *known = Some(data_type.base());
+        }
     }
 
     /// A column as an expression.

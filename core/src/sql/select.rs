@@ -10,11 +10,13 @@
 use super::{
     ast::{Body, Expr, Select, SelectItem},
     fault::{
-        GROUPING, INTERNAL, INVALID_ARGUMENT, INVALID_REFERENCE, TOO_COMPLEX, UNDEFINED_TABLE, UNSUPPORTED, error, fail,
+        GROUPING, INTERNAL, INVALID_ARGUMENT, INVALID_REFERENCE, TOO_COMPLEX, UNDEFINED_TABLE, UNSUPPORTED, advise,
+        error, fail,
     },
     logical::{ColumnId, Logical},
     scalar::Scalar,
     scope::{Binder, Scope, Typed, Visible},
+    sealed::Openings,
     subquery::Subquery,
     windows::Windowed,
 };
@@ -117,7 +119,8 @@ impl Binder<'_> {
         if !keys.is_empty() || !calls.is_empty() || clauses.having.is_some() {
             plan = self.grouped(plan, keys, calls, &mut clauses)?;
         }
-        let Clauses { bound: Bound { outputs, order, distinct_on }, having, in_having, in_items, windows } = clauses;
+        let Clauses { bound, having, in_having, in_items, windows } = clauses;
+        let Bound { outputs, shown, order, distinct_on } = bound;
         if let Some(having) = having {
             plan = self.filtered(plan, having.conjuncts(), in_having)?;
         }
@@ -126,9 +129,12 @@ impl Binder<'_> {
 
         let mut columns = Vec::with_capacity(outputs.len());
         let mut exprs = Vec::with_capacity(outputs.len());
-        for (typed, name) in outputs {
-            exprs.push((self.column(name.clone(), typed.data_type), typed.scalar));
-            columns.push(Column { name, data_type: typed.data_type });
+        for ((typed, name), opening) in outputs.into_iter().zip(shown) {
+            let id = self.column(name.clone(), typed.data_type);
+            exprs.push((id, typed.scalar));
+            let data_type = opening.as_ref().map_or(typed.data_type, |opening| Some(opening.data_type));
+            columns.push(Column { name, data_type });
+            self.mark_shown(id, opening);
         }
         self.finish(select, plan, exprs, order, distinct_on, columns)
     }
@@ -171,6 +177,20 @@ impl Binder<'_> {
                 let call = AggregateCall { function: AggregateFunction::Min, arg, distinct: false };
                 calls.push((self.like(*id), Call::Basic(call)));
             }
+        }
+        // A cell is shown that is in the group, with its row: any one, for all have the same value.
+        let keys: Set<ColumnId> = grouped.iter().flat_map(|(_, key)| key.columns()).collect();
+        for ((packed, _), opening) in clauses.bound.outputs.iter().zip(&clauses.bound.shown) {
+            let Some(opening) = opening.as_ref().filter(|_| matches!(packed.scalar, Scalar::Call(..))) else {
+                continue;
+            };
+            if !self.is_grouped(&packed.scalar, &keys) {
+                let message = format!("column {} must appear in the GROUP BY clause", opening.name);
+                return fail(GROUPING, message);
+            }
+            let arg = Some(packed.scalar.clone());
+            let call = AggregateCall { function: AggregateFunction::Min, arg, distinct: false };
+            calls.push((self.column(opening.name.clone(), Some(Type::Blob)), Call::Basic(call)));
         }
         let over_groups = |scalar: &Scalar| over_groups(scalar, &grouped, &local, &calls[known..]);
         let over = |scalar: &mut Scalar| {
@@ -273,20 +293,38 @@ impl Binder<'_> {
     }
 
     fn items_and_order(&mut self, select: &Select, items: &[Item], scope: &Scope) -> Result<Bound, Error> {
-        let mut outputs = Vec::with_capacity(items.len());
+        let (mut outputs, mut shown) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
         for item in items {
-            let typed = match item {
-                Item::Column(column) => self.column_ref(column.id),
-                Item::Expr(expr, _) => self.expr(expr, scope)?,
+            let (typed, opening) = match (self.sealed_item(item, scope), item) {
+                (Some(id), _) => self.shown(id)?,
+                (None, Item::Column(column)) => (self.column_ref(column.id), None),
+                (None, Item::Expr(expr, _)) => (self.expr(expr, scope)?, None),
             };
+            if let (Some(opening), true) = (&opening, select.distinct) {
+                let name = &opening.name;
+                return advise(
+                    UNSUPPORTED,
+                    format!("column {name} is encrypted: SELECT DISTINCT would compare its values"),
+                    format!("GROUP BY {name} gives each value once."),
+                );
+            }
             outputs.push((typed, item.name()));
+            shown.push(opening);
         }
         let mut order = Vec::with_capacity(select.order_by.len());
         for by in &select.order_by {
             order.push((self.named_or_bound(&by.expr, items, scope)?, by.descending, by.nulls_first));
         }
         let distinct_on = select.distinct_on.iter().map(|expr| self.named_or_bound(expr, items, scope));
-        Ok(Bound { distinct_on: distinct_on.collect::<Result<_, _>>()?, order, outputs })
+        Ok(Bound { distinct_on: distinct_on.collect::<Result<_, _>>()?, order, outputs, shown })
+    }
+
+    /// The sealed column that an item is, if it is one.
+    fn sealed_item(&self, item: &Item, scope: &Scope) -> Option<ColumnId> {
+        match item {
+            Item::Column(column) => self.sealed.contains_key(&column.id).then_some(column.id),
+            Item::Expr(expr, _) => self.sealed_column(expr, scope).map(|(id, _)| id),
+        }
     }
 
     /// An expression of ORDER BY: an ordinal, an alias of the select list, or any expression.
@@ -296,6 +334,9 @@ impl Binder<'_> {
             Expr::Column { table: None, name } => items.iter().position(|item| item.alias() == Some(name)),
             _ => None,
         };
+        if let Some(id) = alias.and_then(|index| self.sealed_item(&items[index], scope)) {
+            self.plain_column(id)?;
+        }
         Ok(match alias {
             Some(index) => Target::Item(index),
             None => Target::Extra(self.expr(expr, scope)?),
@@ -311,9 +352,13 @@ impl Binder<'_> {
             }
             _ => None,
         };
-        match index.map(|index| &items[index]) {
-            Some(Item::Column(column)) => Ok(self.column_ref(column.id)),
-            Some(Item::Expr(expr, _)) => self.expr(expr, scope),
+        let expr = match index.map(|index| &items[index]) {
+            Some(Item::Column(column)) => return self.group_column(column.id),
+            Some(Item::Expr(expr, _)) => expr,
+            None => expr,
+        };
+        match self.sealed_column(expr, scope) {
+            Some((id, _)) => self.group_column(id),
             None => self.expr(expr, scope),
         }
     }
@@ -349,6 +394,8 @@ struct Clauses {
 
 struct Bound {
     outputs: Vec<(Typed, String)>,
+    /// How each of them is opened, if it is sealed.
+    shown: Openings,
     order: Vec<Ordering>,
     /// Indices of items, or expressions beside them.
     distinct_on: Vec<Target>,
@@ -423,14 +470,13 @@ fn over_groups(
     local: &Set<ColumnId>,
     any: &[(ColumnId, Call)],
 ) -> Result<Scalar, ColumnId> {
-    if let Some((id, _)) = grouped.iter().find(|(_, key)| key == scalar) {
-        return Ok(Scalar::Column(*id));
+    let of = |call: &Call| matches!(call, Call::Basic(call) if call.arg.as_ref() == Some(scalar));
+    let any_of = || any.iter().find(|(_, call)| of(call)).map(|(id, _)| *id);
+    if let Some(id) = grouped.iter().find(|(_, key)| key == scalar).map(|(id, _)| *id).or_else(any_of) {
+        return Ok(Scalar::Column(id));
     }
     match scalar {
-        Scalar::Column(id) if local.contains(id) => {
-            let of = |call: &Call| matches!(call, Call::Basic(call) if call.arg.as_ref() == Some(scalar));
-            any.iter().find(|(_, call)| of(call)).map(|(id, _)| Scalar::Column(*id)).ok_or(*id)
-        }
+        Scalar::Column(id) if local.contains(id) => Err(*id),
         scalar => scalar.map_children(&mut |child| over_groups(child, grouped, local, any)),
     }
 }

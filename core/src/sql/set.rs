@@ -65,7 +65,9 @@ impl Binder<'_> {
         let (slot, columns) = (found.slot, found.columns.clone());
         let (mut ids, mut named) = (Vec::new(), Vec::new());
         for (column, source) in columns {
-            ids.push((self.column(format!("{name}.{}", column.name), column.data_type), source));
+            let id = self.column(format!("{name}.{}", column.name), column.data_type);
+            self.mark_like(id, source);
+            ids.push((id, source));
             named.push(column);
         }
         Some(Query { plan: Logical::Shared { slot, name: name.to_owned(), columns: ids }, columns: named })
@@ -86,7 +88,8 @@ impl Binder<'_> {
         if !cte.query.with.is_empty() {
             return fail(UNSUPPORTED, "WITH of a recursive query");
         }
-        let mut base = self.query(left, depth + 1)?;
+        let base = self.query(left, depth + 1)?;
+        let mut base = self.unsealed(base, "a recursive query")?;
         rename(&mut base.columns, &cte.columns)?;
         let slot = self.slot();
         let columns: Vec<(Column, ColumnId)> = base
@@ -97,7 +100,7 @@ impl Binder<'_> {
         self.ctes.push(InSight { name: name.clone(), slot, columns: columns.clone() });
         let step = self.query(right, depth + 1);
         self.ctes.pop();
-        let step = step?;
+        let step = self.unsealed(step?, "a recursive query")?;
         if step.columns.len() != base.columns.len() {
             return fail(COLUMN_COUNT, "each UNION query must have the same number of columns");
         }
@@ -133,6 +136,8 @@ impl Binder<'_> {
         depth: u32,
     ) -> Result<(Logical, Vec<Column>), Error> {
         let (left, right) = (self.query(left, depth + 1)?, self.query(right, depth + 1)?);
+        let what = "an operation on sets";
+        let (left, right) = (self.unsealed(left, what)?, self.unsealed(right, what)?);
         if left.columns.len() != right.columns.len() {
             return fail(COLUMN_COUNT, "the queries of UNION, INTERSECT and EXCEPT must have equally many columns");
         }

@@ -48,7 +48,7 @@ pub fn sqlstate(code: &str) -> &'static str {
         SERIALIZATION | STALE_PLAN | "conflict" | "late" => "40001",
         "windowing_error" => "42P20",
         "invalid_recursion" => "42P19",
-        CORRUPTED => "XX001",
+        CORRUPTED | TAMPERED => "XX001",
         // The swarm is the connection: a part of it could not be reached.
         INCOMPLETE | "unreachable" => "08006",
         "closed" => "08003",

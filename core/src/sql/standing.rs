@@ -83,6 +83,11 @@ fn make(
     let Statement::Select(select) = statement else {
         return fail(UNSUPPORTED, "a live query that is not a SELECT");
     };
+    for (table, _) in tables_of(statement, tables).iter().filter_map(|name| tables.get(name)) {
+        if table.details()?.sealing.is_some() {
+            return fail(UNSUPPORTED, format!("a live query of table \"{}\", which is encrypted", table.name));
+        }
+    }
     let query = Binder::new(tables, statistics, params, settings).select(select)?;
     let plan = rules::optimise(query.plan, statistics);
     let mut flow = physical::lower(plan, settings.join_strategy, statistics)?.into_flow();

@@ -67,6 +67,7 @@ impl Binder<'_> {
     /// `(SELECT ..)` as a value.
     pub(super) fn value_of(&mut self, query: &Select, scope: &Scope, depth: u32) -> Result<Typed, Error> {
         let query = self.inner(query, scope, depth)?;
+        let query = self.unsealed(query, "a subquery that is a value")?;
         let value = only_column(&query)?;
         let data_type = query.columns[0].data_type;
         Ok(self.found("(subquery)", query.plan, Ask::Value(value), data_type))
@@ -88,6 +89,7 @@ impl Binder<'_> {
         depth: u32,
     ) -> Result<Typed, Error> {
         let query = self.inner(query, scope, depth)?;
+        let query = self.unsealed(query, "a comparison with a subquery")?;
         let value = only_column(&query)?;
         let typed = Typed::new(Scalar::Column(value), query.columns[0].data_type);
         let compared = self.comparison(op, operand, typed)?.scalar;

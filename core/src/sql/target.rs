@@ -3,24 +3,30 @@
 //! Their expressions are bound over columns like those of a query, and then put in terms of the stored row
 //! ([`exec::change`](crate::exec::change)).
 
+use std::sync::Arc;
+
 use super::{
     ast::{CheckDef, Expr, SelectItem},
     catalog::TableDescriptor,
     details::{Check, Details},
     explain,
-    fault::{DUPLICATE_COLUMN, INTERNAL, INVALID_REFERENCE, UNDEFINED_COLUMN, UNDEFINED_TABLE, fail},
+    fault::{
+        DUPLICATE_COLUMN, INTERNAL, INVALID_REFERENCE, UNDEFINED_COLUMN, UNDEFINED_TABLE, UNSUPPORTED, advise, fail,
+    },
     index::Index,
     logical::{ColumnId, Logical, Scan},
     physical::Node,
     plan::Dialect,
     scalar::Scalar,
-    scope::{Binder, Scope, Visible},
+    scope::{Binder, Scope, Typed, Visible},
+    sealed::index_slot,
     select::lost_column,
 };
 use crate::{
     Error,
     data::{Column, Type, Value},
     exec::change::{Arbiter, Returning, Target, TargetColumn},
+    seal::Opening,
 };
 
 /// A statement that changes rows, and what EXPLAIN says of it.
@@ -37,6 +43,7 @@ impl Binder<'_> {
     /// What a writer knows of a table.
     pub fn target(&mut self, table: &TableDescriptor) -> Result<Target, Error> {
         let details = table.details()?;
+        let sealer = self.sealer(table, &details);
         let place = |(column, slot): (&super::catalog::TableColumn, &u32)| TargetColumn {
             name: column.name.clone(),
             slot: *slot,
@@ -45,6 +52,7 @@ impl Binder<'_> {
         };
         let checks = details.checks.iter().map(|check| Ok((check.name.clone(), self.check(table, &details, check)?)));
         Ok(Target {
+            sealer,
             name: table.name.clone(),
             namespace: table.namespace.clone(),
             locality_bits: table.locality_bits,
@@ -84,6 +92,9 @@ impl Binder<'_> {
             let position = details.slots.iter().position(|other| other == slot);
             let data_type = position.and_then(|position| table.columns.get(position)).map(|column| column.data_type);
             let id = self.column(name.clone(), data_type);
+            if details.sealed(*slot).is_some() {
+                self.bar(id, name);
+            }
             scope.columns.push(Visible { table: check.table.clone(), name: name.clone(), id, merged: false });
             slots.push((id, *slot));
         }
@@ -128,25 +139,30 @@ impl Binder<'_> {
         schema: &[ColumnId],
         notes: &mut Vec<String>,
     ) -> Result<Option<Returning>, Error> {
-        let mut returning = Returning { exprs: Vec::new(), columns: Vec::new() };
+        let mut returning = Returning { exprs: Vec::new(), columns: Vec::new(), openings: Vec::new() };
         let mut names = Vec::new();
-        let mut show = |binder: &Self, scalar: &Scalar, name: &str, data_type| {
-            names.push(explain::scalar(scalar, &|id| binder.name(id).to_owned()));
-            returning.exprs.push(scalar.remap(schema).ok_or_else(lost_column)?);
+        let mut show = |binder: &Self, (typed, opening): (Typed, Option<Arc<Opening>>), name: &str| {
+            names.push(explain::scalar(&typed.scalar, &|id| binder.name(id).to_owned()));
+            returning.exprs.push(typed.scalar.remap(schema).ok_or_else(lost_column)?);
+            let data_type = opening.as_ref().map_or(typed.data_type, |opening| Some(opening.data_type));
             returning.columns.push(Column { name: name.to_owned(), data_type });
+            returning.openings.push(opening);
             Ok::<(), Error>(())
         };
         for item in items {
             match item {
                 SelectItem::Expr(expr, alias) => {
-                    let typed = self.expr(expr, scope)?;
+                    let shown = match self.sealed_column(expr, scope) {
+                        Some((id, _)) => self.shown(id)?,
+                        None => (self.expr(expr, scope)?, None),
+                    };
                     let name = match (alias, expr) {
                         (Some(alias), _) => alias,
                         (None, Expr::Column { name, .. } | Expr::Call { name, .. }) => name,
                         (None, Expr::Case { .. }) => "case",
                         (None, _) => "?column?",
                     };
-                    show(self, &typed.scalar, name, typed.data_type)?;
+                    show(self, shown, name)?;
                 }
                 SelectItem::Star(table) => {
                     let wanted =
@@ -156,7 +172,7 @@ impl Binder<'_> {
                         return fail(UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{table}\""));
                     }
                     for column in columns {
-                        show(self, &Scalar::Column(column.id), &column.name, self.data_type(column.id))?;
+                        show(self, self.shown(column.id)?, &column.name)?;
                     }
                 }
             }
@@ -176,7 +192,8 @@ impl Binder<'_> {
         scope: &Scope,
         notes: &mut Vec<String>,
     ) -> Result<Vec<(u32, Scalar)>, Error> {
-        let slots = table.details()?.slots;
+        let details = table.details()?;
+        let slots = &details.slots;
         let (mut bound, mut set): (Vec<(u32, Scalar)>, Vec<String>) = (Vec::new(), Vec::new());
         for (name, expr) in assignments {
             let position = position(table, name)?;
@@ -194,7 +211,17 @@ impl Binder<'_> {
                 expr => self.expr(expr, scope)?,
             };
             let scalar = typed.assign(column.data_type, name)?.scalar;
-            set.push(format!("{name} = {}", explain::scalar(&scalar, &|id| self.name(id).to_owned())));
+            self.may_seal(table, &details, Some(slot))?;
+            if details.sealing.is_some() && table.primary_key.contains(&position) {
+                let why = "what is encrypted is bound to its row by the primary key, which does not change";
+                let hint = "INSERT the row anew, and DELETE it as it was.";
+                return advise(UNSUPPORTED, format!("column \"{name}\": {why}"), hint);
+            }
+            let shown = match details.sealed(slot) {
+                Some(_) => "sealed".to_owned(),
+                None => explain::scalar(&scalar, &|id| self.name(id).to_owned()),
+            };
+            set.push(format!("{name} = {shown}"));
             bound.push((slot, scalar));
         }
         notes.push(set.join(", "));
@@ -239,7 +266,7 @@ pub fn arbiter(table: &TableDescriptor, columns: &[String]) -> Result<Arbiter, E
         return Ok(Arbiter::Any);
     }
     let details = table.details()?;
-    let slot = |position: u32| details.slots.get(position as usize).copied().unwrap_or(u32::MAX);
+    let slot = |position: u32| index_slot(table, &details, position).unwrap_or(u32::MAX);
     let mut wanted = columns.iter().map(|name| Ok(slot(position(table, name)?))).collect::<Result<Vec<_>, Error>>()?;
     wanted.sort_unstable();
     let same = |mut slots: Vec<u32>| {

@@ -46,6 +46,8 @@ pub struct Case<'a> {
     pub held: Option<&'a Record>,
     /// It was judged before, by who ordered it: what is held here may be older than what was there.
     pub copy: bool,
+    /// By who has another history of the network, and may be anybody.
+    pub donated: bool,
 }
 
 /// What a write must be allowed for.
@@ -129,6 +131,7 @@ fn of_entry(case: &Case<'_>, there: Option<&[u8]>) -> Guard {
 fn of_row(case: &Case<'_>, there: bool) -> Privileges {
     let (insert, update) = (Privileges::these(&[Privilege::Insert]), Privileges::these(&[Privilege::Update]));
     match case.what {
+        Some(What::Put { .. }) if case.donated && there => update,
         Some(What::Put { expect: Expect::Absent, .. }) => insert,
         Some(What::Put { expect: Expect::Version(_), .. }) => update,
         Some(What::Put { expect: Expect::Any, .. }) if case.copy => insert.and(update),

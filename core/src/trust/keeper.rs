@@ -23,8 +23,9 @@ pub const LEASE_US: u64 = 3 * SECOND_US;
 const RENEW_US: u64 = SECOND_US;
 /// Rights that could not be read are read again after so long.
 const AGAIN_US: u64 = SECOND_US / 3;
-/// Realms whose rights are known.
+/// Realms whose rights are known, and the bytes of these.
 const REALMS_MAX: usize = 1_024;
+const RIGHTS_BYTES: usize = 8 << 20;
 /// Who wrote something may take it back for so long: a statement that fails does.
 const TAKE_BACK_US: u64 = 60 * SECOND_US;
 
@@ -60,6 +61,7 @@ struct Known {
     rights: Option<Rights>,
     /// The latest version that was ever read: an older one is not believed.
     newest: u64,
+    bytes: usize,
     /// Monotone clock.
     until_us: u64,
 }
@@ -93,7 +95,8 @@ impl Keeper {
             return Verdict::Refused(Refusal::Malformed);
         }
         let what = What::of(&op.action);
-        let case = Case { namespace: &op.namespace, key: &op.key, what, value: op.action.value(), held, copy: false };
+        let (namespace, key, value) = (&op.namespace[..], &op.key[..], op.action.value());
+        let case = Case { namespace, key, what, value, held, copy: false, donated: false };
         let guard = Guard::of(&case, ctx.now.wall);
         if guard == Guard::Open {
             return Verdict::Allowed;
@@ -146,6 +149,12 @@ impl Keeper {
         }
     }
 
+    /// Whether a user may read in a private namespace, as far as is known.
+    pub fn may_read(&mut self, ctx: &Ctx, namespace: &str, user: &User) -> bool {
+        let realm = Realm::private(namespace);
+        realm.is_none_or(|realm| self.may(ctx, realm, user, Privileges::READ, false, None) == Some(true))
+    }
+
     /// A record that another peer has judged, and that is to be held here beside or instead of what is held: by the owner of
     /// its key, or, `donated`, in another history of the network, as anybody may say.
     pub fn judge_copy(&mut self, ctx: &mut Ctx, record: &mut Record, held: Option<&Record>, donated: bool) -> Verdict {
@@ -158,7 +167,7 @@ impl Keeper {
         }
         let what = record.proof.as_ref().map(|proof| proof.what);
         let (namespace, key, value) = (&record.namespace[..], &record.key[..], record.value.as_deref());
-        let case = Case { namespace, key, what, value, held, copy: true };
+        let case = Case { namespace, key, what, value, held, copy: true, donated };
         let guard = Guard::of(&case, ctx.now.wall);
         if guard == Guard::Open {
             return Verdict::Allowed;
@@ -314,10 +323,16 @@ impl Keeper {
         if at_us.is_some_and(|at_us| at_us <= rights.policed_us) {
             return true;
         }
-        // What is held of a copy's key may be older than what was there.
+        let expected = case.what.and_then(|what| what.expect());
         let there = |held: &&Record| {
-            let expected = case.what.and_then(|what| what.expect());
-            held.visible(ctx.now.wall) && (!case.copy || expected == Some(Expect::Version(held.version)))
+            let matters = match (case.copy, case.donated) {
+                (_, true) => true,
+                // What is held of a copy's key may be older than what was there.
+                (true, false) => expected == Some(Expect::Version(held.version)),
+                // What must not be there is a conflict, which is not for policies to say.
+                (false, false) => expected != Some(Expect::Absent),
+            };
+            matters && held.visible(ctx.now.wall)
         };
         let old = case.held.filter(there).and_then(RowChange::row);
         RowChange { old, new: case.value.map(|value| (case.key, value)) }.allowed(&rights.policies, user, on)
@@ -384,14 +399,17 @@ impl Keeper {
     }
 
     fn know(&mut self, realm: Realm, rights: Option<Rights>, since_us: u64) {
-        if self.known.len() >= REALMS_MAX && !self.known.contains_key(&realm) {
+        let bytes = rights.as_ref().map_or(0, Rights::bytes);
+        self.known.remove(&realm);
+        let all = |known: &Map<Realm, Known>| known.values().map(|known| known.bytes).sum::<usize>();
+        while self.known.len() >= REALMS_MAX || !self.known.is_empty() && all(&self.known) + bytes > RIGHTS_BYTES {
             // Invented realms push out one another, not those that there are.
             let least = self.known.iter().min_by_key(|(_, known)| (known.rights.is_some(), known.until_us));
-            let least = least.map(|(realm, _)| *realm);
-            least.map(|least| self.known.remove(&least));
+            let Some(least) = least.map(|(realm, _)| *realm) else { break };
+            self.known.remove(&least);
         }
         let newest = rights.as_ref().map_or(0, |rights| rights.version);
-        self.known.insert(realm, Known { rights, newest, until_us: since_us + LEASE_US });
+        self.known.insert(realm, Known { rights, newest, bytes, until_us: since_us + LEASE_US });
     }
 }
 

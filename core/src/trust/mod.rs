@@ -27,14 +27,18 @@ use core::{cell::RefCell, fmt, str::FromStr};
 
 pub use guard::{Case, Guard, INDEXES, RIGHTS, TABLES, claimed, guarded, unclaimed};
 pub use keeper::{Keeper, LEASE_US, Reader, Verdict, revises, rights_op};
-pub use policy::{POLICIES_MAX, Policy, TEST_BYTES_MAX, Test};
+pub use policy::{POLICIES_MAX, Policy, Test};
 pub use proof::{BATCH_MAX, Hash, Pass, Proof, What, credential, credential_as, sign, sign_as};
 use serde::{Deserialize, Serialize};
 
-pub use rights::{Grant, Grantee, Privilege, Privileges, Realm, Rights};
+pub use rights::{BYTES_MAX as RIGHTS_BYTES_MAX, Grant, Grantee, Privilege, Privileges, Realm, Rights};
 pub use session::Session;
 
-use crate::{config::SECOND_US, crypto::Identity, map::Map};
+use crate::{
+    config::SECOND_US,
+    crypto::{Identity, Secret},
+    map::Map,
+};
 
 /// A user: its public key. As text it is 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -128,6 +132,11 @@ impl Signer {
             Some(user) => user.public_key().try_into().ok().map(User),
             None => self.session.borrow().as_ref().map(|session| session.user),
         }
+    }
+
+    /// What the user for whom it acts agrees on with another one, if the user's keys are at hand.
+    pub fn agree(&self, with: &User) -> Option<Secret> {
+        self.user.as_ref()?.agree(&with.0)
     }
 
     /// The word of the user for whom it acts, good at this time, if the user's keys are at hand.

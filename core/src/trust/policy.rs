@@ -7,22 +7,20 @@ use serde::{Deserialize, Serialize};
 
 use super::{Grantee, Privileges, User};
 use crate::{
-    data::Value,
-    exec::{
-        Budget,
-        fragment::{Decode, FragmentPlan, Output},
-    },
-    id::Id,
+    data::{Row, Value, codec},
+    exec::eval,
     sql::scalar::Scalar,
-    store::{Record, Version},
+    store::Record,
 };
 
 /// Policies that a realm may have.
-pub const POLICIES_MAX: usize = 32;
-/// What a test takes, encoded, at most.
-pub const TEST_BYTES_MAX: usize = 4_096;
-/// What a row may give while it is tested.
-const ROW: Budget = Budget { rows_max: 1, bytes_max: 4 << 20 };
+pub const POLICIES_MAX: usize = 16;
+/// What a test takes at most.
+const TEST_BYTES_MAX: usize = 4_096;
+/// Bytes of a name.
+const NAME_MAX: usize = 128;
+/// To how many users one is.
+const TO_MAX: usize = 64;
 
 /// Which rows may be written, by whom.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,35 +42,52 @@ pub struct Policy {
 pub struct Test {
     /// As it was written, for people.
     pub text: String,
-    /// An encoded [`FragmentPlan`] whose filter takes the user for one more column.
+    /// The stored columns that are read, ascending.
+    pub columns: Vec<u32>,
+    /// What a row that ends before one of them has there.
+    pub missing: Vec<Value>,
+    /// Which of them its record's key is made of, in that order; none: it is made of none.
+    pub key: Vec<u32>,
+    /// An encoded [`Scalar`] over the columns, and the user as one more.
     #[serde(with = "crate::wire::bytes")]
-    pub plan: Vec<u8>,
+    pub condition: Vec<u8>,
 }
 
 /// A row: the key of its record, and its value.
 pub type StoredRow<'a> = (&'a [u8], &'a [u8]);
 
 impl Test {
-    /// Whether a row passes for a user. What cannot be told does not.
+    /// Whether a row passes for a user. What cannot be told does not, nor does a row that lies under another one's key.
     fn passes(&self, user: &User, (key, value): StoredRow<'_>) -> bool {
-        let Ok(plan) = FragmentPlan::decode(&self.plan) else { return false };
-        let at = plan.columns.len() as u32;
-        let user = Scalar::Literal(Value::Text(user.to_string()));
-        let of = &mut |column| Some(if column == at { user.clone() } else { Scalar::Column(column) });
-        let Some(filter) = plan.filter.as_ref().and_then(|filter| filter.replace(of)) else { return false };
-        // Of what its author says nothing but the columns and the filter counts.
-        let (decode, identity, project, output) = (Decode::Row, false, None, Output::Rows);
-        let plan = FragmentPlan { decode, identity, filter: Some(filter), project, output, ..plan };
-        let version = Version { wall_us: 0, counter: 0, author: Id::ZERO };
-        plan.run(core::iter::once((key, value, &version)), &ROW).is_ok_and(|partial| partial.batch.len() == 1)
+        let Ok(condition) = postcard::from_bytes::<Scalar>(&self.condition) else { return false };
+        let Ok((mut row, _)) = codec::decode_columns(value, &self.columns, &self.missing) else { return false };
+        let named: Option<Row> = self.key.iter().map(|at| row.get(*at as usize).cloned()).collect();
+        if !self.key.is_empty() && named.is_none_or(|named| codec::encode_key(&named) != key) {
+            return false;
+        }
+        row.push(Value::Text(user.to_string()));
+        matches!(eval::truth(&condition, &row), Ok(Some(true)))
+    }
+
+    /// What it takes in memory, about.
+    fn bytes(&self) -> usize {
+        let missing: usize = self.missing.iter().map(Value::bytes).sum();
+        128 + self.text.len() + self.condition.len() + missing + 4 * (self.columns.len() + self.key.len())
     }
 }
 
 impl Policy {
     /// Whether it is no larger than a policy may be.
     pub fn is_bounded(&self) -> bool {
-        let tests = || self.using.iter().chain(&self.check);
-        tests().all(|test| test.plan.len() <= TEST_BYTES_MAX && test.text.len() <= TEST_BYTES_MAX)
+        let tests = self.using.iter().chain(&self.check);
+        let names = self.name.len() <= NAME_MAX && self.to.len() <= TO_MAX;
+        names && tests.map(Test::bytes).all(|bytes| bytes <= TEST_BYTES_MAX)
+    }
+
+    /// What it takes in memory, about.
+    pub fn bytes(&self) -> usize {
+        let tests: usize = self.using.iter().chain(&self.check).map(Test::bytes).sum();
+        tests + self.name.len() + self.to.len() * size_of::<Grantee>()
     }
 }
 

@@ -9,6 +9,8 @@ use super::{POLICIES_MAX, Policy, User, proof};
 /// Grants that a realm may have.
 const GRANTS_MAX: usize = 1_000;
 
+/// Rights are no larger, encoded.
+pub const BYTES_MAX: usize = 96 * 1_024;
 /// The encoding of [`Rights`].
 const FORMAT: u8 = 2;
 
@@ -257,8 +259,17 @@ impl Rights {
         self.version += 1;
     }
 
+    /// What they take in memory, about.
+    pub fn bytes(&self) -> usize {
+        let policies: usize = self.policies.iter().map(Policy::bytes).sum();
+        128 + policies + self.grants.len() * size_of::<Grant>() + self.former.len() * size_of::<(Grant, u64)>()
+    }
+
     /// From the value of a record.
     pub fn decode(bytes: &[u8]) -> Option<Rights> {
+        if bytes.len() > BYTES_MAX {
+            return None;
+        }
         let rights: Rights = postcard::from_bytes(bytes).ok()?;
         let bounded = rights.grants.len() <= GRANTS_MAX && rights.former.len() <= GRANTS_MAX;
         let bounded =

@@ -75,8 +75,13 @@ impl Batch {
             return false;
         }
         let (mut at, mut here, mut way) = (leaf_at, leaf, Vec::new());
-        for beside in path {
+        for (level, beside) in path.iter().enumerate() {
             if self.known[at] != UNKNOWN {
+                // What is above and beside it is known, too; the path says nothing else, or others could not follow it.
+                let mut rest = path[level..].iter().enumerate();
+                if !rest.all(|(up, beside)| self.known[(at >> up) ^ 1] == *beside) {
+                    return false;
+                }
                 break;
             }
             way.push((at, here));
@@ -115,6 +120,11 @@ mod tests {
                     let mut other = *leaf;
                     other[0] ^= 1;
                     assert!(!verified.proves(&peer, NETWORK, proof, other));
+                    for level in 0..proof.path.len() {
+                        let mut astray = proof.clone();
+                        astray.path[level][15] ^= 1;
+                        assert!(!verified.proves(&peer, NETWORK, &mut astray, *leaf), "{at} of {count}: {level}");
+                    }
                     let mut moved = proof.clone();
                     moved.place ^= 1;
                     assert!(!verified.proves(&peer, NETWORK, &mut moved, *leaf));

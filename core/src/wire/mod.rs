@@ -17,9 +17,9 @@ use crate::{dht, exchange, globals, group, id::Id, live, messaging, overlay, spr
 
 /// The version of this encoding. Two ends of a link speak the older of their two newest ones, if both still know it:
 /// [`WIRE_OLDEST`]. A frame that came with a version is not sent where an older one is spoken.
-pub const WIRE_VERSION: u8 = 10;
+pub const WIRE_VERSION: u8 = 11;
 /// The oldest version that this program speaks: the one before [`WIRE_VERSION`], once there is one that negotiates.
-pub const WIRE_OLDEST: u8 = 10;
+pub const WIRE_OLDEST: u8 = 11;
 /// The version of query plans: a peer that does not know a plan says so and is not covered.
 pub const PLAN_VERSION: u16 = 5;
 

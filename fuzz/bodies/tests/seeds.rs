@@ -220,7 +220,7 @@ fn plans() -> Seeds {
                         seeds.push(seed);
                     }
                 }
-                Need::Join { .. } => {}
+                Need::Join { .. } | Need::Agree { .. } => {}
             }
         }
     }

@@ -52,6 +52,12 @@ impl Disk {
         self.durable.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
+    /// Whether a part of anything that it holds is this.
+    pub fn has(&self, part: &[u8]) -> bool {
+        let within = |bytes: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        self.durable.iter().any(|(key, value)| within(key) || within(value))
+    }
+
     /// Loses everything (a new disk).
     pub fn wipe(&mut self) {
         *self = Disk::default();

@@ -47,6 +47,13 @@ impl Sim {
         self.call(node, Command::ActFor { session }, HOUR_US) == Some(Ok(Reply::Done))
     }
 
+    /// From now on, until it begins anew, a node acts for a user whose keys it has.
+    pub fn act_with(&mut self, node: usize, user: u8) {
+        if let Some(node) = &mut self.world.host(node).node {
+            node.act_with(Box::new(user_keys(user)));
+        }
+    }
+
     /// One node says something to another, which it has a channel to, in its own name. False: it has none.
     pub fn say(&mut self, from: usize, to: usize, body: Body) -> bool {
         let chunk_bytes = self.world.config.core.chunk_bytes;
@@ -63,6 +70,11 @@ impl Sim {
         });
         self.sort_notes();
         self.linked(from, to)
+    }
+
+    /// On how many disks there is this.
+    pub fn disks_with(&self, part: &[u8]) -> usize {
+        (0..self.len()).filter(|node| self.world.host(*node).disk.has(part)).count()
     }
 
     /// Whether two nodes have a channel between them.

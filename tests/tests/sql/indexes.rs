@@ -415,7 +415,9 @@ impl Client {
         } else if let Some(need) = self.asking.poll() {
             self.held.push_back(match need {
                 Need::Ops { need, ops } => Held::Ops(need, ops.iter().map(|op| local.apply(op)).collect()),
-                Need::Join { .. } => unreachable!("peers are asked for joins only where that is chosen"),
+                Need::Join { .. } | Need::Agree { .. } => {
+                    unreachable!("peers are asked for joins only where that is chosen")
+                }
                 Need::Gather { need, fragment } => {
                     let end = GatherEnd { peers: 1, ..GatherEnd::default() };
                     Held::Gathered(need, Box::new(local.gather(&fragment).unwrap()), end)

@@ -76,7 +76,9 @@ impl Client {
                     let outcome = |op: &KeyOp| instead(op).unwrap_or_else(|| local.apply(op));
                     Held::Ops(need, ops.iter().map(outcome).collect())
                 }
-                Need::Join { .. } => unreachable!("peers are asked for joins only where that is chosen"),
+                Need::Join { .. } | Need::Agree { .. } => {
+                    unreachable!("peers are asked for joins only where that is chosen")
+                }
                 Need::Gather { need, fragment } => {
                     self.reads.gathers += 1;
                     Held::Gathered(need, local.gather(&fragment).unwrap())

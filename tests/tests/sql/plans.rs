@@ -49,6 +49,7 @@ fn ask_by(
                 asked.joins += 1;
                 asking.on_gathered(definitions, need, partial, end.clone());
             }
+            Need::Agree { .. } => unreachable!("nothing is encrypted"),
             Need::Gather { need, fragment } => {
                 let partial = local.gather(&fragment).unwrap();
                 asked.gathers.push((partial.scanned, partial.batch.len()));

@@ -50,7 +50,9 @@ fn run_with(
                         Cost { messages: 2, bytes: 30, peers: 3, elapsed_us: 0 },
                     );
                 }
-                Need::Join { .. } => unreachable!("peers are asked for joins only where that is chosen"),
+                Need::Join { .. } | Need::Agree { .. } => {
+                    unreachable!("peers are asked for joins only where that is chosen")
+                }
                 Need::Gather { need, fragment } => {
                     let partial = local.gather(&fragment).unwrap();
                     let end = GatherEnd {

@@ -203,7 +203,9 @@ impl Slow {
                     let outcomes = ops.iter().map(|op| local.apply(op)).collect();
                     self.asking.on_ops(&mut self.definitions, need, outcomes, Cost::default());
                 }
-                Need::Join { .. } => unreachable!("peers are asked for joins only where that is chosen"),
+                Need::Join { .. } | Need::Agree { .. } => {
+                    unreachable!("peers are asked for joins only where that is chosen")
+                }
                 Need::Gather { need, fragment } => {
                     let partial = local.gather(&fragment).unwrap();
                     let end = GatherEnd { peers: 1, ..GatherEnd::default() };

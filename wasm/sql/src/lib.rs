@@ -56,6 +56,8 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn cancel(this: &Engine, promise: &Promise);
     #[wasm_bindgen(method)]
+    fn agree(this: &Engine, with: &[u8]) -> Vec<u8>;
+    #[wasm_bindgen(method)]
     fn owned(this: &Engine, namespace: &str, locality_bits: u8, known: &[u8], most: usize) -> Option<Vec<u8>>;
     #[wasm_bindgen(method, catch)]
     fn watch(this: &Engine, fragment: &[u8], region: &[u8], listener: &Function) -> Result<f64, JsValue>;

@@ -7,6 +7,7 @@ use std::{
 
 use js_sys::{Array, Date, Function, Promise, Uint8Array};
 use pontoon_core::{
+    crypto::Secret,
     data::{Cost, QueryResult, SignedRow},
     exec::{FragmentPlan, Need},
     sql::{
@@ -151,6 +152,12 @@ impl Running {
         let mut told = None;
         let (asked, answer) = match need {
             Need::Ops { need, ops } => (Asked::Ops(need), self.engine.keys(&encode(&ops)?, left)?),
+            Need::Agree { need, with } => {
+                let agreed: Vec<Option<[u8; 32]>> = decode(&self.engine.agree(&encode(&with)?))?;
+                let agreed = agreed.into_iter().map(|one| one.map(Secret::new)).collect();
+                self.asking.borrow_mut().on_agreed(&mut self.memory.definitions.borrow_mut(), need, agreed);
+                return Ok(());
+            }
             Need::Gather { need, fragment } if fragment.namespace() == PEERS => {
                 let read: Array = PARTS.iter().map(|name| JsValue::from_str(name)).collect();
                 let snapshot = js_sys::JSON::stringify_with_replacer(&self.engine.inspect()?, &read)?;

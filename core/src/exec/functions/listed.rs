@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 
-use super::{convert, json, math, regex, sketch, stored, text, time};
+use super::{convert, json, math, regex, sealed, sketch, stored, text, time};
 use crate::{
     Error,
     data::{Type, Value},
@@ -85,8 +85,17 @@ pub(super) mod types {
     pub const TIME: Option<Type> = Some(Type::Timestamp);
 }
 
-const LISTS: &[&[Listed]] =
-    &[text::LIST, math::LIST, time::LIST, json::LIST, convert::LIST, stored::LIST, regex::LIST, sketch::LIST];
+const LISTS: &[&[Listed]] = &[
+    text::LIST,
+    math::LIST,
+    time::LIST,
+    json::LIST,
+    convert::LIST,
+    stored::LIST,
+    regex::LIST,
+    sketch::LIST,
+    sealed::LIST,
+];
 
 /// The functions of a name, with their numbers.
 pub fn named(name: &str) -> impl Iterator<Item = (u16, &'static Listed)> {

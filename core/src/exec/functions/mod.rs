@@ -6,6 +6,7 @@ pub mod listed;
 mod math;
 mod pattern;
 mod regex;
+mod sealed;
 mod sketch;
 mod stored;
 mod text;

@@ -39,8 +39,8 @@ pub(super) struct CreateJob {
     attempts: u8,
     /// The tables that it refers to, which are told before and after.
     parents: Option<Parents>,
-    /// What makes its rights known, where it is to have an owner.
-    claim: Option<KeyOp>,
+    /// What comes first, the last one of these before the others: its rights, where it is to have an owner, and its keyring.
+    claims: Vec<KeyOp>,
     stage: Creating,
 }
 
@@ -62,14 +62,15 @@ enum Creating {
 }
 
 impl CreateJob {
-    pub fn new(table: TableDescriptor, if_not_exists: bool, private: bool) -> CreateJob {
-        let (or_replace, once, attempts, parents, claim, stage) = (false, false, 0, None, None, Creating::Put);
-        CreateJob { table, if_not_exists, private, or_replace, once, attempts, parents, claim, stage }
+    pub fn new(table: TableDescriptor, (if_not_exists, private): (bool, bool), mut claims: Vec<KeyOp>) -> CreateJob {
+        claims.reverse();
+        let (or_replace, once, attempts, parents, stage) = (false, false, 0, None, Creating::Put);
+        CreateJob { table, if_not_exists, private, or_replace, once, attempts, parents, claims, stage }
     }
 
     pub fn view(show: Show) -> CreateJob {
         let Show { view, if_not_exists, or_replace, once } = show;
-        CreateJob { or_replace, once, ..CreateJob::new(view, if_not_exists, false) }
+        CreateJob { or_replace, once, ..CreateJob::new(view, (if_not_exists, false), Vec::new()) }
     }
 
     fn put(&mut self, host: &mut Host, expect: Expect) -> Step {
@@ -102,7 +103,7 @@ impl CreateJob {
 
     /// There is nothing of that name: its rights come first, then its parents are told.
     fn begin(&mut self, host: &mut Host) -> Step {
-        if let Some(claim) = self.claim.take() {
+        if let Some(claim) = self.claims.pop() {
             self.stage = Creating::Claim;
             host.ops(vec![claim]);
             return Ok(None);
@@ -170,9 +171,9 @@ impl Job for CreateJob {
             return Err(Refusal::Unsigned.into());
         }
         self.table.place(host.env.random, host.env.locality_bits, rights.as_ref().map(Rights::realm))?;
-        self.claim = rights.as_ref().map(claim);
+        self.claims.extend(rights.as_ref().map(claim));
         self.parents = Parents::enter(host, &mut self.table)?;
-        if self.parents.is_none() && self.claim.is_none() {
+        if self.parents.is_none() && self.claims.is_empty() {
             return self.put(host, Expect::Absent);
         }
         self.stage = Creating::Look;

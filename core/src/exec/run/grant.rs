@@ -1,4 +1,5 @@
-//! GRANT, REVOKE and policies: a conditional write of a realm's rights, which counts as done when nobody holds older ones any more.
+//! GRANT, REVOKE and policies: a conditional write of a realm's rights, which counts as done when nobody holds older ones any
+//! more. Where it is about reading an encrypted table, its keyring is written before.
 
 use super::{
     host::Host,
@@ -8,10 +9,11 @@ use crate::{
     Error,
     exec::schema::{Grant, RightsChange},
     sql::fault::{
-        CORRUPTED, DUPLICATE_OBJECT, INSUFFICIENT_PRIVILEGE, SERIALIZATION, TOO_COMPLEX, UNDEFINED_OBJECT, fail,
+        CORRUPTED, DUPLICATE_OBJECT, INSUFFICIENT_PRIVILEGE, SERIALIZATION, STALE_PLAN, TOO_COMPLEX, UNDEFINED_OBJECT,
+        fail,
     },
     store::{Action, Expect, Outcome},
-    trust::{LEASE_US, POLICIES_MAX, Rights, rights_op},
+    trust::{LEASE_US, POLICIES_MAX, RIGHTS_BYTES_MAX, Rights, rights_op},
 };
 
 /// Attempts against somebody else who changes the same rights: another page of the same user.
@@ -22,12 +24,14 @@ const SLACK_US: u64 = 60_000_000;
 /// See the module's documentation.
 pub(super) struct GrantJob {
     grant: Grant,
+    /// The keyring is being written.
+    rekeying: bool,
     attempts: u8,
 }
 
 impl GrantJob {
     pub fn new(grant: Grant) -> GrantJob {
-        GrantJob { grant, attempts: 0 }
+        GrantJob { grant, rekeying: false, attempts: 0 }
     }
 
     fn read(&mut self, host: &mut Host) -> Step {
@@ -82,6 +86,9 @@ impl GrantJob {
             }
         }
         rights.version = before + 1;
+        if rights.encode().len() > RIGHTS_BYTES_MAX {
+            return fail(TOO_COMPLEX, format!("the rights of table \"{table}\" would be too large"));
+        }
         let action = Action::Put { value: rights.encode(), expect, ttl_us: None };
         host.ops(vec![rights_op(self.grant.realm, action)]);
         Ok(None)
@@ -90,11 +97,20 @@ impl GrantJob {
 
 impl Job for GrantJob {
     fn start(&mut self, host: &mut Host) -> Step {
+        // Keys first: of rights that are told of, keys are there, and of rights that are gone they are, too.
+        if let Some(ring) = self.grant.ring.take() {
+            self.rekeying = true;
+            host.ops(vec![ring]);
+            return Ok(None);
+        }
         self.read(host)
     }
 
     fn on_ops(&mut self, host: &mut Host, _need: u32, mut outcomes: Vec<Outcome>) -> Step {
+        let rekeyed = core::mem::take(&mut self.rekeying);
         match outcomes.pop() {
+            Some(Outcome::Stored { .. }) if rekeyed => self.read(host),
+            Some(Outcome::Conflict { .. }) if rekeyed => fail(STALE_PLAN, "the keyring is another one by now"),
             Some(Outcome::Found { value, version, .. }) => self.change(host, &value, Expect::Version(version)),
             Some(Outcome::Stored { .. }) => Ok(Some(host.done(0))),
             Some(Outcome::Refused(refusal)) => Err(refusal.into()),

@@ -3,6 +3,8 @@
 //! A row that ON CONFLICT changes is written on condition of the version that was read, and computed again from what
 //! is there if somebody else was faster; one that has gone meanwhile is inserted again.
 
+use std::borrow::Cow;
+
 use super::{
     GatherEnd,
     host::Host,
@@ -116,8 +118,9 @@ impl InsertJob {
                 }
                 None => TableDescriptor::hidden_key(host.env.now_us.max(0) as u64, host.env.random, index as u32),
             };
-            let shown = self.rules.show(&row)?;
-            let change = Change::Insert(codec::encode_row(&row));
+            let sealed = self.rules.sealed(&key, &row)?;
+            let shown = self.rules.show(&sealed)?;
+            let change = Change::Insert(codec::encode_row(&sealed));
             writes.push(Some(Write::new(key, change, writes.len(), shown)));
             if !matches!(self.rules.conflict, Conflict::Refuse | Conflict::Skip(_)) {
                 self.rules.proposed.push(row);
@@ -170,6 +173,15 @@ impl InsertJob {
 }
 
 impl Rules {
+    /// A new row as it is stored.
+    fn sealed<'a>(&self, key: &[u8], row: &'a Row) -> Result<Cow<'a, Row>, Error> {
+        let mut row = Cow::Borrowed(row);
+        if self.target.sealer.is_some() {
+            self.target.seal(key, row.to_mut(), |_| true)?;
+        }
+        Ok(row)
+    }
+
     fn show(&self, row: &[Value]) -> Result<Option<Row>, Error> {
         self.returning.as_ref().map(|returning| returning.show(row)).transpose()
     }
@@ -203,14 +215,17 @@ impl Rules {
         let Some((value, version)) = current else {
             // Somebody else removed it: now there is room.
             let key = self.target.key(proposed).unwrap_or_else(|| write.key.clone());
-            let change = Change::Insert(codec::encode_row(proposed));
-            return Ok(Some(Write::new(key, change, write.index, self.show(proposed)?)));
+            let sealed = self.sealed(&key, proposed)?;
+            let change = Change::Insert(codec::encode_row(&sealed));
+            return Ok(Some(Write::new(key, change, write.index, self.show(&sealed)?)));
         };
         match &self.conflict {
             Conflict::Refuse | Conflict::Skip(_) => Ok(None),
             Conflict::Replace => {
-                let (shown, key) = (self.show(proposed)?, write.key.clone());
-                let new = (proposed, codec::encode_row(proposed));
+                let key = write.key.clone();
+                let sealed = self.sealed(&key, proposed)?;
+                let shown = self.show(&sealed)?;
+                let new = (&*sealed, codec::encode_row(&sealed));
                 Ok(Some(Write::changed(&self.target, key, (value, version), new, write.index, shown)))
             }
             Conflict::Update(Upsert { assignments, filter }) => {
@@ -224,6 +239,7 @@ impl Rules {
                 let mut row = existing;
                 assign(&mut row, assignments, &both)?;
                 self.target.admit(&row)?;
+                self.target.seal(&write.key, &mut row, |slot| assignments.iter().any(|(other, _)| *other == slot))?;
                 let shown = self.show(&row)?;
                 let new = codec::encode_row(&[&row[..], &rest].concat());
                 let key = write.key.clone();

@@ -20,6 +20,7 @@ mod index;
 mod insert;
 mod job;
 mod modify;
+mod opened;
 mod ordered;
 mod parents;
 mod profile;
@@ -51,6 +52,7 @@ use self::{
     insert::InsertJob,
     job::{Job, Step},
     modify::ModifyJob,
+    opened::OpenedJob,
     profile::ProfileJob,
     query::QueryJob,
 };
@@ -63,6 +65,7 @@ use super::{
 use crate::{
     Error, Id,
     data::{Column, Cost, QueryResult, Row, SignedRow},
+    seal::ring_op,
     sql::{
         catalog::entry,
         fault::{Fault, STALE_PLAN, fail},
@@ -95,6 +98,14 @@ pub enum Need {
         need: u32,
         /// What is joined.
         plan: Box<JoinPlan>,
+    },
+    /// What the user for whom the node acts agrees on with others: [`Command::Agree`](crate::Command::Agree). Only before a
+    /// statement is planned.
+    Agree {
+        /// Names this need.
+        need: u32,
+        /// With whom.
+        with: Vec<User>,
     },
 }
 
@@ -234,8 +245,12 @@ impl Run {
             Err(error) => self.over(Err(error)),
             Ok(job) => {
                 if !plan.tables.is_empty() {
-                    let gets = plan.tables.iter().map(|(name, _)| entry(name, bits, Action::Get)).collect();
-                    self.check = Some((self.host.ops(gets), plan.tables));
+                    let gets = plan.tables.iter().map(|(name, _)| entry(name, bits, Action::Get));
+                    let rings = plan.rings.iter().map(|(realm, _)| ring_op(*realm, Action::Get));
+                    let gets = gets.chain(rings).collect();
+                    let rings = plan.rings.into_iter().map(|(realm, version)| (format!("keyring {realm}"), version));
+                    let known = plan.tables.into_iter().chain(rings).collect();
+                    self.check = Some((self.host.ops(gets), known));
                 }
                 if self.check.is_some() && job.writes() {
                     self.state = State::Waiting(job);
@@ -358,7 +373,7 @@ impl Run {
 
 fn job(task: Task) -> Result<Box<dyn Job>, Error> {
     Ok(match task {
-        Task::Create(table, if_not_exists, private) => Box::new(CreateJob::new(table, if_not_exists, private)),
+        Task::Create(table, how, claims) => Box::new(CreateJob::new(table, how, claims)),
         Task::Drop(name, if_exists, cascade) => Box::new(DropJob::table(name, if_exists, cascade)),
         Task::Query(flow, columns) => Box::new(QueryJob::new(flow, columns)?),
         Task::Rows(rows, columns) => Box::new(Known(rows, columns)),
@@ -373,6 +388,7 @@ fn job(task: Task) -> Result<Box<dyn Job>, Error> {
         Task::Profile(table) => Box::new(ProfileJob::new(table.map(|table| *table))),
         Task::Grant(grant) => Box::new(GrantJob::new(*grant)),
         Task::DropIndex(name, if_exists) => Box::new(DropIndexJob::new(name, if_exists)),
+        Task::Opened(task, openings) => Box::new(OpenedJob::new(job(*task)?, openings)),
     })
 }
 

@@ -148,6 +148,8 @@ impl Modify {
         let mut new = row.clone();
         assign(&mut new[..width], assignments, &row)?;
         self.target.admit(&new[..width])?;
+        let assigned = |slot| assignments.iter().any(|(other, _)| *other == slot);
+        self.target.seal(&key, &mut new[..width], assigned)?;
         let value = [&codec::encode_row(&new[..width])[..], rest].concat();
         let shown = show(&new)?;
         Ok(Write::changed(&self.target, key, (old, version), (&new, value), index, shown))

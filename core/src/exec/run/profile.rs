@@ -25,6 +25,7 @@ use crate::{
         statistics::{TableStatistics, entry, fragment},
     },
     store::{Action, Expect, Outcome},
+    trust::Realm,
     wire::PLAN_VERSION,
 };
 
@@ -82,7 +83,8 @@ impl ProfileJob {
         for value in core::mem::take(&mut self.partial).batch.values(0) {
             let Value::Blob(bytes) = value else { continue };
             let table = TableDescriptor::decode(&bytes)?;
-            if table.details()?.view.is_none() {
+            // Of all: of those that everybody reads.
+            if table.details()?.view.is_none() && Realm::private(&table.namespace).is_none() {
                 self.tables.push(table);
             }
         }

@@ -35,7 +35,11 @@ fn named(target: &Target, key: &[u8]) -> String {
 
 /// The names of slots.
 pub(super) fn columns(target: &Target, slots: impl Iterator<Item = u32>) -> String {
+    let tags = target.sealer.iter().flat_map(|sealer| &sealer.slots);
+    let cells: Vec<(u32, u32)> = tags.filter_map(|slot| Some((slot.tag?, slot.cell))).collect();
     let name = |slot: u32| {
+        // An index on a sealed column is one on its tags.
+        let slot = cells.iter().find(|(tag, _)| *tag == slot).map_or(slot, |(_, cell)| *cell);
         let column = target.columns.iter().find(|column| column.slot == slot);
         column.map_or("", |column| column.name.as_str())
     };

@@ -93,6 +93,7 @@ impl Step {
             Some((need, Reply::Keys(outcomes, cost))) => {
                 self.asking.on_ops(&mut self.definitions, need, outcomes, cost);
             }
+            Some((need, Reply::Agreed(agreed))) => self.asking.on_agreed(&mut self.definitions, need, agreed),
             Some((need, Reply::Gathered(partial, end))) => {
                 self.asking.on_gathered(&mut self.definitions, need, *partial, end);
             }
@@ -160,6 +161,7 @@ async fn answered(engine: &Engine, need: Need, latest: Instant) -> (u32, Result<
             (need, engine.call(Command::Gather { fragment, except: Box::default(), deadline_us }).await)
         }
         Need::Join { need, plan } => (need, engine.call(Command::Join { plan, deadline_us }).await),
+        Need::Agree { need, with } => (need, engine.call(Command::Agree { with }).await),
     }
 }
 

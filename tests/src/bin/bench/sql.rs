@@ -107,6 +107,7 @@ impl Host {
                         (need, Command::Gather { fragment, except: Box::default(), deadline_us: None })
                     }
                     Need::Join { need, plan } => (need, Command::Join { plan, deadline_us: None }),
+                    Need::Agree { need, with } => (need, Command::Agree { with }),
                 };
                 match self.local.ask(0, command, Instant::now() + PATIENCE) {
                     Some(Ok(Reply::Keys(outcomes, cost))) => {
@@ -115,6 +116,7 @@ impl Host {
                     Some(Ok(Reply::Gathered(partial, end))) => {
                         asking.on_gathered(&mut self.definitions, need, *partial, end);
                     }
+                    Some(Ok(Reply::Agreed(agreed))) => asking.on_agreed(&mut self.definitions, need, agreed),
                     other => return Err(format!("a command ended with {other:?}")),
                 }
             }
