@@ -23,7 +23,7 @@ mod tests;
 
 use core::{cell::RefCell, fmt, str::FromStr};
 
-pub use guard::{Case, Guard, INDEXES, RIGHTS, TABLES, claimed, guarded, unclaimed};
+pub use guard::{Case, Guard, INDEXES, RIGHTS, TABLES, TREES, claimed, guarded, unclaimed};
 pub use keeper::{Keeper, LEASE_US, Verdict, revises, rights_op};
 pub use proof::{BATCH_MAX, Hash, Pass, Proof, What, sign, sign_as};
 use serde::{Deserialize, Serialize};
