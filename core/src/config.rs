@@ -29,6 +29,9 @@ pub struct Config {
 
     /// Copies of a record, the owner's included (r).
     pub replicas: usize,
+    /// Whether the members of a group are the peers nearest to its owner, exchanged as nearer ones come; else who is a member
+    /// stays one while it lives. Verified gets find groups by who is near. The same for the whole network.
+    pub near_groups: bool,
     /// Whether this peer is an archive: it holds a copy of every record, beside the `replicas` of each group.
     pub archive: bool,
     /// Archives in a group at most, owner included: fewer than `replicas`, so that the others are a majority.
@@ -154,6 +157,7 @@ impl Default for Config {
             leave_sockets: false,
 
             replicas: 3,
+            near_groups: false,
             archive: false,
             archives_max: 2,
             locality_bits: 0,

@@ -46,7 +46,7 @@ impl fmt::Display for Event {
             Expect::Version(expected) => format!(" if {}", version(expected)),
         };
         let asked = match &self.action {
-            Action::Get | Action::GetStale | Action::Prove => "get".to_owned(),
+            Action::Get | Action::GetStale | Action::GetVerified | Action::Prove => "get".to_owned(),
             Action::PutHinted { value, .. } => format!("put {} if need be as a hint", number(value)),
             Action::Put { value, expect: it, .. } => format!("put {}{}", number(value), expect(it)),
             Action::Remove { expect: it } => format!("remove{}", expect(it)),
@@ -165,6 +165,7 @@ impl<'a> Search<'a> {
                 Action::Put { ttl_us: Some(_), .. }
                 | Action::Renew { .. }
                 | Action::GetStale
+                | Action::GetVerified
                 | Action::Edit { .. }
                 | Action::PutHinted { .. } => {
                     return Err(unsupported());

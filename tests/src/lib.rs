@@ -9,6 +9,7 @@ pub mod database;
 pub mod faults;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod fuzz;
+pub mod hostile;
 pub mod live;
 pub mod mini;
 pub mod model;

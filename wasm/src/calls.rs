@@ -162,7 +162,11 @@ fn key_outcome(shape: Shape, outcome: Outcome) -> Result<JsValue, JsValue> {
         Outcome::Stale { value: Some(value), version: Some(version), expiry_us } => {
             Ok(entry(&value, &version, expiry_us, true))
         }
-        Outcome::Stale { .. } | Outcome::Hinted | Outcome::Proven(_) => Ok(JsValue::NULL),
+        Outcome::Stale { .. }
+        | Outcome::Hinted
+        | Outcome::Proven(_)
+        | Outcome::Verified(_)
+        | Outcome::Unverified(_) => Ok(JsValue::NULL),
         Outcome::Absent => Ok(if shape == Shape::Renewed { JsValue::FALSE } else { JsValue::NULL }),
         Outcome::Stored { version } => Ok(match shape {
             Shape::Renewed => JsValue::TRUE,

@@ -54,7 +54,7 @@ pub fn decide(
         return Decision::Answer(Outcome::Refused(Refusal::TooLarge));
     }
     match &op.action {
-        Action::Get | Action::GetStale => Decision::Answer(match (value, seen) {
+        Action::Get | Action::GetStale | Action::GetVerified => Decision::Answer(match (value, seen) {
             (Some(value), Some(seen)) => {
                 Outcome::Found { value: value.to_vec(), version: seen.version, expiry_us: seen.expiry_us }
             }

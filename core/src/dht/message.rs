@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::verified::answer::Along;
 use crate::{
     group::{Certificate, Name},
     id::Id,
@@ -68,6 +69,8 @@ pub enum Message {
         /// What to read.
         op: KeyOp,
     },
+    /// A word of a verified get, on a way that its asker chose.
+    Along(Box<Along>),
 }
 
 /// What this layer waits for.
@@ -79,4 +82,6 @@ pub enum Timer {
     Hedge(u64),
     /// Nobody holds rights any more that are older than what was written with this ticket.
     Lapsed(u64),
+    /// A verified get of this peer goes on.
+    Verify(u64),
 }

@@ -9,6 +9,7 @@ pub mod message;
 mod owner;
 #[cfg(test)]
 mod tests;
+pub mod verified;
 
 use std::collections::VecDeque;
 
@@ -20,6 +21,7 @@ use self::{
     hint::Hints,
     judge::Copies,
     owner::{Answer, Asker, Owner},
+    verified::Verifier,
 };
 use crate::{
     config::Config,
@@ -68,6 +70,7 @@ pub struct Dht {
     groups: Groups,
     owner: Owner,
     client: Client,
+    verifier: Verifier,
     hints: Hints,
     /// Changes of rights under way, by ticket, with what becomes known when leases on older ones have lapsed.
     revising: Map<u64, Option<Outcome>>,
@@ -125,6 +128,7 @@ impl Dht {
             groups,
             owner: Owner::default(),
             client: Client::default(),
+            verifier: Verifier::default(),
             hints,
             events: VecDeque::new(),
         }
@@ -175,12 +179,14 @@ impl Dht {
                 self.on_copies(ctx, view, Copies { from, of, serial, records });
             }
             Message::Replicated { serial, .. } => self.owner.on_stored(env, &mut self.groups, serial, from),
+            Message::Along(along) => self.verifier.on_along(env, &self.groups, from, *along),
             Message::Frozen { of, newer } => self.groups.on_frozen(env, from, of, newer),
             Message::ReadFor { request, op } => {
                 let ticket = ctx.serial();
                 // It reads for another one, not for itself.
                 let own = op.proof.is_none() && Realm::private(&op.namespace).is_some();
-                if op.action.reads() && !own && self.client.read_for(ticket, from, request) {
+                let here = op.action.reads() && op.action != Action::GetVerified && !own;
+                if here && self.client.read_for(ticket, from, request) {
                     let deadline = ctx.now.mono.saturating_add(READ_FOR_US);
                     self.execute(ctx, view, ticket, op, deadline);
                 }
@@ -215,6 +221,7 @@ impl Dht {
                     self.events.push_back(DhtEvent::Done { ticket, outcomes: vec![outcome] });
                 }
             }
+            Timer::Verify(request) => self.verifier.advance(env!(self, ctx, view), &self.groups, request),
             Timer::Hedge(request) => self.client.hedge(env!(self, ctx, view), &self.groups, request),
         }
         self.settle(ctx, view);
@@ -253,6 +260,10 @@ impl Dht {
     /// One operation, wherever its key lives: tried until `deadline_mono`, then [`Outcome::Unreachable`].
     pub fn execute(&mut self, ctx: &mut Ctx, view: &dyn View, ticket: u64, op: KeyOp, deadline_mono: u64) {
         let env = env!(self, ctx, view);
+        if op.action == Action::GetVerified {
+            self.verifier.open(env, &self.groups, ticket, op, deadline_mono);
+            return self.settle(ctx, view);
+        }
         // Its own keys a node reads without a request that would have to be kept and timed.
         let at_once = stale(env, &self.groups, &self.owner, &op, &Reader::here(&op));
         if let Some(outcome) = at_once.or_else(|| self.owner.read(env, &self.groups, &op)) {
@@ -345,6 +356,8 @@ impl Dht {
                         self.owner.on_donated(env, &mut self.groups, from, of, to, page);
                     }
                 }
+            } else if let Some((ticket, outcome)) = self.verifier.poll() {
+                self.done(ctx, ticket, vec![outcome]);
             } else if let Some((asker, answer)) = self.owner.poll_answer() {
                 self.answer(ctx, view, asker, answer);
             } else if let Some((record, prior)) = self.owner.committed.pop_front() {

@@ -677,7 +677,7 @@ fn must_name(action: &Action) -> bool {
     let conditional = |expect: &Expect| matches!(expect, Expect::Version(_));
     match action {
         // Done twice, a hint meets what it wrote.
-        Action::Get | Action::GetStale | Action::Prove | Action::PutHinted { .. } => false,
+        Action::Get | Action::GetStale | Action::GetVerified | Action::Prove | Action::PutHinted { .. } => false,
         Action::Put { expect, .. } | Action::Remove { expect } => !conditional(expect),
         Action::Renew { .. } | Action::Edit { .. } => true,
     }

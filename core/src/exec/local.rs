@@ -134,7 +134,7 @@ impl Local {
             _ => false,
         };
         match &op.action {
-            Action::Get | Action::GetStale | Action::Prove => match current {
+            Action::Get | Action::GetStale | Action::GetVerified | Action::Prove => match current {
                 Some((value, version)) => Outcome::Found { value, version, expiry_us: None },
                 None => Outcome::Absent,
             },

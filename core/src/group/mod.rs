@@ -279,6 +279,15 @@ impl Groups {
         self.fragments.values().any(|fragment| fragment.kept.synced && fragment.name().region.contains(id))
     }
 
+    /// The certificate by which this node is in step with an id's owner, or owns it.
+    pub fn member_of(&self, id: &Id) -> Option<&Certificate> {
+        let member = |fragment: &&Fragment| {
+            let in_step = fragment.kept.synced && !fragment.retired();
+            in_step && fragment.certificate().has(&self.me) && fragment.name().region.contains(id)
+        };
+        self.fragments.values().find(member).map(Fragment::certificate)
+    }
+
     /// A linked peer that holds an id, by the newest certificate known.
     pub fn holder_hint(&self, env: &Env, id: &Id) -> Option<Id> {
         let held = self.fragments.values().map(Fragment::certificate).chain(self.known.iter());

@@ -160,7 +160,8 @@ impl Node {
         }
         let single = todo.len() == 1;
         // A task meets owners alone: what may be answered without one goes by itself.
-        let ownerless = |action: &Action| matches!(action, Action::GetStale | Action::PutHinted { .. });
+        let ownerless =
+            |action: &Action| matches!(action, Action::GetStale | Action::GetVerified | Action::PutHinted { .. });
         let alone = |(_, op): &mut (u32, KeyOp)| single || ownerless(&op.action);
         let alone: Vec<(u32, KeyOp)> = todo.extract_if(.., alone).collect();
         let chunks = chunks(todo);

@@ -14,7 +14,7 @@ use std::ops::Bound;
 
 pub use aside::{CONFLICTS, name as conflict_name};
 pub use digest::Digest;
-pub use record::{Action, Expect, KeyOp, Outcome, Record, Refusal, Version};
+pub use record::{Action, Expect, KeyOp, Outcome, Record, Refusal, Verified, Version};
 
 use self::{aside::Aside, key::Key};
 use crate::{

@@ -172,12 +172,14 @@ pub enum Action {
     },
     /// Read the whole record, with what proves who wrote it: [`Outcome::Proven`].
     Prove,
+    /// Read it so that hostile peers cannot make the answer wrong: [`Outcome::Verified`], or [`Outcome::Unverified`].
+    GetVerified,
 }
 
 impl Action {
     /// Whether it changes nothing.
     pub fn reads(&self) -> bool {
-        matches!(self, Action::Get | Action::GetStale | Action::Prove)
+        matches!(self, Action::Get | Action::GetStale | Action::GetVerified | Action::Prove)
     }
 
     /// The value that it brings.
@@ -243,6 +245,21 @@ pub enum Outcome {
     Hinted,
     /// The current record.
     Proven(Box<Record>),
+    /// What the members of the group said, verified.
+    Verified(Box<Verified>),
+    /// What these said of it does not add up to an answer that could be verified.
+    Unverified(Vec<Id>),
+}
+
+/// What a verified get found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// The current record; `None`: the key is absent.
+    pub record: Option<Record>,
+    /// So many members said so.
+    pub agreed: u32,
+    /// Who said otherwise: hostile, or not in step yet.
+    pub outliers: Vec<Id>,
 }
 
 /// Why an operation was refused for good.

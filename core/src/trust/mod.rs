@@ -25,7 +25,7 @@ mod verified;
 
 use core::{cell::RefCell, fmt, str::FromStr};
 
-pub use guard::{Case, Guard, INDEXES, RIGHTS, TABLES, claimed, guarded, unclaimed};
+pub use guard::{Case, Guard, INDEXES, RIGHTS, TABLES, TREES, claimed, guarded, unclaimed};
 pub use keeper::{Keeper, LEASE_US, Reader, Verdict, revises, rights_op};
 pub use policy::{POLICIES_MAX, Policy, Test};
 pub use proof::{BATCH_MAX, Hash, Pass, Proof, What, credential, credential_as, sign, sign_as};

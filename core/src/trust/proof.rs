@@ -85,7 +85,7 @@ impl What {
             Action::Edit { edit } => Some(What::Edit(hash(&[edit]))),
             // When a hint was given nobody proves.
             Action::PutHinted { .. } => None,
-            Action::Get | Action::GetStale | Action::Prove | Action::Renew { .. } => None,
+            Action::Get | Action::GetStale | Action::GetVerified | Action::Prove | Action::Renew { .. } => None,
         }
     }
 

@@ -7,6 +7,7 @@ use pontoon_core::{
     crypto::{Ed25519, Identity, KeyedHash},
     node::Node,
     store::Batch,
+    wire,
 };
 
 use super::{
@@ -17,6 +18,7 @@ use super::{
     disk::Disk,
     event::{Event, Queue, Scheduled},
     hash::{TraceHash, mix},
+    malice::Malice,
     net::Session,
     notes::What,
     window::Turn,
@@ -47,6 +49,8 @@ pub struct Host {
     links: u64,
     serial: u64,
     draws: u64,
+    /// It runs another program than ours.
+    malice: Option<Malice>,
 }
 
 impl Host {
@@ -73,6 +77,7 @@ impl Host {
             links: 0,
             serial: 0,
             draws: 0,
+            malice: None,
         };
         host.id = host.identity(config).id();
         host
@@ -172,8 +177,29 @@ impl Host {
         }
     }
 
+    /// From now on a filter hears first what the others say.
+    pub fn turn_hostile(&mut self, malice: Malice) {
+        self.malice = Some(malice);
+    }
+
     /// Tells the node, if it runs, and carries out what it asks for.
     pub fn feed(&mut self, turn: &mut Turn<'_>, input: Input) {
+        if let (Input::Chunk { link, bytes }, Some(malice)) = (&input, &mut self.malice)
+            && let (link, Some(turned)) = (*link, malice.turn(*link, bytes))
+        {
+            let chunk_bytes = turn.world.config.core.chunk_bytes;
+            for chunk in turned.said.iter().flat_map(|frame| wire::cut(frame, chunk_bytes)) {
+                self.send(turn, link, chunk);
+            }
+            for bytes in turned.heard.iter().flat_map(|frame| wire::cut(frame, chunk_bytes)) {
+                self.tell(turn, Input::Chunk { link, bytes });
+            }
+            return;
+        }
+        self.tell(turn, input);
+    }
+
+    fn tell(&mut self, turn: &mut Turn<'_>, input: Input) {
         let Some(node) = &mut self.node else { return };
         node.handle_input(self.clock.at(turn.now_us), input);
         while let Some(output) = self.node.as_mut().and_then(Node::poll_output) {

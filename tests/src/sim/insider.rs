@@ -1,5 +1,7 @@
 //! Users, and what a peer says that runs another program than ours.
 
+use std::sync::Arc;
+
 use pontoon_core::{
     Command, Id, Input, LinkId, Reply,
     crypto::{Ed25519, Identity},
@@ -9,7 +11,10 @@ use pontoon_core::{
     wire::{self, Body, Frame, Outgoing},
 };
 
-use super::Sim;
+use super::{
+    Sim,
+    malice::{Gang, Malice, Vice},
+};
 
 const HOUR_US: u64 = 3_600_000_000;
 
@@ -75,6 +80,12 @@ impl Sim {
     /// On how many disks there is this.
     pub fn disks_with(&self, part: &[u8]) -> usize {
         (0..self.len()).filter(|node| self.world.host(*node).disk.has(part)).count()
+    }
+
+    /// From now on a node is hostile, as one of a gang.
+    pub fn turn_hostile(&mut self, node: usize, vice: Vice, gang: &Arc<Gang>) {
+        let malice = Malice::new(vice, gang.clone(), self.identity(node), &self.world.config.core.network);
+        self.world.host(node).turn_hostile(malice);
     }
 
     /// Whether two nodes have a channel between them.

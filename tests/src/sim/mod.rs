@@ -10,6 +10,7 @@
 //! | `channel`, `net` | channels, dialling, WebRTC sessions, latency, bandwidth, stalls |
 //! | `event`, `window` | what happens next; windows of time in which nodes run side by side |
 //! | `insider` | users, and what a peer says that runs another program |
+//! | `malice` | hostile peers: drop, misroute, hide, roll back, forge |
 //! | `fault` | crashes, restarts, partitions, sleep |
 //! | `world` | what is true: who is nearest, whether everybody has settled |
 //! | `hash`, `notes` | the trace hash; what a run leaves behind |
@@ -23,6 +24,7 @@ mod fault;
 mod hash;
 mod host;
 mod insider;
+mod malice;
 mod net;
 mod notes;
 mod window;
@@ -37,6 +39,7 @@ pub use fault::Crash;
 pub use hash::{TraceHash, mix};
 use host::Host;
 pub use insider::{user, user_keys};
+pub use malice::{Gang, Vice};
 use notes::{Notes, What};
 use pontoon_core::{
     CallId, Command, Error, Id, Input, LinkId, Now, Reply,

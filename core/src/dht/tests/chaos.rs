@@ -68,7 +68,11 @@ impl Run {
                     Outcome::Absent => assert_eq!(floor, None, "an acknowledged write was forgotten"),
                     Outcome::Unreachable => {}
                     Outcome::Refused(refusal) => panic!("{refusal}"),
-                    Outcome::Stale { .. } | Outcome::Hinted | Outcome::Proven(_) => {
+                    Outcome::Stale { .. }
+                    | Outcome::Hinted
+                    | Outcome::Proven(_)
+                    | Outcome::Verified(_)
+                    | Outcome::Unverified(_) => {
                         panic!("nobody asked for what may be old")
                     }
                 }

@@ -435,9 +435,14 @@ impl Job for DropJob {
             Some(Outcome::Stored { .. }) => self.dropped(host),
             Some(Outcome::Unreachable) => Err(Error::Unreachable),
             Some(Outcome::Refused(refusal)) => Err(refusal.into()),
-            Some(Outcome::Stale { .. } | Outcome::Hinted | Outcome::Proven(_)) | None => {
-                fail(INTERNAL, "an operation without outcome")
-            }
+            Some(
+                Outcome::Stale { .. }
+                | Outcome::Hinted
+                | Outcome::Proven(_)
+                | Outcome::Verified(_)
+                | Outcome::Unverified(_),
+            )
+            | None => fail(INTERNAL, "an operation without outcome"),
         }
     }
 

@@ -476,7 +476,12 @@ impl Writer {
                 Change::Look(index) => Err(violation(&self.target, &self.target.indexes[index])),
                 _ => self.conflict(write, None, redo),
             },
-            Outcome::Found { .. } | Outcome::Stale { .. } | Outcome::Hinted | Outcome::Proven(_) => Ok(()),
+            Outcome::Found { .. }
+            | Outcome::Stale { .. }
+            | Outcome::Hinted
+            | Outcome::Proven(_)
+            | Outcome::Verified(_)
+            | Outcome::Unverified(_) => Ok(()),
             Outcome::Unreachable => {
                 if !matches!(write.change, Change::Look(_)) {
                     self.unsure.push(write.key);

@@ -8,6 +8,7 @@ mod aggregate;
 mod balance;
 mod browsers;
 mod churn;
+mod hostile;
 mod live;
 mod local;
 mod ops;
@@ -27,7 +28,7 @@ use report::{Options, Report};
 /// A scenario: its name, what it measures, and how.
 type Scenario = (&'static str, &'static str, fn(&Report) -> Result<(), String>);
 
-const SCENARIOS: [Scenario; 23] = [
+const SCENARIOS: [Scenario; 24] = [
     ("aggregate", "GROUP BY over a thousand rows a node: bytes at the asker, and messages", aggregate::aggregate),
     ("broadcast", "sendAll to every node: messages, reached, hops, coverage", swarm::broadcast),
     (
@@ -40,6 +41,7 @@ const SCENARIOS: [Scenario; 23] = [
     ("dht-lookup", "messages to owners of random keys: hops, links, correct owners", swarm::dht_lookup),
     ("dht-ops", "puts and gets of in-process nodes in real time; --rival measures rust-libp2p kad too", ops::dht_ops),
     ("fanout", "500 records from one page to fifteen, beside Yjs and GUN (after `make page`)", browsers::fanout),
+    ("hostile", "a fifth of the peers turns hostile: plain and verified gets right, wrong, refused", hostile::hostile),
     (
         "links",
         "pages of Chromium and Firefox: time until usable, and until linked directly (after `make page`)",
@@ -94,7 +96,7 @@ fn main() -> ExitCode {
     if arguments.first().is_none_or(|first| ["--help", "-h"].contains(&first.as_str())) {
         println!(
             "bench SCENARIO [--nodes N] [--seed S] [--links L] [--session-s S] [--latency-ms MS] [--inbound-mbit M]\n\
-             \x20              [--supernode 0|1] [--crashes 0|1] [--minutes M] [--join-us U] [--threads T] [--ops N] [--times N] [--rival] [--signed]\n\
+             \x20              [--supernode 0|1] [--crashes 0|1] [--minutes M] [--join-us U] [--threads T] [--ops N] [--replicas R] [--times N] [--rival] [--signed]\n\
              bench --list"
         );
         return ExitCode::SUCCESS;

@@ -31,6 +31,8 @@ pub struct Options {
     pub threads: Option<usize>,
     /// `--ops`: operations of each kind.
     pub ops: Option<usize>,
+    /// `--replicas`: copies of a record.
+    pub replicas: Option<usize>,
     /// `--times`: how often what is measured by its median runs.
     pub times: Option<usize>,
     /// `--rival`: measure the rival in the same run.
@@ -68,6 +70,7 @@ impl Options {
                 "--threads" => options.threads = Some(number as usize),
                 "--inbound-mbit" => options.inbound_mbit = Some(number),
                 "--times" => options.times = Some(number as usize),
+                "--replicas" => options.replicas = Some(number as usize),
                 "--ops" => options.ops = Some(number as usize),
                 _ => return Err(format!("no option {name}")),
             }
