@@ -12,7 +12,8 @@ use super::{
     report::report,
     rules,
     scope::Binder,
-    sealed::{self, Openings},
+    sealed::Openings,
+    sealing,
     statistics::Statistics,
     strategy::JoinStrategy,
     system, view,
@@ -409,7 +410,7 @@ fn granted(
     let select = privileges.any(Privileges::these(&[Privilege::Select]));
     let mut ring = None;
     if table.details()?.sealing.is_some() && select {
-        ring = sealed::granted(table, to, give, settings)?;
+        ring = sealing::granted(table, to, give, settings)?;
     } else if !give && select {
         return fail(UNSUPPORTED, "REVOKE SELECT: what is not encrypted everybody may read");
     }
