@@ -12,7 +12,7 @@
 //!   │ live          queries that stand at owners         │
 //!   │ spread        tasks over exact regions             │
 //!   │ dht, messaging, globals                            │
-//!   │ trust         who may write: proofs, rights        │
+//!   │ seal, trust   who may read; who may write          │
 //!   │ group, store  who may vouch; records               │
 //!   │ overlay       links, routing, join, signalling     │
 //!   │ wire, id      frames; the key space                │

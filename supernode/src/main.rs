@@ -84,7 +84,8 @@ fn filter(text: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseErro
     let named = |library: &str| text.split(',').any(|part| part.starts_with(&format!("{library}=")));
     let unnamed = TALKATIVE.iter().filter(|library| !named(library));
     let quiet: String = unnamed.map(|library| format!(",{library}=off")).collect();
-    EnvFilter::try_new(format!("{text}{quiet}"))
+    // It tells each value of a statement, also those that are about to be sealed.
+    EnvFilter::try_new(format!("{text}{quiet},sqlparser=off"))
 }
 
 async fn run(args: &Args, settings: pontoon_supernode::Settings) -> ExitCode {

@@ -8,7 +8,7 @@ use super::{
     index::Index,
     physical,
     scope::Binder,
-    sealed::index_slot,
+    sealing::index_slot,
     target::{Planned, position},
     view::named,
 };

@@ -48,6 +48,7 @@ pub mod scalar;
 pub mod schema;
 pub mod scope;
 mod sealed;
+mod sealing;
 pub mod select;
 pub mod selectivity;
 pub mod session;

@@ -12,7 +12,8 @@ use super::{
     report::report,
     rules,
     scope::Binder,
-    sealed::{self, Openings},
+    sealed::Openings,
+    sealing,
     statistics::Statistics,
     strategy::JoinStrategy,
     system, view,
@@ -434,7 +435,7 @@ fn granted(
     let (name, realm) = (&table.name, owned(table)?);
     let mut ring = None;
     if privileges.any(Privileges::READ) && table.details()?.sealing.is_some() {
-        ring = sealed::granted(table, to, give, settings)?;
+        ring = sealing::granted(table, to, give, settings)?;
     } else if !give && privileges.any(Privileges::READ) && !realm.is_private() {
         let message = format!("REVOKE SELECT: everybody may read table \"{name}\"");
         let hint = "CREATE TABLE .. WITH (private = true) makes one that only those read who may.";

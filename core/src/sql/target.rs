@@ -19,7 +19,7 @@ use super::{
     plan::Dialect,
     scalar::Scalar,
     scope::{Binder, Scope, Typed, Visible},
-    sealed::index_slot,
+    sealing::index_slot,
     select::lost_column,
 };
 use crate::{
