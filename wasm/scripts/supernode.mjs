@@ -10,7 +10,7 @@ import path from "node:path";
 const root = path.resolve(import.meta.dirname, "..", "..");
 
 /**
- * Starts one and waits until it answers; gives its WebSocket address, `kill` (kill -9), `freeze` for some milliseconds,
+ * Starts one and waits until it answers; gives its WebSocket address, the directory of its `data`, `kill` (kill -9), `freeze` for some milliseconds,
  * `start`, which starts it again on the same port and store, and `stop`, which kills it for good.
  */
 export async function startSupernode(...args) {
@@ -45,7 +45,7 @@ export async function startSupernode(...args) {
     throw new Error(`the supernode ${binary} does not answer on port ${port}`);
   };
   await start();
-  return { address: `ws://127.0.0.1:${port}/pontoon`, http: `http://127.0.0.1:${port}`, kill, freeze, start, stop };
+  return { address: `ws://127.0.0.1:${port}/pontoon`, http: `http://127.0.0.1:${port}`, data, kill, freeze, start, stop };
 }
 
 /** The binary. */
