@@ -282,10 +282,10 @@ impl Groups {
             }
             return;
         }
-        let wanted = plan::members(self.me, near.iter().copied(), replicas, &[]);
-        let strayed = |id: &Id| env.ctx.config.near_groups && !wanted.contains(id);
         let gone = |id: &Id| self.gone_for(env, id, REPAIR_AFTER_US);
         let archives = self.archives(env, members, gone);
+        let wanted = plan::members(self.me, near.iter().copied(), replicas, &archives);
+        let strayed = |id: &Id| env.ctx.config.near_groups && !wanted.contains(id);
         let gone = |id: &Id| gone(id) || strayed(id);
         let repaired = plan::repaired(self.me, members, gone, candidates.iter().copied(), replicas, &archives);
         let before: Set<&Id> = members.iter().collect();

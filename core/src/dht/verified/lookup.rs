@@ -157,8 +157,7 @@ impl Lookup {
         let mut way = met.way().cloned().unwrap_or_default();
         way.push(from);
         for peer in answer.near.into_iter().take(NEAR_MAX).filter(|peer| peer != me && *peer != from) {
-            let room = self.met.len() < MET_MAX;
-            if !room && !self.met.contains_key(&peer) {
+            if !self.met.contains_key(&peer) && !self.makes_room(&peer) {
                 continue;
             }
             let met = self.met.entry(peer).or_default();
@@ -169,6 +168,17 @@ impl Lookup {
                 }
             }
         }
+    }
+
+    /// Whether there is room for one more, who is nearer than others that nothing is known of but a name.
+    fn makes_room(&mut self, peer: &Id) -> bool {
+        if self.met.len() < MET_MAX {
+            return true;
+        }
+        let named_only = self.met.iter().filter(|(_, met)| met.attempts == 0 && met.said.is_none());
+        let farthest = named_only.map(|(other, _)| *other).max_by_key(|other| other.distance(&self.id));
+        let farthest = farthest.filter(|other| peer.distance(&self.id) < other.distance(&self.id));
+        farthest.is_some_and(|other| self.met.remove(&other).is_some())
     }
 
     /// Begins anew, with those who answered.

@@ -44,6 +44,8 @@ const ROUNDS_MAX: u32 = 3;
 const REST_US: u64 = SECOND_US / 2;
 /// Words from one linked peer in a second, its own and those that it hands on; further ones are dropped.
 const WORDS_MAX: u32 = 512;
+/// Peers that are heard in a second: who is not linked may say any name.
+const SPEAKERS_MAX: usize = 1_024;
 /// Realms whose rights are kept.
 const REALMS_MAX: usize = 64;
 
@@ -136,6 +138,9 @@ impl Verifier {
         let second = env.ctx.now.mono / SECOND_US;
         if self.words.0 != second {
             self.words = (second, Map::new());
+        }
+        if self.words.1.len() >= SPEAKERS_MAX && !self.words.1.contains_key(&from) {
+            return false;
         }
         let words = self.words.1.entry(from).or_default();
         *words += 1;
