@@ -88,7 +88,7 @@ pub enum RightsChange {
         give: bool,
     },
     /// `CREATE POLICY`.
-    Police(Policy),
+    Police(Box<Policy>),
     /// `DROP POLICY`; with the flag there need be none.
     Unpolice(String, bool),
 }

@@ -120,7 +120,7 @@ pub fn plan(
             Task::Grant(Box::new(Grant {
                 table: table.name.clone(),
                 realm: owned(&table)?,
-                change: RightsChange::Police(binder.define_policy(create, &table)?),
+                change: RightsChange::Police(Box::new(binder.define_policy(create, &table)?)),
                 ring: None,
             }))
         }

@@ -73,7 +73,7 @@ impl GrantJob {
                 if policies.len() >= POLICIES_MAX {
                     return fail(TOO_COMPLEX, format!("table \"{table}\" has {POLICIES_MAX} policies"));
                 }
-                policies.push(policy.clone());
+                policies.push((**policy).clone());
                 rights.police(policies, until_us);
             }
             RightsChange::Unpolice(name, if_exists) => {
