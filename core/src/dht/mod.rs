@@ -50,8 +50,6 @@ pub enum DhtEvent {
     Began(Name),
     /// A fragment is over.
     Ended(Name),
-    /// Rights were read, or could not be: see [`Dht::judge_reader`].
-    RightsRead,
     /// As its owner this node committed a record of a namespace that is watched.
     Committed {
         /// The record.
@@ -364,7 +362,6 @@ impl Dht {
                 self.events.push_back(DhtEvent::Committed { record, prior });
             } else if core::mem::take(&mut self.rights_read) {
                 self.judge_again(ctx, view);
-                self.events.push_back(DhtEvent::RightsRead);
             } else if let Some((ticket, op)) = self.owner.conflicts.poll().or_else(|| self.keeper.poll(ctx)) {
                 let deadline = ctx.now.mono.saturating_add(ctx.config.deadline_us);
                 let env = env!(self, ctx, view);
@@ -467,7 +464,8 @@ impl Dht {
         self.store.scan(namespace, |_| true, wall_us)
     }
 
-    /// Whether somebody may see what is in a namespace. [`Verdict::Later`]: once [`DhtEvent::RightsRead`] has come.
+    /// Whether somebody may see what is in a namespace. [`Verdict::Later`]: the rights are being
+    /// read.
     pub fn judge_reader(&mut self, ctx: &mut Ctx, view: &dyn View, namespace: &str, reader: &Reader<'_>) -> Verdict {
         let verdict = self.keeper.judge_reader(ctx, namespace, reader);
         self.settle(ctx, view);

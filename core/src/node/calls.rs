@@ -2,10 +2,7 @@
 
 use chacha20::rand_core::Rng as _;
 
-use super::{
-    CallId, Command, Node, NodeGround, Output, Reply, Timer, ctx, ground,
-    readers::{Leaf, RIGHTS_US},
-};
+use super::{CallId, Command, Node, NodeGround, Output, Reply, Timer, ctx, ground};
 use crate::{
     config::SECOND_US,
     ctx::Ctx,
@@ -205,7 +202,6 @@ impl Node {
             DhtEvent::Done { ticket, outcomes } => (ticket, outcomes),
             DhtEvent::Began(name) => return self.standing.open(&mut ctx!(self), name),
             DhtEvent::Ended(name) => return self.hand_over(&name),
-            DhtEvent::RightsRead => return self.judge_leaves(),
             DhtEvent::Committed { record, prior } => return self.committed(&record, prior.as_ref()),
         };
         match self.calls.tickets.remove(&ticket) {
@@ -243,17 +239,16 @@ impl Node {
 
     pub(super) fn spread_event(&mut self, event: spread::Event) {
         match event {
-            spread::Event::Leaf { job, asker, regions, work } => {
-                let until_us = self.now.mono.saturating_add(RIGHTS_US);
-                self.leaf(Leaf { job, asker, regions, work, until_us, waited: false });
-            }
+            spread::Event::Leaf { job, asker, regions, work } => self.leaf(job, asker, &regions, work),
             spread::Event::Done { ticket, report } => self.task_done(ticket, *report),
             spread::Event::Progress { ticket, covered, rows, early } => self.goes_on(ticket, covered, rows, early),
         }
     }
 
-    pub(super) fn leaf(&mut self, leaf: Leaf) {
-        let Some(Leaf { job, asker, regions, work, .. }) = self.judged(leaf) else { return };
+    fn leaf(&mut self, job: u64, asker: Id, regions: &[Region], work: Work) {
+        if !self.may_do(job, regions, &work) {
+            return;
+        }
         let report = match work {
             Work::Announce { number, payload } => {
                 if asker != self.me && self.messaging.first_time(asker, number) {
@@ -262,8 +257,8 @@ impl Node {
                 }
                 Report::default()
             }
-            Work::Query { plan, .. } => self.query_leaf(&regions, &plan),
-            Work::Watch(request) => self.watch_leaf(asker, &regions, &request),
+            Work::Query { plan, .. } => self.query_leaf(regions, &plan),
+            Work::Watch(request) => self.watch_leaf(asker, regions, &request),
             Work::Unwatch { watch } => {
                 self.cancelled(asker, watch);
                 Report::default()

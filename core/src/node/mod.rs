@@ -58,7 +58,6 @@ pub struct Node {
     kept: Kept,
     standing: Queries,
     watches: Watches,
-    waiting: readers::Waiting,
     now: Now,
     started: bool,
     closed: bool,
@@ -163,7 +162,6 @@ impl Node {
             kept: Kept::default(),
             standing: Queries::default(),
             watches: Watches::default(),
-            waiting: Vec::new(),
             now,
             started: false,
             closed: false,
@@ -231,10 +229,7 @@ impl Node {
                     }
                     self.overlay.on_timer(&mut ctx!(self), timer);
                 }
-                Timer::Group(timer) => {
-                    self.dht.on_group_timer(&mut ctx!(self), &self.overlay, timer);
-                    self.judge_leaves();
-                }
+                Timer::Group(timer) => self.dht.on_group_timer(&mut ctx!(self), &self.overlay, timer),
                 Timer::Dht(timer) => self.dht.on_timer(&mut ctx!(self), &self.overlay, timer),
                 Timer::Spread(timer) => self.spread.on_timer(&mut ctx!(self), &ground!(self), timer),
                 Timer::Exchange(timer) => self.exchanges.on_timer(&mut ctx!(self), &ways!(self), &timer),

@@ -59,6 +59,8 @@ pub struct Ring {
     members: Vec<(User, Vec<u8>)>,
     /// The key of each epoch before, wrapped with the next one.
     chain: Vec<Vec<u8>>,
+    /// That its owner made it so, as only the owner can say and tell.
+    mark: Vec<u8>,
 }
 
 impl Ring {
@@ -93,10 +95,17 @@ impl Ring {
     /// A ring whose only member is its owner. `own` is what the owner agrees on with itself.
     pub fn new(owner: User, name: &str, own: &Secret, random: u128) -> Ring {
         let (members, chain) = (Vec::new(), Vec::new());
-        let mut ring = Ring { format: 1, owner, name: name.to_owned(), members, chain };
+        let mut ring = Ring { format: 1, owner, name: name.to_owned(), members, chain, mark: Vec::new() };
         let key = ring.fresh(own, random);
         ring.wrap(owner, own, &key, random);
+        ring.mark = ring.marked(own);
         ring
+    }
+
+    /// What its owner marks it with. Who stores it could name itself a member, and be given the next key; or leave out who is to go.
+    fn marked(&self, own: &Secret) -> Vec<u8> {
+        let all = postcard::to_allocvec(&(&self.members, &self.chain)).unwrap_or_default();
+        derive(own, &[b"pontoon ring", &self.realm().0, &all]).bytes().to_vec()
     }
 
     /// The key of the epoch, as nobody else can compute it who does not have the owner's own.
@@ -243,6 +252,15 @@ impl Keyring {
         }
     }
 
+    /// What the owner agrees on with itself, if it made the ring as it is.
+    fn own_of_genuine(&self, user: Option<&User>) -> Result<&Secret, Error> {
+        let own = self.own(user)?;
+        if self.ring.mark == self.ring.marked(own) {
+            return Ok(own);
+        }
+        fail(TAMPERED, format!("keyring \"{}\" is not as its owner made it: it was changed on its way", self.ring.name))
+    }
+
     fn agreed(&self, member: &User) -> Result<&Secret, Error> {
         match self.agreed.get(member) {
             Some(agreed) => Ok(agreed),
@@ -252,7 +270,7 @@ impl Keyring {
 
     /// The ring once these users have its keys, too; `None`: they have them.
     pub fn with(&self, user: Option<&User>, members: &[User], random: u128) -> Result<Option<Ring>, Error> {
-        self.own(user)?;
+        let own = self.own_of_genuine(user)?;
         let mut ring = self.ring.clone();
         for member in members {
             if !ring.members().any(|other| other == member) {
@@ -262,12 +280,13 @@ impl Keyring {
         if ring.members.len() > MEMBERS_MAX {
             return fail(TOO_COMPLEX, format!("a keyring of more than {MEMBERS_MAX} users"));
         }
+        ring.mark = ring.marked(own);
         Ok((ring != self.ring).then_some(ring))
     }
 
     /// The ring once these users do not get its keys any more: a new epoch for the others; `None`: they never had them.
     pub fn without(&self, user: Option<&User>, members: &[User], random: u128) -> Result<Option<Ring>, Error> {
-        let own = self.own(user)?;
+        let own = self.own_of_genuine(user)?;
         let goes = |member: &User| members.contains(member) && *member != self.ring.owner;
         if !self.ring.members().any(goes) {
             return Ok(None);
@@ -285,6 +304,7 @@ impl Keyring {
         for member in self.ring.members().filter(|member| !goes(member)) {
             ring.wrap(*member, self.agreed(member)?, &key, random);
         }
+        ring.mark = ring.marked(own);
         Ok(Some(ring))
     }
 }

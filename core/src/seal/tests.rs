@@ -168,7 +168,8 @@ fn nobody_but_its_owner_can_make_a_ring_that_opens() {
     assert_eq!(Keyring::open(forged, version(1), &user(3), secrets).unwrap_err().code(), TAMPERED);
     // A flipped byte of what is wrapped is noticed, too.
     let mut bytes = made.encode();
-    let last = bytes.len() - 2;
+    // Behind it are the chain, which is empty, and the mark.
+    let last = bytes.len() - 2 - 33;
     bytes[last] ^= 1;
     let changed = Ring::decode(&bytes, made.realm()).unwrap();
     let secrets: Map<User, Secret> = core::iter::once((user(1), agreed(1, 1))).collect();
@@ -182,5 +183,28 @@ fn forged_keyring(ring: Ring, number: u8) -> Arc<Keyring> {
     match Keyring::open(ring, version(1), &user(1), [own, member].into_iter().collect()).unwrap() {
         Keys::Open(keyring) => keyring,
         other => panic!("{other:?}"),
+    }
+}
+
+/// Members of a ring as it is encoded.
+type Members = Vec<(User, Vec<u8>)>;
+
+#[test]
+fn who_stores_a_ring_neither_adds_nor_leaves_out_members() {
+    let owner = user(1);
+    let both = opened(&ring(9), 1, &[1, 2]).with(Some(&owner), &[user(2)], 10).unwrap().unwrap();
+    assert!(opened(&both, 1, &[1, 2]).without(Some(&owner), &[user(2)], 11).unwrap().is_some());
+    let with = |change: &dyn Fn(&mut Members)| {
+        let whole: (u8, User, String, Members, Vec<Vec<u8>>, Vec<u8>) = postcard::from_bytes(&both.encode()).unwrap();
+        let (format, owner, name, mut members, chain, mark) = whole;
+        change(&mut members);
+        let bytes = postcard::to_allocvec(&(format, owner, name, members, chain, mark)).unwrap();
+        Ring::decode(&bytes, both.realm()).unwrap()
+    };
+    for changed in [with(&|members| members.push((user(3), vec![7; 72]))), with(&|members| drop(members.pop()))] {
+        let keyring = opened(&changed, 1, &[1, 2, 3]);
+        let code = |result: Result<Option<Ring>, crate::Error>| result.unwrap_err().code();
+        assert_eq!(code(keyring.with(Some(&owner), &[user(4)], 12)), TAMPERED);
+        assert_eq!(code(keyring.without(Some(&owner), &[user(2)], 12)), TAMPERED);
     }
 }

@@ -55,6 +55,10 @@ impl Binder<'_> {
             return fail(UNSUPPORTED, format!("a policy by what storing peers do not compute: {text}"));
         }
         let details = table.details()?;
+        let sealed = details.sealing.iter().flat_map(|it| &it.slots).flat_map(|it| [Some(it.cell), it.tag]).flatten();
+        if sealed.into_iter().any(|slot| condition.columns().contains(&slot)) {
+            return fail(UNSUPPORTED, "a policy by an encrypted column: what it compares with would be in clear");
+        }
         let key: Vec<u32> = table.primary_key.iter().map(|at| details.slots[*at as usize]).collect();
         let mut slots: Vec<u32> = condition.columns().into_iter().chain(key.clone()).filter(|it| *it != USER).collect();
         slots.sort_unstable();

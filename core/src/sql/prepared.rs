@@ -102,8 +102,9 @@ impl Plans {
             }
         }
         let made = plan(statement, params, (tables, statistics), settings)?;
-        // What nobody else holds is not asked again.
-        if at.is_none() && Arc::strong_count(statement) > 1 && is_lookup(statement, params, settings) {
+        // What nobody else holds is not asked again. With which keys a table is sealed its version does not say.
+        let again = at.is_none() && Arc::strong_count(statement) > 1 && made.rings.is_empty();
+        if again && is_lookup(statement, params, settings) {
             let others: Vec<Value> = params.iter().map(other).collect();
             // Another time and other dice, too: views and functions may ask for them.
             let (now_us, random) = (settings.now_us.wrapping_add(PROOF_US), !settings.random);

@@ -260,9 +260,11 @@ impl Binder<'_> {
         {
             return fail(UNSUPPORTED, "a foreign key of, or to, an encrypted column: who keeps it has no keys");
         }
-        let keeps = matches!(def.on_update, ReferentialAction::NoAction | ReferentialAction::Restrict);
+        let stays = matches!(def.on_update, ReferentialAction::NoAction | ReferentialAction::Restrict);
+        let keeps = stays && !matches!(def.on_delete, ReferentialAction::SetNull | ReferentialAction::SetDefault);
         if details.sealing.is_some() && !keeps && from.iter().any(|at| table.primary_key.contains(at)) {
-            let message = "ON UPDATE would change the primary key of an encrypted table, by which rows are sealed";
+            let message =
+                "ON UPDATE or ON DELETE would change the primary key of an encrypted table, by which rows are sealed";
             return fail(UNSUPPORTED, message);
         }
         let name = self.reference_name(table, details, def)?;

@@ -223,7 +223,9 @@ impl Rules {
             Conflict::Refuse | Conflict::Skip(_) => Ok(None),
             Conflict::Replace => {
                 let key = write.key.clone();
-                let sealed = self.sealed(&key, proposed)?;
+                // It may lie under a key of its own, where another one's index entry was in the way.
+                let own = self.target.key(proposed).unwrap_or_else(|| key.clone());
+                let sealed = self.sealed(&own, proposed)?;
                 let shown = self.show(&sealed)?;
                 let new = (&*sealed, codec::encode_row(&sealed));
                 Ok(Some(Write::changed(&self.target, key, (value, version), new, write.index, shown)))
