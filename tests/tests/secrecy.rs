@@ -383,3 +383,22 @@ fn who_is_revoked_reads_nothing_new() {
     let nonsense = format!("GRANT SELECT ON notes TO \"{}\"", "02".repeat(32));
     assert_eq!(code(&mut sim, ALICE.0, &nonsense), "insufficient_privilege");
 }
+
+#[test]
+fn a_cell_is_sealed_under_the_key_where_its_row_comes_to_lie() {
+    let mut sim = notes(7);
+    // Another row has the unique name: it gives way, and the new one lies under a key of its own.
+    run(&mut sim, ALICE.0, "INSERT OR REPLACE INTO people VALUES (9, 'alice', 'Bergen')");
+    assert_eq!(
+        rows(&mut sim, ALICE.0, "SELECT id, name, town FROM people ORDER BY id"),
+        ["2|carol|Rome", "9|alice|Bergen"]
+    );
+    // What would move a row away from its key, or show what is compared with, is refused.
+    for text in [
+        "CREATE TABLE towns (person INTEGER DEFAULT 2 PRIMARY KEY REFERENCES people ON DELETE SET DEFAULT, name TEXT) \
+         WITH (encryption = 'team')",
+        "CREATE POLICY eves ON notes USING (author = 'eve')",
+    ] {
+        assert_eq!(code(&mut sim, ALICE.0, text), "feature_not_supported", "{text}");
+    }
+}
